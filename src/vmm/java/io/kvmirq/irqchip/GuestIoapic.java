@@ -225,7 +225,7 @@ public final class GuestIoapic implements Userspace.Injector {
         if (pin < 0 || registers.is(IoapicEntry.MASKED, pin) || registers.is(IoapicEntry.REMOTE_IRR, pin)) {
             return;
         }
-        lower(pin, any -> true, steps);
+        lower(pin, each -> true, steps);
         if (masked && isDue(pin)) {
             steps.addAll(ended.get(pin));
         }
@@ -328,7 +328,7 @@ public final class GuestIoapic implements Userspace.Injector {
             raised.get(pin).add(line);
             driven(pin, wasHigh);
             if (!registers.is(IoapicEntry.LEVEL, pin) && !registers.is(IoapicEntry.MASKED, pin)) {
-                lower(pin, any -> true, steps);
+                lower(pin, each -> true, steps);
             }
         }
         Steps.all(steps);
@@ -419,7 +419,7 @@ public final class GuestIoapic implements Userspace.Injector {
             for (int i = 0; i < pins(); i++) {
                 int pin = i;
                 if (registers.isLevelOf(pin, number)) {
-                    lower(pin, any -> true, steps);
+                    lower(pin, each -> true, steps);
                     if (ended.get(pin).isEmpty()) {
                         registers.endEoi(pin); // at once: what another vCPU writes meanwhile is no part of this EOI
                         last.add(() -> settle(pin));

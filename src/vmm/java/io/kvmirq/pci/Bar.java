@@ -105,8 +105,8 @@ final class Bar implements AutoCloseable {
             while (from < end) {
                 long at = from;
                 long next = trapped.stream()
-                        .filter(one -> one.at() + one.length() > at)
-                        .mapToLong(one -> one.at() & -PAGE)
+                        .filter(part -> part.at() + part.length() > at)
+                        .mapToLong(part -> part.at() & -PAGE)
                         .min()
                         .orElse(end);
                 long until = Math.min(end, Math.max(at, next));

@@ -450,7 +450,7 @@ public final class EmulatedFunction extends PciFunction {
         @Override
         public void write(long at, int bytes, long value) {
             Optional<Doorbell> bell = doorbells.stream()
-                    .filter(one -> one.takes(at, bytes, value))
+                    .filter(doorbell -> doorbell.takes(at, bytes, value))
                     .findFirst();
             if (bell.isPresent()) {
                 bell.get().event.signal();

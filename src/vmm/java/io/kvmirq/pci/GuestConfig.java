@@ -299,8 +299,8 @@ final class GuestConfig {
     /** The parts of a BAR that the VMM emulates. */
     List<Region.Area> trapped(Bar bar) {
         return Stream.of(table(), pending())
-                .filter(one -> one.isPresent() && one.get().bar() == bar.index())
-                .map(one -> one.get().area())
+                .filter(place -> place.isPresent() && place.get().bar() == bar.index())
+                .map(place -> place.get().area())
                 .toList();
     }
 

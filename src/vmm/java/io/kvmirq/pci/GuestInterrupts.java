@@ -63,9 +63,9 @@ final class GuestInterrupts {
         return messages().flatMap(kind -> kind.events().stream()).distinct().toList();
     }
 
-    int forwardedTo(Gsi one) {
-        int lines = line != null && gsi.orElseThrow().equals(one) ? 1 : 0;
-        return lines + messages().mapToInt(kind -> kind.forwardedTo(one)).sum();
+    int forwardedTo(Gsi target) {
+        int lines = line != null && gsi.orElseThrow().equals(target) ? 1 : 0;
+        return lines + messages().mapToInt(kind -> kind.forwardedTo(target)).sum();
     }
 
     /**

@@ -32,7 +32,7 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
 
     static int count(VfioDevice device, IrqKind kind) {
         return Objects.requireNonNull(device, "device is null").info().irqs().stream()
-                .filter(one -> one.kind() == kind)
+                .filter(irq -> irq.kind() == kind)
                 .mapToInt(IrqInfo::count)
                 .sum();
     }

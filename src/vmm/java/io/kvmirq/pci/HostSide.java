@@ -25,7 +25,7 @@ final class HostSide {
     }
 
     static boolean has(VfioDevice device, IrqKind kind) {
-        return device.info().irqs().stream().anyMatch(one -> one.kind() == kind && one.count() > 0);
+        return device.info().irqs().stream().anyMatch(irq -> irq.kind() == kind && irq.count() > 0);
     }
 
     /** @param space empty for the DMA space that was created with the device */
@@ -33,8 +33,8 @@ final class HostSide {
         if (!memory.isEmpty()) {
             DmaSpace used = space.orElseGet(device::dma);
             List<DmaRange> ranges = used.ranges();
-            memory.forEach(one -> requireInside(ranges, one));
-            memory.forEach(one -> undo.add(used.map(one.guestAddress(), one.mapping())));
+            memory.forEach(region -> requireInside(ranges, region));
+            memory.forEach(region -> undo.add(used.map(region.guestAddress(), region.mapping())));
         }
     }
 

@@ -288,8 +288,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     @Override
-    public final synchronized int forwardedTo(Gsi one) {
-        return interrupts.forwardedTo(Objects.requireNonNull(one, "one is null"));
+    public final synchronized int forwardedTo(Gsi gsi) {
+        return interrupts.forwardedTo(Objects.requireNonNull(gsi, "gsi is null"));
     }
 
     /**

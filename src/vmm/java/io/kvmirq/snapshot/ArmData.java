@@ -49,7 +49,8 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
                                 + " vCPUs without Vcpu.Feature.PMU_V3");
             }
             Map<ArmRegister, String> registers = new LinkedHashMap<>();
-            all.forEach(one -> registers.put(one, Node.bytes(vcpu.arm64().registerBytes(one))));
+            all.forEach(
+                    register -> registers.put(register, Node.bytes(vcpu.arm64().registerBytes(register))));
             List<Ppi> timers = Arrays.stream(ArmTimer.values())
                     .map(vcpu.arm64()::timerInterrupt)
                     .toList();
@@ -65,10 +66,10 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
                     vcpu.arm64().setTimerInterrupt(timer, interrupt);
                 }
             }
-            registers.forEach((one, hex) -> {
+            registers.forEach((register, hex) -> {
                 byte[] bytes = Node.ofHex(hex);
-                if (!Arrays.equals(bytes, vcpu.arm64().registerBytes(one))) {
-                    vcpu.arm64().setRegisterBytes(one, bytes);
+                if (!Arrays.equals(bytes, vcpu.arm64().registerBytes(register))) {
+                    vcpu.arm64().setRegisterBytes(register, bytes);
                 }
             });
             vcpu.setState(state);
@@ -85,11 +86,11 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
 
         Optional<String> difference(Cpu saved) {
             return registers.entrySet().stream()
-                    .filter(one -> !COUNTERS.contains(one.getKey()))
-                    .flatMap(one -> VcpuData.differs(
-                            one.getKey().toString(),
-                            withoutTime(one.getKey(), one.getValue()),
-                            withoutTime(one.getKey(), Objects.requireNonNull(saved.registers.get(one.getKey()))))
+                    .filter(entry -> !COUNTERS.contains(entry.getKey()))
+                    .flatMap(entry -> VcpuData.differs(
+                            entry.getKey().toString(),
+                            withoutTime(entry.getKey(), entry.getValue()),
+                            withoutTime(entry.getKey(), Objects.requireNonNull(saved.registers.get(entry.getKey()))))
                             .stream())
                     .findFirst()
                     .or(() -> VcpuData.differs("state", state, saved.state))
@@ -106,7 +107,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
             tree.put(
                     "registers",
                     registers.entrySet().stream()
-                            .map(one -> List.of(Node.word(one.getKey().id()), one.getValue()))
+                            .map(entry -> List.of(Node.word(entry.getKey().id()), entry.getValue()))
                             .toList());
             return tree;
         }
@@ -130,7 +131,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
         private static List<Ppi> timers(Node node) {
             List<Ppi> timers = node.find("timers").stream()
                     .flatMap(all -> all.all().stream())
-                    .map(one -> new Ppi(one.integer(Ppi.FIRST, Ppi.LAST)))
+                    .map(timer -> new Ppi(timer.integer(Ppi.FIRST, Ppi.LAST)))
                     .toList();
             if (!timers.isEmpty() && timers.size() != ArmTimer.values().length) {
                 throw node.at("timers").flaw("the interrupts of " + ArmTimer.values().length + " timers");
@@ -155,12 +156,13 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
             return Optional.of("a vCPU of it has a PMU, whose interrupt a snapshot does not hold");
         }
         return parts.vgicWords().misfit(vgic).or(() -> vcpus.entrySet().stream()
-                .filter(one -> !new HashSet<>(
-                                VmData.vcpu(parts, one.getKey()).arm64().registers())
-                        .equals(one.getValue().registers().keySet()))
+                .filter(entry -> !new HashSet<>(
+                                VmData.vcpu(parts, entry.getKey()).arm64().registers())
+                        .equals(entry.getValue().registers().keySet()))
                 .findFirst()
-                .map(one -> new VcpuId(one.getKey()) + " has other registers here: initialise it with the same features"
-                        + " on a kernel that is not older"));
+                .map(entry ->
+                        new VcpuId(entry.getKey()) + " has other registers here: initialise it with the same features"
+                                + " on a kernel that is not older"));
     }
 
     @Override

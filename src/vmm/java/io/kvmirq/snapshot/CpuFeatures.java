@@ -70,11 +70,12 @@ final class CpuFeatures {
 
     /** The sentence for a feature of {@code saved} that {@code host} does not have. */
     static Optional<String> missing(Cpuid saved, Cpuid host) {
-        for (Features some : ALL) {
-            int missing = some.of(saved) & ~some.of(host) & ~some.except;
+        for (Features features : ALL) {
+            int missing = features.of(saved) & ~features.of(host) & ~features.except;
             if (missing != 0) {
                 return Optional.of("a feature that this host does not have: CPUID leaf 0x"
-                        + Integer.toHexString(some.function) + ", index " + some.index + ", " + some.register + " bit "
+                        + Integer.toHexString(features.function) + ", index " + features.index + ", "
+                        + features.register + " bit "
                         + Integer.numberOfTrailingZeros(missing));
             }
         }

@@ -114,8 +114,8 @@ final class Document {
             json.writeEndObject();
         } else if (value instanceof List<?> list) {
             json.writeStartArray();
-            for (Object one : list) {
-                write(json, one);
+            for (Object element : list) {
+                write(json, element);
             }
             json.writeEndArray();
         } else if (value instanceof Number number) {

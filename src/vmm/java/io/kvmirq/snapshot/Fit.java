@@ -54,7 +54,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                         () -> misfitOfIrqfds(parts),
                         () -> misfitOfNames("device", devices.keySet(), parts.devices.keySet()),
                         () -> devices.entrySet().stream()
-                                .flatMap(one -> misfitOfDevice(one.getKey(), one.getValue(), parts).stream())
+                                .flatMap(entry -> misfitOfDevice(entry.getKey(), entry.getValue(), parts).stream())
                                 .findFirst(),
                         () -> misfitOfRoutes(parts),
                         () -> misfitOfGsis(parts),
@@ -182,10 +182,10 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
         Cpuid host = Cpuid.ofHost(parts.vm.kernel());
         X86Msrs known = X86Msrs.ofHost(parts.vm.kernel());
         return vm.vcpus().entrySet().stream()
-                .flatMap(one -> one
+                .flatMap(entry -> entry
                         .getValue()
-                        .misfit(VmData.vcpu(parts, one.getKey()), host, known)
-                        .map(text -> new VcpuId(one.getKey()) + " has " + text)
+                        .misfit(VmData.vcpu(parts, entry.getKey()), host, known)
+                        .map(text -> new VcpuId(entry.getKey()) + " has " + text)
                         .stream())
                 .findFirst();
     }

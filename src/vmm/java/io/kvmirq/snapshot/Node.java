@@ -60,8 +60,8 @@ record Node(String path, Object value) {
             throw flaw("an array");
         }
         List<Node> nodes = new ArrayList<>();
-        for (Object one : list) {
-            nodes.add(new Node(path + "[" + nodes.size() + "]", one));
+        for (Object element : list) {
+            nodes.add(new Node(path + "[" + nodes.size() + "]", element));
         }
         return nodes;
     }
@@ -123,7 +123,7 @@ record Node(String path, Object value) {
     <E extends Enum<E>> E one(Class<E> type) {
         String text = text();
         return Stream.of(type.getEnumConstants())
-                .filter(one -> one.name().equals(text))
+                .filter(constant -> constant.name().equals(text))
                 .findFirst()
                 .orElseThrow(
                         () -> flaw("one of " + List.of(type.getEnumConstants()) + ", got " + Foreign.quoted(text)));

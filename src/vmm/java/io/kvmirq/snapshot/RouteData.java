@@ -77,7 +77,7 @@ final class RouteData {
     }
 
     static List<Route> all(Node node, boolean arm) {
-        List<Route> routes = node.all().stream().map(one -> route(one, arm)).toList();
+        List<Route> routes = node.all().stream().map(entry -> route(entry, arm)).toList();
         requireTable(node, routes);
         return routes;
     }

@@ -171,9 +171,9 @@ record VcpuData(
     Map<String, Object> tree() {
         Map<String, Object> tree = new LinkedHashMap<>();
         tree.put("state", state.name());
-        cpuid.ifPresent(one -> tree.put(
+        cpuid.ifPresent(cpuid -> tree.put(
                 "cpuid",
-                one.leaves().stream()
+                cpuid.leaves().stream()
                         .map(leaf -> List.of(
                                 leaf.function(),
                                 leaf.index(),
@@ -188,7 +188,7 @@ record VcpuData(
         tree.put("xcr0", Node.word(xcr0));
         tree.put("xsave", Node.bytes(xsave.bytes()));
         tree.put("registers", Node.bytes(registers.bytes()));
-        lapic.ifPresent(one -> tree.put("lapic", Node.bytes(one.bytes())));
+        lapic.ifPresent(lapic -> tree.put("lapic", Node.bytes(lapic.bytes())));
         tree.put(
                 "msrs",
                 msrs.numbers().stream()

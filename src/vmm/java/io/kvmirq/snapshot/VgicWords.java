@@ -104,7 +104,7 @@ final class VgicWords {
         layout = vgic.interrupts() + " interrupts, its distributor at " + text(vgic.distributor())
                 + ", redistributors at "
                 + vgic.redistributors().stream()
-                        .map(one -> "0x" + Long.toHexString(one.address()) + " (" + one.count() + ")")
+                        .map(region -> "0x" + Long.toHexString(region.address()) + " (" + region.count() + ")")
                         .toList()
                 + ", ITSs at " + units.stream().map(its -> text(its.address())).toList();
         distributor(IIDR, KEPT);
@@ -172,14 +172,14 @@ final class VgicWords {
     }
 
     /** Adds 32 interrupts. Line levels are before pending latches, and both before the active state. */
-    private void interrupts(int first, VcpuId any) {
+    private void interrupts(int first, VcpuId vcpu) {
         int word = first / Byte.SIZE;
         distributor(GROUP + word, GROUP_1);
         distributors(CONFIGURATION + first / 4, 2, EDGES);
         distributors(ROUTER + first * Long.BYTES, 2 * STEP, CLEARED);
         distributors(PRIORITY + first, STEP / Integer.BYTES, CLEARED);
         distributorBits(ENABLED + word);
-        lines(any, first);
+        lines(vcpu, first);
         distributor(PENDING + word);
         distributorBits(ACTIVE + word);
     }

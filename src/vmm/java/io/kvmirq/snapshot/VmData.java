@@ -122,10 +122,10 @@ record VmData(
     public void writeChips(VmParts parts) {
         X86Vm vm = parts.vm.x86();
         lines.forEach(gsi -> vm.setLine(gsi, true));
-        chips.ifPresent(some -> {
-            vm.setPic(some.slave); // before the master: restoring a PIC samples the slave's output
-            vm.setPic(some.master);
-            vm.setIoapic(some.ioapic);
+        chips.ifPresent(known -> {
+            vm.setPic(known.slave); // before the master: restoring a PIC samples the slave's output
+            vm.setPic(known.master);
+            vm.setIoapic(known.ioapic);
         });
         guestChips.write(parts);
     }
@@ -186,12 +186,12 @@ record VmData(
         tree.put("has32BitApicIds", has32BitApicIds);
         tree.put("hasBroadcastQuirk", hasBroadcastQuirk);
         tree.put("hasLapics", hasLapics);
-        chips.ifPresent(some -> tree.put(
+        chips.ifPresent(known -> tree.put(
                 "chips",
                 new TreeMap<>(Map.of(
-                        MASTER, Node.bytes(some.master.bytes()),
-                        SLAVE, Node.bytes(some.slave.bytes()),
-                        IOAPIC, Node.bytes(some.ioapic.bytes())))));
+                        MASTER, Node.bytes(known.master.bytes()),
+                        SLAVE, Node.bytes(known.slave.bytes()),
+                        IOAPIC, Node.bytes(known.ioapic.bytes())))));
         tree.put("guestChips", guestChips.tree());
         pit.ifPresent(timer -> tree.put("pit", Node.bytes(timer.bytes())));
         tree.put("clock", clock);
@@ -199,10 +199,10 @@ record VmData(
         tree.put("lines", lines.stream().map(Gsi::number).toList());
         List<Map<String, Object>> all = new ArrayList<>();
         vcpus.forEach((id, vcpu) -> {
-            Map<String, Object> one = new LinkedHashMap<>();
-            one.put("id", id);
-            one.putAll(vcpu.tree());
-            all.add(one);
+            Map<String, Object> saved = new LinkedHashMap<>();
+            saved.put("id", id);
+            saved.putAll(vcpu.tree());
+            all.add(saved);
         });
         tree.put("vcpus", all);
         return tree;

@@ -69,7 +69,8 @@ public final class VmParts {
 
     private <K, V> void put(Map<K, V> parts, K name, V part) {
         parts.forEach((other, named) -> {
-            if (part == named || part instanceof Device one && named instanceof Device two && one.state == two.state) {
+            if (part == named
+                    || part instanceof Device first && named instanceof Device two && first.state == two.state) {
                 throw new IllegalArgumentException((part instanceof Device device ? device.state : part) + " is named "
                         + other + " already, and would be saved twice: add it once, not as " + name);
             }

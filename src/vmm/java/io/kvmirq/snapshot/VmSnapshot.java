@@ -213,7 +213,7 @@ public final class VmSnapshot {
         tree.put(
                 "devices",
                 devices.entrySet().stream()
-                        .map(one -> one.getValue().tree(one.getKey()))
+                        .map(entry -> entry.getValue().tree(entry.getKey()))
                         .toList());
         return tree;
     }
