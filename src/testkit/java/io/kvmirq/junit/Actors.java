@@ -80,8 +80,10 @@ public final class Actors {
         if (steps.length == 0) {
             throw mistake.apply("actor '" + name + "' has no steps: give it at least one lambda");
         }
-        Actor actor =
-                actors.stream().filter(one -> one.name.equals(name)).findFirst().orElseGet(() -> added(name));
+        Actor actor = actors.stream()
+                .filter(known -> known.name.equals(name))
+                .findFirst()
+                .orElseGet(() -> added(name));
         String line = TestLine.here();
         for (Step step : steps) {
             actor.steps.add(new Placed(step, line));
@@ -227,8 +229,8 @@ public final class Actors {
         complete = true;
         List<Throwable> thrown = new ArrayList<>();
         while (!closing.isEmpty()) {
-            AutoCloseable one = closing.pop();
-            @Nullable Throwable failure = thrownBy(one::close);
+            AutoCloseable resource = closing.pop();
+            @Nullable Throwable failure = thrownBy(resource::close);
             if (failure != null) {
                 thrown.add(failure);
             }

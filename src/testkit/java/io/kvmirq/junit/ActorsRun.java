@@ -56,7 +56,7 @@ record ActorsRun(
             return this;
         }
         Throwable first = failure == null ? more.get(0) : failure;
-        more.stream().filter(one -> one != first).forEach(first::addSuppressed);
+        more.stream().filter(later -> later != first).forEach(first::addSuppressed);
         return new ActorsRun(shape, turns, lines, first, failure == null ? whenMore : when);
     }
 }

@@ -152,23 +152,23 @@ final class CountingGuest implements AutoCloseable {
 
     /** Why a vCPU ended before its test. */
     Optional<String> death() {
-        return vcpus.stream().flatMap(one -> Stream.ofNullable(one.death)).findFirst();
+        return vcpus.stream().flatMap(vcpu -> Stream.ofNullable(vcpu.death)).findFirst();
     }
 
     /** Starts the vCPUs. Returns when each has enabled its LAPIC. */
     void start() {
-        vcpus.forEach(one -> one.thread.start());
-        for (OneVcpu one : vcpus) {
+        vcpus.forEach(vcpu -> vcpu.thread.start());
+        for (OneVcpu vcpu : vcpus) {
             boolean ready = false;
             try {
-                ready = one.ready.await(PATIENCE_SECONDS, TimeUnit.SECONDS);
+                ready = vcpu.ready.await(PATIENCE_SECONDS, TimeUnit.SECONDS);
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             }
-            one.requireAlive();
+            vcpu.requireAlive();
             if (!ready) {
                 throw new IllegalStateException(
-                        one.id + " of the kit's guest did not start in " + PATIENCE_SECONDS + " s");
+                        vcpu.id + " of the kit's guest did not start in " + PATIENCE_SECONDS + " s");
             }
         }
     }
@@ -186,13 +186,13 @@ final class CountingGuest implements AutoCloseable {
      * second until it has taken {@code vector} {@code times} times.
      */
     Map<InterruptVector, Integer> received(VcpuId id, InterruptVector vector, int times) {
-        OneVcpu one = vcpu(id);
-        await(one, () -> one.handled(vector.number()) >= times, ARRIVAL_NANOS);
+        OneVcpu vcpu = vcpu(id);
+        await(vcpu, () -> vcpu.handled(vector.number()) >= times, ARRIVAL_NANOS);
         Map<InterruptVector, Integer> received = new TreeMap<>((a, b) -> Integer.compare(a.number(), b.number()));
-        synchronized (one) {
-            settle(one);
+        synchronized (vcpu) {
+            settle(vcpu);
             for (int i = FIRST_VECTOR; i < VECTORS; i++) {
-                int count = one.handled(i) - (i == FENCE.number() ? one.fences : 0);
+                int count = vcpu.handled(i) - (i == FENCE.number() ? vcpu.fences : 0);
                 if (count > 0) {
                     received.put(new InterruptVector(i), count);
                 }
@@ -204,24 +204,24 @@ final class CountingGuest implements AutoCloseable {
     /** The number of times that each vCPU took a vector, for those that took it. */
     Map<VcpuId, Integer> receivers(InterruptVector vector) {
         Map<VcpuId, Integer> receivers = new LinkedHashMap<>();
-        for (OneVcpu one : vcpus) {
-            int count = received(one.id, vector, 0).getOrDefault(vector, 0);
+        for (OneVcpu vcpu : vcpus) {
+            int count = received(vcpu.id, vector, 0).getOrDefault(vector, 0);
             if (count > 0) {
-                receivers.put(one.id, count);
+                receivers.put(vcpu.id, count);
             }
         }
         return receivers;
     }
 
     /** Waits until a vCPU has taken all requested vectors. Sends one fence at a time, because the IRR merges two. */
-    private void settle(OneVcpu one) {
-        synchronized (one) {
+    private void settle(OneVcpu vcpu) {
+        synchronized (vcpu) {
             seam.aside(() -> {
-                one.fences++;
-                vm.signal(MsiMessage.to(one.id, FENCE));
+                vcpu.fences++;
+                vm.signal(MsiMessage.to(vcpu.id, FENCE));
             });
-            if (!await(one, () -> one.handled(FENCE.number()) >= one.fences, ARRIVAL_NANOS)) {
-                throw new IllegalStateException(one.id + " of the kit's guest takes no interrupts any more");
+            if (!await(vcpu, () -> vcpu.handled(FENCE.number()) >= vcpu.fences, ARRIVAL_NANOS)) {
+                throw new IllegalStateException(vcpu.id + " of the kit's guest takes no interrupts any more");
             }
         }
     }
@@ -232,11 +232,11 @@ final class CountingGuest implements AutoCloseable {
             unrouted.add("GSI " + gsi.number() + " was raised and has no route");
         }
         for (Route route : routes) {
-            for (OneVcpu one : vcpus) {
+            for (OneVcpu vcpu : vcpus) {
                 if (route instanceof Route.Msi msi) {
                     InterruptVector vector = new InterruptVector(msi.message().data() & VECTORS - 1);
-                    if (msi.message().equals(MsiMessage.to(one.id, vector))) {
-                        signals.put(gsi, new Signal(one, vector, one.handled(vector.number())));
+                    if (msi.message().equals(MsiMessage.to(vcpu.id, vector))) {
+                        signals.put(gsi, new Signal(vcpu, vector, vcpu.handled(vector.number())));
                     }
                 }
             }
@@ -256,10 +256,10 @@ final class CountingGuest implements AutoCloseable {
         return lost;
     }
 
-    private static boolean await(OneVcpu one, BooleanSupplier done, long nanos) {
+    private static boolean await(OneVcpu vcpu, BooleanSupplier done, long nanos) {
         long end = System.nanoTime() + nanos;
         while (!done.getAsBoolean()) {
-            one.requireAlive();
+            vcpu.requireAlive();
             if (System.nanoTime() > end) {
                 return false;
             }
@@ -272,15 +272,15 @@ final class CountingGuest implements AutoCloseable {
     @Override
     public void close() {
         stopping = true;
-        for (OneVcpu one : vcpus) {
-            @Nullable Vcpu running = one.vcpu;
+        for (OneVcpu vcpu : vcpus) {
+            @Nullable Vcpu running = vcpu.vcpu;
             if (running != null) {
                 running.kick();
             }
         }
-        for (OneVcpu one : vcpus) {
+        for (OneVcpu vcpu : vcpus) {
             try {
-                one.thread.join(TimeUnit.SECONDS.toMillis(PATIENCE_SECONDS));
+                vcpu.thread.join(TimeUnit.SECONDS.toMillis(PATIENCE_SECONDS));
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             }

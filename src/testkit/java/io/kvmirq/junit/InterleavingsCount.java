@@ -72,11 +72,11 @@ final class InterleavingsCount {
         return zeros;
     }
 
-    private BigInteger choose(int of, int some) {
-        return known.computeIfAbsent(List.of(of, some), any -> {
+    private BigInteger choose(int of, int chosen) {
+        return known.computeIfAbsent(List.of(of, chosen), key -> {
             BigInteger ways = BigInteger.ONE;
-            for (int i = 1; i <= some; i++) {
-                ways = ways.multiply(BigInteger.valueOf(of - some + i)).divide(BigInteger.valueOf(i));
+            for (int i = 1; i <= chosen; i++) {
+                ways = ways.multiply(BigInteger.valueOf(of - chosen + i)).divide(BigInteger.valueOf(i));
             }
             return ways;
         });

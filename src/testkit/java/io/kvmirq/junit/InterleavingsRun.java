@@ -97,9 +97,9 @@ final class InterleavingsRun implements TestTemplateInvocationContext, Parameter
         List<Body> first = new ArrayList<>(List.of(invocation::proceed));
         Body again =
                 () -> context.getExecutableInvoker().invoke(method.getExecutable(), context.getRequiredTestInstance());
-        Optional<ActorsOrder> one = settings.order();
-        InterleavingsSearch.Found found = one.isPresent()
-                ? replay(one.get(), invocation::proceed)
+        Optional<ActorsOrder> replayed = settings.order();
+        InterleavingsSearch.Found found = replayed.isPresent()
+                ? replay(replayed.get(), invocation::proceed)
                 : new InterleavingsSearch(
                                 order -> run(order, first.isEmpty() ? again : first.remove(0)),
                                 settings::mistake,

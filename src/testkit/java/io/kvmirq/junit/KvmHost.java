@@ -374,11 +374,11 @@ public final class KvmHost {
         return said;
     }
 
-    private static void close(Owned one, List<String> said) {
+    private static void close(Owned handle, List<String> said) {
         try {
-            one.handle().close();
+            handle.handle().close();
         } catch (Exception e) {
-            said.add("the kit could not close its " + one.name() + ": " + e.getMessage());
+            said.add("the kit could not close its " + handle.name() + ": " + e.getMessage());
         }
     }
 
@@ -406,9 +406,9 @@ public final class KvmHost {
 
     private List<String> closedByTest() {
         List<String> closed = new ArrayList<>();
-        for (Owned one : owned) {
-            if (one.file().isPresent() && isClosed(() -> one.file().get().lease())) {
-                closed.add(one.name());
+        for (Owned handle : owned) {
+            if (handle.file().isPresent() && isClosed(() -> handle.file().get().lease())) {
+                closed.add(handle.name());
             }
         }
         if (isClosed(this::useKernel)) {

@@ -214,7 +214,7 @@ final class RecordingBackend {
         for (int i = 0; i < count; i++) {
             now.add(table.getInt(i * KernelBackend.ROUTE_SIZE + KernelBackend.ROUTE_GSI));
         }
-        Map<Integer, String> lines = routes.computeIfAbsent(vm, any -> new TreeMap<>());
+        Map<Integer, String> lines = routes.computeIfAbsent(vm, key -> new TreeMap<>());
         lines.keySet().retainAll(now);
         for (int gsi : now) {
             if (!lines.containsKey(gsi)) {

@@ -97,9 +97,9 @@ record Settings(
     }
 
     private static List<String> profiles(Method test, String[] named, Real real) {
-        for (String one : named) {
+        for (String profile : named) {
             try {
-                Profile.of(one);
+                Profile.of(profile);
             } catch (IllegalArgumentException e) {
                 throw new Mistake(Optional.of(test), "@KvmTest: " + e.getMessage());
             }
