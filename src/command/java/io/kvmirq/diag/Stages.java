@@ -93,7 +93,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
     public Stages then(Stages later) {
         Map<String, Stage> sums = new LinkedHashMap<>();
         Stream.of(this, later)
-                .flatMap(one -> one.stages.stream())
+                .flatMap(part -> part.stages.stream())
                 .forEach(stage -> sums.merge(stage.label(), stage, Stage::plus));
         return new Stages(List.copyOf(sums.values()), later.loses, later.at, later.doubt);
     }
@@ -133,17 +133,19 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         public Map<Integer, Long> untaken(int irq) {
             Map<Integer, Long> untaken = new TreeMap<>();
             counts.handlers().stream()
-                    .filter(one -> one.irq() == irq)
-                    .forEach(one -> untaken.merge(one.eventfd(), one.count(), Long::sum));
+                    .filter(handler -> handler.irq() == irq)
+                    .forEach(handler -> untaken.merge(handler.eventfd(), handler.count(), Long::sum));
             counts.irqfds()
-                    .forEach(one -> untaken.computeIfPresent(one.eventfd(), (id, count) -> count - one.signals()));
+                    .forEach(
+                            irqfd -> untaken.computeIfPresent(irqfd.eventfd(), (id, count) -> count - irqfd.signals()));
             untaken.values().removeIf(count -> count <= 0);
             return untaken;
         }
 
         /** Whether nobody has read such signals: each adds to the count of its eventfd, and a read takes all. */
         public boolean isUnread(Map<Integer, Long> untaken) {
-            return untaken.entrySet().stream().anyMatch(one -> unread.getOrDefault(one.getKey(), 0L) >= one.getValue());
+            return untaken.entrySet().stream()
+                    .anyMatch(entry -> unread.getOrDefault(entry.getKey(), 0L) >= entry.getValue());
         }
 
         /** Whether a count of 0 proves that no vCPU took the vector. */
@@ -159,7 +161,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         /** The counts of the guests' threads. */
         List<Taken> ofGuests(List<Taken> all, Set<Integer> vectors) {
             return all.stream()
-                    .filter(one -> processes.containsKey(one.thread()) && vectors.contains(one.vector()))
+                    .filter(taken -> processes.containsKey(taken.thread()) && vectors.contains(taken.vector()))
                     .toList();
         }
 
@@ -167,7 +169,8 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         boolean isOfGuest(Irqfd irqfd) {
             return processes.containsKey(irqfd.creator())
                     || counts.starved().stream()
-                            .anyMatch(one -> one.eventfd() == irqfd.eventfd() && processes.containsKey(one.creator()));
+                            .anyMatch(starved ->
+                                    starved.eventfd() == irqfd.eventfd() && processes.containsKey(starved.creator()));
         }
 
         /** Whether a process with a VM has one of these eventfds open after the watch. */
@@ -178,8 +181,8 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         /** The number of eventfds of the guests that have messages with a vector. */
         long eventfdsOf(int vector) {
             return counts.irqfds().stream()
-                    .filter(one -> processes.containsKey(one.creator())
-                            && one.messages().stream().anyMatch(message -> message.vector() == vector))
+                    .filter(irqfd -> processes.containsKey(irqfd.creator())
+                            && irqfd.messages().stream().anyMatch(message -> message.vector() == vector))
                     .map(Irqfd::eventfd)
                     .distinct()
                     .count();
@@ -188,7 +191,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         /** The threads that signalled an eventfd. */
         String callers(int eventfd) {
             String callers = counts.callers().stream()
-                    .filter(one -> one.eventfd() == eventfd)
+                    .filter(caller -> caller.eventfd() == eventfd)
                     .map(Caller::thread)
                     .distinct()
                     .sorted()
@@ -235,7 +238,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         /** The ids of the eventfds that the handler of a host irq signalled. */
         public SortedSet<Integer> eventfds(int irq) {
             return counts.handlers().stream()
-                    .filter(one -> one.irq() == irq)
+                    .filter(handler -> handler.irq() == irq)
                     .map(Handler::eventfd)
                     .collect(Collectors.toCollection(TreeSet::new));
         }
@@ -243,7 +246,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         /** The irqfds that took signals of these eventfds. */
         public Signals signals(Set<Integer> eventfds) {
             return signals(counts.irqfds().stream()
-                    .filter(one -> eventfds.contains(one.eventfd()))
+                    .filter(irqfd -> eventfds.contains(irqfd.eventfd()))
                     .toList());
         }
 
@@ -255,7 +258,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
     /** Irqfds that took signals, and all that was counted of their eventfds. Immutable. */
     public record Signals(Counted counted, List<Irqfd> irqfds, Set<Integer> eventfds) {
         private <T> Stream<T> of(Collection<T> all, ToIntFunction<T> eventfd) {
-            return all.stream().filter(one -> eventfds.contains(eventfd.applyAsInt(one)));
+            return all.stream().filter(event -> eventfds.contains(eventfd.applyAsInt(event)));
         }
 
         /** The number of signals. */
@@ -280,8 +283,8 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         /** The messages of the routes that are messages. */
         public List<Message> messages() {
             return irqfds.stream()
-                    .filter(one -> one.routes().containsKey(Uapi.KVM_IRQ_ROUTING_MSI))
-                    .flatMap(one -> one.messages().stream())
+                    .filter(irqfd -> irqfd.routes().containsKey(Uapi.KVM_IRQ_ROUTING_MSI))
+                    .flatMap(irqfd -> irqfd.messages().stream())
                     .distinct()
                     .sorted(Comparator.comparingLong(Message::data))
                     .toList();
@@ -294,7 +297,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         /** The number of results of workers. */
         public long raised(IntPredicate which) {
             return of(counted.counts().raised(), Raised::eventfd)
-                    .filter(one -> which.test(one.result()))
+                    .filter(raised -> which.test(raised.result()))
                     .mapToLong(Raised::count)
                     .sum();
         }
@@ -342,8 +345,8 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
 
         private long sum(Function<Irqfd, Map<Integer, Long>> counts, IntPredicate which) {
             return irqfds.stream()
-                    .flatMap(one -> counts.apply(one).entrySet().stream())
-                    .filter(one -> which.test(one.getKey()))
+                    .flatMap(irqfd -> counts.apply(irqfd).entrySet().stream())
+                    .filter(entry -> which.test(entry.getKey()))
                     .mapToLong(Map.Entry::getValue)
                     .sum();
         }
@@ -351,13 +354,13 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         /** The number of signals that KVM refused, with the reason. Empty if there are none. */
         public String refusals() {
             Map<String, Long> reasons = new TreeMap<>();
-            irqfds.forEach(one -> one.results().forEach((result, count) -> {
+            irqfds.forEach(irqfd -> irqfd.results().forEach((result, count) -> {
                 if (isRefused(result)) {
                     reasons.merge(refusal(result), count, Long::sum);
                 }
             }));
             return reasons.entrySet().stream()
-                    .map(one -> one.getValue() + " because " + one.getKey())
+                    .map(entry -> entry.getValue() + " because " + entry.getKey())
                     .collect(Collectors.joining(", "));
         }
 
@@ -376,7 +379,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
             return Optional.empty();
         }
         long handled = counted.counts().handlers().stream()
-                .filter(one -> one.irq() == irq)
+                .filter(handler -> handler.irq() == irq)
                 .mapToLong(Handler::count)
                 .sum();
         Signals signals = counted.signals(eventfds);
@@ -401,14 +404,14 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         Set<Integer> handled =
                 counted.counts().handlers().stream().map(Handler::eventfd).collect(Collectors.toSet());
         return counted.counts().irqfds().stream()
-                .filter(one -> !handled.contains(one.eventfd()) && counted.isOfGuest(one))
+                .filter(irqfd -> !handled.contains(irqfd.eventfd()) && counted.isOfGuest(irqfd))
                 .collect(Collectors.groupingBy(Irqfd::eventfd, TreeMap::new, Collectors.toList()))
                 .entrySet()
                 .stream()
-                .map(one -> {
-                    Signals signals = counted.signals(one.getValue());
+                .map(entry -> {
+                    Signals signals = counted.signals(entry.getValue());
                     Steps steps = new Steps(signals);
-                    String value = "id " + one.getKey() + ", signalled by " + counted.callers(one.getKey());
+                    String value = "id " + entry.getKey() + ", signalled by " + counted.callers(entry.getKey());
                     steps.add(Hop.EVENTFD, "eventfd", signals.count(), value, Optional.empty());
                     return steps.irqfds();
                 })
@@ -598,9 +601,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
          */
         private long given() {
             return signals.irqfds().stream()
-                            .flatMap(one -> one.results().entrySet().stream())
-                            .filter(one -> one.getKey() > 0)
-                            .mapToLong(one -> one.getKey() * one.getValue())
+                            .flatMap(irqfd -> irqfd.results().entrySet().stream())
+                            .filter(entry -> entry.getKey() > 0)
+                            .mapToLong(entry -> entry.getKey() * entry.getValue())
                             .sum()
                     + signals.accepted().stream().mapToLong(Accepted::count).sum();
         }
@@ -616,17 +619,17 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
             }
             Set<Integer> vectors =
                     messages.stream().map(Message::vector).collect(Collectors.toCollection(TreeSet::new));
-            signals.accepted().forEach(one -> vectors.add(one.vector()));
+            signals.accepted().forEach(accepted -> vectors.add(accepted.vector()));
             List<Taken> all = counted.ofGuests(counted.counts().taken(), vectors);
             long taken = all.stream().mapToLong(Taken::count).sum();
             long gone = counted.counts().taken().stream()
-                    .filter(one -> counted.gone().contains(one.thread()) && vectors.contains(one.vector()))
+                    .filter(event -> counted.gone().contains(event.thread()) && vectors.contains(event.vector()))
                     .mapToLong(Taken::count)
                     .sum();
             boolean isOfOthers = signals.irqfds().stream()
-                    .anyMatch(one -> !counted.processes().containsKey(one.creator()));
+                    .anyMatch(irqfd -> !counted.processes().containsKey(irqfd.creator()));
             String vector = vectors.stream()
-                            .map(one -> "vector 0x" + Integer.toHexString(one))
+                            .map(number -> "vector 0x" + Integer.toHexString(number))
                             .collect(Collectors.joining(", "))
                     + (gone > 0 ? "; " + gone + " were taken by threads that ended" : "");
             if (taken == 0 && gone == 0 && counted.seesTaken() && !isOfOthers) {
@@ -651,7 +654,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                         Optional.empty());
             } else {
                 String vcpus = all.stream()
-                        .flatMap(one -> Optional.ofNullable(counted.vcpus().get(one.thread())).stream())
+                        .flatMap(event -> Optional.ofNullable(counted.vcpus().get(event.thread())).stream())
                         .distinct()
                         .sorted(Comparator.comparingInt(VcpuId::number))
                         .map(VcpuId::toString)
@@ -685,7 +688,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                     .map(Taken::vector)
                     .distinct()
                     .allMatch(vector -> all.stream()
-                                            .filter(one -> one.vector() == vector)
+                                            .filter(taken -> taken.vector() == vector)
                                             .map(Taken::thread)
                                             .distinct()
                                             .count()
@@ -697,20 +700,20 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         private Optional<String> latency(ProbeCounts.Stage stage, String since) {
             TreeMap<Integer, Long> powers = new TreeMap<>();
             long most = 0;
-            for (Latency one : counted.counts().latencies()) {
-                if (one.stage() == stage && signals.eventfds().contains(one.eventfd())) {
-                    one.powers().forEach((power, count) -> powers.merge(power, count, Long::sum));
-                    most = Math.max(most, one.most());
+            for (Latency latency : counted.counts().latencies()) {
+                if (latency.stage() == stage && signals.eventfds().contains(latency.eventfd())) {
+                    latency.powers().forEach((power, count) -> powers.merge(power, count, Long::sum));
+                    most = Math.max(most, latency.most());
                 }
             }
             long all = powers.values().stream().mapToLong(Long::longValue).sum();
             long below = 0;
-            for (Map.Entry<Integer, Long> one : powers.entrySet()) {
-                below += one.getValue();
+            for (Map.Entry<Integer, Long> entry : powers.entrySet()) {
+                below += entry.getValue();
                 if (2 * below >= all) {
                     return Optional.of("after " + since + ": median in ("
-                            + (one.getKey() == 0 ? "0" : microseconds(1L << one.getKey() - 1)) + ", "
-                            + microseconds(1L << one.getKey()) + "] us, at most " + microseconds(most) + " us");
+                            + (entry.getKey() == 0 ? "0" : microseconds(1L << entry.getKey() - 1)) + ", "
+                            + microseconds(1L << entry.getKey()) + "] us, at most " + microseconds(most) + " us");
                 }
             }
             return Optional.empty();

@@ -28,7 +28,7 @@ public record Verdict(Optional<Hop<?>> broken, boolean counted, Optional<Hop<?>>
     public static Verdict of(List<InterruptPath> chains, List<Link> others, List<Stages> stages) {
         Optional<Hop<?>> broken =
                 first(chains.stream().flatMap(chain -> chain.fails().stream()), hops(others, Link.State.BROKEN));
-        Optional<Hop<?>> all = first(broken.stream(), stages.stream().flatMap(one -> one.at().stream()));
+        Optional<Hop<?>> all = first(broken.stream(), stages.stream().flatMap(stage -> stage.at().stream()));
         List<Link> doubts = Stream.concat(
                         chains.stream().flatMap(chain -> Severity.doubt(chain).stream()),
                         others.stream().filter(link -> link.state() == Link.State.DOUBTFUL))
@@ -39,8 +39,8 @@ public record Verdict(Optional<Hop<?>> broken, boolean counted, Optional<Hop<?>>
         return new Verdict(all, !all.equals(broken), doubtful, past && doubtful.isPresent());
     }
 
-    private static Optional<Hop<?>> first(Stream<Hop<?>> some, Stream<Hop<?>> others) {
-        return Stream.concat(some, others).min(Comparator.naturalOrder());
+    private static Optional<Hop<?>> first(Stream<Hop<?>> first, Stream<Hop<?>> others) {
+        return Stream.concat(first, others).min(Comparator.naturalOrder());
     }
 
     private static Stream<Hop<?>> hops(List<Link> links, Link.State state) {

@@ -159,7 +159,7 @@ public final class ForwardSelftest {
     private ForwardPlan plan(VfioDevice device, ForwardTarget target, Optional<Abi2014.Probe> abi2014) {
         List<IrqInfo> irqs = device.info().irqs();
         IrqKind kind = choice.kind().orElseGet(() -> BEST_FIRST.stream()
-                .filter(one -> count(irqs, one) > 0)
+                .filter(candidate -> count(irqs, candidate) > 0)
                 .findFirst()
                 .orElseThrow(() ->
                         new IllegalArgumentException(address + " has no interrupts: neither MSI-X, MSI nor INTx")));
@@ -183,7 +183,7 @@ public final class ForwardSelftest {
 
     private static int count(List<IrqInfo> irqs, IrqKind kind) {
         return irqs.stream()
-                .filter(one -> one.kind() == kind)
+                .filter(irq -> irq.kind() == kind)
                 .mapToInt(IrqInfo::count)
                 .sum();
     }
@@ -256,7 +256,7 @@ public final class ForwardSelftest {
                 irq.predicted());
         answers.add(answer);
         journal.answered(answer);
-        long lost = answers.stream().filter(one -> one.arrived() == 0).count();
+        long lost = answers.stream().filter(result -> result.arrived() == 0).count();
         if (lost == MOST_LOST) {
             throw new SelftestFailedException(MOST_LOST + " vectors did not arrive, so the rest was not tried");
         }

@@ -42,12 +42,12 @@ record DebugfsReport(Terminal terminal) {
         }
     }
 
-    private static boolean isTold(Interrupt one) {
-        return one.isPending()
-                || one.lineHigh()
-                || one.active()
-                || one.queuedOn().isPresent()
-                || one.delivery() != Delivery.SOFTWARE;
+    private static boolean isTold(Interrupt interrupt) {
+        return interrupt.isPending()
+                || interrupt.lineHigh()
+                || interrupt.active()
+                || interrupt.queuedOn().isPresent()
+                || interrupt.delivery() != Delivery.SOFTWARE;
     }
 
     private void conclude(VgicState state, int announced) {
@@ -74,41 +74,41 @@ record DebugfsReport(Terminal terminal) {
                                         + " forwarded: GICv4 delivers without KVM.");
     }
 
-    private void row(Interrupt one) {
+    private void row(Interrupt interrupt) {
         row(
-                vcpu(one.owner()),
-                one.kind() + " " + one.id(),
-                vcpu(one.target()),
-                state(one),
-                one.level() ? "level" : "edge",
-                Integer.toString(one.priority()),
-                delivery(one));
+                vcpu(interrupt.owner()),
+                interrupt.kind() + " " + interrupt.id(),
+                vcpu(interrupt.target()),
+                state(interrupt),
+                interrupt.level() ? "level" : "edge",
+                Integer.toString(interrupt.priority()),
+                delivery(interrupt));
     }
 
-    private static String state(Interrupt one) {
+    private static String state(Interrupt interrupt) {
         List<String> state = new ArrayList<>();
-        if (one.isPending()) {
+        if (interrupt.isPending()) {
             state.add("pending");
         }
-        if (one.sources() != 0) {
+        if (interrupt.sources() != 0) {
             state.add("from vCPU "
-                    + BitSet.valueOf(new long[] {one.sources()}).stream()
+                    + BitSet.valueOf(new long[] {interrupt.sources()}).stream()
                             .mapToObj(Integer::toString)
                             .collect(Collectors.joining(" and ")));
         }
-        if (one.lineHigh()) {
+        if (interrupt.lineHigh()) {
             state.add("line high");
         }
-        if (one.active()) {
+        if (interrupt.active()) {
             state.add("active");
         }
-        if (!one.enabled()) {
+        if (!interrupt.enabled()) {
             state.add("disabled");
         }
-        if (one.queuedOn().isPresent()) {
-            state.add("queued on " + vcpu(one.queuedOn()));
+        if (interrupt.queuedOn().isPresent()) {
+            state.add("queued on " + vcpu(interrupt.queuedOn()));
         }
-        if (one.delivery() == Delivery.VLPI) {
+        if (interrupt.delivery() == Delivery.VLPI) {
             state.add("in hardware");
         }
         return state.isEmpty() ? "idle" : String.join(", ", state);
@@ -118,10 +118,10 @@ record DebugfsReport(Terminal terminal) {
         return number.isPresent() ? "vCPU " + number.getAsInt() : "-";
     }
 
-    private static String delivery(Interrupt one) {
-        return switch (one.delivery()) {
+    private static String delivery(Interrupt interrupt) {
+        return switch (interrupt.delivery()) {
             case SOFTWARE -> "KVM";
-            case HW_INTERRUPT -> "KVM, ends physical " + one.hardwareId();
+            case HW_INTERRUPT -> "KVM, ends physical " + interrupt.hardwareId();
             case VLPI -> "GICv4 (vLPI)";
             case VSGI -> "GICv4.1 (vSGI)";
         };
@@ -136,9 +136,9 @@ record DebugfsReport(Terminal terminal) {
         for (ItsState.Device device : state.devices()) {
             terminal.line("Device " + Hex.of(device.id()) + ", events 0-" + device.lastEvent() + ": "
                     + device.translations().size() + " mapped");
-            for (ItsState.Translation one : device.translations()) {
-                terminal.line("  event " + one.event() + " is LPI " + one.id() + " of collection " + one.collection()
-                        + ", " + way(one));
+            for (ItsState.Translation translation : device.translations()) {
+                terminal.line("  event " + translation.event() + " is LPI " + translation.id() + " of collection "
+                        + translation.collection() + ", " + way(translation));
             }
         }
         long forwarded = state.devices().stream()
@@ -151,10 +151,11 @@ record DebugfsReport(Terminal terminal) {
         conclude(forwarded, all, "event");
     }
 
-    private static String way(ItsState.Translation one) {
-        return one.target().isEmpty()
+    private static String way(ItsState.Translation translation) {
+        return translation.target().isEmpty()
                 ? "no vCPU: messages are dropped"
-                : "vCPU " + one.target().getAsLong() + ", delivered by " + (one.isVlpi() ? "GICv4 (vLPI)" : "KVM");
+                : "vCPU " + translation.target().getAsLong() + ", delivered by "
+                        + (translation.isVlpi() ? "GICv4 (vLPI)" : "KVM");
     }
 
     void write(VgicState state) {
@@ -168,41 +169,42 @@ record DebugfsReport(Terminal terminal) {
                 .objects("interrupts", state.interrupts(), DebugfsReport::write));
     }
 
-    private static void write(Json json, Interrupt one) {
-        json.value("kind", one.kind().name())
-                .value("owner", one.owner())
-                .value("id", one.id())
-                .value("target", one.target())
-                .value("pending", one.isPending())
-                .value("pendingLatch", one.pendingLatch())
-                .value("lineHigh", one.lineHigh())
-                .value("active", one.active())
-                .value("enabled", one.enabled())
-                .value("level", one.level())
-                .value("group", one.group())
-                .value("delivery", one.delivery().name().toLowerCase(Locale.ROOT))
-                .value("hardwareId", one.hardwareId())
-                .value("targets", Hex.of(one.targets()))
-                .value("sources", Hex.of(one.sources()))
-                .value("priority", one.priority())
-                .value("queuedOn", one.queuedOn());
+    private static void write(Json json, Interrupt interrupt) {
+        json.value("kind", interrupt.kind().name())
+                .value("owner", interrupt.owner())
+                .value("id", interrupt.id())
+                .value("target", interrupt.target())
+                .value("pending", interrupt.isPending())
+                .value("pendingLatch", interrupt.pendingLatch())
+                .value("lineHigh", interrupt.lineHigh())
+                .value("active", interrupt.active())
+                .value("enabled", interrupt.enabled())
+                .value("level", interrupt.level())
+                .value("group", interrupt.group())
+                .value("delivery", interrupt.delivery().name().toLowerCase(Locale.ROOT))
+                .value("hardwareId", interrupt.hardwareId())
+                .value("targets", Hex.of(interrupt.targets()))
+                .value("sources", Hex.of(interrupt.sources()))
+                .value("priority", interrupt.priority())
+                .value("queuedOn", interrupt.queuedOn());
     }
 
     void write(ItsState state) {
         Json.print(
                 terminal,
                 "kvmirq.vgic-its-state/1",
-                json -> json.objects("devices", state.devices(), (one, device) -> one.value("id", Hex.of(device.id()))
-                        .value("lastEvent", device.lastEvent())
-                        .objects("events", device.translations(), DebugfsReport::write)));
+                json -> json.objects(
+                        "devices", state.devices(), (object, device) -> object.value("id", Hex.of(device.id()))
+                                .value("lastEvent", device.lastEvent())
+                                .objects("events", device.translations(), DebugfsReport::write)));
     }
 
-    private static void write(Json json, ItsState.Translation one) {
-        json.value("event", one.event())
-                .value("lpi", one.id())
-                .value("hardwareId", one.hardwareId())
-                .value("target", one.target())
-                .value("collection", one.collection())
-                .value("forwarded", one.isVlpi());
+    private static void write(Json json, ItsState.Translation translation) {
+        json.value("event", translation.event())
+                .value("lpi", translation.id())
+                .value("hardwareId", translation.hardwareId())
+                .value("target", translation.target())
+                .value("collection", translation.collection())
+                .value("forwarded", translation.isVlpi());
     }
 }

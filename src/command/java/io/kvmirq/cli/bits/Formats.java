@@ -112,7 +112,7 @@ final class Formats {
         return lower.isEmpty()
                 ? List.of()
                 : kinds().stream()
-                        .filter(one -> one.contains(lower) || lower.contains(one))
+                        .filter(known -> known.contains(lower) || lower.contains(known))
                         .toList();
     }
 

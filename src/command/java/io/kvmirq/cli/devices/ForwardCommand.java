@@ -145,7 +145,7 @@ public final class ForwardCommand implements Command {
 
     private static ForwardSelftest.Choice choice(Optional<String> kind, Optional<String> vectors) {
         Optional<IrqKind> asked = kind.map(text -> KINDS.stream()
-                .filter(one -> Command.label(one).equals(text))
+                .filter(known -> Command.label(known).equals(text))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(
                         "--kind is " + Foreign.quoted(text) + ": expected msix, msi or intx")));
@@ -192,7 +192,7 @@ public final class ForwardCommand implements Command {
         Optional<String> refusal = refusal(host, profile, address, choice);
         refusal.ifPresent(terminal::complain);
         Optional<ForwardText.Planned> interrupts =
-                outlook.filter(any -> refusal.isEmpty()).map(device -> interrupts(device, choice));
+                outlook.filter(found -> refusal.isEmpty()).map(device -> interrupts(device, choice));
         PostingOutlook posting =
                 interrupts.filter(irqs -> irqs.kind() == IrqKind.INTX).isPresent() ? LINE : PostingOutlook.of(host);
         if (json) {
@@ -265,7 +265,7 @@ public final class ForwardCommand implements Command {
 
     private static Optional<IrqKind> kind(VfioOutlook outlook, ForwardSelftest.Choice choice) {
         return choice.kind().or(() -> KINDS.stream()
-                .filter(one -> inDevice(outlook, one).orElse(1) > 0)
+                .filter(kind -> inDevice(outlook, kind).orElse(1) > 0)
                 .findFirst());
     }
 
@@ -296,7 +296,7 @@ public final class ForwardCommand implements Command {
             Terminal terminal) {
         List<String> left = new ArrayList<>(result.left());
         target.host(terminal).interrupts().ifPresent(irqs -> irqs.armed(address)
-                .forEach(one -> left.add(one.irq() + ", which VFIO has armed")));
+                .forEach(vector -> left.add(vector.irq() + ", which VFIO has armed")));
         if (json) {
             ForwardText.write(target.host(terminal), target.kernel, result, left, terminal);
         } else {

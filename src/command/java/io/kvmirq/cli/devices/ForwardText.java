@@ -163,7 +163,7 @@ final class ForwardText implements ForwardSelftest.Listener {
         kernel.line(headline(result, left));
         reasons(result.answers());
         result.failure().ifPresent(failure -> line(terminal.bad("FAIL") + "  " + failure));
-        left.forEach(one -> line(terminal.bad("LEFT") + "  " + one));
+        left.forEach(part -> line(terminal.bad("LEFT") + "  " + part));
         int count = result.plan().count();
         line(result.answered() + " of " + count + (count == 1 ? " interrupt" : " interrupts")
                 + (guestRuns ? " answered" : " seen pending, no guest ran") + ", "
@@ -180,7 +180,7 @@ final class ForwardText implements ForwardSelftest.Listener {
         String where = guestRuns ? " reached the guest" : " reached the VGIC (no guest ran)";
         if (result.answered() < count) {
             return terminal.bad("only " + result.answered() + " of " + count + " " + who + where
-                    + result.failure().map(one -> ": " + one).orElse(": see NOT below"));
+                    + result.failure().map(failure -> ": " + failure).orElse(": see NOT below"));
         }
         if (!result.passed() || !left.isEmpty()) {
             return terminal.bad("the test failed, though " + (count == 1 ? "the " : "all " + count + " ") + who + where
@@ -188,9 +188,9 @@ final class ForwardText implements ForwardSelftest.Listener {
                     + result.failure().orElse("see below"));
         }
         long posted = result.answers().stream()
-                .filter(one -> one.predicted() instanceof Posting.Posted)
+                .filter(answer -> answer.predicted() instanceof Posting.Posted)
                 .count();
-        boolean sure = result.answers().stream().noneMatch(one -> one.predicted() instanceof Posting.Unknown);
+        boolean sure = result.answers().stream().noneMatch(answer -> answer.predicted() instanceof Posting.Unknown);
         String how = posted == count
                 ? "; hardware will deliver what the device sends (posted)"
                 : posted == 0 && sure ? "; KVM will deliver what the device sends (not posted)" : "";
@@ -247,7 +247,7 @@ final class ForwardText implements ForwardSelftest.Listener {
                 .object("predicted", to -> to.value(
                                 "posted",
                                 Optional.of(posting)
-                                        .filter(one -> !(one instanceof Posting.Unknown))
+                                        .filter(known -> !(known instanceof Posting.Unknown))
                                         .map(Posting.Posted.class::isInstance))
                         .value("text", posting.text()));
     }

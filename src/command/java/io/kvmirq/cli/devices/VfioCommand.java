@@ -51,7 +51,7 @@ public final class VfioCommand implements Command {
         boolean json = arguments.hasMatchedOption("--json");
         if (address.isEmpty()) {
             List<VfioReport> devices = host.pciAddresses().stream()
-                    .flatMap(one -> host.pci(one).stream())
+                    .flatMap(listed -> host.pci(listed).stream())
                     .filter(device -> !device.isBridge())
                     .map(device -> VfioReport.of(host, terminal, device))
                     .toList();
@@ -69,18 +69,18 @@ public final class VfioCommand implements Command {
                     "there is no PCI device " + address.get() + ": " + host.command("vfio") + " lists the devices");
             return ExitCode.COULD_NOT_RUN;
         }
-        VfioReport one = VfioReport.of(host, terminal, device.get());
+        VfioReport report = VfioReport.of(host, terminal, device.get());
         if (json) {
-            write(host, List.of(one), terminal);
+            write(host, List.of(report), terminal);
         } else {
-            one.print();
+            report.print();
         }
-        return one.isUsable() || one.isWithGuest() ? ExitCode.OK : ExitCode.FAILED;
+        return report.isUsable() || report.isWithGuest() ? ExitCode.OK : ExitCode.FAILED;
     }
 
     private static void write(HostFacts host, List<VfioReport> devices, Terminal terminal) {
         Json.print(terminal, "vfio", host, json -> json.value("iommus", host.iommus())
                 .value("posting", PostingOutlook.of(host))
-                .objects("devices", devices, (one, device) -> device.write(one)));
+                .objects("devices", devices, (object, device) -> device.write(object)));
     }
 }

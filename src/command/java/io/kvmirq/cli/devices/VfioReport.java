@@ -62,7 +62,7 @@ record VfioReport(
                 .value("driver", device.driver())
                 .value("driverOverride", device.override())
                 .value("group", device.group())
-                .objects("groupOthers", device.others(), (one, other) -> one.value("name", other.name())
+                .objects("groupOthers", device.others(), (object, other) -> object.value("name", other.name())
                         .value("driver", other.driver())
                         .value("blocks", other.blocks()))
                 .value("cdev", device.cdev())
@@ -83,7 +83,7 @@ record VfioReport(
     static void list(HostFacts host, Terminal terminal, List<VfioReport> devices) {
         List<String> usable = devices.stream()
                 .filter(VfioReport::isUsable)
-                .map(one -> one.device().address().toString())
+                .map(device -> device.device().address().toString())
                 .toList();
         terminal.line(terminal.bold(usable.size() + " of " + devices.size() + " PCI devices can be given to a guest now"
                 + (usable.isEmpty() ? "" : ": " + Finding.some(usable, NAMED))));
@@ -99,19 +99,19 @@ record VfioReport(
         }
         List<List<String>> table = new ArrayList<>();
         table.add(List.of("address", "id", "class", "group", "driver", "VFIO"));
-        for (VfioReport one : devices) {
+        for (VfioReport device : devices) {
             String flaws = Stream.concat(
-                            one.outlook().refusals().stream().map(refusal -> Finding.id(refusal.cause())),
-                            one.flaws().stream())
+                            device.outlook().refusals().stream().map(refusal -> Finding.id(refusal.cause())),
+                            device.flaws().stream())
                     .collect(Collectors.joining(", "));
             table.add(List.of(
-                    one.device().address().toString(),
-                    one.device().id(),
-                    one.classCode(),
-                    one.device().group().isPresent()
-                            ? String.valueOf(one.device().group().getAsInt())
+                    device.device().address().toString(),
+                    device.device().id(),
+                    device.classCode(),
+                    device.device().group().isPresent()
+                            ? String.valueOf(device.device().group().getAsInt())
                             : "-",
-                    one.driver(),
+                    device.driver(),
                     flaws.isEmpty() ? terminal.good("usable") : flaws));
         }
         Columns.print(table, terminal);
@@ -185,8 +185,8 @@ record VfioReport(
             return String.join(", ", device.resets());
         }
         boolean shown = host.pciAddresses().stream()
-                .flatMap(one -> host.pci(one).stream())
-                .anyMatch(one -> !one.resets().isEmpty());
+                .flatMap(address -> host.pci(address).stream())
+                .anyMatch(device -> !device.resets().isEmpty());
         List<PciDevice> others = onItsBus();
         return !shown
                 ? "not shown"
@@ -215,8 +215,9 @@ record VfioReport(
         return root
                 ? List.of()
                 : host.pciAddresses().stream()
-                        .filter(one -> !one.equals(own) && one.domain() == own.domain() && one.bus() == own.bus())
-                        .flatMap(one -> host.pci(one).stream())
+                        .filter(address ->
+                                !address.equals(own) && address.domain() == own.domain() && address.bus() == own.bus())
+                        .flatMap(address -> host.pci(address).stream())
                         .toList();
     }
 
@@ -313,7 +314,7 @@ record VfioReport(
         return link.state() != Link.State.BROKEN
                 && !outlook.refusals().isEmpty()
                 && !host.holders(device).isEmpty()
-                && outlook.refusals().stream().allMatch(one -> one.cause() == VfioOutlook.Obstacle.IN_USE)
+                && outlook.refusals().stream().allMatch(refusal -> refusal.cause() == VfioOutlook.Obstacle.IN_USE)
                 && host.holders(device).stream()
                         .allMatch(pid -> host.vms().all().stream().anyMatch(vm -> vm.pid() == pid));
     }

@@ -37,8 +37,8 @@ public interface Command {
     }
 
     /** Takes an object: for an enum the verifier would load its class at each start of the command line. */
-    static String label(Object one) {
-        return one.toString().toLowerCase(Locale.ROOT);
+    static String label(Object constant) {
+        return constant.toString().toLowerCase(Locale.ROOT);
     }
 
     static List<String> labels(Object[] all) {

@@ -212,12 +212,12 @@ public record Commands(List<Named> commands) {
         // The parser makes a converter of each type for each command, which takes most of a start: one that is named
         // first is the only one.
         Optional<Named> first = commands.stream()
-                .filter(one -> arguments.length > 0 && one.name().equals(arguments[0]))
+                .filter(command -> arguments.length > 0 && command.name().equals(arguments[0]))
                 .findFirst();
         List<String> words = Arrays.asList(arguments);
         CommandSpec root =
                 first.isEmpty() ? root(words::contains) : CommandSpec.create().name("kvmirq");
-        first.ifPresent(one -> add(root, one, true));
+        first.ifPresent(named -> add(root, named, true));
         // A word such as @file is what it says.
         CommandLine line = new CommandLine(root).setExpandAtFiles(false);
         line.getHelpSectionMap().put(UsageMessageSpec.SECTION_KEY_COMMAND_LIST_HEADING, help -> "");
@@ -229,16 +229,16 @@ public record Commands(List<Named> commands) {
     private String lists(Help help) {
         StringBuilder lists = new StringBuilder();
         for (Audience audience : Audience.values()) {
-            Map<String, Help> some = new LinkedHashMap<>(help.subcommands());
-            some.keySet()
+            Map<String, Help> shown = new LinkedHashMap<>(help.subcommands());
+            shown.keySet()
                     .removeIf(name -> audience
                             != commands.stream()
-                                    .filter(one -> one.name().equals(name))
+                                    .filter(command -> command.name().equals(name))
                                     .map(Named::audience)
                                     .findFirst()
                                     .orElse(Audience.ALL));
-            if (!some.isEmpty()) {
-                lists.append(audience.heading).append(System.lineSeparator()).append(help.commandList(some));
+            if (!shown.isEmpty()) {
+                lists.append(audience.heading).append(System.lineSeparator()).append(help.commandList(shown));
             }
         }
         return lists.toString();

@@ -62,8 +62,8 @@ public final class Json {
         @Override
         protected RecordComponent[] computeValue(Class<?> type) {
             RecordComponent[] components = type.getRecordComponents();
-            for (RecordComponent one : components) {
-                one.getAccessor().setAccessible(true);
+            for (RecordComponent component : components) {
+                component.getAccessor().setAccessible(true);
             }
             return components;
         }
@@ -115,13 +115,13 @@ public final class Json {
      * written as two members, {@code device} and {@code interrupt}; in a list it is its vector, and is left out without one.
      */
     public Json record(Record record) {
-        for (RecordComponent one : COMPONENTS.get(record.getClass())) {
-            Object component = component(record, one);
+        for (RecordComponent member : COMPONENTS.get(record.getClass())) {
+            Object component = component(record, member);
             if ((component instanceof Optional<?> optional ? optional.orElse(null) : component)
                     instanceof Interrupt interrupt) {
                 value("device", interrupt.device().toString()).value("interrupt", interrupt.name());
             } else {
-                value(one.getName(), component);
+                value(member.getName(), component);
             }
         }
         return this;
@@ -162,16 +162,17 @@ public final class Json {
             to.writeString(constant.name().toLowerCase(Locale.ROOT).replace('_', '-'));
         } else if (value instanceof Iterable<?> all) {
             to.writeStartArray();
-            for (Object one : all) {
-                if (!(one instanceof Interrupt interrupt && interrupt.vector().isEmpty())) {
-                    write(one);
+            for (Object element : all) {
+                if (!(element instanceof Interrupt interrupt
+                        && interrupt.vector().isEmpty())) {
+                    write(element);
                 }
             }
             to.writeEndArray();
         } else if (value instanceof Map<?, ?> map) {
             to.writeStartObject();
-            for (Map.Entry<?, ?> one : map.entrySet()) {
-                value(String.valueOf(one.getKey()), one.getValue());
+            for (Map.Entry<?, ?> entry : map.entrySet()) {
+                value(String.valueOf(entry.getKey()), entry.getValue());
             }
             to.writeEndObject();
         } else if (value instanceof Known.None) {
@@ -234,9 +235,9 @@ public final class Json {
     public <T> Json objects(String name, Iterable<T> all, BiConsumer<Json, T> members) {
         return with(() -> {
             to.writeArrayFieldStart(name);
-            for (T one : all) {
+            for (T element : all) {
                 to.writeStartObject();
-                members.accept(this, one);
+                members.accept(this, element);
                 to.writeEndObject();
             }
             to.writeEndArray();

@@ -36,9 +36,9 @@ final class ManPages {
         Map<String, String> pages = new LinkedHashMap<>();
         List<CommandLine> all = new ArrayList<>(List.of(command));
         all.addAll(command.getSubcommands().values());
-        for (CommandLine one : all) {
-            if (!one.getCommandSpec().usageMessage().hidden()) {
-                pages.put(name(one.getCommandSpec()) + "." + SECTION, new ManPages(summaries).page(one, command));
+        for (CommandLine line : all) {
+            if (!line.getCommandSpec().usageMessage().hidden()) {
+                pages.put(name(line.getCommandSpec()) + "." + SECTION, new ManPages(summaries).page(line, command));
             }
         }
         return pages;
@@ -62,9 +62,9 @@ final class ManPages {
                 ? synopsis.lines().toList()
                 : List.of(synopsis.replaceAll("\\s+", " ").replace("[, ", "[,"));
         int end = spec.qualifiedName().length();
-        for (String one : lines) {
+        for (String form : lines) {
             text("\\fB" + escaped(spec.qualifiedName()) + "\\fR"
-                    + escaped(one.strip().substring(end)));
+                    + escaped(form.strip().substring(end)));
             request("br");
         }
         section("Description");

@@ -126,7 +126,7 @@ public record Terminal(
     public void row(String name, String state, String text, Optional<Evidence> evidence) {
         String begin = String.format("  %-14s %-10s ", name, state);
         boolean reasoned = evidence.filter(
-                        one -> one.kind() == Evidence.Kind.INFERRED || one.kind() == Evidence.Kind.PREDICTED)
+                        found -> found.kind() == Evidence.Kind.INFERRED || found.kind() == Evidence.Kind.PREDICTED)
                 .isPresent();
         String from = evidence.map(Evidence::toString).orElse("");
         line(
@@ -145,11 +145,11 @@ public record Terminal(
      */
     public void remedies(boolean shows, List<Remedy> remedies) {
         Remedy.text(remedies.stream()
-                        .filter(one -> shows && one.change().shows())
+                        .filter(remedy -> shows && remedy.change().shows())
                         .toList())
                 .ifPresent(tools -> line(BELOW + "shown by: " + Foreign.printable(tools)));
         remedies.stream()
-                .filter(one -> !shows || !one.change().shows())
+                .filter(remedy -> !shows || !remedy.change().shows())
                 .forEach(remedy -> remedy(BELOW + "do: ", remedy));
     }
 

@@ -39,7 +39,7 @@ public final class BackendsCommand implements Command {
         Json.print(
                 terminal,
                 "kvmirq.backends/1",
-                json -> json.objects("backends", probes, (one, probe) -> one.value("name", probe.name())
+                json -> json.objects("backends", probes, (object, probe) -> object.value("name", probe.name())
                         .value("usable", probe.backend().isPresent())
                         .value("reason", probe.reason())));
     }

@@ -23,12 +23,12 @@ final class BindingsCheck {
         }
         List<Backends.Probe> all = Backends.ofThisMachine().probeAll();
         List<String> usable = all.stream()
-                .filter(one -> one.backend().isPresent())
+                .filter(probe -> probe.backend().isPresent())
                 .map(Backends.Probe::name)
                 .toList();
         List<String> unusable = all.stream()
-                .filter(one -> one.backend().isEmpty())
-                .map(one -> one.name() + ": " + one.reason())
+                .filter(probe -> probe.backend().isEmpty())
+                .map(probe -> probe.name() + ": " + probe.reason())
                 .toList();
         String place = LibraryCache.directory().toString();
         Finding finding = (usable.isEmpty()
@@ -44,8 +44,8 @@ final class BindingsCheck {
         if (!usable.isEmpty()) {
             return finding;
         }
-        for (String one : unusable) {
-            finding = finding.with(Remedy.look(one));
+        for (String binding : unusable) {
+            finding = finding.with(Remedy.look(binding));
         }
         return finding.with(
                 Remedy.command("name a directory that is not mounted noexec: JAVA_TOOL_OPTIONS=-Dkvmirq.cache=DIR"));

@@ -81,11 +81,11 @@ public final class CaptureCommand implements Command {
     private static void guests(Capture capture, Terminal terminal) {
         HostFiles tree = capture.tree();
         Guests guests = Guests.of(new HostFacts(tree));
-        for (Guests.Guest one : guests.all()) {
-            List<String> helpers = new ArrayList<>(one.helpers());
-            one.workers().forEach(worker -> helpers.add("vhost " + worker.tid()));
-            terminal.line("      VMM  /proc/" + one.process().pid() + " of "
-                    + Foreign.printable(one.process().name())
+        for (Guests.Guest guest : guests.all()) {
+            List<String> helpers = new ArrayList<>(guest.helpers());
+            guest.workers().forEach(worker -> helpers.add("vhost " + worker.tid()));
+            terminal.line("      VMM  /proc/" + guest.process().pid() + " of "
+                    + Foreign.printable(guest.process().name())
                     + (helpers.isEmpty() ? "" : "; threads of the kernel for it: " + String.join(", ", helpers)));
         }
         guests.notes().forEach(note -> terminal.line("     note  " + Foreign.printable(note)));

@@ -200,7 +200,7 @@ record DecideQuestion(
 
     private static <E extends Enum<E>> E named(E[] all, String what, String text, String more) {
         return Arrays.stream(all)
-                .filter(one -> Command.label(one).equals(text.toLowerCase(Locale.ROOT)))
+                .filter(constant -> Command.label(constant).equals(text.toLowerCase(Locale.ROOT)))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(what + " " + Foreign.quoted(text)
                         + " is unknown: expected " + String.join(", ", Command.labels(all)) + more));

@@ -129,7 +129,7 @@ final class DecideText {
     static void write(DecideQuestion question, List<PostingDecision> decisions, Terminal terminal) {
         ApicMessage message = question.decoded();
         Json.print(terminal, SCHEMA, json -> {
-            json.object("message", one -> words(question.message(), one)
+            json.object("message", object -> words(question.message(), object)
                             .value("destination", Integer.toUnsignedLong(question.destination()))
                             .value("logical", message.logical())
                             .value("redirectionHint", message.redirectionHint())
@@ -143,19 +143,19 @@ final class DecideText {
             for (int i = 0; i < decisions.size(); i++) {
                 PostingHost host = question.hosts().get(i);
                 PostingDecision decision = decisions.get(i);
-                json.object(Command.label(host.vendor()), one -> write(question, host, decision, one));
+                json.object(Command.label(host.vendor()), object -> write(question, host, decision, object));
             }
         });
     }
 
     static void write(MsiMessage message, ArmDecision decision, Terminal terminal) {
-        Json.print(terminal, SCHEMA, json -> json.object("message", one -> words(message, one))
+        Json.print(terminal, SCHEMA, json -> json.object("message", object -> words(message, object))
                 .value("observed", true)
-                .object("arm64", one -> {
+                .object("arm64", object -> {
                     boolean posted = decision.vlpi().orElse(false);
-                    one.value("posted", posted);
+                    object.value("posted", posted);
                     if (!posted) {
-                        one.value("reason", decision.reason())
+                        object.value("reason", decision.reason())
                                 .value("text", decision.text())
                                 .value("do", decision.remedy());
                     }
@@ -175,9 +175,9 @@ final class DecideText {
                     .value(
                             "inhibits",
                             posted.inhibits().stream().map(Command::label).toList())
-                    .object("entryWithExampleAddress", one -> {
+                    .object("entryWithExampleAddress", object -> {
                         Entry entry = entry(host, posted);
-                        one.value("kind", entry.format().kind())
+                        object.value("kind", entry.format().kind())
                                 .value("words", List.of(Hex.of(entry.low()), Hex.of(entry.high())));
                     });
         } else if (decision instanceof PostingDecision.Unposted unposted) {

@@ -180,13 +180,13 @@ public final class DoctorCommand implements Command {
     private static int graded(List<Finding> findings, Terminal terminal) {
         for (Status status : List.of(Status.FAIL, Status.WARN, Status.PASS)) {
             String of = findings.stream()
-                    .filter(one -> one.status() == status)
-                    .map(one -> one.check().id() + (status == Status.PASS ? "" : ": " + one.text()))
+                    .filter(finding -> finding.status() == status)
+                    .map(finding -> finding.check().id() + (status == Status.PASS ? "" : ": " + finding.text()))
                     .collect(Collectors.joining(status == Status.PASS ? ", " : "; "));
             if (!of.isEmpty()) {
                 String hidden = findings.stream()
-                        .filter(one -> one.status() == Status.UNKNOWN)
-                        .map(one -> one.check().id())
+                        .filter(finding -> finding.status() == Status.UNKNOWN)
+                        .map(finding -> finding.check().id())
                         .collect(Collectors.joining(", "));
                 of += hidden.isEmpty() ? "" : "; not shown: " + hidden;
                 return Nagios.of(status, findings.stream().anyMatch(DoctorCommand::hidesPaths))
@@ -195,7 +195,7 @@ public final class DoctorCommand implements Command {
         }
         return Nagios.UNKNOWN.print(
                 findings.stream()
-                        .map(one -> one.check().id() + ": " + one.text())
+                        .map(finding -> finding.check().id() + ": " + finding.text())
                         .collect(Collectors.joining("; ")),
                 terminal);
     }

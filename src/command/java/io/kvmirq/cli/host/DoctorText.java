@@ -36,9 +36,10 @@ final class DoctorText {
                     summary.isEmpty() ? "all " + findings.size() + " checks pass" : summary.substring(2)));
         }
         findings.stream()
-                .filter(one -> one.status() != Status.PASS || !quiet && !(all && one.check() == Check.TRACING))
-                .sorted(Comparator.comparing(one -> WEIGHTS.indexOf(one.status())))
-                .forEach(one -> print(one, terminal));
+                .filter(finding ->
+                        finding.status() != Status.PASS || !quiet && !(all && finding.check() == Check.TRACING))
+                .sorted(Comparator.comparing(finding -> WEIGHTS.indexOf(finding.status())))
+                .forEach(finding -> print(finding, terminal));
         String ids = String.join(", ", ids(findings, Finding::needsRoot));
         if (all && !quiet && !ids.isEmpty()) {
             terminal.line("root sees more in: " + ids);
@@ -46,14 +47,17 @@ final class DoctorText {
     }
 
     /** The checks with a status, after a semicolon. Empty if none has it. */
-    private static String of(Status status, String one, String many, List<Finding> findings) {
+    private static String of(Status status, String singular, String many, List<Finding> findings) {
         List<String> ids = ids(findings, finding -> finding.status() == status);
-        String checks = ids.size() == 1 ? " check" + one : " checks" + many;
+        String checks = ids.size() == 1 ? " check" + singular : " checks" + many;
         return ids.isEmpty() ? "" : "; " + ids.size() + checks + ": " + String.join(", ", ids);
     }
 
-    private static List<String> ids(List<Finding> findings, Predicate<Finding> such) {
-        return findings.stream().filter(such).map(one -> one.check().id()).toList();
+    private static List<String> ids(List<Finding> findings, Predicate<Finding> condition) {
+        return findings.stream()
+                .filter(condition)
+                .map(finding -> finding.check().id())
+                .toList();
     }
 
     private static String status(Status status, Terminal terminal) {

@@ -144,7 +144,7 @@ public final class ErrnoCommand implements Command {
         Json.print(terminal, "kvmirq.errno/1", json -> json.value(
                         "call", question.call().label())
                 .value("errno", question.errnoName())
-                .objects("causes", causes, (one, cause) -> one.value("cause", cause.text())
+                .objects("causes", causes, (object, cause) -> object.value("cause", cause.text())
                         .value("if", cause.conditions())
                         .value("check", cause.check())
                         .value("name", cause.name())

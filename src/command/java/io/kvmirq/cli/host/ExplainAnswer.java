@@ -99,26 +99,27 @@ record ExplainAnswer(
                 .map(path -> ExplainText.headline(path, "", chains));
     }
 
-    private List<InterruptPath> of(GuestRows one) {
+    private List<InterruptPath> of(GuestRows rows) {
         return guests.stream()
-                .filter(path -> path.guest().equals(Optional.of(one.guest())))
+                .filter(path -> path.guest().equals(Optional.of(rows.guest())))
                 .toList();
     }
 
     /** The paths of a guest that no chain shows; its helpers only if it has virtio or they have a flaw. */
-    private List<InterruptPath> shown(GuestRows one) {
-        boolean isAlone = chains.stream().noneMatch(chain -> chain.guest().equals(Optional.of(one.guest())));
-        return of(one).stream()
+    private List<InterruptPath> shown(GuestRows rows) {
+        boolean isAlone = chains.stream().noneMatch(chain -> chain.guest().equals(Optional.of(rows.guest())));
+        return of(rows).stream()
                 .filter(path -> isAlone
                         || path.subject() == Flaw.Subject.HELPER
-                                && (one.virtio() || !path.links().get(0).flaws().isEmpty()))
+                                && (rows.virtio()
+                                        || !path.links().get(0).flaws().isEmpty()))
                 .toList();
     }
 
     /** Returns the exit code. */
     int print(ParseResult arguments, Terminal terminal) {
         List<InterruptPath> shown =
-                rows.stream().flatMap(one -> shown(one).stream()).toList();
+                rows.stream().flatMap(guest -> shown(guest).stream()).toList();
         Verdict verdict = Verdict.of(
                 Stream.concat(chains.stream(), shown.stream()).toList(),
                 List.of(),
@@ -134,20 +135,20 @@ record ExplainAnswer(
         }
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "explain", host, json -> {
-                json.objects("paths", chains, (to, one) -> to.record(one)
-                                .value("pid", one.guest().map(InterruptPath.Guest::process))
-                                .value("fails", one.fails()))
-                        .objects("sources", rows, (to, one) -> to.value("guest", one.guest())
-                                .value("virtio", one.virtio())
-                                .value("vmm", of(one).get(0).links().get(0))
-                                .value("others", of(one).get(1).links().get(0))
-                                .value("rows", one.rows()));
+                json.objects("paths", chains, (to, path) -> to.record(path)
+                                .value("pid", path.guest().map(InterruptPath.Guest::process))
+                                .value("fails", path.fails()))
+                        .objects("sources", rows, (to, rows) -> to.value("guest", rows.guest())
+                                .value("virtio", rows.virtio())
+                                .value("vmm", of(rows).get(0).links().get(0))
+                                .value("others", of(rows).get(1).links().get(0))
+                                .value("rows", rows.rows()));
                 ExplainText.write(
                         json,
                         verdict,
                         Stream.concat(chains.stream(), shown.stream()).toList());
                 changes.ifPresent(all -> json.value("changes", all));
-                live.ifPresent(one -> LiveOption.write(json, one));
+                live.ifPresent(live -> LiveOption.write(json, live));
                 if (arguments.hasMatchedOption(ExplainCommand.EVIDENCE)) {
                     json.value("kernelMemory", MemoryEvidence.of(host, chains, memory));
                 }
@@ -160,7 +161,7 @@ record ExplainAnswer(
                 .toList();
         ByteArrayOutputStream all = new ByteArrayOutputStream();
         print(new ExplainText(terminal.printing(all)), verdicts, verdict, arguments);
-        live.ifPresent(one -> LiveOption.print(one, terminal.printing(all)));
+        live.ifPresent(live -> LiveOption.print(live, terminal.printing(all)));
         String text = all.toString(StandardCharsets.UTF_8);
         terminal.out().print(text);
         if (terminal.rows() > 0 && text.lines().count() >= terminal.rows()) {
@@ -174,7 +175,7 @@ record ExplainAnswer(
         if (!chains.isEmpty()) {
             text.print(chains, verdict.counted() ? verdict : Verdict.of(chains, List.of(), List.of()));
         }
-        rows.stream().filter(one -> !shown(one).isEmpty()).forEach(one -> text.print(shown(one), one));
+        rows.stream().filter(guest -> !shown(guest).isEmpty()).forEach(guest -> text.print(shown(guest), guest));
         if (arguments.hasMatchedOption(ExplainCommand.EVIDENCE)) {
             text.memory(MemoryEvidence.of(host, chains, memory));
         }

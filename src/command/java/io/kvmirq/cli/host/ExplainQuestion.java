@@ -90,14 +90,14 @@ record ExplainQuestion(
         if (irq.isEmpty()) {
             return this;
         }
-        ArmedVector one = host.armed().stream()
+        ArmedVector vector = host.armed().stream()
                 .filter(each -> each.irq().number() == irq.getAsInt())
                 .findFirst()
                 .orElseThrow(() -> new UnreadableInputException("VFIO has armed no host irq " + irq.getAsInt()
                         + ": expected one that " + host.command("list --all") + " shows"));
         return new ExplainQuestion(
-                Optional.of(one.address()),
-                one.kind() == IrqKind.INTX ? OptionalInt.empty() : OptionalInt.of(one.vector()),
+                Optional.of(vector.address()),
+                vector.kind() == IrqKind.INTX ? OptionalInt.empty() : OptionalInt.of(vector.vector()),
                 irq,
                 guest,
                 vcpus);
@@ -130,7 +130,7 @@ record ExplainQuestion(
     void requireVector(HostFacts host) {
         device.ifPresent(address -> {
             PciDevice known = HostChoice.device(host, address);
-            vector.ifPresent(one -> checkVector(host, known, one));
+            vector.ifPresent(number -> checkVector(host, known, number));
         });
     }
 
@@ -145,7 +145,7 @@ record ExplainQuestion(
         if (guests.size() > 1) {
             throw new UnreadableInputException("several guests are named " + Foreign.quoted(name)
                     + ": name one by its process, "
-                    + guests.stream().map(one -> String.valueOf(one.pid())).collect(Collectors.joining(" or ")));
+                    + guests.stream().map(guest -> String.valueOf(guest.pid())).collect(Collectors.joining(" or ")));
         }
         return guests.get(0);
     }
@@ -160,9 +160,9 @@ record ExplainQuestion(
             if (vector.isEmpty() || DeviceChains.gone(host, device.get()).isPresent()) {
                 return chains(host, device.get(), memory);
             }
-            PciDevice one = HostChoice.device(host, device.get());
-            checkVector(host, one, vector.getAsInt());
-            return List.of(DeviceChains.of(host, one, vector.getAsInt(), memory));
+            PciDevice known = HostChoice.device(host, device.get());
+            checkVector(host, known, vector.getAsInt());
+            return List.of(DeviceChains.of(host, known, vector.getAsInt(), memory));
         }
         List<InterruptPath> chains = new ArrayList<>();
         Set<DeviceName> seen = new HashSet<>();
@@ -174,13 +174,15 @@ record ExplainQuestion(
             if (host.vms().all().size() == 1) {
                 DeviceChains.gone(host).stream()
                         .filter(path -> path.interrupt()
-                                .filter(one -> process.devices().contains(one.device()))
+                                .filter(interrupt -> process.devices().contains(interrupt.device()))
                                 .isEmpty())
                         .forEach(chains::add);
             }
         }
         if (guest.isEmpty()) {
-            chains.stream().flatMap(chain -> chain.interrupt().stream()).forEach(one -> seen.add(one.device()));
+            chains.stream()
+                    .flatMap(chain -> chain.interrupt().stream())
+                    .forEach(interrupt -> seen.add(interrupt.device()));
             host.armed().stream()
                     .map(ArmedVector::address)
                     .filter(seen::add)

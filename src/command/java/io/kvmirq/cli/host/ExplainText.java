@@ -49,7 +49,7 @@ final class ExplainText {
     /** Prints verdicts, of which the first one decides. */
     void verdicts(List<String> lines) {
         line(terminal.bold(printable(lines.get(0))), 2);
-        lines.stream().skip(1).forEach(one -> line(printable(one), 2));
+        lines.stream().skip(1).forEach(line -> line(printable(line), 2));
     }
 
     /**
@@ -141,7 +141,7 @@ final class ExplainText {
     /** The verdict about the chains of devices in one sentence, for readers who know no link; not empty. */
     private static String headline(List<InterruptPath> chains, Verdict verdict, List<InterruptPath> among) {
         InterruptPath worst = firstToFail(chains);
-        long same = chains.stream().filter(one -> isSame(worst, one)).count();
+        long same = chains.stream().filter(chain -> isSame(worst, chain)).count();
         String all = chains.size() + " interrupts of "
                 + (chains.stream().map(InterruptPath::guest).distinct().count() > 1
                         ? "all guests"
@@ -314,12 +314,13 @@ final class ExplainText {
             }
             if (end > i + 1) {
                 List<Link> hidden = links.subList(i, end);
-                line("  not shown      " + joined(hidden, ", ", one -> one.hop().label()) + ": "
+                line("  not shown      "
+                        + joined(hidden, ", ", part -> part.hop().label()) + ": "
                         + printable(joined(hidden, "; ", Link::text)));
                 terminal.remedies(
                         true,
                         hidden.stream()
-                                .flatMap(one -> one.remedies().stream())
+                                .flatMap(part -> part.remedies().stream())
                                 .distinct()
                                 .toList());
                 i = end - 1;
@@ -380,26 +381,31 @@ final class ExplainText {
         line(terminal.bold(
                 changes.isEmpty() ? "no path differs from the earlier capture" : "since the earlier capture"));
         Map<Change, List<String>> interrupts = new LinkedHashMap<>();
-        changes.forEach(one -> interrupts
+        changes.forEach(change -> interrupts
                 .computeIfAbsent(
-                        new Change(Interrupt.all(one.interrupt().device()), one.at(), one.before(), one.after()),
+                        new Change(
+                                Interrupt.all(change.interrupt().device()),
+                                change.at(),
+                                change.before(),
+                                change.after()),
                         first -> new ArrayList<>())
-                .add(one.interrupt().name()));
-        interrupts.forEach((one, all) -> line(
+                .add(change.interrupt().name()));
+        interrupts.forEach((interrupt, all) -> line(
                 "  "
-                        + printable(one.interrupt().device() + " " + all.get(0)
-                                + (all.size() > 1 ? " and " + (all.size() - 1) + " more" : "") + ", " + one.at() + ": "
-                                + one.before().orElse("absent") + " → "
-                                + one.after().orElse("absent")),
+                        + printable(interrupt.interrupt().device() + " " + all.get(0)
+                                + (all.size() > 1 ? " and " + (all.size() - 1) + " more" : "") + ", " + interrupt.at()
+                                + ": "
+                                + interrupt.before().orElse("absent") + " → "
+                                + interrupt.after().orElse("absent")),
                 NOTE));
     }
 
     /** Prints the fields of kernel memory. */
     void memory(List<MemoryEvidence> all) {
-        for (MemoryEvidence one : all) {
-            line(terminal.bold(printable("kernel memory, " + one.interrupt() + ", " + one.hostIrq())));
-            one.why().ifPresent(why -> line("  " + why));
-            fields(one.fields());
+        for (MemoryEvidence evidence : all) {
+            line(terminal.bold(printable("kernel memory, " + evidence.interrupt() + ", " + evidence.hostIrq())));
+            evidence.why().ifPresent(why -> line("  " + why));
+            fields(evidence.fields());
         }
         if (all.isEmpty()) {
             line("kernel memory: no vector is armed by VFIO");
@@ -464,7 +470,7 @@ final class ExplainText {
                                 .filter(link -> link.numbers().isEmpty())
                                 .flatMap(link -> link.value().stream())
                                 .distinct())
-                .filter(one -> !one.isEmpty())
+                .filter(value -> !value.isEmpty())
                 .collect(Collectors.joining(", "));
         line(
                 "  also "

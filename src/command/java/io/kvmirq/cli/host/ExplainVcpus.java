@@ -109,7 +109,7 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
         List<String> states = new ArrayList<>();
         for (Map.Entry<String, String> state : WORDS) {
             long count = vcpus.vcpus().stream()
-                    .filter(one -> one.phase().orElse("").equals(state.getKey()))
+                    .filter(vcpu -> vcpu.phase().orElse("").equals(state.getKey()))
                     .count();
             if (count > 0) {
                 states.add(count + " " + state.getValue());
@@ -127,10 +127,12 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
                 + vcpus.watched()
                         .map(time -> ", at the end of a watch of " + Live.seconds(time))
                         .orElse(""));
-        for (Vcpus.One one : vcpus.vcpus()) {
-            terminal.line(one.id()
-                    + (one.thread().isPresent() ? "  thread " + one.thread().getAsInt() : ""));
-            for (Vcpus.Field field : one.fields()) {
+        for (Vcpus.One listed : vcpus.vcpus()) {
+            terminal.line(listed.id()
+                    + (listed.thread().isPresent()
+                            ? "  thread " + listed.thread().getAsInt()
+                            : ""));
+            for (Vcpus.Field field : listed.fields()) {
                 terminal.fact(
                         field.name(),
                         FIELD,
@@ -138,7 +140,7 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
                                 + field.evidence().map(how -> "  [" + how + "]").orElse(""));
             }
             fields.known().orElse(List.of()).stream()
-                    .filter(vcpu -> vcpu.vcpu().equals(one.id()))
+                    .filter(vcpu -> vcpu.vcpu().equals(listed.id()))
                     .forEach(vcpu -> new ExplainText(terminal).fields(vcpu.fields()));
         }
         if (fields instanceof Known.Unknown<?> unknown) {

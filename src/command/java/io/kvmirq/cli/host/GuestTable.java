@@ -62,8 +62,8 @@ final class GuestTable {
             rows.add(COLUMNS);
             Map<Integer, Rate> rates = seen.map(GuestRates.Seen::rates).orElse(Map.of());
             guests.all()
-                    .forEach(one -> rows.add(cells(
-                            one, Optional.ofNullable(rates.get(one.process().pid())))));
+                    .forEach(guest -> rows.add(cells(
+                            guest, Optional.ofNullable(rates.get(guest.process().pid())))));
             Columns.print(rows, terminal);
             terminal.line(host.command("list --vm NAME") + " has the vectors of a guest, "
                     + host.command("explain --vm NAME") + " their way");
@@ -74,7 +74,7 @@ final class GuestTable {
         }
         long unseen = guests.all().stream()
                 .map(Guest::vcpus)
-                .filter(one -> one.all() > 0 && one.notShown() == one.all())
+                .filter(vcpus -> vcpus.all() > 0 && vcpus.notShown() == vcpus.all())
                 .count();
         if (unseen > 0) {
             terminal.note("running, halted, stopped: of " + unseen + (unseen == 1 ? " guest" : " guests")
@@ -152,21 +152,21 @@ final class GuestTable {
         Json.print(terminal, "list", host, json -> {
             ExplainText.write(json, Verdict.of(paths, List.of(), List.of()), paths);
             json.value("milliseconds", seen.map(GuestRates.Seen::watched))
-                    .objects("guests", guests.all(), (to, one) -> {
-                        VmProcess process = one.process();
+                    .objects("guests", guests.all(), (to, guest) -> {
+                        VmProcess process = guest.process();
                         to.value("guest", process.name())
                                 .value("pid", process.pid())
                                 .value("vms", process.vms().size())
-                                .object("vcpus", vcpus -> vcpus.record(one.vcpus())
-                                        .value("notShown", one.vcpus().notShown()))
+                                .object("vcpus", vcpus -> vcpus.record(guest.vcpus())
+                                        .value("notShown", guest.vcpus().notShown()))
                                 .value("devices", process.devices())
-                                .value("vectors", one.vectors())
+                                .value("vectors", guest.vectors())
                                 .value("eventfds", process.eventfds().size())
-                                .value("vhostFiles", one.vhostFiles())
-                                .value("vhostWorkers", one.workers())
-                                .value("kernelHelpers", one.helpers())
-                                .value("exits", one.exits())
-                                .value("injected", one.injected())
+                                .value("vhostFiles", guest.vhostFiles())
+                                .value("vhostWorkers", guest.workers())
+                                .value("kernelHelpers", guest.helpers())
+                                .value("exits", guest.exits())
+                                .value("injected", guest.injected())
                                 .value("perSecond", Optional.ofNullable(rates.get(process.pid())));
                     })
                     .value("notes", guests.notes());

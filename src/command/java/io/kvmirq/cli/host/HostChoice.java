@@ -64,9 +64,9 @@ public final class HostChoice {
         }
         requireListed(host, address);
         List<PciAddress> closest = host.pciAddresses().stream()
-                .filter(one -> one.domain() == address.domain()
-                        && one.requesterId() >> BUS_SHIFT == address.requesterId() >> BUS_SHIFT)
-                .sorted(Comparator.comparingLong(one -> Math.abs(number(one) - number(address))))
+                .filter(listed -> listed.domain() == address.domain()
+                        && listed.requesterId() >> BUS_SHIFT == address.requesterId() >> BUS_SHIFT)
+                .sorted(Comparator.comparingLong(listed -> Math.abs(number(listed) - number(address))))
                 .limit(SUGGESTED)
                 .toList();
         String names = closest.stream().map(PciAddress::toString).collect(Collectors.joining(", "));
@@ -113,10 +113,11 @@ public final class HostChoice {
      * @throws UnreadableInputException if none is seen; the message lists the guests
      */
     public static List<VmProcess> guests(HostFacts host, String nameOrPid) {
-        List<VmProcess> found =
-                host.vms().all().stream().filter(one -> isNamed(one, nameOrPid)).toList();
+        List<VmProcess> found = host.vms().all().stream()
+                .filter(process -> isNamed(process, nameOrPid))
+                .toList();
         Optional<VmProcess> process = found.stream()
-                .filter(one -> String.valueOf(one.pid()).equals(nameOrPid))
+                .filter(guest -> String.valueOf(guest.pid()).equals(nameOrPid))
                 .findFirst();
         if (process.isPresent()) {
             return List.of(process.get()); // another one may have the number as its name
@@ -125,7 +126,7 @@ public final class HostChoice {
             return found;
         }
         String known = host.vms().all().stream()
-                .map(one -> Foreign.quoted(one.name()) + " (process " + one.pid() + ")")
+                .map(guest -> Foreign.quoted(guest.name()) + " (process " + guest.pid() + ")")
                 .collect(Collectors.joining(", "));
         throw new UnreadableInputException("no guest " + Foreign.quoted(nameOrPid) + " is seen: "
                 + (known.isEmpty() ? "no process holds a VM" : "name one of " + known + ", or its process")

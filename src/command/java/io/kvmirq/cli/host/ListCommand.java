@@ -120,9 +120,9 @@ public final class ListCommand implements Command {
         Optional<PciAddress> device = HostChoice.device(arguments);
         List<Path> hosts = ManyHosts.of(arguments);
         if (!hosts.isEmpty()) {
-            Predicate<PciAddress> one =
+            Predicate<PciAddress> chosen =
                     address -> device.isEmpty() || device.get().equals(address);
-            return ManyHosts.print(hosts, arguments, one, COLUMNS, row -> cells(row, Optional.empty()), terminal);
+            return ManyHosts.print(hosts, arguments, chosen, COLUMNS, row -> cells(row, Optional.empty()), terminal);
         }
         Optional<LiveOption> live = LiveOption.of(arguments, machine).map(LiveOption::byTracepoints);
         HostFacts host = new HostFacts(LiveOption.files(live, arguments), terminal.host());
@@ -134,11 +134,12 @@ public final class ListCommand implements Command {
         }
         if (arguments.hasMatchedOption("--vm")) {
             guests = HostChoice.guests(host, arguments.matchedOptionValue("--vm", ""));
-            if (live.isEmpty() && guests.stream().allMatch(one -> one.devices().isEmpty())) {
+            if (live.isEmpty()
+                    && guests.stream().allMatch(guest -> guest.devices().isEmpty())) {
                 throw HostChoice.withoutDevice(host, guests.get(0).name());
             }
             wanted = wanted.and(
-                    guests.stream().flatMap(one -> one.devices().stream()).collect(Collectors.toSet())::contains);
+                    guests.stream().flatMap(guest -> guest.devices().stream()).collect(Collectors.toSet())::contains);
         }
         Optional<Path> textfile = Optional.ofNullable(arguments.matchedOptionValue(TEXTFILE, null));
         if (textfile.isPresent()) {
@@ -226,7 +227,7 @@ public final class ListCommand implements Command {
                                 || listing.chains().stream()
                                         .noneMatch(chain -> chain.guest().equals(path.guest())))
                         .filter(path -> of.isEmpty()
-                                || of.stream().anyMatch(one -> path.guest().equals(Optional.of(one.asGuest()))))
+                                || of.stream().anyMatch(process -> path.guest().equals(Optional.of(process.asGuest()))))
                         .toList();
         if (arguments.hasMatchedOption(Nagios.OPTION)) {
             return new ExplainText(terminal).graded(host, listing.chains(), guests, verdict(listing, guests));
@@ -240,11 +241,11 @@ public final class ListCommand implements Command {
                         Stream.concat(listing.chains().stream(), guests.stream())
                                 .toList());
                 json.value("notes", listing.notes());
-                live.ifPresent(one -> LiveOption.write(json, one));
+                live.ifPresent(found -> LiveOption.write(json, found));
             });
         } else {
             print(host, listing, guests, live, terminal);
-            live.ifPresent(one -> LiveOption.print(one, terminal));
+            live.ifPresent(found -> LiveOption.print(found, terminal));
         }
         return ExitCode.OK;
     }
@@ -284,7 +285,7 @@ public final class ListCommand implements Command {
                 row.interrupt(),
                 Foreign.printable(row.guest().orElse("-"), Columns.WIDEST),
                 String.valueOf(row.count()),
-                live.map(one -> rate(row, one)).orElse("-"),
+                live.map(found -> rate(row, found)).orElse("-"),
                 row.cpus().map(cpus -> Foreign.printable(cpus, Columns.WIDEST)).orElse("-"),
                 listed(row.vcpus(), VcpuId::number)
                         .map(vcpus -> vcpus + mark(row.vcpuEvidence()))
@@ -304,7 +305,9 @@ public final class ListCommand implements Command {
     }
 
     private static <T> Optional<String> listed(List<T> all, ToIntFunction<T> number) {
-        return all.stream().map(one -> String.valueOf(number.applyAsInt(one))).reduce((some, one) -> some + ", " + one);
+        return all.stream()
+                .map(item -> String.valueOf(number.applyAsInt(item)))
+                .reduce((numbers, item) -> numbers + ", " + item);
     }
 
     private static String mark(Optional<Evidence.Kind> evidence) {

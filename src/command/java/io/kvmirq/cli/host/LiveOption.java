@@ -78,7 +78,7 @@ public final class LiveOption {
 
     /** The files of the machine that is watched, or else of the chosen host. */
     static HostFiles files(Optional<LiveOption> live, ParseResult arguments) {
-        return live.map(one -> one.machine.files())
+        return live.map(option -> option.machine.files())
                 .orElseGet(() -> Commands.read(arguments, () -> HostSource.of(arguments)));
     }
 
@@ -200,18 +200,19 @@ public final class LiveOption {
         if (!live.counters().isEmpty()) {
             terminal.say("  counters: "
                     + live.counters().stream()
-                            .map(one -> one.name() + " +" + one.grew())
+                            .map(counter -> counter.name() + " +" + counter.grew())
                             .collect(Collectors.joining(", ")));
         }
-        for (Live.Seen one : live.events()) {
-            terminal.say("  " + one.event() + ": " + (live.lost() > 0 ? "at least " : "") + one.count() + where(one));
+        for (Live.Seen event : live.events()) {
+            terminal.say(
+                    "  " + event.event() + ": " + (live.lost() > 0 ? "at least " : "") + event.count() + where(event));
         }
         for (Stages stages : live.stages()) {
             terminal.say("  stages, counted in the kernel:");
-            stages.stages().forEach(one -> {
-                terminal.say(String.format("    %-12s %10s  %s", one.label(), one.counted(), one.value())
+            stages.stages().forEach(stage -> {
+                terminal.say(String.format("    %-12s %10s  %s", stage.label(), stage.counted(), stage.value())
                         .stripTrailing());
-                one.latency().ifPresent(latency -> terminal.say(" ".repeat(29) + latency));
+                stage.latency().ifPresent(latency -> terminal.say(" ".repeat(29) + latency));
             });
             terminal.say("    first that loses: " + stages.loses().orElse("none"));
             stages.doubt().ifPresent(doubt -> terminal.say("    in doubt: " + doubt));
@@ -224,18 +225,18 @@ public final class LiveOption {
 
     /** Prints what a watch could not read, and its notes. */
     static void print(String before, List<Known.Unknown<?>> missing, List<String> notes, Terminal terminal) {
-        missing.forEach(one -> {
-            terminal.say(before + "not readable: " + one.why());
-            terminal.say(before + "              shown by: " + one.remedy());
+        missing.forEach(unknown -> {
+            terminal.say(before + "not readable: " + unknown.why());
+            terminal.say(before + "              shown by: " + unknown.remedy());
         });
         notes.forEach(note -> terminal.say(before + "note: " + note));
     }
 
-    private static String where(Live.Seen one) {
+    private static String where(Live.Seen seen) {
         String parts = Stream.of(
-                        one.inHandlers() + " in handlers of these host irqs",
-                        one.ofGuest() + " by threads of the guest's process",
-                        one.ofWorkers() + " by workers of the kernel")
+                        seen.inHandlers() + " in handlers of these host irqs",
+                        seen.ofGuest() + " by threads of the guest's process",
+                        seen.ofWorkers() + " by workers of the kernel")
                 .filter(part -> !part.startsWith("0 "))
                 .collect(Collectors.joining(", "));
         return parts.isEmpty() ? "" : ", of them " + parts;

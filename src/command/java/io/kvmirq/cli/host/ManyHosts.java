@@ -49,8 +49,8 @@ final class ManyHosts {
             Stream.of("--json", "--nagios", "--live", ListCommand.TEXTFILE)
                     .filter(arguments::hasMatchedOption)
                     .findFirst()
-                    .ifPresent(one -> {
-                        throw new IllegalArgumentException(one + " is for one host: name one archive");
+                    .ifPresent(option -> {
+                        throw new IllegalArgumentException(option + " is for one host: name one archive");
                     });
             Path first = arguments.matchedOptionValue(FROM, Path.of(""));
             return Stream.concat(Stream.of(first), more.stream().map(Path::of)).toList();

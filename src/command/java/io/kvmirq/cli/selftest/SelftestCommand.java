@@ -102,7 +102,7 @@ public final class SelftestCommand implements Command {
 
     private static <E> ITypeConverter<E> oneOf(E[] all) {
         return text -> Arrays.stream(all)
-                .filter(one -> Command.label(one).equals(text))
+                .filter(constant -> Command.label(constant).equals(text))
                 .findFirst()
                 .orElseThrow(() -> new TypeConversionException(KernelChoice.notOneOf(text, Command.labels(all))));
     }

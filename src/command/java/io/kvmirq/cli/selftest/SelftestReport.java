@@ -120,9 +120,11 @@ final class SelftestReport implements SelftestListener {
                 // Without a guest, interrupts were counted in the pending state.
                 json.value("guestRan", false);
             }
-            fake.ifPresent(one -> json.value(
+            fake.ifPresent(kernel -> json.value(
                     "inferredRules",
-                    inferred(Answers.rules(one.rulesUsed())).map(Answer::name).toList()));
+                    inferred(Answers.rules(kernel.rulesUsed()))
+                            .map(Answer::name)
+                            .toList()));
             json.objects("scenarios", results, SelftestReport::write);
         });
     }

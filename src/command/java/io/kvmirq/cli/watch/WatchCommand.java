@@ -121,7 +121,7 @@ public final class WatchCommand implements Command {
         Predicate<VmProcess> guests = process -> vm.isEmpty() || HostChoice.isNamed(process, vm);
         Predicate<InterruptPath> paths = path -> (device.isEmpty()
                         || path.interrupt()
-                                .filter(one -> one.device().equals(device.get()))
+                                .filter(interrupt -> interrupt.device().equals(device.get()))
                                 .isPresent())
                 && (vm.isEmpty() || path.guest().isPresent());
         ExecutorService looks = Executors.newSingleThreadExecutor(task -> {
@@ -141,7 +141,8 @@ public final class WatchCommand implements Command {
         List<LiveWindow> begun = new ArrayList<>();
         return StopHook.during(
                 () -> {
-                    try (LiveWindow probes = live.map(one -> begin(one, begun)).orElse(null);
+                    try (LiveWindow probes =
+                                    live.map(found -> begin(found, begun)).orElse(null);
                             Watcher watcher = new Watcher(
                                     files,
                                     System::nanoTime,
@@ -361,7 +362,7 @@ public final class WatchCommand implements Command {
                             ? ""
                             : ": "
                                     + changes.entrySet().stream()
-                                            .map(one -> one.getValue() + " " + one.getKey())
+                                            .map(entry -> entry.getValue() + " " + entry.getKey())
                                             .collect(Collectors.joining(", "))));
         }
     }

@@ -264,7 +264,7 @@ final class WatchScreen {
         return tick.rows().stream()
                 .filter(row -> row.isGuest() || row.pid() == 0)
                 .mapToDouble(of)
-                .filter(one -> one >= 0)
+                .filter(rate -> rate >= 0)
                 .reduce(Double::sum)
                 .orElse(tick.rows().isEmpty() ? 0 : -1);
     }
@@ -273,7 +273,7 @@ final class WatchScreen {
         List<String> lines = new ArrayList<>(List.of(" CPU  host irqs/s"));
         tick.cpus().entrySet().stream()
                 .sorted(Map.Entry.<Integer, Double>comparingByValue().reversed())
-                .forEach(one -> lines.add(right("" + one.getKey(), 4) + right(number(one.getValue()), 13)));
+                .forEach(entry -> lines.add(right("" + entry.getKey(), 4) + right(number(entry.getValue()), 13)));
         return lines;
     }
 
@@ -335,7 +335,7 @@ final class WatchScreen {
 
     private static String stages(Row row) {
         return row.stages().stream()
-                .map(one -> one.label() + " " + one.counted())
+                .map(stage -> stage.label() + " " + stage.counted())
                 .collect(Collectors.joining(", "));
     }
 
@@ -372,7 +372,8 @@ final class WatchScreen {
     /** All rates as bars, the highest for the greatest rate. If there are more than bars, a bar has the greatest of some. */
     static String sparkline(List<Double> rates, int width) {
         double most = Math.max(
-                Double.MIN_NORMAL, rates.stream().mapToDouble(one -> one).max().orElse(0));
+                Double.MIN_NORMAL,
+                rates.stream().mapToDouble(rate -> rate).max().orElse(0));
         int each = (rates.size() + width - 1) / width;
         StringBuilder bars = new StringBuilder();
         for (int end = rates.size(); end > 0; end -= each) {

@@ -166,20 +166,20 @@ final class ControlGroups {
     }
 
     // spotless:off: a table
-    private static final Fact<Group, String> FREEZE = Fact.text("{group}/{freeze}", one -> one.last,
+    private static final Fact<Group, String> FREEZE = Fact.text("{group}/{freeze}", group -> group.last,
         Fact.form(text -> text.matches("[01]|THAWED|FROZEN|FREEZING")));
-    private static final Fact<Group, String> ABOVE = Fact.text("{group}/{above}", one -> one.last,
+    private static final Fact<Group, String> ABOVE = Fact.text("{group}/{above}", group -> group.last,
         Fact.form(text -> text.matches("(?s).*frozen [01].*|[01]")));
     private static final Fact<Group, Integer> CPU = pressure("cpu");
     private static final Fact<Group, Integer> MEMORY = pressure("memory");
     private static final Fact<Group, String> QUOTA = Fact.text("{group}/{quota}",
-        one -> one.text(one.second ? "cpu.weight" : "cpu.shares").isPresent(),
+        group -> group.text(group.second ? "cpu.weight" : "cpu.shares").isPresent(),
         Fact.form(text -> text.matches("[1-9]\\d{0,17}( .*)?|max( \\d{1,18})?|-1")));
-    private static final Fact<Group, Integer> WEIGHT = Fact.text("{group}/cpu.weight", one -> one.text("cpu.idle").isPresent(),
-        text -> Optional.of(text).filter(one -> one.matches("\\d{1,5}")).map(Integer::valueOf));
+    private static final Fact<Group, Integer> WEIGHT = Fact.text("{group}/cpu.weight", group -> group.text("cpu.idle").isPresent(),
+        text -> Optional.of(text).filter(digits -> digits.matches("\\d{1,5}")).map(Integer::valueOf));
     private static final Fact<Group, String> IDLE =
-        Fact.text("{group}/cpu.idle", one ->
-        one.text("cpu.weight").isPresent() && one.host().has(KernelChange.CPU_IDLE).orElse(false), Fact.form(text -> text.matches("[01]")));
+        Fact.text("{group}/cpu.idle", group ->
+        group.text("cpu.weight").isPresent() && group.host().has(KernelChange.CPU_IDLE).orElse(false), Fact.form(text -> text.matches("[01]")));
     private static final Fact<Group, Long> HIGH = memory("high", "(\\d{1,18})|max");
     private static final Fact<Group, Long> USED = memory("current", "(\\d{1,18})");
     /** The number of times that threads were slowed because the group had more memory than memory.high. */
@@ -190,53 +190,53 @@ final class ControlGroups {
     private static final Fact<Group, Long> MOST_TASKS = number("pids.max", "(\\d{1,18})|max", "pids.current");
     /** Cgroup v2 only: in v1, a CPU that goes offline is removed from the file that asked for it. */
     private static final Fact<Group, BitSet> WANTED = Fact.cpus("{group}/cpuset.cpus",
-        one -> one.text("cpuset.cpus.effective").isPresent());
+        group -> group.text("cpuset.cpus.effective").isPresent());
     /** The CPUs of the thread: a group above may have given all of its own to partitions below it. */
     private static final Fact<Group, BitSet> GIVEN = Fact.cpus("{own}/cpuset.cpus.effective",
-        one -> one.text("cpuset.cpus").isPresent());
+        group -> group.text("cpuset.cpus").isPresent());
     private static final Fact<Group, String> PARTITION = Fact.text("{group}/cpuset.cpus.partition",
-        one -> one.text("cpuset.cpus.effective").isPresent(),
+        group -> group.text("cpuset.cpus.effective").isPresent(),
         Fact.form(text -> text.matches("(member|root|isolated)( invalid.*)?")));
     private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
 
 
     private static final Table<Group> FROZEN = new Table<>(
-        rule("cgroup.freezing", FREEZE, one -> one.isFreezing()).with(Group::called)
-            .fill(one -> one.second ? "0" : "THAWED", one -> one.path(FREEZE.file())),
-        rule("cgroup.frozen", FREEZE, one -> FREEZE.in(one).matches("1|FROZEN")).with(Group::called)
-            .fill(one -> one.second ? "0" : "THAWED", one -> one.path(FREEZE.file())).otherwise(),
-        rule("cgroup.frozen-above", ABOVE, one -> ABOVE.in(one).endsWith("1") || ABOVE.in(one).contains("frozen 1"))
-            .with(Group::called).on("the last group", one -> one.last).otherwise());
+        rule("cgroup.freezing", FREEZE, group -> group.isFreezing()).with(Group::called)
+            .fill(group -> group.second ? "0" : "THAWED", group -> group.path(FREEZE.file())),
+        rule("cgroup.frozen", FREEZE, group -> FREEZE.in(group).matches("1|FROZEN")).with(Group::called)
+            .fill(group -> group.second ? "0" : "THAWED", group -> group.path(FREEZE.file())).otherwise(),
+        rule("cgroup.frozen-above", ABOVE, group -> ABOVE.in(group).endsWith("1") || ABOVE.in(group).contains("frozen 1"))
+            .with(Group::called).on("the last group", group -> group.last).otherwise());
 
     /** The pressure is the average of ten seconds, which is more than one look. */
     private static final Table<Group> TIME = new Table<>(
-        rule("cgroup.throttled-now", STAT, one -> one.waited(3) && CPU.in(one) >= MOST_PRESSED).and(CPU)
-            .with(Group::called, one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), CPU::in, Group::others)
-            .fill(Group::noQuota, one -> one.path(QUOTA.file())),
-        rule("cgroup.throttled", STAT, one -> one.waited(20) || one.waitsNow())
-            .with(Group::called, one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others)
-            .fill(Group::noQuota, one -> one.path(QUOTA.file())).counting(one -> STAT.in(one).waited()).otherwise(),
-        rule("cgroup.idle", IDLE, one -> IDLE.in(one).equals("1")).with(Group::called, Group::others)
-            .fill(one -> one.path(IDLE.file())),
-        rule("cgroup.light", WEIGHT, one -> WEIGHT.in(one) <= LITTLE_WEIGHT).with(Group::called, WEIGHT::in, Group::others)
-            .otherwise().fill(one -> one.path(WEIGHT.file())),
+        rule("cgroup.throttled-now", STAT, group -> group.waited(3) && CPU.in(group) >= MOST_PRESSED).and(CPU)
+            .with(Group::called, group -> STAT.in(group).waited(), group -> STAT.in(group).periods(), CPU::in, Group::others)
+            .fill(Group::noQuota, group -> group.path(QUOTA.file())),
+        rule("cgroup.throttled", STAT, group -> group.waited(20) || group.waitsNow())
+            .with(Group::called, group -> STAT.in(group).waited(), group -> STAT.in(group).periods(), Group::others)
+            .fill(Group::noQuota, group -> group.path(QUOTA.file())).counting(group -> STAT.in(group).waited()).otherwise(),
+        rule("cgroup.idle", IDLE, group -> IDLE.in(group).equals("1")).with(Group::called, Group::others)
+            .fill(group -> group.path(IDLE.file())),
+        rule("cgroup.light", WEIGHT, group -> WEIGHT.in(group) <= LITTLE_WEIGHT).with(Group::called, WEIGHT::in, Group::others)
+            .otherwise().fill(group -> group.path(WEIGHT.file())),
         // Threads that wait for their quota count, too.
-        rule("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED && !STAT.is(one, any -> one.waited(3)))
-            .with(Group::called, one -> "a CPU", CPU::in, Group::others).fill(one -> one.directory),
-        rule("cgroup.memory-high", SLOWED, one -> SLOWED.in(one) >= MANY_TIMES && USED.in(one) >= HIGH.in(one) / 50 * 49)
-            .and(HIGH).and(USED).with(Group::called, SLOWED::in, Group::others).fill(one -> one.path(HIGH.file())),
-        rule("cgroup.memory-max", KILLED, one -> KILLED.in(one) > 0 && USED.in(one) >= MOST_MEMORY.in(one) / 50 * 49)
+        rule("cgroup.cpu-pressure", CPU, group -> CPU.in(group) >= MOST_PRESSED && !STAT.is(group, value -> group.waited(3)))
+            .with(Group::called, group -> "a CPU", CPU::in, Group::others).fill(group -> group.directory),
+        rule("cgroup.memory-high", SLOWED, group -> SLOWED.in(group) >= MANY_TIMES && USED.in(group) >= HIGH.in(group) / 50 * 49)
+            .and(HIGH).and(USED).with(Group::called, SLOWED::in, Group::others).fill(group -> group.path(HIGH.file())),
+        rule("cgroup.memory-max", KILLED, group -> KILLED.in(group) > 0 && USED.in(group) >= MOST_MEMORY.in(group) / 50 * 49)
             .and(MOST_MEMORY).and(USED).with(Group::called, KILLED::in, Group::others)
-            .fill(one -> one.path(MOST_MEMORY.file())),
-        rule("cgroup.threads", TASKS, one -> TASKS.in(one) >= MOST_TASKS.in(one)).and(MOST_TASKS)
-            .with(Group::called, TASKS::in, Group::others).fill(one -> one.path(MOST_TASKS.file())),
-        rule("cgroup.cpus-taken", WANTED, one -> !WANTED.in(one).isEmpty() && !GIVEN.in(one).isEmpty() && !WANTED.in(one).intersects(GIVEN.in(one)))
-            .and(GIVEN).with(Group::called, one -> CpuList.list(WANTED.in(one)), one -> CpuList.list(GIVEN.in(one)),
+            .fill(group -> group.path(MOST_MEMORY.file())),
+        rule("cgroup.threads", TASKS, group -> TASKS.in(group) >= MOST_TASKS.in(group)).and(MOST_TASKS)
+            .with(Group::called, TASKS::in, Group::others).fill(group -> group.path(MOST_TASKS.file())),
+        rule("cgroup.cpus-taken", WANTED, group -> !WANTED.in(group).isEmpty() && !GIVEN.in(group).isEmpty() && !WANTED.in(group).intersects(GIVEN.in(group)))
+            .and(GIVEN).with(Group::called, group -> CpuList.list(WANTED.in(group)), group -> CpuList.list(GIVEN.in(group)),
             Group::others),
-        rule("cgroup.partition-invalid", PARTITION, one -> PARTITION.in(one).contains(" invalid"))
+        rule("cgroup.partition-invalid", PARTITION, group -> PARTITION.in(group).contains(" invalid"))
             .with(Group::called, PARTITION::in, Group::others),
-        rule("cgroup.memory-pressure", MEMORY, one -> MEMORY.in(one) >= MOST_PRESSED)
-            .with(Group::called, one -> "memory", MEMORY::in, Group::others).fill(Group::limits));
+        rule("cgroup.memory-pressure", MEMORY, group -> MEMORY.in(group) >= MOST_PRESSED)
+            .with(Group::called, group -> "memory", MEMORY::in, Group::others).fill(Group::limits));
     // spotless:on
 
     /** The rules of a control group. */
@@ -252,7 +252,7 @@ final class ControlGroups {
         Pattern number = Pattern.compile(form);
         return Fact.text(
                 "{group}/" + file,
-                one -> Stream.of(others).anyMatch(other -> one.text(other).isPresent()),
+                group -> Stream.of(others).anyMatch(other -> group.text(other).isPresent()),
                 text -> Optional.of(number.matcher(text.strip()))
                         .filter(Matcher::matches)
                         .map(found -> found.group(1) == null ? Long.MAX_VALUE : Long.parseLong(found.group(1))));
@@ -268,15 +268,15 @@ final class ControlGroups {
         });
     }
 
-    private static Known<Throttled> throttled(Group one) {
-        String file = one.path("{group}/cpu.stat");
-        OptionalLong periods = one.files().number(file, "nr_periods ");
-        OptionalLong waited = one.files().number(file, "nr_throttled ");
-        return QUOTA.of(one)
-                .then(quota -> !one.isBound()
+    private static Known<Throttled> throttled(Group group) {
+        String file = group.path("{group}/cpu.stat");
+        OptionalLong periods = group.files().number(file, "nr_periods ");
+        OptionalLong waited = group.files().number(file, "nr_throttled ");
+        return QUOTA.of(group)
+                .then(quota -> !group.isBound()
                         ? Known.none()
                         : periods.isEmpty() || waited.isEmpty()
-                                ? Fact.missing(one.files(), file)
+                                ? Fact.missing(group.files(), file)
                                 : new Known.Observed<>(new Throttled(periods.getAsLong(), waited.getAsLong())));
     }
 
@@ -347,14 +347,14 @@ final class ControlGroups {
         List<String> path = names.stream().filter(name -> !name.isEmpty()).toList();
         for (int i = 0; i < path.size(); i++) {
             directory += "/" + path.get(i);
-            Group one =
+            Group part =
                     new Group(new Fact.Facts(host), root, directory, leaf, second, i == path.size() - 1, vcpus, tenant);
             if (freezes && !isFrozen()) {
-                flaws.apply(one, tenant.isEmpty() ? FROZEN : FROZEN.about(Subject.HELPER));
+                flaws.apply(part, tenant.isEmpty() ? FROZEN : FROZEN.about(Subject.HELPER));
             }
             if (quotas.add(directory)) {
-                flaws.requireSeen(one, QUOTA);
-                flaws.apply(one, tenant.isEmpty() ? TIME : TIME.about(Subject.HELPER));
+                flaws.requireSeen(part, QUOTA);
+                flaws.apply(part, tenant.isEmpty() ? TIME : TIME.about(Subject.HELPER));
             }
         }
     }

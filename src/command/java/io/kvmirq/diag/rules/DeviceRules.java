@@ -45,118 +45,118 @@ public final class DeviceRules {
     // spotless:off: tables
     /** Power is the first, because reading the configuration space of a device in D3cold wakes it. */
     private static final Table<PciFunction> POWER = new Table<>(
-        rule("function.suspended", RUNTIME, one -> one.held() && one.isAwake() && RUNTIME.in(one).equals("suspended"))
+        rule("function.suspended", RUNTIME, function -> function.held() && function.isAwake() && RUNTIME.in(function).equals("suspended"))
             .and(PciFunction.POWER).with(PciFunction::called),
-        rule("function.suspend-failed", RUNTIME, one -> one.isAwake() && RUNTIME.in(one).equals("error"))
+        rule("function.suspend-failed", RUNTIME, function -> function.isAwake() && RUNTIME.in(function).equals("error"))
             .and(PciFunction.POWER).with(PciFunction::called).otherwise(),
-        rule("function.power-unknown", PciFunction.POWER, one -> PciFunction.POWER.in(one).state().equals("error"))
+        rule("function.power-unknown", PciFunction.POWER, function -> PciFunction.POWER.in(function).state().equals("error"))
             .with(PciFunction::called).otherwise(),
-        rule("function.asleep", PciFunction.POWER, one -> one.held() && one.isAsleep())
-            .with(PciFunction::called, one -> PciFunction.POWER.in(one).state()).remedy(DeviceRules::wake),
-        rule("function.sleeps", PciFunction.POWER, one -> !one.held() && one.isAsleep()).with(PciFunction::called));
+        rule("function.asleep", PciFunction.POWER, function -> function.held() && function.isAsleep())
+            .with(PciFunction::called, function -> PciFunction.POWER.in(function).state()).remedy(DeviceRules::wake),
+        rule("function.sleeps", PciFunction.POWER, function -> !function.held() && function.isAsleep()).with(PciFunction::called));
 
     private static final Table<PciFunction> ANSWERS = new Table<>(
-        rule("function.retry", CONFIG, one -> one.config().isNotReady()).with(PciFunction::called),
-        rule("function.gone", CONFIG, one -> one.config().isGone()).with(PciFunction::called),
+        rule("function.retry", CONFIG, function -> function.config().isNotReady()).with(PciFunction::called),
+        rule("function.gone", CONFIG, function -> function.config().isGone()).with(PciFunction::called),
         rule("function.zeros", CONFIG, PciFunction::isZero).with(PciFunction::called).otherwise(),
         rule("function.answers", CAPABILITIES, PciFunction::isDevice).otherwise());
 
     private static final Table<PciFunction> DEVICE = new Table<>(
         rule("device.another-answers", CONFIG,
-            one -> one.word(0) != one.device().vendor() || one.word(2) != one.device().device())
-            .with(one -> one.word(0), one -> one.word(2), one -> one.device().vendor(), one -> one.device().device())
-            .and(ID).on("no virtual function", one -> !one.isVirtual()),
+            function -> function.word(0) != function.device().vendor() || function.word(2) != function.device().device())
+            .with(function -> function.word(0), function -> function.word(2), function -> function.device().vendor(), function -> function.device().device())
+            .and(ID).on("no virtual function", function -> !function.isVirtual()),
         rule("device.link-down", CONFIG,
-            one -> one.hasLink() && (one.width(0x12) == 0
-            || one.files().text(one.path(DEVICES + "{function}/current_link_width")).filter("0"::equals).isPresent()))
-            .on("in use", one -> one.held()),
-        rule("device.link-narrow", CONFIG, one -> one.hasLink() && one.width(0x12) > 0 && one.width(0x12) < one.width(0xc))
-            .with(one -> one.width(0x12), one -> one.width(0xc)),
-        rule("device.link-degraded", LANES, one -> true).with(LANES::in).on("in use", one -> one.held()),
-        rule("device.console", SCREEN, one -> !SCREEN.in(one).isEmpty()).with(SCREEN::in).and(FIRST_SCREEN)
-            .on("VFIO's", one -> one.device().isBoundToVfio()),
-        rule("device.bar-held", HOLDERS, one -> !HOLDERS.in(one).isEmpty() && !SCREEN.is(one, screen -> !screen.isEmpty()))
-            .with(HOLDERS::in).remedies(DeviceRules::release).on("VFIO's", one -> one.device().isBoundToVfio()),
-        rule("device.bar-unset", UNSET, one -> !UNSET.in(one).isEmpty()).with(UNSET::in)
-            .on("VFIO's", one -> one.device().isBoundToVfio()),
+            function -> function.hasLink() && (function.width(0x12) == 0
+            || function.files().text(function.path(DEVICES + "{function}/current_link_width")).filter("0"::equals).isPresent()))
+            .on("in use", function -> function.held()),
+        rule("device.link-narrow", CONFIG, function -> function.hasLink() && function.width(0x12) > 0 && function.width(0x12) < function.width(0xc))
+            .with(function -> function.width(0x12), function -> function.width(0xc)),
+        rule("device.link-degraded", LANES, function -> true).with(LANES::in).on("in use", function -> function.held()),
+        rule("device.console", SCREEN, function -> !SCREEN.in(function).isEmpty()).with(SCREEN::in).and(FIRST_SCREEN)
+            .on("VFIO's", function -> function.device().isBoundToVfio()),
+        rule("device.bar-held", HOLDERS, function -> !HOLDERS.in(function).isEmpty() && !SCREEN.is(function, screen -> !screen.isEmpty()))
+            .with(HOLDERS::in).remedies(DeviceRules::release).on("VFIO's", function -> function.device().isBoundToVfio()),
+        rule("device.bar-unset", UNSET, function -> !UNSET.in(function).isEmpty()).with(UNSET::in)
+            .on("VFIO's", function -> function.device().isBoundToVfio()),
         rule("device.no-interrupt", CONFIG,
-            one -> one.word(INTERRUPT_LINE) >> 8 != 0 && one.hasNoLine() && one.config().isComplete()
-            && one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) == 0),
+            function -> function.word(INTERRUPT_LINE) >> 8 != 0 && function.hasNoLine() && function.config().isComplete()
+            && function.config().capability(MSIX) + function.config().capability(PciFunction.MSI) == 0),
         rule("device.override", OVERRIDE,
-            one -> !one.device().unlinked()
-            && one.device().override().filter(only -> !only.equals(one.driver())).isPresent())
-            .with(one -> one.device().override().get(), PciFunction::driver)
-            .fill(one -> one.driver(), one -> one.path(OVERRIDE.file())).on("VFIO's", one -> one.device().isBoundToVfio()));
+            function -> !function.device().unlinked()
+            && function.device().override().filter(only -> !only.equals(function.driver())).isPresent())
+            .with(function -> function.device().override().get(), PciFunction::driver)
+            .fill(function -> function.driver(), function -> function.path(OVERRIDE.file())).on("VFIO's", function -> function.device().isBoundToVfio()));
 
     private static final Table<PciFunction> UNARMED = new Table<>(
-        rule("device.no-messages", CMDLINE, one -> CMDLINE.in(one).matches("(.* )?pci=(\\S*,)?nomsi(,.*| .*|)"))
-            .fill(one -> HostIrqRules.option(CMDLINE.in(one), "nomsi")).on("MSI", one -> one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) > 0),
-        rule("device.no-lpis", CMDLINE, one -> CMDLINE.in(one).matches("(.* )?irqchip\\.gicv3_nolpi(=[1yY].*| .*|)"))
-            .fill(one -> HostIrqRules.option(CMDLINE.in(one), "irqchip\\.gicv3_nolpi")).on("arm64", one -> one.host().isArm()));
+        rule("device.no-messages", CMDLINE, function -> CMDLINE.in(function).matches("(.* )?pci=(\\S*,)?nomsi(,.*| .*|)"))
+            .fill(function -> HostIrqRules.option(CMDLINE.in(function), "nomsi")).on("MSI", function -> function.config().capability(MSIX) + function.config().capability(PciFunction.MSI) > 0),
+        rule("device.no-lpis", CMDLINE, function -> CMDLINE.in(function).matches("(.* )?irqchip\\.gicv3_nolpi(=[1yY].*| .*|)"))
+            .fill(function -> HostIrqRules.option(CMDLINE.in(function), "irqchip\\.gicv3_nolpi")).on("arm64", function -> function.host().isArm()));
 
     /** Applies to the device and to each bridge above it. */
     private static final Table<PciFunction> FORBIDDEN = new Table<>(
-        rule("device.msi-forbidden", MSI_ALLOWED, one -> MSI_ALLOWED.in(one).equals("0")).with(PciFunction::called)
-            .fill(one -> one.path(MSI_ALLOWED.file())));
+        rule("device.msi-forbidden", MSI_ALLOWED, function -> MSI_ALLOWED.in(function).equals("0")).with(PciFunction::called)
+            .fill(function -> function.path(MSI_ALLOWED.file())));
 
     private static final Table<PciFunction> ARMED = new Table<>(
-        rule("device.disabled", ENABLED, one -> ENABLED.in(one).equals("0")),
+        rule("device.disabled", ENABLED, function -> ENABLED.in(function).equals("0")),
         rule("device.no-bar", CONFIG, PciFunction::hasNoBar),
-        rule("device.memory-off", CONFIG, one -> one.hasMemory() && !one.has(COMMAND, MEMORY)),
-        rule("device.bus-master-off", CONFIG, one -> !one.has(COMMAND, MASTER)).on("MSI", PciFunction::sends));
+        rule("device.memory-off", CONFIG, function -> function.hasMemory() && !function.has(COMMAND, MEMORY)),
+        rule("device.bus-master-off", CONFIG, function -> !function.has(COMMAND, MASTER)).on("MSI", PciFunction::sends));
 
     private static final Table<PciFunction> OF_MSIX = new Table<>(
-        rule("device.no-msix", CAPABILITIES, one -> one.config().capability(MSIX) == 0),
-        rule("device.msix-off", CAPABILITIES, one -> (one.of(MSIX, 2) & MSIX_ENABLE) == 0).otherwise(),
-        rule("device.msix-masked", CAPABILITIES, one -> (one.of(MSIX, 2) & MSIX_MASKED) != 0).otherwise(),
-        rule("device.msix-short", CAPABILITIES, one -> one.vector() >= one.config().msixVectors()).otherwise()
-            .with(one -> one.config().msixVectors(), one -> one.config().msixVectors() == 1 ? "" : "s", one -> one.vector()),
-        rule("device.both-on", CAPABILITIES, one -> (one.of(PciFunction.MSI, 2) & 1) != 0).otherwise(),
-        rule("device.may-send-msix", CAPABILITIES, one -> true).otherwise());
+        rule("device.no-msix", CAPABILITIES, function -> function.config().capability(MSIX) == 0),
+        rule("device.msix-off", CAPABILITIES, function -> (function.of(MSIX, 2) & MSIX_ENABLE) == 0).otherwise(),
+        rule("device.msix-masked", CAPABILITIES, function -> (function.of(MSIX, 2) & MSIX_MASKED) != 0).otherwise(),
+        rule("device.msix-short", CAPABILITIES, function -> function.vector() >= function.config().msixVectors()).otherwise()
+            .with(function -> function.config().msixVectors(), function -> function.config().msixVectors() == 1 ? "" : "s", function -> function.vector()),
+        rule("device.both-on", CAPABILITIES, function -> (function.of(PciFunction.MSI, 2) & 1) != 0).otherwise(),
+        rule("device.may-send-msix", CAPABILITIES, function -> true).otherwise());
 
     private static final Table<PciFunction> OF_MSI = new Table<>(
-        rule("device.no-msi", CAPABILITIES, one -> one.config().capability(PciFunction.MSI) == 0),
-        rule("device.msi-off", CAPABILITIES, one -> (one.of(PciFunction.MSI, 2) & 1) == 0).otherwise(),
+        rule("device.no-msi", CAPABILITIES, function -> function.config().capability(PciFunction.MSI) == 0),
+        rule("device.msi-off", CAPABILITIES, function -> (function.of(PciFunction.MSI, 2) & 1) == 0).otherwise(),
         rule("device.msi-to-memory", CAPABILITIES,
-            one -> !HostIrqRules.reachesCpu(one.host().isArm(), one.messageAddress())).with(PciFunction::messageAddress)
+            function -> !HostIrqRules.reachesCpu(function.host().isArm(), function.messageAddress())).with(PciFunction::messageAddress)
             .otherwise(),
-        rule("device.msi-short", CAPABILITIES, one -> one.vector() >= one.messages())
-            .with(PciFunction::messages, one -> one.vector()).otherwise(),
-        rule("device.msi-masked", CAPABILITIES, one -> one.hasMasks() && one.isSet(0))
-            .with(one -> one.vector(), one -> one.isSet(4) ? ", and one of it is pending" : "").otherwise(),
-        rule("device.both-on-msi", CAPABILITIES, one -> (one.of(MSIX, 2) & MSIX_ENABLE) != 0).otherwise(),
-        rule("device.may-send-msi", CAPABILITIES, one -> true)
-            .with(one -> one.hasMasks() ? ", vector " + one.vector() + " is not masked" : "").otherwise());
+        rule("device.msi-short", CAPABILITIES, function -> function.vector() >= function.messages())
+            .with(PciFunction::messages, function -> function.vector()).otherwise(),
+        rule("device.msi-masked", CAPABILITIES, function -> function.hasMasks() && function.isSet(0))
+            .with(function -> function.vector(), function -> function.isSet(4) ? ", and one of it is pending" : "").otherwise(),
+        rule("device.both-on-msi", CAPABILITIES, function -> (function.of(MSIX, 2) & MSIX_ENABLE) != 0).otherwise(),
+        rule("device.may-send-msi", CAPABILITIES, function -> true)
+            .with(function -> function.hasMasks() ? ", vector " + function.vector() + " is not masked" : "").otherwise());
 
     private static final Table<PciFunction> OF_PIN = new Table<>(
-        rule("device.no-pin", CONFIG, one -> one.word(INTERRUPT_LINE) >> 8 == 0),
-        rule("device.sends-messages", CONFIG, one -> (one.of(MSIX, 2) & MSIX_ENABLE | one.of(PciFunction.MSI, 2) & 1) != 0),
-        rule("device.pin-waits", CONFIG, one -> one.has(COMMAND, DIS_INTX) && one.has(STATUS, INTX_PENDING)).otherwise(),
-        rule("device.pin-masked", CONFIG, one -> one.has(COMMAND, DIS_INTX)).otherwise(),
-        rule("device.pin-on", CONFIG, one -> true).with(one -> one.has(STATUS, INTX_PENDING) ? ", and it asserts it" : "")
+        rule("device.no-pin", CONFIG, function -> function.word(INTERRUPT_LINE) >> 8 == 0),
+        rule("device.sends-messages", CONFIG, function -> (function.of(MSIX, 2) & MSIX_ENABLE | function.of(PciFunction.MSI, 2) & 1) != 0),
+        rule("device.pin-waits", CONFIG, function -> function.has(COMMAND, DIS_INTX) && function.has(STATUS, INTX_PENDING)).otherwise(),
+        rule("device.pin-masked", CONFIG, function -> function.has(COMMAND, DIS_INTX)).otherwise(),
+        rule("device.pin-on", CONFIG, function -> true).with(function -> function.has(STATUS, INTX_PENDING) ? ", and it asserts it" : "")
             .otherwise(),
-        rule("device.no-dma", CONFIG, one -> !one.has(COMMAND, MASTER)));
+        rule("device.no-dma", CONFIG, function -> !function.has(COMMAND, MASTER)));
 
     private static final Table<PciFunction> CONTAINED = new Table<>(
-        rule("bridge.contained", EXTENDED, one -> (one.extended(CONTAINMENT, 8).orElse(0) & 1) != 0)
+        rule("bridge.contained", EXTENDED, function -> (function.extended(CONTAINMENT, 8).orElse(0) & 1) != 0)
             .with(PciFunction::called));
 
     private static final Table<PciFunction> BRIDGE = new Table<>(
-        rule("bridge.bus-master-off", CONFIG, one -> !one.has(COMMAND, MASTER)).with(PciFunction::called)
-            .fill(one -> one.address()),
-        rule("bridge.memory-off", CONFIG, one -> !one.has(COMMAND, MEMORY)).with(PciFunction::called)
-            .fill(one -> one.address()).otherwise(),
+        rule("bridge.bus-master-off", CONFIG, function -> !function.has(COMMAND, MASTER)).with(PciFunction::called)
+            .fill(function -> function.address()),
+        rule("bridge.memory-off", CONFIG, function -> !function.has(COMMAND, MEMORY)).with(PciFunction::called)
+            .fill(function -> function.address()).otherwise(),
         rule("bridge.other-buses", CONFIG,
-            one -> one.firstBus() != 0 && (one.bus() < one.firstBus() || one.bus() > one.lastBus()))
+            function -> function.firstBus() != 0 && (function.bus() < function.firstBus() || function.bus() > function.lastBus()))
             .with(PciFunction::called, PciFunction::firstBus, PciFunction::lastBus, PciFunction::bus),
-        rule("bridge.no-window", CONFIG, one -> !one.passesMemory() && !one.isVirtual()).with(PciFunction::called),
-        rule("bridge.reset", CONFIG, one -> one.has(BRIDGE_CONTROL, SECONDARY_RESET)).with(PciFunction::called),
-        rule("bridge.slot-off", CONFIG, one -> one.slot(1) && (one.of(EXPRESS, 0x18) >> 10 & 1) != 0)
+        rule("bridge.no-window", CONFIG, function -> !function.passesMemory() && !function.isVirtual()).with(PciFunction::called),
+        rule("bridge.reset", CONFIG, function -> function.has(BRIDGE_CONTROL, SECONDARY_RESET)).with(PciFunction::called),
+        rule("bridge.slot-off", CONFIG, function -> function.slot(1) && (function.of(EXPRESS, 0x18) >> 10 & 1) != 0)
             .with(PciFunction::called).otherwise(),
         // Some ports detect nothing while their link is up (pciehp_card_present_or_link_active()).
-        rule("bridge.slot-empty", CONFIG, one -> one.slot(6) && (one.of(EXPRESS, 0x1a) >> 6 & 1) == 0 && !one.isLinkUp())
+        rule("bridge.slot-empty", CONFIG, function -> function.slot(6) && (function.of(EXPRESS, 0x1a) >> 6 & 1) == 0 && !function.isLinkUp())
             .with(PciFunction::called).otherwise(),
-        rule("bridge.link-down", CONFIG, one -> one.reportsLink() && !one.isLinkUp()).with(PciFunction::called).otherwise());
+        rule("bridge.link-down", CONFIG, function -> function.reportsLink() && !function.isLinkUp()).with(PciFunction::called).otherwise());
 
     private static final Fact<PciFunction, KernelLog.Recent> NO_RESET = logged(KernelLog.LONG, "not ready \\d{1,9}ms after [^;]{1,40}; giving up");
     private static final Fact<PciFunction, KernelLog.Recent> NO_RECOVERY =
@@ -179,10 +179,10 @@ public final class DeviceRules {
         logged(KernelLog.BOOT, "irq bypass (producer|consumer) .{1,60} fails");
     private static final Fact<PciFunction, KernelLog.Recent> CORRECTS =
         logged(KernelLog.SHORT, "Correctable error|[Cc]orrected error|severity=Correct");
-    private static final Fact<PciFunction, KernelLog.Recent> STOPPED = new Fact<>(KernelLog.FILE, one ->
-        Fact.of(one.virtualNumber()).then(number -> Fact.of(one.host().log().recent(KernelLog.LONG,
-        one.host().began(one.device().address()), Pattern.compile("(issue detected on|MDD event\\w* on|Malicious .{1,80}|MDD.{1,80}) VF " + number
-        + "\\b"), one.address()))));
+    private static final Fact<PciFunction, KernelLog.Recent> STOPPED = new Fact<>(KernelLog.FILE, function ->
+        Fact.of(function.virtualNumber()).then(number -> Fact.of(function.host().log().recent(KernelLog.LONG,
+        function.host().began(function.device().address()), Pattern.compile("(issue detected on|MDD event\\w* on|Malicious .{1,80}|MDD.{1,80}) VF " + number
+        + "\\b"), function.address()))));
 
     /** An older report is only quoted. A burst is usual while a device is reset. */
     private static final Table<PciFunction> LOGGED = new Table<>(
@@ -190,54 +190,54 @@ public final class DeviceRules {
         reported("function.no-recovery", NO_RECOVERY).otherwise(),
         reported("function.given-up", GIVEN_UP).otherwise(),
         reported("function.error-reported", UNCORRECTED).otherwise(),
-        reported("bridge.card-gone", PULLED).on("bridges", one -> !one.isDevice() && one.device().config().isGone()),
+        reported("bridge.card-gone", PULLED).on("bridges", function -> !function.isDevice() && function.device().config().isGone()),
         reported("physical-function.stopped-it", STOPPED)
-            .on("physical functions", one -> !one.isDevice()),
-        rule("device.wanted-back", WANTED, one -> true)
-            .with(one -> WANTED.in(one).ago(), one -> WANTED.in(one).text()).on("the device", PciFunction::isDevice),
-        rule("device.not-bypassed", NO_BYPASS, one -> true)
-            .with(one -> NO_BYPASS.in(one).text()).on("the device", PciFunction::isDevice),
-        rule("device.dma-blocked", BLOCKED, one -> BLOCKED.in(one).isLasting())
-            .with(one -> BLOCKED.in(one).count(), one -> BLOCKED.in(one).ago(), one -> BLOCKED.in(one).text())
+            .on("physical functions", function -> !function.isDevice()),
+        rule("device.wanted-back", WANTED, function -> true)
+            .with(function -> WANTED.in(function).ago(), function -> WANTED.in(function).text()).on("the device", PciFunction::isDevice),
+        rule("device.not-bypassed", NO_BYPASS, function -> true)
+            .with(function -> NO_BYPASS.in(function).text()).on("the device", PciFunction::isDevice),
+        rule("device.dma-blocked", BLOCKED, function -> BLOCKED.in(function).isLasting())
+            .with(function -> BLOCKED.in(function).count(), function -> BLOCKED.in(function).ago(), function -> BLOCKED.in(function).text())
             .on("the device", PciFunction::isDevice),
-        rule("device.no-invalidation", NO_INVALIDATION, one -> true)
-            .with(one -> NO_INVALIDATION.in(one).ago(), one -> NO_INVALIDATION.in(one).text())
+        rule("device.no-invalidation", NO_INVALIDATION, function -> true)
+            .with(function -> NO_INVALIDATION.in(function).ago(), function -> NO_INVALIDATION.in(function).text())
             .on("the device", PciFunction::isDevice));
 
     /** A device of which guests have parts: whatever breaks it breaks its parts. */
-    static final Fact<PciFunction, Link> PARENT = new Fact<>(PciFunction.CONFIG.file(), one ->
-        CONFIG.of(one).then(any -> new DeviceRules(one.host(), one.device(), true).parent()));
+    static final Fact<PciFunction, Link> PARENT = new Fact<>(PciFunction.CONFIG.file(), function ->
+        CONFIG.of(function).then(capabilities -> new DeviceRules(function.host(), function.device(), true).parent()));
 
     /** While SR-IOV is off, a virtual function sends nothing. */
     private static final Table<PciFunction> PHYSICAL = new Table<>(
-        rule("physical-function.no-driver", PciFunction.DRIVER, one -> PciFunction.DRIVER.in(one).isEmpty())
+        rule("physical-function.no-driver", PciFunction.DRIVER, function -> PciFunction.DRIVER.in(function).isEmpty())
             .with(PciFunction::called),
         rule("physical-function.token", PciFunction.DRIVER,
-            one -> PciFunction.DRIVER.in(one).equals("vfio-pci") && !one.held()).with(PciFunction::called),
-        rule("physical-function.no-carrier", CARRIER, one -> !CARRIER.in(one).isEmpty())
+            function -> PciFunction.DRIVER.in(function).equals("vfio-pci") && !function.held()).with(PciFunction::called),
+        rule("physical-function.no-carrier", CARRIER, function -> !CARRIER.in(function).isEmpty())
             .with(CARRIER::in, PciFunction::called),
-        rule("physical-function.no-virtual", VFS, one -> VFS.in(one).equals("0")).with(PciFunction::called)
-            .fill(one -> one.path(VFS.file()), DeviceRules::virtualFunctions, one -> one.path(VFS.file())),
+        rule("physical-function.no-virtual", VFS, function -> VFS.in(function).equals("0")).with(PciFunction::called)
+            .fill(function -> function.path(VFS.file()), DeviceRules::virtualFunctions, function -> function.path(VFS.file())),
         rule("physical-function.virtual-off", CONFIG,
-            one -> (one.extended(VIRTUALIZATION, 8).orElse(VF_ENABLE) & VF_ENABLE) == 0).with(PciFunction::called)
-            .fill(one -> one.path(VFS.file()), DeviceRules::virtualFunctions, one -> one.path(VFS.file())).otherwise(),
+            function -> (function.extended(VIRTUALIZATION, 8).orElse(VF_ENABLE) & VF_ENABLE) == 0).with(PciFunction::called)
+            .fill(function -> function.path(VFS.file()), DeviceRules::virtualFunctions, function -> function.path(VFS.file())).otherwise(),
         rule("physical-function.memory-off", CONFIG,
-            one -> (one.extended(VIRTUALIZATION, 8).orElse(VF_MEMORY) & VF_MEMORY) == 0).with(PciFunction::called)
-            .fill(one -> one.path(VFS.file()), DeviceRules::virtualFunctions, one -> one.path(VFS.file())).otherwise());
+            function -> (function.extended(VIRTUALIZATION, 8).orElse(VF_MEMORY) & VF_MEMORY) == 0).with(PciFunction::called)
+            .fill(function -> function.path(VFS.file()), DeviceRules::virtualFunctions, function -> function.path(VFS.file())).otherwise());
 
     /** The counts begin at the boot of the host, so they prove nothing alone. */
     private static final Table<PciFunction> ERRORS = new Table<>(
-        rule("function.fatal-errors", FATAL, one -> !FATAL.in(one).isEmpty()).with(PciFunction::called, FATAL::in)
+        rule("function.fatal-errors", FATAL, function -> !FATAL.in(function).isEmpty()).with(PciFunction::called, FATAL::in)
             .counting(FATAL::in),
-        rule("device.nonfatal-errors", NONFATAL, one -> !NONFATAL.in(one).isEmpty()).with(PciFunction::called, NONFATAL::in)
+        rule("device.nonfatal-errors", NONFATAL, function -> !NONFATAL.in(function).isEmpty()).with(PciFunction::called, NONFATAL::in)
             .counting(NONFATAL::in)
             .on("the device", PciFunction::isDevice),
         rule("function.corrects", CORRECTS, PciFunction::isCorrecting)
-            .and(CORRECTED).with(PciFunction::called, CORRECTED::in, one -> CORRECTS.in(one).ago()),
+            .and(CORRECTED).with(PciFunction::called, CORRECTED::in, function -> CORRECTS.in(function).ago()),
         rule("function.corrected", CORRECTED, PciFunction::isCorrecting)
             .with(PciFunction::called, CORRECTED::in).counting(CORRECTED::in).otherwise(),
         rule("function.fatal-detected", CONFIG,
-            one -> FATAL.of(one).known().isEmpty() && (one.of(EXPRESS, 0xa) & 4) != 0 && !one.config().isGone())
+            function -> FATAL.of(function).known().isEmpty() && (function.of(EXPRESS, 0xa) & 4) != 0 && !function.config().isGone())
             .with(PciFunction::called));
     // spotless:on
 
@@ -286,7 +286,7 @@ public final class DeviceRules {
         // A device below one that is down does not respond.
         List<PciFunction> bridges = (held ? flaws.look(function, BRIDGES) : Optional.<List<PciAddress>>empty())
                 .orElse(List.of()).stream()
-                        .map(one -> PciFunction.of(host, device, one, true))
+                        .map(address -> PciFunction.of(host, device, address, true))
                         .toList();
         for (PciFunction bridge : bridges) {
             if (!flaws.apply(bridge, CONTAINED).has("bridge.contained")) {
@@ -316,19 +316,23 @@ public final class DeviceRules {
         Pattern pattern = Pattern.compile(kind);
         return new Fact<>(
                 KernelLog.FILE,
-                one -> Fact.of(one.host()
+                function -> Fact.of(function.host()
                         .log()
-                        .recent(within, one.host().began(one.device().address()), pattern, one.address())));
+                        .recent(
+                                within,
+                                function.host().began(function.device().address()),
+                                pattern,
+                                function.address())));
     }
 
     /** Reads no configuration space that wakes the function, or whose bridge is broken. */
-    private void look(PciFunction one, Table<PciFunction> others) {
-        flaws.requireSeen(one, POWER_STATE);
-        flaws.requireSeen(one, RUNTIME);
-        if (!flaws.apply(one, POWER).isBroken()
-                && !flaws.apply(one, ANSWERS).isBroken()
-                && CONFIG.is(one, any -> true)) {
-            flaws.apply(one, others);
+    private void look(PciFunction function, Table<PciFunction> others) {
+        flaws.requireSeen(function, POWER_STATE);
+        flaws.requireSeen(function, RUNTIME);
+        if (!flaws.apply(function, POWER).isBroken()
+                && !flaws.apply(function, ANSWERS).isBroken()
+                && CONFIG.is(function, value -> true)) {
+            flaws.apply(function, others);
         }
     }
 
@@ -339,26 +343,30 @@ public final class DeviceRules {
                         .text());
     }
 
-    private static List<Remedy> release(PciFunction one) {
-        String holders = HOLDERS.in(one);
+    private static List<Remedy> release(PciFunction function) {
+        String holders = HOLDERS.in(function);
         return holders.contains("simple")
                 ? List.of(Rows.remedy("@unbind-screen"), Rows.remedy("@no-screen"))
                 : holders.contains("fb") ? List.of(Rows.remedy("@no-screen")) : List.of(Rows.remedy("@holder"));
     }
 
     /** How many virtual functions a physical function has or had: those that sysfs shows, if it has none now. */
-    private static long virtualFunctions(PciFunction one) {
-        long seen = one.files().list("sys/bus/pci/devices").stream()
-                .filter(name -> one.files()
+    private static long virtualFunctions(PciFunction function) {
+        long seen = function.files().list("sys/bus/pci/devices").stream()
+                .filter(name -> function.files()
                         .linkName(DEVICES + name + "/physfn")
-                        .filter(one.address().toString()::equals)
+                        .filter(function.address().toString()::equals)
                         .isPresent())
                 .count();
-        return VFS.of(one).known().map(Long::valueOf).filter(count -> count > 0).orElse(seen);
+        return VFS.of(function)
+                .known()
+                .map(Long::valueOf)
+                .filter(count -> count > 0)
+                .orElse(seen);
     }
 
-    private static Remedy wake(PciFunction one) {
-        return Rows.remedy(one.isDevice() ? "@wake" : "@wake-bridge", one.address());
+    private static Remedy wake(PciFunction function) {
+        return Rows.remedy(function.isDevice() ? "@wake" : "@wake-bridge", function.address());
     }
 
     /** The link of an interrupt that VFIO has armed. */
@@ -392,8 +400,8 @@ public final class DeviceRules {
         own.apply(function, UNARMED).apply(function, FORBIDDEN);
         own.look(function, PciFunction.BRIDGES).stream()
                 .flatMap(List::stream)
-                .map(one -> PciFunction.of(function.host(), function.device(), one, function.held()))
-                .forEach(one -> own.apply(one, FORBIDDEN));
+                .map(address -> PciFunction.of(function.host(), function.device(), address, function.held()))
+                .forEach(function -> own.apply(function, FORBIDDEN));
         return link(own);
     }
 

@@ -98,7 +98,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         if (path.entry() instanceof Known.Unknown<Optional<RemappingEntry>> unknown) {
             all.add(unobservable(Hop.HOST_IRQ, "remapping entry", unknown.why()));
         }
-        path.entry().known().flatMap(one -> one).ifPresent(entry -> entry(path, entry, all));
+        path.entry().known().flatMap(entry -> entry).ifPresent(entry -> entry(path, entry, all));
         if (path.entry().known().isPresent() && path.lpi() instanceof Known.Unknown<?> unknown) {
             all.add(unobservable(Hop.HOST_IRQ, "its_device.event_map", unknown.why()));
         }
@@ -247,7 +247,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
             if (path.posted() instanceof Known.Unknown<Optional<PostedVcpu>> unknown) {
                 all.add(unobservable(Hop.HOST_IRQ, table + vcpu(entry), unknown.why()));
             }
-            path.posted().known().flatMap(one -> one).ifPresent(vcpu -> vcpu(vcpu, table, all));
+            path.posted().known().flatMap(vcpu -> vcpu).ifPresent(vcpu -> vcpu(vcpu, table, all));
         } else if (!entry.isPosted()) {
             entry.target().ifPresent(target -> remapped(entry, target, table, all));
         }
@@ -310,7 +310,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
                 && posted.vcpu().isPresent()) {
             all.add(unobservable(Hop.HOST_IRQ, field, "it is " + observed + "; " + unknown.why()));
         } else {
-            Optional<VcpuId> recorded = posted.recorded().known().flatMap(one -> one);
+            Optional<VcpuId> recorded = posted.recorded().known().flatMap(vcpu -> vcpu);
             String expected = posted.vcpu().isEmpty() && recorded.isEmpty() ? "a vCPU of the VM" : text(recorded);
             all.add(of(Hop.HOST_IRQ, field, expected, observed, "KVM, with " + posted.record()));
         }
@@ -348,7 +348,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         vlpi.recorded().ifPresent(record -> {
             String own = "the LPI of " + path.irq();
             String lpi = record.hostIrq()
-                    .map(one -> "the LPI of host irq " + one)
+                    .map(irq -> "the LPI of host irq " + irq)
                     .orElse("LPI " + vlpi.id() + ", which KVM has mapped to no host irq");
             all.add(of(Hop.HOST_IRQ, "its_vlpi_map.vintid", own, lpi, BY_KVM));
             if (!own.equals(lpi)) {
@@ -365,7 +365,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
     }
 
     private static String text(Optional<VcpuId> vcpu) {
-        return vcpu.map(one -> "vCPU " + one.number()).orElse("none");
+        return vcpu.map(found -> "vCPU " + found.number()).orElse("none");
     }
 
     private static void irqfd(KernelPath path, KernelIrqfd irqfd, List<Drift> all) {

@@ -128,21 +128,21 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
      * print_cpus_nohz_full).
      */
     static <S extends Subject> Fact<S, BitSet> cpus(String file, Predicate<S> exists) {
-        Fact<S, BitSet> some = text(file, exists, CpuList::parse);
-        return new Fact<>(file, one -> one.host().once(one.path(file), () -> {
-            byte[] bytes = one.files()
-                    .bytes(one.path(file), HostFiles.LONGEST_TEXT + 1)
+        Fact<S, BitSet> parsed = text(file, exists, CpuList::parse);
+        return new Fact<>(file, subject -> subject.host().once(subject.path(file), () -> {
+            byte[] bytes = subject.files()
+                    .bytes(subject.path(file), HostFiles.LONGEST_TEXT + 1)
                     .orElse(new byte[0]);
             String text = new String(bytes, StandardCharsets.US_ASCII);
             return text.strip().equals("(null)") || text.startsWith("\n")
                     ? new Known.Observed<>(new BitSet())
-                    : some.of(one);
+                    : parsed.of(subject);
         }));
     }
 
     /** The CPUs between which the scheduler moves no thread. */
     static <S extends Subject> Fact<S, BitSet> isolated() {
-        return cpus("sys/devices/system/cpu/isolated", one -> true);
+        return cpus("sys/devices/system/cpu/isolated", subject -> true);
     }
 
     /** A file that cannot be read or understood, and why. */
@@ -173,7 +173,7 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
     }
 
     /** Whether it is known and such. */
-    public boolean is(S subject, Predicate<T> such) {
-        return of(subject).known().filter(such).isPresent();
+    public boolean is(S subject, Predicate<T> condition) {
+        return of(subject).known().filter(condition).isPresent();
     }
 }

@@ -84,7 +84,7 @@ public final class FormClaims {
         this.host = host;
         this.device = device;
         this.process = process;
-        this.its = host.isArm() ? process.map(one -> GuestLpis.of(host, one)) : Optional.empty();
+        this.its = host.isArm() ? process.map(found -> GuestLpis.of(host, found)) : Optional.empty();
     }
 
     /** Whether the entry of an interrupt names a vCPU (posted), or its LPI is a vLPI. */
@@ -92,7 +92,7 @@ public final class FormClaims {
         if (host.isArm()) {
             Optional<KernelPath> path = interrupt
                     .armed()
-                    .flatMap(one -> memory.of(one.irq()).known())
+                    .flatMap(vector -> memory.of(vector.irq()).known())
                     .filter(KernelPath::isLpi);
             if (path.isPresent()) {
                 return path.get().vlpi().map(this::inMemory).orElse(TO_CPU);
@@ -105,9 +105,9 @@ public final class FormClaims {
         }
         Optional<Claim> seen = interrupt
                 .armed()
-                .flatMap(one -> memory.of(one.irq()).known())
-                .flatMap(one -> one.entry().known())
-                .flatMap(one -> one)
+                .flatMap(vector -> memory.of(vector.irq()).known())
+                .flatMap(path -> path.entry().known())
+                .flatMap(entry -> entry)
                 .map(entry -> inMemory(interrupt, entry));
         if (seen.isPresent()) {
             return seen.get();
@@ -133,16 +133,16 @@ public final class FormClaims {
             return List.of();
         }
         Optional<KernelPath> path =
-                interrupt.armed().flatMap(one -> memory.of(one.irq()).known());
+                interrupt.armed().flatMap(vector -> memory.of(vector.irq()).known());
         List<HopValue<?>> values = new ArrayList<>();
-        path.flatMap(one -> one.entry().known())
-                .flatMap(one -> one)
+        path.flatMap(found -> found.entry().known())
+                .flatMap(entry -> entry)
                 .map(entry -> observed(entry.format(), entry.words(entry.low(), entry.high())))
                 .or(() -> host.posting().vendor().flatMap(unit -> inDebugfs(interrupt)
                         .map(entry -> observed(entry.format(unit), entry.low(), entry.high()))))
                 .ifPresent(entry -> values.add(new HopValue<>(Hop.IRTE, new Known.Observed<>(entry))));
-        path.flatMap(one -> one.posted().known())
-                .flatMap(one -> one)
+        path.flatMap(found -> found.posted().known())
+                .flatMap(vcpu -> vcpu)
                 .filter(posted -> posted.vcpu().isPresent())
                 .ifPresent(posted -> values.add(ofVcpu(posted)));
         path.flatMap(KernelPath::vlpi)
@@ -201,7 +201,7 @@ public final class FormClaims {
                 .map(entries -> entries.get(0))
                 .or(() -> vendor.filter(Vendor.INTEL::equals)
                         .flatMap(unit -> interrupt.armed())
-                        .flatMap(one -> host.remapping().slot(one.irq()))
+                        .flatMap(vector -> host.remapping().slot(vector.irq()))
                         .flatMap(RemappingEntries.Slot::entry));
     }
 
@@ -223,8 +223,8 @@ public final class FormClaims {
     private Claim inMemory(HostLpi.Vlpi vlpi) {
         List<OptionalInt> names = List.of(OptionalInt.of(vlpi.vcpu().number()), OptionalInt.of(vlpi.index()));
         boolean denied = its.flatMap(Known::known)
-                .filter(guest ->
-                        guest.vlpis().stream().noneMatch(one -> one.id() == vlpi.id() && names.contains(one.target())))
+                .filter(guest -> guest.vlpis().stream()
+                        .noneMatch(known -> known.id() == vlpi.id() && names.contains(known.target())))
                 .isPresent();
         String what = " names vLPI " + vlpi.id() + " of vCPU " + vlpi.vcpu().number() + " (posted)";
         return Claim.of(Question.FORM, true, ITS, COPY + what + (denied ? ", which vgic-state does not show" : ""));
@@ -250,7 +250,7 @@ public final class FormClaims {
     }
 
     private static String form(Vendor vendor, List<Entry> own) {
-        return vendor == Vendor.INTEL && own.stream().allMatch(one -> Irte.POSTED.isSet(one.low()))
+        return vendor == Vendor.INTEL && own.stream().allMatch(entry -> Irte.POSTED.isSet(entry.low()))
                 ? TO_HOST
                 : " names a CPU of the host (remapped)";
     }
@@ -258,9 +258,9 @@ public final class FormClaims {
     /** The armed vectors of all devices of the VM, because a vLPI may belong to any of them. */
     private int armed() {
         return process.stream()
-                .flatMap(one -> one.devices().stream())
-                .mapToInt(one ->
-                        host.interrupts().map(all -> all.armed(one).size()).orElse(0))
+                .flatMap(process -> process.devices().stream())
+                .mapToInt(address ->
+                        host.interrupts().map(all -> all.armed(address).size()).orElse(0))
                 .sum();
     }
 
@@ -290,8 +290,8 @@ public final class FormClaims {
     /** The vLPI of a vector, if its VM has one device and the ITS shows events. */
     public Optional<GuestLpis.Lpi> vlpi(SeenInterrupt interrupt, int armed) {
         return own(armed).stream()
-                .filter(one -> interrupt.id().vector().isPresent()
-                        && one.event().equals(interrupt.id().vector()))
+                .filter(lpi -> interrupt.id().vector().isPresent()
+                        && lpi.event().equals(interrupt.id().vector()))
                 .findFirst();
     }
 
@@ -304,7 +304,7 @@ public final class FormClaims {
 
     /** The vLPIs of the device: those of the VM, if it has no other device. */
     private List<GuestLpis.Lpi> own(int armed) {
-        boolean alone = process.filter(one -> one.devices().size() == 1).isPresent();
+        boolean alone = process.filter(process -> process.devices().size() == 1).isPresent();
         return its.flatMap(Known::known)
                 .map(GuestLpis::vlpis)
                 .filter(all -> alone && all.size() == armed)

@@ -91,8 +91,8 @@ public final class GuestRules {
         private Known<Integer> armed() {
             return host().interrupts()
                     .map(all -> process.devices().stream()
-                            .flatMap(one -> all.armed(one).stream())
-                            .filter(one -> one.kind() != IrqKind.INTX)
+                            .flatMap(device -> all.armed(device).stream())
+                            .filter(vector -> vector.kind() != IrqKind.INTX)
                             .count())
                     .map(Long::intValue)
                     .<Known<Integer>>map(Known.Observed::new)
@@ -107,7 +107,7 @@ public final class GuestRules {
         /** The eventfds, if each shows its count. */
         private Known<Integer> counts() {
             return process.eventfds().stream()
-                    .map(one -> "proc/" + process.pid() + "/fdinfo/" + one.fd())
+                    .map(eventfd -> "proc/" + process.pid() + "/fdinfo/" + eventfd.fd())
                     .filter(file -> files().text(file)
                             .filter(text -> text.contains("eventfd-count:"))
                             .isEmpty())
@@ -124,7 +124,7 @@ public final class GuestRules {
         private Known<VgicState> vgic() {
             return Fact.<Path, VgicState>text(
                             VGIC.file(),
-                            one -> host().isArm()
+                            path -> host().isArm()
                                     && isShown(directory(process.vms().get(0))),
                             text -> {
                                 try {
@@ -139,16 +139,17 @@ public final class GuestRules {
 
         private long lost() {
             return VGIC.in(this).interrupts().stream()
-                    .filter(one -> one.kind() == VgicState.Kind.LPI
-                            && one.enabled()
-                            && one.target().isEmpty())
+                    .filter(interrupt -> interrupt.kind() == VgicState.Kind.LPI
+                            && interrupt.enabled()
+                            && interrupt.target().isEmpty())
                     .count();
         }
 
         /** The LPIs that wait because the guest has not enabled them. */
         private long disabled() {
             return VGIC.in(this).interrupts().stream()
-                    .filter(one -> one.kind() == VgicState.Kind.LPI && one.pendingLatch() && !one.enabled())
+                    .filter(interrupt ->
+                            interrupt.kind() == VgicState.Kind.LPI && interrupt.pendingLatch() && !interrupt.enabled())
                     .count();
         }
 
@@ -159,18 +160,18 @@ public final class GuestRules {
             }
             long sum = 0;
             for (int vm : process.vms()) {
-                Known<Long> one = Fact.<Path, Long>text(
+                Known<Long> count = Fact.<Path, Long>text(
                                 VmProcess.DEBUGFS + directory(vm) + "/" + name,
-                                any -> isShown(directory(vm)),
+                                path -> isShown(directory(vm)),
                                 text -> Optional.of(text)
                                         .filter(number -> number.matches("\\d{1,17}"))
                                         .map(Long::parseLong))
                         .read()
                         .apply(this);
-                if (one.known().isEmpty()) {
-                    return one;
+                if (count.known().isEmpty()) {
+                    return count;
                 }
-                sum += one.known().get();
+                sum += count.known().get();
             }
             return new Known.Observed<>(sum);
         }
@@ -181,20 +182,20 @@ public final class GuestRules {
          */
         private Known<VcpuDirectory> idle() {
             Known<VcpuDirectory> hidden = Known.none();
-            for (VcpuDirectory one : process.vms().stream()
+            for (VcpuDirectory directory : process.vms().stream()
                     .flatMap(vm -> process.vcpus().stream()
                             .filter(vcpu -> vcpu.thread().isPresent())
                             .filter(vcpu -> target.isEmpty() || target.getAsInt() == vcpu.id())
                             .limit(MOST_VCPUS)
                             .map(vcpu -> new VcpuDirectory(directory(vm), vcpu.id())))
                     .toList()) {
-                String file = VmProcess.DEBUGFS + one + "/pid";
+                String file = VmProcess.DEBUGFS + directory + "/pid";
                 Optional<String> pid = files().text(file).filter(text -> text.matches("\\d{1,9}"));
                 if (pid.filter("0"::equals).isPresent()) {
-                    return new Known.Observed<>(one);
+                    return new Known.Observed<>(directory);
                 }
                 boolean exists = host().has(KernelChange.VCPU_PID).orElse(false)
-                        && host().debugfsNames("kvm/" + one.vm()).contains("vcpu" + one.id());
+                        && host().debugfsNames("kvm/" + directory.vm()).contains("vcpu" + directory.id());
                 if (pid.isEmpty() && (exists || files().reading(file) != HostFiles.Reading.ABSENT)) {
                     hidden = Fact.missing(files(), file);
                 }
@@ -206,15 +207,15 @@ public final class GuestRules {
         private Known<Boolean> injects() {
             Known<Boolean> none = Known.none();
             for (Map.Entry<String, String> parameter : HostKvm.APIC_PARAMETERS) {
-                Known<Boolean> one = Fact.<Path, Boolean>text(
+                Known<Boolean> set = Fact.<Path, Boolean>text(
                                 "sys/module/" + parameter.getKey() + "/parameters/" + parameter.getValue(),
-                                any -> host().kvm().vendorModules().contains(parameter.getKey()),
+                                path -> host().kvm().vendorModules().contains(parameter.getKey()),
                                 text -> Optional.of(text)
                                         .filter(value -> value.matches("[YN01]"))
                                         .map(value -> value.matches("[N0]")))
                         .read()
                         .apply(this);
-                none = one instanceof Known.None || none.known().orElse(false) ? none : one;
+                none = set instanceof Known.None || none.known().orElse(false) ? none : set;
             }
             return none;
         }
@@ -251,69 +252,69 @@ public final class GuestRules {
     // spotless:off: tables
     private static final Fact<Path, Path> FILES = Fact.seen("proc/{process}/fd");
     private static final Fact<Path, Path> LAPIC = Fact.seen("proc/{process}/cmdline");
-    private static final Fact<Path, Long> EXITS = new Fact<>(VmProcess.DEBUGFS + "{vm}/exits", one -> one.once("exits", () -> one.count("exits")));
+    private static final Fact<Path, Long> EXITS = new Fact<>(VmProcess.DEBUGFS + "{vm}/exits", path -> path.once("exits", () -> path.count("exits")));
     private static final Fact<Path, Long> INJECTED =
-        new Fact<>(VmProcess.DEBUGFS + "{vm}/irq_injections", one -> one.once("injected", () -> one.count("irq_injections")));
-    private static final Fact<Path, VcpuDirectory> IDLE = new Fact<>(VmProcess.DEBUGFS + "{vcpu}/pid", one -> one.once(one.target(), one::idle));
-    private static final Fact<Path, Integer> VECTORS = new Fact<>("proc/interrupts", one -> one.once("armed", one::armed));
-    private static final Fact<Path, VgicState> VGIC = new Fact<>(VmProcess.DEBUGFS + "{vm}/vgic-state", one -> one.once("vgic", one::vgic));
+        new Fact<>(VmProcess.DEBUGFS + "{vm}/irq_injections", path -> path.once("injected", () -> path.count("irq_injections")));
+    private static final Fact<Path, VcpuDirectory> IDLE = new Fact<>(VmProcess.DEBUGFS + "{vcpu}/pid", path -> path.once(path.target(), path::idle));
+    private static final Fact<Path, Integer> VECTORS = new Fact<>("proc/interrupts", path -> path.once("armed", path::armed));
+    private static final Fact<Path, VgicState> VGIC = new Fact<>(VmProcess.DEBUGFS + "{vm}/vgic-state", path -> path.once("vgic", path::vgic));
     /** The counts of all eventfds of the process: no file shows which one belongs to the interrupt. */
-    public static final Fact<Path, Integer> COUNTS = new Fact<>("proc/{process}/fdinfo", one -> one.once("counts", one::counts));
-    private static final Fact<Path, Boolean> INJECTS = new Fact<>("sys/module/kvm_{vendor}/parameters", one -> one.once("injects", one::injects));
+    public static final Fact<Path, Integer> COUNTS = new Fact<>("proc/{process}/fdinfo", path -> path.once("counts", path::counts));
+    private static final Fact<Path, Boolean> INJECTS = new Fact<>("sys/module/kvm_{vendor}/parameters", path -> path.once("injects", path::injects));
     private static final Fact<Unread, Unread> COUNT = Fact.seen("proc/{process}/fdinfo/{fd}");
 
     private static final Fact<Vector, Vector> ARMED = Fact.seen("proc/interrupts");
 
     public static final Table<Vector> REMOVED = new Table<>(
-        rule("device.removed", ARMED, one -> true).with(Vector::what, Vector::count, one -> one.count == 1 ? "" : "s"));
+        rule("device.removed", ARMED, vector -> true).with(Vector::what, Vector::count, vector -> vector.count == 1 ? "" : "s"));
 
     public static final Table<Vector> VECTOR = new Table<>(
-        rule("device-vector.not-armed", ARMED, one -> one.count == 0).with(Vector::what),
-        rule("device-vector.disarmed", ARMED, one -> one.count > 0)
-            .with(Vector::what, one -> one.count == 1 ? "once" : one.count + " times"));
+        rule("device-vector.not-armed", ARMED, vector -> vector.count == 0).with(Vector::what),
+        rule("device-vector.disarmed", ARMED, vector -> vector.count > 0)
+            .with(Vector::what, vector -> vector.count == 1 ? "once" : vector.count + " times"));
 
     public static final Table<Path> NO_EVENTFD = new Table<>(
-        rule("eventfd.none", FILES, one -> one.process.eventfds().isEmpty()).with(one -> one.process.pid()));
+        rule("eventfd.none", FILES, path -> path.process.eventfds().isEmpty()).with(path -> path.process.pid()));
 
     public static final Table<Unread> UNREAD = new Table<>(
-        rule("eventfd.full", COUNT, one -> one.isFull() && one.isKnown).with(Unread::called),
-        rule("eventfd.unread", COUNT, one -> one.isKnown).with(Unread::called).otherwise(),
-        rule("eventfd.unread-of-some", COUNT, one -> !one.isKnown)
-            .with(Unread::called, one -> one.isFull() ? ", and it takes no more signals" : "")
+        rule("eventfd.full", COUNT, unread -> unread.isFull() && unread.isKnown).with(Unread::called),
+        rule("eventfd.unread", COUNT, unread -> unread.isKnown).with(Unread::called).otherwise(),
+        rule("eventfd.unread-of-some", COUNT, unread -> !unread.isKnown)
+            .with(Unread::called, unread -> unread.isFull() ? ", and it takes no more signals" : "")
             .otherwise());
 
     public static final Table<Path> IRQFD = new Table<>(
-        rule("irqfd.no-lapic", LAPIC, one -> one.noLapics.isPresent())
-            .remedies(one -> one.noLapics.stream().map(InhibitChecks::remedy).toList()),
-        rule("irqfd.none", LAPIC, one -> one.userspace.isPresent()).otherwise());
+        rule("irqfd.no-lapic", LAPIC, path -> path.noLapics.isPresent())
+            .remedies(path -> path.noLapics.stream().map(InhibitChecks::remedy).toList()),
+        rule("irqfd.none", LAPIC, path -> path.userspace.isPresent()).otherwise());
 
     public static final Table<Path> ROUTES = new Table<>(
-        rule("gsi.too-many", VECTORS, one -> VECTORS.in(one) + PINS > MOST_ROUTES).with(VECTORS::in, one -> MOST_ROUTES));
+        rule("gsi.too-many", VECTORS, path -> VECTORS.in(path) + PINS > MOST_ROUTES).with(VECTORS::in, path -> MOST_ROUTES));
 
     public static final Table<Path> VCPU = new Table<>(
-        rule("vcpu.none", FILES, one -> one.process.vcpus().isEmpty()).with(one -> one.process.pid()),
-        rule("vcpu.none-ran", EXITS, one -> EXITS.in(one) == 0).first(),
-        rule("vcpu.never-ran", IDLE, one -> true).with(one -> IDLE.in(one).id()).first(),
-        rule("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0)
-            .with(one -> one.came == 1 ? "once" : one.came + " times").and(INJECTS).otherwise()
-            .on("without APIC virtualization", one -> INJECTS.of(one).known().orElse(true)),
-        rule("vcpu.distributor-off", VGIC, one -> !VGIC.in(one).enabled()).first(),
-        rule("vcpu.no-lpis", VGIC, one -> VGIC.in(one).lpis().orElse(1) == 0 && VECTORS.in(one) > 0).and(VECTORS)
+        rule("vcpu.none", FILES, path -> path.process.vcpus().isEmpty()).with(path -> path.process.pid()),
+        rule("vcpu.none-ran", EXITS, path -> EXITS.in(path) == 0).first(),
+        rule("vcpu.never-ran", IDLE, path -> true).with(path -> IDLE.in(path).id()).first(),
+        rule("vcpu.never-injected", INJECTED, path -> path.came > 0 && INJECTED.in(path) == 0)
+            .with(path -> path.came == 1 ? "once" : path.came + " times").and(INJECTS).otherwise()
+            .on("without APIC virtualization", path -> INJECTS.of(path).known().orElse(true)),
+        rule("vcpu.distributor-off", VGIC, path -> !VGIC.in(path).enabled()).first(),
+        rule("vcpu.no-lpis", VGIC, path -> VGIC.in(path).lpis().orElse(1) == 0 && VECTORS.in(path) > 0).and(VECTORS)
             .with(VECTORS::in).first(),
-        rule("vcpu.lpis-without-target", VGIC, one -> one.lost() > 0).with(Path::lost).first(),
-        rule("vcpu.lpis-not-enabled", VGIC, one -> one.disabled() > 0).with(Path::disabled).first());
+        rule("vcpu.lpis-without-target", VGIC, path -> path.lost() > 0).with(Path::lost).first(),
+        rule("vcpu.lpis-not-enabled", VGIC, path -> path.disabled() > 0).with(Path::disabled).first());
 
     private static final Fact<Probed, Probed> PROBES = Fact.seen("sys/kernel/tracing/instances");
 
     public static final Table<Probed> UNTAKEN = new Table<>(
         rule("irqfd.none-listens", PROBES, Probed::isUnread),
-        rule("irqfd.none-listened", PROBES, one -> true).otherwise());
+        rule("irqfd.none-listened", PROBES, probed -> true).otherwise());
 
     public static final Table<Probed> ROUTE = new Table<>(
-        rule("gsi.no-route", PROBES, one -> true).with(Probed::what));
+        rule("gsi.no-route", PROBES, probed -> true).with(Probed::what));
 
     public static final Table<Probed> REFUSED = new Table<>(
-        rule("vcpu.refuses", PROBES, one -> true).with(Probed::what));
+        rule("vcpu.refuses", PROBES, probed -> true).with(Probed::what));
     // spotless:on
 
     public static final List<Table<?>> TABLES =

@@ -99,7 +99,7 @@ public final class HostIrqRules {
                     host,
                     device,
                     Set.copyOf(device.messageIrqs()),
-                    vmm.map(one -> HostIrqRules.pinned(host, one))
+                    vmm.map(process -> HostIrqRules.pinned(host, process))
                             .orElseGet(() -> host.hidesProcesses().isPresent()
                                     ? HostIrqRules.notSeen(host)
                                     : new Known.Observed<>(new BitSet())),
@@ -214,7 +214,7 @@ public final class HostIrqRules {
         }
 
         boolean has(String flag) {
-            return SHOWN.is(this, one -> one.flags().contains(flag));
+            return SHOWN.is(this, shown -> shown.flags().contains(flag));
         }
 
         boolean isSpurious() {
@@ -222,7 +222,7 @@ public final class HostIrqRules {
         }
 
         boolean isDisabled() {
-            return SHOWN.is(this, one -> one.isDeep() || one.flags().contains("IRQD_IRQ_DISABLED"));
+            return SHOWN.is(this, shown -> shown.isDeep() || shown.flags().contains("IRQD_IRQ_DISABLED"));
         }
 
         /** Nothing in debugfs shows that it is disabled. */
@@ -238,11 +238,11 @@ public final class HostIrqRules {
         Map<Integer, List<Integer>> indices() {
             List<ArmedVector> all = host().armed(device().address());
             return host().once("indices of " + device().address(), () -> all.stream()
-                    .flatMap(one ->
-                            host().remapping().slot(one.irq()).stream().map(slot -> Map.entry(slot.index(), one)))
+                    .flatMap(vector ->
+                            host().remapping().slot(vector.irq()).stream().map(slot -> Map.entry(slot.index(), vector)))
                     .collect(groupingBy(
                             Map.Entry::getKey,
-                            mapping(one -> one.getValue().irq().number(), toList()))));
+                            mapping(entry -> entry.getValue().irq().number(), toList()))));
         }
 
         int node() {
@@ -291,10 +291,10 @@ public final class HostIrqRules {
         /** Whether a remapped entry sends to one CPU, and no CPU has its id. xAPIC has the id in bits 15:8. */
         boolean hasNoCpu() {
             return ENTRY.in(this).entry().isPresent()
-                    && irte() instanceof RemappedIrte one
-                    && !RemappedIrte.LOGICAL.isSet(one.low())
-                    && !APIC_IDS.in(this).contains(one.destination())
-                    && !APIC_IDS.in(this).contains(one.destination() >>> Byte.SIZE);
+                    && irte() instanceof RemappedIrte irte
+                    && !RemappedIrte.LOGICAL.isSet(irte.low())
+                    && !APIC_IDS.in(this).contains(irte.destination())
+                    && !APIC_IDS.in(this).contains(irte.destination() >>> Byte.SIZE);
         }
 
         long destination() {
@@ -304,8 +304,8 @@ public final class HostIrqRules {
         Known<Slot> amdSlot() {
             return Fact.of(SHOWN.of(this)
                     .known()
-                    .filter(one -> one.message().isPresent() && vector.kind() == IrqKind.MSIX)
-                    .flatMap(one -> host().remapping().slot(device().address(), one.data())));
+                    .filter(shown -> shown.message().isPresent() && vector.kind() == IrqKind.MSIX)
+                    .flatMap(shown -> host().remapping().slot(device().address(), shown.data())));
         }
 
         long amdDestination() {
@@ -315,7 +315,7 @@ public final class HostIrqRules {
 
         boolean hasNoCpuOnAmd() {
             Optional<Entry> entry =
-                    AMD.in(this).entry().filter(one -> !one.posted() && !LegacyIrte.LOGICAL.isSet(one.low()));
+                    AMD.in(this).entry().filter(found -> !found.posted() && !LegacyIrte.LOGICAL.isSet(found.low()));
             return entry.isPresent() && !APIC_IDS.in(this).contains(amdDestination());
         }
 
@@ -344,7 +344,7 @@ public final class HostIrqRules {
         /** The device that asserts the line. */
         Optional<PciDevice> asserts() {
             return Stream.concat(Stream.of(device()), IntxLine.of(host(), device()).neighbours().stream())
-                    .filter(one -> one.config().isIntxAsserted())
+                    .filter(device -> device.config().isIntxAsserted())
                     .findFirst();
         }
 
@@ -401,7 +401,7 @@ public final class HostIrqRules {
 
         /** Goes around a thread of the highest priority on a CPU. */
         Remedy lower(int cpu) {
-            BitSet others = ONLINE.is(this, any -> true) ? housekeeping() : new BitSet();
+            BitSet others = ONLINE.is(this, value -> true) ? housekeeping() : new BitSet();
             others.clear(cpu);
             return others.isEmpty()
                     ? Rows.remedy("@lower-other")
@@ -432,7 +432,7 @@ public final class HostIrqRules {
         new Fact<>(IN_DEBUGFS.file(), irq -> irq.host().hasNoIrqDebugfs() ? Known.none() : IN_DEBUGFS.read().apply(irq));
     private static final Fact<Irq, Slot> ENTRY = new Fact<>(IRTES, irq -> Fact.of(irq.host().remapping().slot(irq.vector.irq())));
     /** Whether the IOMMU remaps, as its entry shows, or the chips of other messages of PCI. */
-    private static final Fact<Irq, Boolean> REMAPS = new Fact<>("proc/interrupts", irq -> ENTRY.is(irq, any -> true)
+    private static final Fact<Irq, Boolean> REMAPS = new Fact<>("proc/interrupts", irq -> ENTRY.is(irq, value -> true)
         || irq.device().address().domain() == 0 && irq.vector.chip().startsWith("PCI-MSI") && irq.host().interrupts().stream()
         .flatMap(all -> all.rows().stream()).anyMatch(row -> row.chip().startsWith("IR-PCI-MSI"))
         ? new Known.Observed<>(true) : Known.none());
@@ -440,11 +440,11 @@ public final class HostIrqRules {
     private static final Fact<Irq, String> UNITS = Fact.text(IRTES, irq -> !irq.files().list(INTEL).isEmpty(),
         Fact.form(text -> text.contains(" supported on IOMMU: ")));
     private static final Fact<Irq, String> UNIT_OFF = new Fact<>(IRTES, irq -> Fact.of(irq.host().iommu(irq.device().address())
-        .filter(unit -> unit.startsWith("dmar"))).then(unit -> UNITS.of(irq).then(text -> Fact.of(Optional.of(unit).filter(one ->
-        text.contains(" supported on IOMMU: " + one + "\nInterrupt Remapping is not enabled"))))));
+        .filter(unit -> unit.startsWith("dmar"))).then(unit -> UNITS.of(irq).then(text -> Fact.of(Optional.of(unit).filter(name ->
+        text.contains(" supported on IOMMU: " + name + "\nInterrupt Remapping is not enabled"))))));
     /** Another irq of the device that has the same entry. */
     private static final Fact<Irq, String> SHARED = new Fact<>(IRTES, irq -> ENTRY.of(irq).then(own -> Fact.of(irq.indices()
-        .getOrDefault(own.index(), List.of()).stream().filter(one -> one != irq.vector.irq().number()).map(String::valueOf)
+        .getOrDefault(own.index(), List.of()).stream().filter(other -> other != irq.vector.irq().number()).map(String::valueOf)
         .findFirst())));
     private static final Fact<Irq, Slot> AMD = new Fact<>("sys/kernel/debug/iommu/amd/irqtbl", Irq::amdSlot);
     private static final Fact<Irq, Set<Long>> APIC_IDS = new Fact<>("proc/cpuinfo", irq -> irq.host().once("apicid", () -> apicIds(irq)));
@@ -452,7 +452,7 @@ public final class HostIrqRules {
     private static final Fact<Irq, BitSet> ASKED = Fact.text("proc/irq/{irq}/smp_affinity_list", CpuList::parse);
     private static final Fact<Irq, BitSet> EFFECTIVE = Fact.text("proc/irq/{irq}/effective_affinity_list", CpuList::parse);
     private static final Fact<Irq, BitSet> USED = new Fact<>("proc/irq/{irq}/{used}_affinity_list", irq ->
-        EFFECTIVE.is(irq, any -> true) ? EFFECTIVE.of(irq) : ASKED.is(irq, any -> true) ? ASKED.of(irq) : Known.none());
+        EFFECTIVE.is(irq, value -> true) ? EFFECTIVE.of(irq) : ASKED.is(irq, value -> true) ? ASKED.of(irq) : Known.none());
     private static final Fact<Irq, BitSet> ONLINE = Fact.text(CPUS + "online", CpuList::parse);
     private static final Fact<Irq, BitSet> ISOLATED = Fact.isolated();
     private static final Fact<Irq, BitSet> NOHZ =
@@ -470,7 +470,7 @@ public final class HostIrqRules {
         Fact.text(PciFunction.DEVICES + "{device}/irq", Fact.form(text -> text.matches("\\d{1,9}")));
     private static final Fact<Irq, Irq> COUNT = Fact.seen("proc/interrupts");
     private static final Fact<Irq, Long> UPTIME = Fact.text("proc/uptime", text -> Optional.of(text)
-        .filter(one -> one.matches("\\d{1,10}\\.\\d\\d .*")).map(one -> Long.parseLong(one.split("\\.")[0])));
+        .filter(uptime -> uptime.matches("\\d{1,10}\\.\\d\\d .*")).map(uptime -> Long.parseLong(uptime.split("\\.")[0])));
     private static final Fact<Irq, String> CMDLINE = Fact.commandLine();
     private static final Fact<Irq, String> VERSION =
         Fact.text("proc/version", Fact.form(text -> text.startsWith("Linux version ")));
@@ -514,20 +514,20 @@ public final class HostIrqRules {
         rule("host-irq.entry-shared", SHARED, irq -> true).and(ENTRY).with(Irq::index, SHARED::in).remedy(Irq::enable)
             .on("Intel", Irq::isMessage).otherwise(),
         rule("host-irq.entry-level", ENTRY,
-            irq -> irq.irte() instanceof RemappedIrte one && RemappedIrte.LEVEL.isSet(one.low())).with(Irq::index)
+            irq -> irq.irte() instanceof RemappedIrte irte && RemappedIrte.LEVEL.isSet(irte.low())).with(Irq::index)
             .on("Intel", irq -> true).otherwise(),
         rule("host-irq.entry-mode", ENTRY,
-            irq -> irq.irte() instanceof RemappedIrte one && irq.isMessage() && !one.mode().hasVector())
+            irq -> irq.irte() instanceof RemappedIrte irte && irq.isMessage() && !irte.mode().hasVector())
             .with(Irq::index, irq -> ((RemappedIrte) irq.irte()).mode()).remedy(Irq::enable).on("Intel", irq -> true)
             .otherwise(),
         rule("host-irq.entry-vector", ENTRY, irq -> irq.irte().vector().number() < 16)
             .with(Irq::index, irq -> irq.irte().vector().number()).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
         rule("host-irq.entry-descriptor", ENTRY,
-            irq -> irq.irte() instanceof PostedIrte one && PostedIrte.ADDRESS.of(one.low(), one.high()) == 0)
+            irq -> irq.irte() instanceof PostedIrte irte && PostedIrte.ADDRESS.of(irte.low(), irte.high()) == 0)
             .with(Irq::index).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
         rule("host-irq.entry-to-none", ENTRY,
-            irq -> irq.irte() instanceof RemappedIrte one && RemappedIrte.LOGICAL.isSet(one.low())
-            && (one.destination() & CLUSTER_MASK) == 0).with(Irq::index, Irq::destination)
+            irq -> irq.irte() instanceof RemappedIrte irte && RemappedIrte.LOGICAL.isSet(irte.low())
+            && (irte.destination() & CLUSTER_MASK) == 0).with(Irq::index, Irq::destination)
             .remedy(irq -> irq.affine(ONLINE.in(irq))).on("Intel", irq -> true).otherwise(),
         rule("host-irq.entry-to-no-cpu", ENTRY, Irq::hasNoCpu).and(APIC_IDS).with(Irq::index, Irq::destination)
             .remedy(irq -> irq.affine(ONLINE.in(irq))).on("Intel", irq -> true).otherwise(),
@@ -557,7 +557,7 @@ public final class HostIrqRules {
         rule("host-irq.unhandled-line", SPURIOUS,
             irq -> irq.isReset() && (irq.asserts().isPresent()
             || !irq.host().has(KernelChange.COUNT_AFTER_UNHANDLED).orElse(true)))
-            .with(Irq::number, irq -> irq.asserts().map(one -> "; " + one.address() + " asserts the line").orElse(""))
+            .with(Irq::number, irq -> irq.asserts().map(device -> "; " + device.address() + " asserts the line").orElse(""))
             .remedy(Irq::enable).on("INTx", irq -> irq.isPin() && irq.isOn()).otherwise(),
         rule("host-irq.unhandled-before", SPURIOUS, Irq::isReset).on("", Irq::isOn).otherwise());
 
@@ -651,7 +651,7 @@ public final class HostIrqRules {
         for (String word : line.split(" ")) {
             List<String> values = List.of(word.substring(word.indexOf('=') + 1).split(","));
             Optional<String> value =
-                    values.stream().filter(one -> one.matches(form)).findFirst();
+                    values.stream().filter(text -> text.matches(form)).findFirst();
             if (word.matches("(?:" + form + ")(=.*)?") || value.isPresent()) {
                 return values.size() == 1 ? word : value.get() + " from " + word;
             }
@@ -684,7 +684,8 @@ public final class HostIrqRules {
                     .toList();
             return counts.isEmpty()
                     ? Known.none()
-                    : new Known.Observed<>(counts.stream().mapToLong(one -> one).sum());
+                    : new Known.Observed<>(
+                            counts.stream().mapToLong(count -> count).sum());
         });
     }
 
@@ -732,7 +733,7 @@ public final class HostIrqRules {
             // Many VMMs name none of these threads.
             if (allowed.isEmpty()
                     && process.vcpus().stream()
-                            .anyMatch(one -> process.thread(host.files(), one).isPresent())) {
+                            .anyMatch(file -> process.thread(host.files(), file).isPresent())) {
                 return host.notInDebugfs("the CPUs that vcpu " + vcpu.id() + " may run on", Guests.NAMES);
             }
             if (allowed.isPresent() && online.isEmpty()) {
@@ -750,13 +751,13 @@ public final class HostIrqRules {
     private static Known<Handler> handler(Irq irq) {
         if (!CMDLINE.is(irq, text -> text.contains("threadirqs"))
                 && !VERSION.is(irq, text -> text.contains("PREEMPT_RT"))) {
-            return CMDLINE.of(irq).then(any -> VERSION.of(irq)).then(any -> Known.none());
+            return CMDLINE.of(irq).then(value -> VERSION.of(irq)).then(value -> Known.none());
         }
         for (String pid : irq.files().list("proc")) {
             Optional<ThreadStat> stat = pid.matches("\\d{1,9}")
                     ? irq.files().text("proc/" + pid + "/stat").flatMap(ThreadStat::parse)
                     : Optional.empty();
-            if (stat.filter(one -> one.name().startsWith("irq/" + irq.number() + "-"))
+            if (stat.filter(thread -> thread.name().startsWith("irq/" + irq.number() + "-"))
                     .isPresent()) {
                 return new Known.Observed<>(new Handler(pid, stat.get()));
             }

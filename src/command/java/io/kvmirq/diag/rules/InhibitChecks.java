@@ -88,7 +88,8 @@ public final class InhibitChecks {
         for (VmProcess vm : vms) {
             for (VmmOptions.Inhibit inhibit :
                     VmmOptions.inhibits(vm, posting, host.kvm().nests().orElse(false), host.kernel())) {
-                String condition = inhibit.condition().map(one -> ", " + one).orElse("");
+                String condition =
+                        inhibit.condition().map(found -> ", " + found).orElse("");
                 (inhibit.isCertain() ? inhibited : possible)
                         .add(vm.name() + " (process " + vm.pid() + "): " + inhibit.name() + condition);
                 inferred.add(vm.pid() + ":" + inhibit.name());

@@ -56,7 +56,7 @@ public final class IommuRules {
                     || kvm().vendorModules().contains("kvm_amd")
                     || host().posting()
                             .host()
-                            .filter(one -> one.vendor() == Vendor.AMD)
+                            .filter(host -> host.vendor() == Vendor.AMD)
                             .isPresent();
         }
 
@@ -144,8 +144,8 @@ public final class IommuRules {
             return hasUnits() ? remapOnly() : List.of(isVirtual() ? guestIommu() : AS_FOR_IOMMU);
         }
 
-        boolean has(PostingObstacle such) {
-            return host().posting().host().flatMap(PostingHost::flaw).equals(Optional.of(such));
+        boolean has(PostingObstacle obstacle) {
+            return host().posting().host().flatMap(PostingHost::flaw).equals(Optional.of(obstacle));
         }
 
         Remedy outlook(Change change) {
@@ -162,46 +162,46 @@ public final class IommuRules {
     }
 
     // spotless:off: tables
-    private static final Fact<Machine, List<String>> UNITS = new Fact<>("sys/class/iommu", one -> one.host().units());
-    private static final Fact<Machine, Integer> GROUPS = new Fact<>(UNITS.file(), one -> one.host().groupCount());
-    private static final Fact<Machine, HostInterrupts> CHIPS = new Fact<>("proc/interrupts", one -> one.host().interrupts()
+    private static final Fact<Machine, List<String>> UNITS = new Fact<>("sys/class/iommu", machine -> machine.host().units());
+    private static final Fact<Machine, Integer> GROUPS = new Fact<>(UNITS.file(), machine -> machine.host().groupCount());
+    private static final Fact<Machine, HostInterrupts> CHIPS = new Fact<>("proc/interrupts", machine -> machine.host().interrupts()
         .<Known<HostInterrupts>>map(Known.Observed::new)
-        .orElseGet(() -> one.host().noInterrupts()));
-    private static final Fact<Machine, Boolean> ITS = new Fact<>("proc/interrupts", one -> CHIPS.of(one).then(all ->
+        .orElseGet(() -> machine.host().noInterrupts()));
+    private static final Fact<Machine, Boolean> ITS = new Fact<>("proc/interrupts", machine -> CHIPS.of(machine).then(all ->
         all.hasChip("ITS") ? new Known.Observed<>(true) : new Known.Unknown<>("no interrupt goes through an ITS, which tells the"
         + " messages of devices apart", "bind a device with MSI to its driver, or look for ITS in the kernel's log")));
-    private static final Fact<Machine, PostingOutlook> OUTLOOK = new Fact<>("proc/cmdline", one -> {
-        PostingOutlook outlook = PostingOutlook.of(one.host());
+    private static final Fact<Machine, PostingOutlook> OUTLOOK = new Fact<>("proc/cmdline", machine -> {
+        PostingOutlook outlook = PostingOutlook.of(machine.host());
         return outlook.posts().isPresent() ? new Known.Observed<>(outlook) : new Known.Unknown<>("whether hardware posts"
             + " interrupts is not known: " + outlook.text(), outlook.remedy().orElse("make these files readable"));
     });
 
     private static final Rule.Checks<Machine> IOMMU = new Rule.Checks<>(
-        rule("iommu.no-iommu", UNITS, one -> !one.hasUnits()).remedies(Machine::enable),
-        rule("iommu.no-groups", GROUPS, one -> GROUPS.in(one) == 0).remedies(Machine::enable).otherwise(),
-        rule("iommu.acs-override", UNITS, one -> one.files().text("proc/cmdline").orElse("").contains("pcie_acs_override="))
+        rule("iommu.no-iommu", UNITS, machine -> !machine.hasUnits()).remedies(Machine::enable),
+        rule("iommu.no-groups", GROUPS, machine -> GROUPS.in(machine) == 0).remedies(Machine::enable).otherwise(),
+        rule("iommu.acs-override", UNITS, machine -> machine.files().text("proc/cmdline").orElse("").contains("pcie_acs_override="))
             .with(Machine::translate).otherwise(),
-        rule("iommu.in-use", UNITS, one -> GROUPS.is(one, any -> true)).with(Machine::translate).otherwise());
+        rule("iommu.in-use", UNITS, machine -> GROUPS.is(machine, value -> true)).with(Machine::translate).otherwise());
 
     private static final Rule.Checks<Machine> REMAPPING = new Rule.Checks<>(
-        rule("remapping.its", ITS, one -> true).on("arm64", Machine::isArm),
+        rule("remapping.its", ITS, machine -> true).on("arm64", Machine::isArm),
         rule("remapping.sources-not-checked", CHIPS,
-            one -> CHIPS.in(one).hasChip("IR-") && !one.given(List.of("intremap=nosid")).isEmpty())
-            .on("x86", one -> !one.isArm()),
-        rule("remapping.on", CHIPS, one -> CHIPS.in(one).hasChip("IR-")).on("x86", one -> !one.isArm()).otherwise(),
-        rule("remapping-unsafe.off", CHIPS, one -> one.host().allowsUnsafeInterrupts()).remedies(Machine::remap)
-            .on("x86", one -> !one.isArm()).otherwise(),
-        rule("remapping.off", CHIPS, one -> true).remedies(Machine::remap).on("x86", one -> !one.isArm()).otherwise());
+            machine -> CHIPS.in(machine).hasChip("IR-") && !machine.given(List.of("intremap=nosid")).isEmpty())
+            .on("x86", machine -> !machine.isArm()),
+        rule("remapping.on", CHIPS, machine -> CHIPS.in(machine).hasChip("IR-")).on("x86", machine -> !machine.isArm()).otherwise(),
+        rule("remapping-unsafe.off", CHIPS, machine -> machine.host().allowsUnsafeInterrupts()).remedies(Machine::remap)
+            .on("x86", machine -> !machine.isArm()).otherwise(),
+        rule("remapping.off", CHIPS, machine -> true).remedies(Machine::remap).on("x86", machine -> !machine.isArm()).otherwise());
 
     private static final Rule.Checks<Machine> POSTING = new Rule.Checks<>(Stream.<Rule<Machine>>concat(
         EnumSet.range(PostingObstacle.NO_REMAPPING, PostingObstacle.DEVICES_NOT_POSTED).stream().map(flaw ->
-            rule("posting." + Finding.id(flaw), OUTLOOK, (Machine one) -> one.has(flaw)).with(one -> OUTLOOK.in(one).text())
-            .remedies(one -> one.post(flaw)).on("x86", one -> !one.isArm())), Stream.of(
-        rule("posting.no-gicv4", OUTLOOK, (Machine one) -> !OUTLOOK.in(one).posts().orElse(true))
-            .with(one -> OUTLOOK.in(one).text()).remedy(one -> one.outlook(Change.KERNEL_PARAMETER))
+            rule("posting." + Finding.id(flaw), OUTLOOK, (Machine machine) -> machine.has(flaw)).with(machine -> OUTLOOK.in(machine).text())
+            .remedies(machine -> machine.post(flaw)).on("x86", machine -> !machine.isArm())), Stream.of(
+        rule("posting.no-gicv4", OUTLOOK, (Machine machine) -> !OUTLOOK.in(machine).posts().orElse(true))
+            .with(machine -> OUTLOOK.in(machine).text()).remedy(machine -> machine.outlook(Change.KERNEL_PARAMETER))
             .on("arm64", Machine::isArm),
-        rule("posting.on", OUTLOOK, (Machine one) -> OUTLOOK.in(one).posts().orElse(false))
-            .with(one -> OUTLOOK.in(one).text()))).toList());
+        rule("posting.on", OUTLOOK, (Machine machine) -> OUTLOOK.in(machine).posts().orElse(false))
+            .with(machine -> OUTLOOK.in(machine).text()))).toList());
     // spotless:on
 
     /** The rules of these checks. */
@@ -288,7 +288,7 @@ public final class IommuRules {
         Map<String, String> given = new LinkedHashMap<>();
         Stream.of(posting.commandLine().split("\\s+"))
                 .filter(word -> word.replace('-', '_').startsWith(module + "."))
-                .filter(word -> Stream.of(options.split(" ")).anyMatch(one -> isOf(one, word)))
+                .filter(word -> Stream.of(options.split(" ")).anyMatch(option -> isOf(option, word)))
                 .forEach(word -> given.put(word.split("=")[0].replace('-', '_'), word));
         List<String> against =
                 given.values().stream().filter(word -> !isOn(word)).toList();

@@ -46,8 +46,8 @@ public final class KvmRules {
                             + " there, loaded or built in";
         }
 
-        boolean is(Access such) {
-            return FILE.in(this).access() == such;
+        boolean is(Access access) {
+            return FILE.in(this).access() == access;
         }
 
         private String group(Owner owner) {
@@ -104,45 +104,45 @@ public final class KvmRules {
     }
 
     // spotless:off: tables
-    private static final Fact<Machine, HostKvm.DeviceFile> FILE = new Fact<>("dev/kvm", one -> one.kvm().file());
+    private static final Fact<Machine, HostKvm.DeviceFile> FILE = new Fact<>("dev/kvm", machine -> machine.kvm().file());
     private static final Fact<Machine, Machine> WORDS = Fact.seen("proc/cmdline");
     private static final Fact<Machine, Machine> CHIPS = Fact.seen("proc/interrupts");
-    private static final Fact<Machine, Boolean> FULL = new Fact<>("boot/config-RELEASE", one -> one.kvm().hasFullIrqchip());
+    private static final Fact<Machine, Boolean> FULL = new Fact<>("boot/config-RELEASE", machine -> machine.kvm().hasFullIrqchip());
     /** The CPU from which most was kept, and how many percent. */
-    private static final Fact<Machine, Map.Entry<String, Long>> STEAL = Fact.text("proc/stat", any -> false, KvmRules::steal);
-    private static final Fact<Machine, Boolean> GUEST = new Fact<>("proc/cpuinfo", one -> one.kvm().isGuest());
+    private static final Fact<Machine, Map.Entry<String, Long>> STEAL = Fact.text("proc/stat", machine -> false, KvmRules::steal);
+    private static final Fact<Machine, Boolean> GUEST = new Fact<>("proc/cpuinfo", machine -> machine.kvm().isGuest());
 
     private static final Rule.Checks<Machine> KVM = new Rule.Checks<>(
         rule("kvm.switched-off", WORDS,
-            one -> one.kvm().commandLine().known().orElse(List.of()).contains("kvm-arm.mode=none"))
+            machine -> machine.kvm().commandLine().known().orElse(List.of()).contains("kvm-arm.mode=none"))
             .on("arm64", Machine::isArm),
         rule("kvm.no-vgic", CHIPS, Machine::lacksVgic).on("arm64", Machine::isArm).otherwise(),
-        rule("kvm.no-permission", FILE, one -> one.is(Access.DENIED)).with(Machine::owner).remedy(Machine::permit)
+        rule("kvm.no-permission", FILE, machine -> machine.is(Access.DENIED)).with(Machine::owner).remedy(Machine::permit)
             .otherwise(),
-        rule("kvm.usable", FILE, one -> one.is(Access.ALLOWED)).with(Machine::owner, Machine::modules).otherwise(),
-        rule("kvm.no-flag", FILE, one -> one.kvm().isLoaded() && !one.isArm() && !one.hasHardware())
+        rule("kvm.usable", FILE, machine -> machine.is(Access.ALLOWED)).with(Machine::owner, Machine::modules).otherwise(),
+        rule("kvm.no-flag", FILE, machine -> machine.kvm().isLoaded() && !machine.isArm() && !machine.hasHardware())
             .remedy(Machine::virtualize).otherwise(),
-        rule("kvm.no-file", FILE, one -> one.kvm().isLoaded()).otherwise(),
-        rule("kvm.no-module", FILE, Machine::hasHardware).fill(one -> (one.kvm().hasFlag("vmx") ? "kvm_intel" : "kvm_amd"))
+        rule("kvm.no-file", FILE, machine -> machine.kvm().isLoaded()).otherwise(),
+        rule("kvm.no-module", FILE, Machine::hasHardware).fill(machine -> (machine.kvm().hasFlag("vmx") ? "kvm_intel" : "kvm_amd"))
             .otherwise(),
-        rule("kvm.not-started", FILE, one -> true).on("arm64", Machine::isArm).otherwise(),
-        rule("kvm.no-virtualization", FILE, one -> true).remedy(Machine::virtualize).otherwise());
+        rule("kvm.not-started", FILE, machine -> true).on("arm64", Machine::isArm).otherwise(),
+        rule("kvm.no-virtualization", FILE, machine -> true).remedy(Machine::virtualize).otherwise());
 
     private static final Rule.Checks<Machine> IRQCHIP = new Rule.Checks<>(
         rule("irqchip.no-vgic", CHIPS, Machine::lacksVgic).on("arm64", Machine::isArm),
-        rule("irqchip.vgic-v3", CHIPS, one -> one.has("GICv3")).on("arm64", Machine::isArm).otherwise(),
-        rule("irqchip.vgic-v2", CHIPS, one -> true).on("arm64", Machine::isArm).otherwise(),
+        rule("irqchip.vgic-v3", CHIPS, machine -> machine.has("GICv3")).on("arm64", Machine::isArm).otherwise(),
+        rule("irqchip.vgic-v2", CHIPS, machine -> true).on("arm64", Machine::isArm).otherwise(),
         rule("irqchip.full-and-split", FULL, FULL::in).with(Machine::virtualizesApics).otherwise(),
-        rule("irqchip.split-only", FULL, one -> true).with(Machine::virtualizesApics).otherwise());
+        rule("irqchip.split-only", FULL, machine -> true).with(Machine::virtualizesApics).otherwise());
 
     private static final Rule.Checks<Machine> NESTED = new Rule.Checks<>(
-        rule("nested.steal", STEAL, one -> STEAL.in(one).getValue() >= MUCH_STEAL)
-            .with(one -> STEAL.in(one).getKey(), one -> STEAL.in(one).getValue()).on("guests", one -> GUEST.is(one, guest -> guest)),
-        rule("nested.bare-metal", GUEST, one -> !GUEST.in(one)).with(Machine::nested),
-        rule("nested.guest-without-hardware", GUEST, one -> one.kvm().isLoaded() && !one.hasHardware())
-            .with(one -> "; its KVM (" + String.join(", ", one.kvm().vendorModules()) + ") runs guests without VMX or SVM",
+        rule("nested.steal", STEAL, machine -> STEAL.in(machine).getValue() >= MUCH_STEAL)
+            .with(machine -> STEAL.in(machine).getKey(), machine -> STEAL.in(machine).getValue()).on("guests", machine -> GUEST.is(machine, guest -> guest)),
+        rule("nested.bare-metal", GUEST, machine -> !GUEST.in(machine)).with(Machine::nested),
+        rule("nested.guest-without-hardware", GUEST, machine -> machine.kvm().isLoaded() && !machine.hasHardware())
+            .with(machine -> "; its KVM (" + String.join(", ", machine.kvm().vendorModules()) + ") runs guests without VMX or SVM",
             Machine::nested).otherwise(),
-        rule("nested.guest", GUEST, one -> true).with(one -> "", Machine::nested).otherwise());
+        rule("nested.guest", GUEST, machine -> true).with(machine -> "", Machine::nested).otherwise());
     // spotless:on
 
     /** The rules of these checks. */
@@ -176,13 +176,14 @@ public final class KvmRules {
     }
 
     public static Finding kvm(HostFacts host) {
-        Machine one = new Machine(new Fact.Facts(host));
-        Finding finding = explained(KVM.finding(one), "file-not-shown", "/dev/kvm is not shown: ", one.modules());
-        Optional<HostKvm.DeviceFile> file = FILE.of(one).known();
+        Machine machine = new Machine(new Fact.Facts(host));
+        Finding finding =
+                explained(KVM.finding(machine), "file-not-shown", "/dev/kvm is not shown: ", machine.modules());
+        Optional<HostKvm.DeviceFile> file = FILE.of(machine).known();
         Optional<Owner> owner = file.flatMap(HostKvm.DeviceFile::owner);
         if (owner.isPresent()) {
             finding = finding.with("mode", Integer.toOctalString(owner.get().mode()))
-                    .with("group", one.group(owner.get()));
+                    .with("group", machine.group(owner.get()));
         }
         if (file.isPresent()) {
             finding = finding.with("access", Finding.id(file.get().access()));
@@ -209,13 +210,13 @@ public final class KvmRules {
     }
 
     public static Finding nested(HostFacts host) {
-        Machine one = new Machine(new Fact.Facts(host));
+        Machine machine = new Machine(new Fact.Facts(host));
         Finding finding =
-                explained(NESTED.finding(one), "not-shown", "whether this host is a guest is not known: ", "");
+                explained(NESTED.finding(machine), "not-shown", "whether this host is a guest is not known: ", "");
         return switch (finding.status()) {
             case UNKNOWN -> finding;
             case PASS -> finding.with("guest", false);
-            default -> finding.with("guest", true).with("hardware", one.hasHardware());
+            default -> finding.with("guest", true).with("hardware", machine.hasHardware());
         };
     }
 }

@@ -55,11 +55,11 @@ public final class LimitChecks {
                 return Optional.empty();
             }
             Optional<Long> bytes = limits.lockedMemory().known();
-            boolean any = limits.locksAnyMemory().orElse(false);
+            boolean unlimited = limits.locksAnyMemory().orElse(false);
             return Optional.of(new Limits(
                     files.get(),
-                    any ? HostLimits.UNLIMITED : bytes.orElse(HostLimits.UNLIMITED),
-                    any || bytes.isPresent()));
+                    unlimited ? HostLimits.UNLIMITED : bytes.orElse(HostLimits.UNLIMITED),
+                    unlimited || bytes.isPresent()));
         }
 
         boolean fewFiles() {
@@ -82,21 +82,21 @@ public final class LimitChecks {
     public Finding limits() {
         Finding finding = ofVmms();
         for (VmProcess vm : vms.all()) {
-            for (HostLimits.Use one : limits.of(vm).usedUp()) {
+            for (HostLimits.Use use : limits.of(vm).usedUp()) {
                 finding = finding.whose(
                                 "used-up",
-                                vm.name() + " (process " + vm.pid() + ") uses " + one.used() + " of " + one.most() + " "
-                                        + one.of() + ": the next vector or device will fail; " + finding.text())
+                                vm.name() + " (process " + vm.pid() + ") uses " + use.used() + " of " + use.most() + " "
+                                        + use.of() + ": the next vector or device will fail; " + finding.text())
                         .as(Status.WARN)
                         .with(Remedy.command(
                                 "raise the limit (prlimit --nofile= or --memlock= --pid " + vm.pid() + ")"));
             }
         }
-        for (HostLimits.Use one : limits.ofHost()) {
-            if (one.isNearlyUsed()) {
+        for (HostLimits.Use use : limits.ofHost()) {
+            if (use.isNearlyUsed()) {
                 finding = finding.whose(
                                 "host",
-                                "the host uses " + one.used() + " of " + one.most() + " " + one.of()
+                                "the host uses " + use.used() + " of " + use.most() + " " + use.of()
                                         + ": VMMs get no more; " + finding.text())
                         .as(Status.WARN)
                         .with(Remedy.look("look who uses them (lsof, ps -eLf), or raise the limit by sysctl"));

@@ -26,7 +26,7 @@ public final class MemoryRules {
                     facts,
                     hop,
                     path,
-                    Drift.of(path).stream().filter(one -> one.hop() == hop).toList());
+                    Drift.of(path).stream().filter(drift -> drift.hop() == hop).toList());
         }
 
         @Override
@@ -37,11 +37,11 @@ public final class MemoryRules {
         }
 
         private Optional<RemappingEntry> entry() {
-            return path.entry().known().flatMap(one -> one);
+            return path.entry().known().flatMap(entry -> entry);
         }
 
         private Stream<Drift> differing() {
-            return fields.stream().filter(one -> one.verdict() == Drift.Verdict.DIFFER);
+            return fields.stream().filter(field -> field.verdict() == Drift.Verdict.DIFFER);
         }
 
         private boolean drifts() {
@@ -49,7 +49,7 @@ public final class MemoryRules {
         }
 
         private boolean isAbsent() {
-            return entry().filter(one -> !one.isPresent()).isPresent();
+            return entry().filter(entry -> !entry.isPresent()).isPresent();
         }
 
         private boolean staysPosted() {
@@ -58,8 +58,8 @@ public final class MemoryRules {
 
         private String text() {
             return differing()
-                    .map(one -> one.field() + " is " + one.observed() + ", expected " + one.expected() + " (written by "
-                            + one.why() + ")")
+                    .map(drift -> drift.field() + " is " + drift.observed() + ", expected " + drift.expected()
+                            + " (written by " + drift.why() + ")")
                     .collect(Collectors.joining("; "));
         }
     }
@@ -90,18 +90,18 @@ public final class MemoryRules {
         if (flawed.isEmpty() || link.state() == Link.State.BROKEN) {
             return link;
         }
-        Link one = flawed.get();
+        Link observed = flawed.get();
         boolean had = !link.flaws().isEmpty();
-        List<Flaw> all = new ArrayList<>(one.flaws());
+        List<Flaw> all = new ArrayList<>(observed.flaws());
         all.addAll(link.flaws());
-        List<Remedy> remedies = new ArrayList<>(one.remedies());
+        List<Remedy> remedies = new ArrayList<>(observed.remedies());
         if (had) {
             remedies.addAll(link.remedies());
         }
         return link.as(
-                        one.state(),
-                        one.evidence().orElseThrow(),
-                        one.text() + (had ? "; " + link.text() : ""),
+                        observed.state(),
+                        observed.evidence().orElseThrow(),
+                        observed.text() + (had ? "; " + link.text() : ""),
                         remedies)
                 .flawed(all);
     }

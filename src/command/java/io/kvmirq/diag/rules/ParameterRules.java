@@ -182,17 +182,17 @@ public final class ParameterRules {
 
     // spotless:off: tables
     private static final Fact<Machine, Map<Parameter, String>> GIVEN = new Fact<>("proc/cmdline",
-        one -> one.kvm().commandLine().map(one::given));
+        machine -> machine.kvm().commandLine().map(machine::given));
 
     private static final Fact<Machine, String> MISSPELT = new Fact<>("proc/cmdline",
-        one -> one.kvm().commandLine().map(Machine::misspelt));
+        machine -> machine.kvm().commandLine().map(Machine::misspelt));
 
     public static final Rule.Checks<Machine> CHECKS = new Rule.Checks<>(
-        rule("parameters.harmful", GIVEN, one -> !one.of(Weight.LOSSY).isEmpty()).with(one -> one.does(Weight.LOSSY))
+        rule("parameters.harmful", GIVEN, machine -> !machine.of(Weight.LOSSY).isEmpty()).with(machine -> machine.does(Weight.LOSSY))
             .remedies(Machine::remove),
-        rule("parameters.misspelt", MISSPELT, one -> !MISSPELT.in(one).isEmpty()).with(MISSPELT::in),
-        rule("parameters.noted", GIVEN, one -> !one.of(Weight.REMARK).isEmpty()).with(one -> one.does(Weight.REMARK)).otherwise(),
-        rule("parameters.none", GIVEN, one -> true).otherwise());
+        rule("parameters.misspelt", MISSPELT, machine -> !MISSPELT.in(machine).isEmpty()).with(MISSPELT::in),
+        rule("parameters.noted", GIVEN, machine -> !machine.of(Weight.REMARK).isEmpty()).with(machine -> machine.does(Weight.REMARK)).otherwise(),
+        rule("parameters.none", GIVEN, machine -> true).otherwise());
     // spotless:on
 
     private ParameterRules() {}

@@ -118,8 +118,8 @@ record PciFunction(
         return isDevice() ? "the device" : (device.isVirtual() ? "the physical function " : "the bridge ") + address;
     }
 
-    boolean is(IrqKind such) {
-        return kind == such;
+    boolean is(IrqKind wanted) {
+        return kind == wanted;
     }
 
     /** It sends messages: writes to memory. */
@@ -131,23 +131,23 @@ record PciFunction(
 
     // spotless:off: a table
     static final Fact<PciFunction, String> POWER_STATE = Fact.text(DEVICES + "{function}/power_state",
-        one -> one.host().has(KernelChange.POWER_STATE).orElse(false), Fact.form(text -> text.matches(STATES + "|unknown")));
+        function -> function.host().has(KernelChange.POWER_STATE).orElse(false), Fact.form(text -> text.matches(STATES + "|unknown")));
     static final Fact<PciFunction, String> RUNTIME = Fact.text(DEVICES + "{function}/power/runtime_status",
         Fact.form(text -> text.matches("active|suspended|suspending|resuming|error|unsupported")));
     /** The link that names the driver. */
-    static final Fact<PciFunction, Boolean> DRIVER_LINK = new Fact<>(DEVICES + "{function}/driver", one ->
-        !one.device.unlinked() ? new Known.Observed<>(true)
+    static final Fact<PciFunction, Boolean> DRIVER_LINK = new Fact<>(DEVICES + "{function}/driver", function ->
+        !function.device.unlinked() ? new Known.Observed<>(true)
         : new Known.Unknown<>(Known.Reason.ABSENT, "no link names the driver of the device, and VFIO has armed its interrupts:"
             + " an unbind waits until the device is closed, or the link was not copied", Fact.LOOK_AGAIN));
     static final Fact<PciFunction, Power> POWER = new Fact<>(DEVICES + "{function}/{power}", PciFunction::power);
-    static final Fact<PciFunction, PciCapabilities> CONFIG = new Fact<>(DEVICES + "{function}/config", one ->
-        one.isCold() ? new Known.Unknown<>(Known.Reason.NOT_ASKED, "the configuration space, since to read it would wake "
-            + one.called(), "start the guest")
-            : one.config.isGone() || one.config.isReadable() ? new Known.Observed<>(one.config)
-            : Fact.missing(one.files(), one.path(DEVICES + "{function}/config")));
-    static final Fact<PciFunction, PciCapabilities> CAPABILITIES = new Fact<>(CONFIG.file(), one ->
-        CONFIG.of(one).then(config -> config.isComplete() || config.isGone() ? new Known.Observed<>(config)
-            : new Known.Unknown<>(Known.Reason.REFUSED, "the capabilities of " + one.called() + ", since this user reads only "
+    static final Fact<PciFunction, PciCapabilities> CONFIG = new Fact<>(DEVICES + "{function}/config", function ->
+        function.isCold() ? new Known.Unknown<>(Known.Reason.NOT_ASKED, "the configuration space, since to read it would wake "
+            + function.called(), "start the guest")
+            : function.config.isGone() || function.config.isReadable() ? new Known.Observed<>(function.config)
+            : Fact.missing(function.files(), function.path(DEVICES + "{function}/config")));
+    static final Fact<PciFunction, PciCapabilities> CAPABILITIES = new Fact<>(CONFIG.file(), function ->
+        CONFIG.of(function).then(config -> config.isComplete() || config.isGone() ? new Known.Observed<>(config)
+            : new Known.Unknown<>(Known.Reason.REFUSED, "the capabilities of " + function.called() + ", since this user reads only "
             + PciCapabilities.PUBLIC_BYTES + " bytes of its configuration space", "run as root")));
     static final Fact<PciFunction, List<PciAddress>> BRIDGES = new Fact<>(DEVICES + "{function}", PciFunction::bridges);
     static final Fact<PciFunction, PciFunction> EXTENDED = Fact.seen(CONFIG.file());
@@ -164,22 +164,22 @@ record PciFunction(
         Fact.text(DEVICES + "{function}/enable", Fact.form(text -> text.matches("\\d{1,9}")));
     static final Fact<PciFunction, String> MSI_ALLOWED =
         Fact.text(DEVICES + "{function}/msi_bus", Fact.form(text -> text.matches("[01]")));
-    static final Fact<PciFunction, String> DRIVER = new Fact<>(DEVICES + "{function}/driver", one ->
-        new Known.Observed<>(one.files().linkName(one.path(DEVICES + "{function}/driver")).orElse("")));
+    static final Fact<PciFunction, String> DRIVER = new Fact<>(DEVICES + "{function}/driver", function ->
+        new Known.Observed<>(function.files().linkName(function.path(DEVICES + "{function}/driver")).orElse("")));
     static final Fact<PciFunction, String> CMDLINE = Fact.commandLine();
     /** Only VGA has the file. Without 1 in it, the screen of the host is not the device's. */
-    static final Fact<PciFunction, String> FIRST_SCREEN = new Fact<>(DEVICES + "{function}/boot_vga", one ->
-        Fact.<PciFunction, String>text(DEVICES + "{function}/boot_vga", any -> one.device.classCode() >> 8 == 0x300,
-        Fact.form(text -> text.matches("[01]"))).of(one).then(first -> first.equals("1") ? new Known.Observed<>(first) : Known.none()));
+    static final Fact<PciFunction, String> FIRST_SCREEN = new Fact<>(DEVICES + "{function}/boot_vga", function ->
+        Fact.<PciFunction, String>text(DEVICES + "{function}/boot_vga", same -> function.device.classCode() >> 8 == 0x300,
+        Fact.form(text -> text.matches("[01]"))).of(function).then(first -> first.equals("1") ? new Known.Observed<>(first) : Known.none()));
     /** The driver that draws on the screen that the firmware set up, until a driver of its device comes; "" for none. */
-    static final Fact<PciFunction, String> SCREEN = Fact.text("proc/fb", one ->
-        FIRST_SCREEN.is(one, any -> true) && one.host().kvm().isBuilt("FB").known().orElse(true), text -> Optional.of(
+    static final Fact<PciFunction, String> SCREEN = Fact.text("proc/fb", function ->
+        FIRST_SCREEN.is(function, value -> true) && function.host().kvm().isBuilt("FB").known().orElse(true), text -> Optional.of(
         text.matches("(?s).*(EFI VGA|VESA VGA|simple).*") ? text.strip().replace('\n', ',') : ""));
     /** The holders of BARs of the device; "" for none. A user who is not root sees the names too. */
-    static final Fact<PciFunction, String> HOLDERS = new Fact<>("proc/iomem", one ->
-        Fact.<PciFunction, String>text("proc/iomem", any -> false, Optional::of).of(one).map(one::holders));
+    static final Fact<PciFunction, String> HOLDERS = new Fact<>("proc/iomem", function ->
+        Fact.<PciFunction, String>text("proc/iomem", same -> false, Optional::of).of(function).map(function::holders));
     /** The first BAR of memory without an address (IORESOURCE_UNSET), of six; "" for none. Few drivers need one of ports. */
-    static final Fact<PciFunction, String> UNSET = Fact.text(DEVICES + "{function}/resource", any -> false, text -> {
+    static final Fact<PciFunction, String> UNSET = Fact.text(DEVICES + "{function}/resource", function -> false, text -> {
         List<String> bars = text.lines().limit(6).toList();
         return Optional.of(IntStream.range(0, bars.size()).filter(at -> bars.get(at).matches("0x0{1,16} 0x\\w{1,16} 0x0{8}[2367abef]\\w{4}[2367abef]\\w\\w"))
             .mapToObj(String::valueOf).findFirst().orElse(""));
@@ -216,48 +216,48 @@ record PciFunction(
 
     /** The errors since the boot; "" for none. */
     private static Fact<PciFunction, String> errors(String kind) {
-        Predicate<PciFunction> counts = one -> COUNTS.stream().anyMatch(any -> one.files()
-                .text(DEVICES + one.address + "/aer_dev_" + any)
+        Predicate<PciFunction> counts = function -> COUNTS.stream().anyMatch(count -> function.files()
+                .text(DEVICES + function.address + "/aer_dev_" + count)
                 .isPresent());
         return Fact.text(DEVICES + "{function}/aer_dev_" + kind, counts, text -> Optional.of(text)
-                .filter(one -> one.contains("TOTAL_ERR_"))
+                .filter(totals -> totals.contains("TOTAL_ERR_"))
                 .map(TOTAL::matcher)
                 .map(total -> total.find() ? total.group(1) : ""));
     }
 
     /** From the root down, as the path of the function in sysfs names them. */
-    private static Known<List<PciAddress>> bridges(PciFunction one) {
-        return one.files()
-                .link(DEVICES + one.address)
-                .or(() -> one.device.group().isEmpty()
+    private static Known<List<PciAddress>> bridges(PciFunction function) {
+        return function.files()
+                .link(DEVICES + function.address)
+                .or(() -> function.device.group().isEmpty()
                         ? Optional.empty()
-                        : one.files()
+                        : function.files()
                                 .link("sys/kernel/iommu_groups/"
-                                        + one.device.group().getAsInt() + "/devices/" + one.address))
+                                        + function.device.group().getAsInt() + "/devices/" + function.address))
                 .<Known<List<PciAddress>>>map(path -> new Known.Observed<>(Stream.of(path.split("/"))
                         .flatMap(part -> PciDevice.addressOf(part).stream())
-                        .filter(part -> !part.equals(one.address))
+                        .filter(part -> !part.equals(function.address))
                         .toList()))
                 .orElseGet(() -> new Known.Unknown<>(
-                        "the bridges above " + one.called() + ", which no link of sysfs names", Fact.LOOK_AGAIN));
+                        "the bridges above " + function.called() + ", which no link of sysfs names", Fact.LOOK_AGAIN));
     }
 
     /** A register is read only if the file does not show D3cold, because a read wakes the device. */
-    private static Known<Power> power(PciFunction one) {
+    private static Known<Power> power(PciFunction function) {
         // A device shows "unknown" after its driver has left it, until the next one binds.
-        Optional<String> file = POWER_STATE.of(one).known().filter(state -> !state.equals("unknown"));
-        boolean complete = one.config.isComplete();
-        int at = complete ? one.config.capability(POWER_MANAGEMENT) : 0;
-        int register = at == 0 ? 0 : one.word(at + 4) & 3;
+        Optional<String> file = POWER_STATE.of(function).known().filter(state -> !state.equals("unknown"));
+        boolean complete = function.config.isComplete();
+        int at = complete ? function.config.capability(POWER_MANAGEMENT) : 0;
+        int register = at == 0 ? 0 : function.word(at + 4) & 3;
         if (register != 0 && file.filter("D3cold"::equals).isEmpty()) {
             String state = register == 3 ? "D3hot" : "D" + register;
             return new Known.Observed<>(
                     new Power(state, file.filter(state::equals).isPresent() ? "power_state" : "config"));
         }
-        String asleep = RUNTIME.is(one, "suspended"::equals) ? "a sleep state" : "";
+        String asleep = RUNTIME.is(function, "suspended"::equals) ? "a sleep state" : "";
         String state = file.orElse(complete ? "D0" : asleep);
         return state.isEmpty()
-                ? Fact.missing(one.files(), DEVICES + one.address + "/power_state")
+                ? Fact.missing(function.files(), DEVICES + function.address + "/power_state")
                 : new Known.Observed<>(new Power(state, file.isPresent() ? "power_state" : "power/runtime_status"));
     }
 
@@ -282,17 +282,17 @@ record PciFunction(
     }
 
     /** Flags without IFF_UP, which is 1, are those of a network that is down: the kernel shows no carrier of it. */
-    private static Known<String> withoutCarrier(PciFunction one) {
+    private static Known<String> withoutCarrier(PciFunction function) {
         List<String> without = new ArrayList<>();
-        for (String net : one.files().list(one.path(DEVICES + "{function}/net"))) {
-            String network = one.path(DEVICES + "{function}/net/") + net;
-            String carrier = one.files().text(network + "/carrier").orElse("");
-            boolean down = one.files()
+        for (String net : function.files().list(function.path(DEVICES + "{function}/net"))) {
+            String network = function.path(DEVICES + "{function}/net/") + net;
+            String carrier = function.files().text(network + "/carrier").orElse("");
+            boolean down = function.files()
                     .text(network + "/flags")
                     .filter(flags -> flags.matches("0x[0-9a-f]*[02468ace]"))
                     .isPresent();
             if (!carrier.matches("[01]") && !down) {
-                return Fact.missing(one.files(), network + "/carrier");
+                return Fact.missing(function.files(), network + "/carrier");
             }
             if (carrier.equals("0")) {
                 without.add(net);
@@ -399,11 +399,11 @@ record PciFunction(
 
     /** The BARs of a virtual function are 0, and its physical function enables its decoding. */
     boolean hasNoBar() {
-        boolean any = false;
+        boolean written = false;
         for (int at = FIRST_BAR; at < AFTER_BARS; at += 2) {
-            any |= word(at) != 0;
+            written |= word(at) != 0;
         }
-        return !any && !isVirtual() && config.capability(MSIX) != 0 && config.capability(ENHANCED_ALLOCATION) == 0;
+        return !written && !isVirtual() && config.capability(MSIX) != 0 && config.capability(ENHANCED_ALLOCATION) == 0;
     }
 
     boolean hasMemory() {

@@ -56,9 +56,9 @@ public final class PostingClaims {
         this.x86 = arm ? Optional.empty() : host.posting().host();
         this.options = options;
         this.inhibits = process.stream()
-                .flatMap(one -> x86.stream()
+                .flatMap(vmm -> x86.stream()
                         .flatMap(on ->
-                                VmmOptions.inhibits(one, on, host.kvm().nests().orElse(false), host.kernel()).stream()))
+                                VmmOptions.inhibits(vmm, on, host.kvm().nests().orElse(false), host.kernel()).stream()))
                 .toList();
         this.memory = memory;
         this.forms = new FormClaims(host, device, process, memory);
@@ -93,7 +93,7 @@ public final class PostingClaims {
         Claim form = could ? unposted(seen, host.posting().vendor()) : seen.byHost();
         boolean isPosted = form.holds().orElse(false);
         boolean isSeen = form.evidence()
-                .filter(one -> one.kind() == Evidence.Kind.OBSERVED)
+                .filter(evidence -> evidence.kind() == Evidence.Kind.OBSERVED)
                 .isPresent();
         Claim eligible = isPosted && isSeen && cannot ? despite(expected, form) : expected;
         boolean goesThroughHost = !isPosted && (cannot || broken || form.holds().isPresent());
@@ -106,15 +106,15 @@ public final class PostingClaims {
     /** A visible entry overrides what other facts say: a monitor may have changed the VM, or a file is of another boot. */
     private static Claim despite(Claim expected, Claim form) {
         String other = expected.evidence()
-                .filter(one -> one.kind() == Evidence.Kind.INFERRED)
-                .map(one -> "the command line says otherwise: " + one.from())
+                .filter(evidence -> evidence.kind() == Evidence.Kind.INFERRED)
+                .map(evidence -> "the command line says otherwise: " + evidence.from())
                 .orElse("other facts say otherwise: " + expected.text());
         return Claim.of(Question.ELIGIBLE, true, form.evidence().orElseThrow(), "the entry is posted, though " + other);
     }
 
     private boolean hasRemapping() {
         return arm
-                || x86.filter(one -> one.features().contains(PostingHost.Feature.REMAPPING))
+                || x86.filter(host -> host.features().contains(PostingHost.Feature.REMAPPING))
                         .isPresent();
     }
 
@@ -143,10 +143,10 @@ public final class PostingClaims {
         }
         Optional<PostingObstacle> flaw = x86.get().flaw();
         // As the doctor says it.
-        return flaw.map(one -> Claim.of(
+        return flaw.map(obstacle -> Claim.of(
                                 Question.ELIGIBLE,
                                 false,
-                                Evidence.observed(files(one)),
+                                Evidence.observed(files(obstacle)),
                                 host.posting().flaw().orElseThrow())
                         .with(IommuRules.forPosting(host))
                         .byHost())
@@ -237,8 +237,8 @@ public final class PostingClaims {
         }
         return interrupt
                 .armed()
-                .flatMap(one -> memory.of(one.irq()).known())
-                .flatMap(one -> one.inhibits().known())
+                .flatMap(vector -> memory.of(vector.irq()).known())
+                .flatMap(path -> path.inhibits().known())
                 .map(this::ofMemory)
                 .orElseGet(() -> ofAvic(holder, vmm));
     }
@@ -247,14 +247,14 @@ public final class PostingClaims {
     private Claim ofMemory(List<String> all) {
         // One ends when the guest takes an interrupt.
         List<String> reasons = all.stream()
-                .filter(one -> !one.equals(InhibitReason.IRQWIN.name()))
+                .filter(reason -> !reason.equals(InhibitReason.IRQWIN.name()))
                 .toList();
         Evidence evidence = Evidence.observed("kernel memory, kvm_arch.apicv_inhibit_reasons");
         if (reasons.isEmpty()) {
             return Claim.of(Question.ELIGIBLE, true, evidence, ofHost.text() + ", and nothing inhibits AVIC in the VM");
         }
         List<InhibitReason> known = Arrays.stream(InhibitReason.values())
-                .filter(one -> reasons.contains(one.name()))
+                .filter(reason -> reasons.contains(reason.name()))
                 .toList();
         String causes = known.stream().map(InhibitReason::cause).collect(Collectors.joining("; "));
         return Claim.of(
@@ -264,14 +264,14 @@ public final class PostingClaims {
                         "AVIC is inhibited (" + String.join(", ", reasons) + "), so the entry stays remapped"
                                 + (causes.isEmpty() ? "" : ": " + causes))
                 .with(known.stream()
-                        .map(one -> InhibitChecks.remedy(one, one.remedy()))
+                        .map(reason -> InhibitChecks.remedy(reason, reason.remedy()))
                         .toList());
     }
 
     /** The reasons that inhibit AVIC in a VM of a host that cannot post: they would prevent posting next. */
     public Optional<String> behindTheHost() {
         List<VmmOptions.Inhibit> inhibits =
-                x86.filter(one -> one.vendor() == Vendor.AMD && one.flaw().isPresent())
+                x86.filter(host -> host.vendor() == Vendor.AMD && host.flaw().isPresent())
                                 .isPresent()
                         ? inhibits(VmmOptions.Inhibit::isCertain)
                         : List.of();
@@ -279,7 +279,7 @@ public final class PostingClaims {
                 ? Optional.empty()
                 : Optional.of("on a host that posts, AVIC is inhibited for this VM: "
                         + inhibits.stream()
-                                .map(one -> one.why() + "; to change that, " + one.remedy())
+                                .map(inhibit -> inhibit.why() + "; to change that, " + inhibit.remedy())
                                 .collect(Collectors.joining("; ")));
     }
 
@@ -303,7 +303,7 @@ public final class PostingClaims {
                     .with(inhibits.stream().map(InhibitChecks::remedy).toList());
         }
         Optional<VmmOptions.Inhibit> possible =
-                inhibits(one -> !one.isCertain()).stream().findFirst();
+                inhibits(inhibit -> !inhibit.isCertain()).stream().findFirst();
         if (possible.isPresent()) {
             return new Claim(
                     Question.ELIGIBLE,
@@ -341,8 +341,8 @@ public final class PostingClaims {
         if (form.never() || form.holds().orElse(true)) {
             return form;
         }
-        String remedy = vendor.map(one -> PostingObstacle.NOT_ONE_VCPU.remedy() + ", and not mask it"
-                        + (one == Vendor.AMD
+        String remedy = vendor.map(found -> PostingObstacle.NOT_ONE_VCPU.remedy() + ", and not mask it"
+                        + (found == Vendor.AMD
                                 ? "; see whether AVIC is inhibited: "
                                         + "the last inhibits= of the tracepoint kvm_apicv_inhibit_changed"
                                 : ""))

@@ -166,12 +166,12 @@ final class Rows {
 
     static <T> T value(T[] all, String word, Function<T, String> label) {
         return Stream.of(all)
-                .filter(one -> label.apply(one).equals(word))
+                .filter(constant -> label.apply(constant).equals(word))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException("\"" + word + "\" is none of "
                         + Stream.of(all)
                                 .map(label)
-                                .filter(one -> !one.isEmpty())
+                                .filter(known -> !known.isEmpty())
                                 .toList()));
     }
 
@@ -182,10 +182,10 @@ final class Rows {
 
     /** A remedy with a name of its own, and with its values. */
     static Remedy remedy(String name, Object... values) {
-        Remedy one = get(SHIPPED.remedies, name);
+        Remedy remedy = get(SHIPPED.remedies, name);
         return values.length == 0
-                ? one
-                : new Remedy(one.change(), String.format(one.text(), values), one.takes(), one.risk());
+                ? remedy
+                : new Remedy(remedy.change(), String.format(remedy.text(), values), remedy.takes(), remedy.risk());
     }
 
     static <T> T get(Map<String, T> all, String id) {

@@ -152,7 +152,7 @@ public record Rule<S extends Fact.Subject>(
                 Optional.empty(),
                 Optional.empty(),
                 "",
-                one -> true,
+                subject -> true,
                 Unless.NEVER);
     }
 
@@ -172,7 +172,7 @@ public record Rule<S extends Fact.Subject>(
 
     /** With the count of a flaw that may be over. */
     Rule<S> counting(Function<S, ?> number) {
-        return counting(one -> "", number);
+        return counting(subject -> "", number);
     }
 
     /** With such a count of each name, of which a file has several. */
@@ -183,7 +183,7 @@ public record Rule<S extends Fact.Subject>(
                 when,
                 values,
                 fills,
-                Optional.of(one -> Map.entry(name.apply(one), number.apply(one))),
+                Optional.of(subject -> Map.entry(name.apply(subject), number.apply(subject))),
                 choice,
                 about,
                 concerns,
@@ -199,7 +199,7 @@ public record Rule<S extends Fact.Subject>(
 
     /** With a remedy by case. */
     Rule<S> remedy(Function<S, Remedy> step) {
-        return remedies(one -> List.of(step.apply(one)));
+        return remedies(subject -> List.of(step.apply(subject)));
     }
 
     /** With remedies by case. */
@@ -222,9 +222,9 @@ public record Rule<S extends Fact.Subject>(
     }
 
     /** Only for some subjects or hosts. */
-    Rule<S> on(String those, Predicate<S> such) {
-        String words = about.isEmpty() ? those : about + ", " + those;
-        return new Rule<>(row, reads, when, values, fills, count, choice, words, concerns.and(such), unless);
+    Rule<S> on(String subjects, Predicate<S> condition) {
+        String words = about.isEmpty() ? subjects : about + ", " + subjects;
+        return new Rule<>(row, reads, when, values, fills, count, choice, words, concerns.and(condition), unless);
     }
 
     /** The stable name, such as {@code host-irq.disabled}. */
@@ -253,8 +253,11 @@ public record Rule<S extends Fact.Subject>(
         return choice.isPresent()
                 ? choice.get().apply(subject)
                 : row.remedies().stream()
-                        .map(one -> new Remedy(
-                                one.change(), quoted(filled(one.text(), fills, subject)), one.takes(), one.risk()))
+                        .map(remedy -> new Remedy(
+                                remedy.change(),
+                                quoted(filled(remedy.text(), fills, subject)),
+                                remedy.takes(),
+                                remedy.risk()))
                         .toList();
     }
 
@@ -297,7 +300,7 @@ public record Rule<S extends Fact.Subject>(
                 + String.join(", ", row.files())
                 + (row.byCase() ? "; by case" : "")
                 + row.remedies().stream()
-                        .map(one -> "; " + one.change().label() + ": " + blank(one.text()) + one.cost())
+                        .map(remedy -> "; " + remedy.change().label() + ": " + blank(remedy.text()) + remedy.cost())
                         .collect(Collectors.joining());
     }
 

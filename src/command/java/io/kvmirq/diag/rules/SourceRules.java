@@ -50,8 +50,8 @@ public final class SourceRules {
     /** A guest vector is whole or not shown, so a doubt about it is one of the vCPU that gets it. */
     private static Table<Told> table(Hop<?> hop) {
         String about = hop == Hop.GUEST_VECTOR ? hop.label() + " " : "";
-        return new Table<>(rule(id(hop), BOTH, (Told one) -> one.differs())
-                .with(one -> about + Told.of(one.first), one -> about + Told.of(one.better)));
+        return new Table<>(rule(id(hop), BOTH, (Told told) -> told.differs())
+                .with(told -> about + Told.of(told.first), told -> about + Told.of(told.better)));
     }
 
     private static String id(Hop<?> hop) {

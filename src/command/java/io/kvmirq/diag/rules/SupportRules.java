@@ -38,11 +38,11 @@ public final class SupportRules {
 
         String encrypted() {
             return Stream.of("kvm_amd/parameters/sev", "kvm_intel/parameters/tdx")
-                    .filter(one -> files().text("sys/module/" + one)
+                    .filter(parameter -> files().text("sys/module/" + parameter)
                             .filter(on -> on.matches("[1Y]"))
                             .isPresent())
                     .findFirst()
-                    .map(one -> "yes (" + one.substring(one.lastIndexOf('/') + 1) + ")")
+                    .map(parameter -> "yes (" + parameter.substring(parameter.lastIndexOf('/') + 1) + ")")
                     .orElse("no");
         }
     }
@@ -54,26 +54,26 @@ public final class SupportRules {
         new Fact<>("sys/fs/cgroup/cgroup.controllers", Machine::controllers);
 
     public static final Rule.Checks<Machine> CHECKS = new Rule.Checks<>(
-        rule("support.no-vhost-net", MISC, one -> one.lacks("dev", "vhost-net")),
-        rule("support.no-tun", MISC, one -> one.lacks("dev/net", "tun")),
-        rule("support.no-vhost-vsock", MISC, one -> one.lacks("dev", "vhost-vsock")),
+        rule("support.no-vhost-net", MISC, machine -> machine.lacks("dev", "vhost-net")),
+        rule("support.no-tun", MISC, machine -> machine.lacks("dev/net", "tun")),
+        rule("support.no-vhost-vsock", MISC, machine -> machine.lacks("dev", "vhost-vsock")),
         without("cpu"), without("cpuacct"), without("cpuset"), without("memory"), without("devices"), without("io"),
-        rule("support.all", MISC, one -> true)
-            .with(one -> CONTROLLERS.is(one, any -> true)
+        rule("support.all", MISC, machine -> true)
+            .with(machine -> CONTROLLERS.is(machine, value -> true)
             ? ", and control groups for cpu, cpuacct, cpuset, memory, devices, io" : ""));
 
     private static Rule<Machine> without(String name) {
-        return rule("support.no-controller-" + name, CONTROLLERS, one -> !CONTROLLERS.in(one).contains(name));
+        return rule("support.no-controller-" + name, CONTROLLERS, machine -> !CONTROLLERS.in(machine).contains(name));
     }
     // spotless:on
 
     private SupportRules() {}
 
     public static Finding support(HostFacts host) {
-        Machine one = new Machine(new Fact.Facts(host));
-        Finding finding = CHECKS.finding(one);
+        Machine machine = new Machine(new Fact.Facts(host));
+        Finding finding = CHECKS.finding(machine);
         return finding.status() == Finding.Status.UNKNOWN
                 ? finding
-                : finding.whose(finding.reason(), finding.text() + "; encrypted guests: " + one.encrypted());
+                : finding.whose(finding.reason(), finding.text() + "; encrypted guests: " + machine.encrypted());
     }
 }

@@ -36,12 +36,12 @@ public final class VfioHostRules {
     private record Machine(Fact.Facts facts) implements Fact.Subject {
         private Stream<Refused> refused(boolean byPermission) {
             return REFUSED.of(this).known().orElse(List.of()).stream()
-                    .filter(one -> one.refusal.cause() == Obstacle.NO_PERMISSION == byPermission);
+                    .filter(refused -> refused.refusal.cause() == Obstacle.NO_PERMISSION == byPermission);
         }
 
         List<String> devices(boolean byPermission) {
             return refused(byPermission)
-                    .map(one -> one.device.toString())
+                    .map(refused -> refused.device.toString())
                     .distinct()
                     .toList();
         }
@@ -107,10 +107,10 @@ public final class VfioHostRules {
         List<Remedy> admit() {
             return refused(false)
                     .map(Refused::refusal)
-                    .flatMap(one -> switch (one.cause()) {
+                    .flatMap(refusal -> switch (refusal.cause()) {
                         case NO_IOMMU -> Stream.of(Remedy.of(Change.SEE, "iommu"));
                         case NO_REMAPPING -> Stream.of(Remedy.of(Change.SEE, "remapping"), VfioRules.WITHOUT_REMAPPING);
-                        default -> one.remedies().stream();
+                        default -> refusal.remedies().stream();
                     })
                     .distinct()
                     .toList();
@@ -127,8 +127,8 @@ public final class VfioHostRules {
         List<String> missing() {
             return host().namedIds().stream()
                     .filter(id -> host().pciAddresses().stream()
-                            .flatMap(one -> host().pci(one).stream())
-                            .noneMatch(one -> id.equals(one.id())))
+                            .flatMap(address -> host().pci(address).stream())
+                            .noneMatch(device -> id.equals(device.id())))
                     .toList();
         }
 
@@ -137,14 +137,14 @@ public final class VfioHostRules {
             List<String> ids = host().namedIds();
             List<PciDevice> named = (ids.isEmpty() ? List.<PciAddress>of() : host().pciAddresses())
                     .stream()
-                            .flatMap(one -> host().pci(one).stream())
-                            .filter(one -> ids.contains(one.id()))
+                            .flatMap(address -> host().pci(address).stream())
+                            .filter(device -> ids.contains(device.id()))
                             .toList();
             return named.stream()
-                    .filter(one -> one.driver().isPresent() && !one.isBoundToVfio())
-                    .filter(one -> named.stream()
+                    .filter(device -> device.driver().isPresent() && !device.isBoundToVfio())
+                    .filter(device -> named.stream()
                             .noneMatch(
-                                    other -> other.isBoundToVfio() && other.id().equals(one.id())))
+                                    other -> other.isBoundToVfio() && other.id().equals(device.id())))
                     .toList();
         }
 
@@ -171,52 +171,52 @@ public final class VfioHostRules {
     // spotless:off: tables
     private static final String UNSAFE = "allow_unsafe_interrupts";
     /** Whether the devices may be listed. */
-    private static final Fact<Machine, Boolean> LISTED = new Fact<>("sys/bus/pci/devices", one ->
-        one.host().pciAddresses().isEmpty() && one.files().reading("sys/bus/pci/devices") == HostFiles.Reading.DENIED
-        ? one.host().sight().refused("sys/bus/pci/devices") : new Known.Observed<>(true));
+    private static final Fact<Machine, Boolean> LISTED = new Fact<>("sys/bus/pci/devices", machine ->
+        machine.host().pciAddresses().isEmpty() && machine.files().reading("sys/bus/pci/devices") == HostFiles.Reading.DENIED
+        ? machine.host().sight().refused("sys/bus/pci/devices") : new Known.Observed<>(true));
     /** Devices that VFIO refuses. A guest that uses one is not a problem. */
-    private static final Fact<Machine, List<Refused>> REFUSED = new Fact<>("sys/bus/pci/devices", one -> LISTED.of(one).map(listed ->
-        one.host().boundToVfio().stream().flatMap(address -> one.host().pci(address).stream()).flatMap(device -> VfioOutlook
-        .of(one.host(), device).refusals().stream().filter(refusal -> refusal.cause() != Obstacle.IN_USE)
+    private static final Fact<Machine, List<Refused>> REFUSED = new Fact<>("sys/bus/pci/devices", machine -> LISTED.of(machine).map(listed ->
+        machine.host().boundToVfio().stream().flatMap(address -> machine.host().pci(address).stream()).flatMap(device -> VfioOutlook
+        .of(machine.host(), device).refusals().stream().filter(refusal -> refusal.cause() != Obstacle.IN_USE)
         .map(refusal -> new Refused(device.address(), refusal))).toList()));
     /** Devices that VFIO takes and that send no interrupt, or may send none, with the link that shows it. */
     private static final Fact<Machine, Map<PciAddress, Link>> FLAWED = new Fact<>("sys/bus/pci/devices", Machine::flawed);
     private static final Fact<Machine, Machine> MODULES = Fact.seen("sys/module");
     /** Whether each parameter that is there shows its value. */
-    private static final Fact<Machine, Boolean> SHOWN_ALL = new Fact<>("sys/module/MODULE/parameters/" + UNSAFE, one ->
-        Stream.of("iommufd", "vfio_iommu_type1").map(module -> one.kvm().parameter(module, UNSAFE))
+    private static final Fact<Machine, Boolean> SHOWN_ALL = new Fact<>("sys/module/MODULE/parameters/" + UNSAFE, machine ->
+        Stream.of("iommufd", "vfio_iommu_type1").map(module -> machine.kvm().parameter(module, UNSAFE))
         .filter(known -> known instanceof Known.Unknown<String> unknown && unknown.remedy().equals(HostKvm.AS_ROOT))
-        .findFirst().<Known<Boolean>>map(known -> known.map(any -> true)).orElse(new Known.Observed<>(true)));
+        .findFirst().<Known<Boolean>>map(known -> known.map(ids -> true)).orElse(new Known.Observed<>(true)));
 
     private static final Rule.Checks<Machine> VFIO = new Rule.Checks<>(
-        rule("vfio-host.refused", REFUSED, one -> !one.devices(false).isEmpty())
-            .with(one -> some(one.devices(false)), one -> one.first(false)).remedies(Machine::admit),
-        rule("vfio-host.device-broken", FLAWED, one -> !one.flawed(Link.State.BROKEN).isEmpty())
-            .with(one -> one.devices(Link.State.BROKEN), one -> one.first(Link.State.BROKEN).text())
-            .remedies(one -> one.first(Link.State.BROKEN).remedies()).otherwise(),
-        rule("vfio-host.device-doubtful", FLAWED, one -> !one.flawed(Link.State.DOUBTFUL).isEmpty())
-            .with(one -> one.devices(Link.State.DOUBTFUL), one -> one.first(Link.State.DOUBTFUL).text())
-            .remedies(one -> one.first(Link.State.DOUBTFUL).remedies()).otherwise(),
-        rule("vfio-host.ids-kept", LISTED, one -> !one.kept().isEmpty())
-            .with(one -> one.kept().get(0).address(), one -> one.kept().get(0).driver().orElse(""))
-            .fill(one -> one.kept().get(0).driver().orElse("DRIVER")).otherwise(),
-        rule("vfio-host.no-permission", REFUSED, one -> !one.devices(true).isEmpty())
-            .with(one -> one.first(true), one -> some(one.devices(true))).otherwise(),
+        rule("vfio-host.refused", REFUSED, machine -> !machine.devices(false).isEmpty())
+            .with(machine -> some(machine.devices(false)), machine -> machine.first(false)).remedies(Machine::admit),
+        rule("vfio-host.device-broken", FLAWED, machine -> !machine.flawed(Link.State.BROKEN).isEmpty())
+            .with(machine -> machine.devices(Link.State.BROKEN), machine -> machine.first(Link.State.BROKEN).text())
+            .remedies(machine -> machine.first(Link.State.BROKEN).remedies()).otherwise(),
+        rule("vfio-host.device-doubtful", FLAWED, machine -> !machine.flawed(Link.State.DOUBTFUL).isEmpty())
+            .with(machine -> machine.devices(Link.State.DOUBTFUL), machine -> machine.first(Link.State.DOUBTFUL).text())
+            .remedies(machine -> machine.first(Link.State.DOUBTFUL).remedies()).otherwise(),
+        rule("vfio-host.ids-kept", LISTED, machine -> !machine.kept().isEmpty())
+            .with(machine -> machine.kept().get(0).address(), machine -> machine.kept().get(0).driver().orElse(""))
+            .fill(machine -> machine.kept().get(0).driver().orElse("DRIVER")).otherwise(),
+        rule("vfio-host.no-permission", REFUSED, machine -> !machine.devices(true).isEmpty())
+            .with(machine -> machine.first(true), machine -> some(machine.devices(true))).otherwise(),
         rule("vfio-host.no-iommu-driver", MODULES,
-            one -> one.kvm().vfioModules().contains("vfio_pci")
-            && Stream.of("iommufd", "vfio_iommu_type1").noneMatch(one.kvm().vfioModules()::contains)).otherwise(),
-        rule("vfio-host.usable", MODULES, one -> !one.bound().isEmpty()).with(one -> some(one.bound())).otherwise(),
-        rule("vfio-host.nothing-bound", MODULES, one -> one.host().hasVfioPci() && !one.kvm().vfioModules().isEmpty())
+            machine -> machine.kvm().vfioModules().contains("vfio_pci")
+            && Stream.of("iommufd", "vfio_iommu_type1").noneMatch(machine.kvm().vfioModules()::contains)).otherwise(),
+        rule("vfio-host.usable", MODULES, machine -> !machine.bound().isEmpty()).with(machine -> some(machine.bound())).otherwise(),
+        rule("vfio-host.nothing-bound", MODULES, machine -> machine.host().hasVfioPci() && !machine.kvm().vfioModules().isEmpty())
             .otherwise(),
-        rule("vfio-host.not-built", MODULES, one -> !one.kvm().isBuilt("VFIO_PCI").known().orElse(true)).otherwise(),
-        rule("vfio-host.not-loaded", MODULES, one -> true).remedy(Machine::load).otherwise());
+        rule("vfio-host.not-built", MODULES, machine -> !machine.kvm().isBuilt("VFIO_PCI").known().orElse(true)).otherwise(),
+        rule("vfio-host.not-loaded", MODULES, machine -> true).remedy(Machine::load).otherwise());
 
     private static final Rule.Checks<Machine> INTERRUPTS = new Rule.Checks<>(
-        rule("unsafe-interrupts.noiommu", MODULES, one -> one.isSet("vfio", "enable_unsafe_noiommu_mode")),
-        rule("unsafe-interrupts.allowed", MODULES, one -> !one.allowing().isEmpty())
-            .with(one -> String.join(" and ", one.allowing())).fill(Machine::forbid).otherwise(),
-        rule("unsafe-interrupts.not-allowed", SHOWN_ALL, one -> true)
-            .with(one -> one.kvm().vfioModules().isEmpty() && !one.host().hasVfioPci()
+        rule("unsafe-interrupts.noiommu", MODULES, machine -> machine.isSet("vfio", "enable_unsafe_noiommu_mode")),
+        rule("unsafe-interrupts.allowed", MODULES, machine -> !machine.allowing().isEmpty())
+            .with(machine -> String.join(" and ", machine.allowing())).fill(Machine::forbid).otherwise(),
+        rule("unsafe-interrupts.not-allowed", SHOWN_ALL, machine -> true)
+            .with(machine -> machine.kvm().vfioModules().isEmpty() && !machine.host().hasVfioPci()
             ? "does not apply: VFIO is not loaded" : "VFIO takes no device without interrupt remapping").otherwise());
     // spotless:on
 
@@ -226,34 +226,34 @@ public final class VfioHostRules {
     private VfioHostRules() {}
 
     public static Finding vfio(HostFacts host) {
-        Machine one = new Machine(new Fact.Facts(host));
-        Finding finding = VFIO.finding(one);
+        Machine machine = new Machine(new Fact.Facts(host));
+        Finding finding = VFIO.finding(machine);
         if (finding.reason().equals("refused")) {
             Obstacle first =
-                    one.refused(false).findFirst().orElseThrow().refusal.cause();
+                    machine.refused(false).findFirst().orElseThrow().refusal.cause();
             finding = finding.whose(Finding.id(first), finding.text());
         }
-        if (!one.missing().isEmpty() && finding.status() != Finding.Status.FAIL) {
+        if (!machine.missing().isEmpty() && finding.status() != Finding.Status.FAIL) {
             finding = finding.whose(
                             "ids-missing",
-                            "the kernel's command line gives " + some(one.missing())
+                            "the kernel's command line gives " + some(machine.missing())
                                     + " to vfio-pci, and no PCI device has this id; " + finding.text())
                     .as(Finding.Status.WARN)
                     .with(Remedy.look("lspci -nn: the device is gone, or the id is wrong"));
         }
         return finding.with("modules", host.kvm().vfioModules())
-                .with("bound", one.bound())
-                .with("refused", one.devices(false))
+                .with("bound", machine.bound())
+                .with("refused", machine.devices(false))
                 .withRoot(finding.remedies().contains(Remedy.look(HostKvm.AS_ROOT)));
     }
 
     /** Unsafe interrupts as allowed for VFIO containers and for iommufd. */
     public static Finding unsafeInterrupts(HostFacts host) {
-        Machine one = new Machine(new Fact.Facts(host));
-        Finding finding = INTERRUPTS.finding(one);
+        Machine machine = new Machine(new Fact.Facts(host));
+        Finding finding = INTERRUPTS.finding(machine);
         return finding.status() != Finding.Status.WARN
                 ? finding
-                : finding.with("modules", finding.reason().equals("noiommu") ? List.of("vfio") : one.allowing());
+                : finding.with("modules", finding.reason().equals("noiommu") ? List.of("vfio") : machine.allowing());
     }
 
     private static String some(List<String> names) {

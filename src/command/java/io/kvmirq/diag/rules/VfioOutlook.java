@@ -113,14 +113,14 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                         pins,
                         EnumSet.of(Flag.EVENTFD, Flag.MASKABLE, Flag.AUTOMASKED),
                         doubt(host, hidesPin(device), "6.15, which reports 0 for a line that is not connected")
-                                .filter(any -> pins.orElse(0) != 0 && !isConnected(device))),
+                                .filter(reason -> pins.orElse(0) != 0 && !isConnected(device))),
                 fixed(Kind.MSI, ifComplete(config, config::msiVectors)),
                 new Irqs(
                         Kind.MSIX,
                         msix,
                         grows ? EnumSet.of(Flag.EVENTFD) : EnumSet.of(Flag.EVENTFD, Flag.NORESIZE),
                         doubt(host, KernelChange.DYNAMIC_MSIX, "6.5, which leaves NORESIZE out")
-                                .filter(any -> mayGrow)),
+                                .filter(reason -> mayGrow)),
                 errors(ifComplete(config, () -> config.isExpress() ? 1 : 0)),
                 fixed(Kind.REQ, OptionalInt.of(1)));
     }

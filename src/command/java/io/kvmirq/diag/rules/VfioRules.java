@@ -68,7 +68,7 @@ public final class VfioRules {
         String blocking() {
             return device.others().stream()
                     .filter(PciDevice.Member::blocks)
-                    .map(one -> one.name() + " (" + one.driver().orElse("") + ")")
+                    .map(member -> member.name() + " (" + member.driver().orElse("") + ")")
                     .collect(Collectors.joining(", "));
         }
 
@@ -144,15 +144,15 @@ public final class VfioRules {
             IntxLine line = IntxLine.of(host(), device);
             return line.requested()
                     .known()
-                    .filter(one -> !used
-                            && one.request() == IntxLine.Request.EXCLUSIVE
+                    .filter(requested -> !used
+                            && requested.request() == IntxLine.Request.EXCLUSIVE
                             && !line.handlers().known().orElse(List.of()).isEmpty())
                     .<Known<IntxLine.Requested>>map(Known.Observed::new)
                     .orElseGet(Known::none);
         }
 
-        boolean is(String file, Access such) {
-            return host().access(file).filter(such::equals).isPresent();
+        boolean is(String file, Access access) {
+            return host().access(file).filter(access::equals).isPresent();
         }
 
         /** Either file is enough: the file of the group, or the device's own. */
@@ -211,7 +211,7 @@ public final class VfioRules {
                                     ? ""
                                     : ", which is doubtful: a vendor's kernel of this number may refuse the device (denylist)")
                             + (uses.isEmpty() ? "" : "; the host loses then: " + String.join("; ", uses)),
-                    uses.stream().anyMatch(one -> one.contains("default route"))
+                    uses.stream().anyMatch(use -> use.contains("default route"))
                             ? "the host is cut off from its network"
                             : device.driver().isPresent() || !uses.isEmpty() ? "the host loses it" : "");
         }
@@ -236,15 +236,15 @@ public final class VfioRules {
 
     // spotless:off: tables
     private static final Fact<Device, Device> CLASS = Fact.seen("sys/bus/pci/devices/{device}/class");
-    private static final Fact<Device, Boolean> GROUP = new Fact<>("sys/bus/pci/devices/{device}/iommu_group", one ->
-        one.host().group(one.device) instanceof Known.Unknown<Integer> unknown ? unknown.typed()
-        : new Known.Observed<>(one.device.group().isPresent()));
+    private static final Fact<Device, Boolean> GROUP = new Fact<>("sys/bus/pci/devices/{device}/iommu_group", device ->
+        device.host().group(device.device) instanceof Known.Unknown<Integer> unknown ? unknown.typed()
+        : new Known.Observed<>(device.device.group().isPresent()));
     /** Without a group, the IOMMUs decide what is missing. */
-    private static final Fact<Device, List<String>> UNITS = new Fact<>(GROUP.file(), one -> one.host().units());
+    private static final Fact<Device, List<String>> UNITS = new Fact<>(GROUP.file(), device -> device.host().units());
     private static final Fact<Device, Device> DRIVER = Fact.seen("sys/bus/pci/devices/{device}/driver");
     private static final Fact<Device, Device> MEMBERS = Fact.seen("sys/kernel/iommu_groups/{group}/devices");
-    private static final Fact<Device, String> REGIONS = Fact.text("sys/kernel/iommu_groups/{group}/reserved_regions", one ->
-        one.files().list("sys/kernel/iommu_groups/" + one.group()).contains("reserved_regions"),
+    private static final Fact<Device, String> REGIONS = Fact.text("sys/kernel/iommu_groups/{group}/reserved_regions", device ->
+        device.files().list("sys/kernel/iommu_groups/" + device.group()).contains("reserved_regions"),
         Fact.form(text -> text.startsWith("0x")));
     private static final Fact<Device, String> WORDS = Fact.commandLine();
     private static final Fact<Device, IntxLine.Requested> PIN = new Fact<>("proc/interrupts", Device::conflict);
@@ -253,51 +253,51 @@ public final class VfioRules {
     private static final Fact<Device, Device> FILE = Fact.seen("dev/vfio/{group}");
 
     private static final Table<Device> OF_HOST = new Table<>(
-        rule("vfio.bridge", CLASS, one -> one.device.isBridge()).with(Device::address),
-        rule("vfio.no-iommu", GROUP, one -> !GROUP.in(one) && UNITS.is(one, List::isEmpty))
-            .remedies(one -> IommuRules.enable(one.host())).otherwise(),
+        rule("vfio.bridge", CLASS, device -> device.device.isBridge()).with(Device::address),
+        rule("vfio.no-iommu", GROUP, device -> !GROUP.in(device) && UNITS.is(device, List::isEmpty))
+            .remedies(device -> IommuRules.enable(device.host())).otherwise(),
         rule("vfio.no-group-graphics", WORDS,
-            one -> GROUP.is(one, has -> !has) && one.device.classCode() >> 16 == 3
-            && WORDS.in(one).matches("(.* )?intel_iommu=(\\S*,)?igfx_off(,.*| .*|)")).with(Device::address).otherwise(),
-        rule("vfio.no-group", GROUP, one -> !GROUP.in(one) && UNITS.is(one, units -> !units.isEmpty())).with(Device::address)
-            .fill(one -> one.host().iommus().get(0)).otherwise());
+            device -> GROUP.is(device, has -> !has) && device.device.classCode() >> 16 == 3
+            && WORDS.in(device).matches("(.* )?intel_iommu=(\\S*,)?igfx_off(,.*| .*|)")).with(Device::address).otherwise(),
+        rule("vfio.no-group", GROUP, device -> !GROUP.in(device) && UNITS.is(device, units -> !units.isEmpty())).with(Device::address)
+            .fill(device -> device.host().iommus().get(0)).otherwise());
 
     private static final Table<Device> OF_GROUP = new Table<>(
         rule("vfio.no-module-refused", WORDS,
-            one -> !one.host().hasVfioPci() && !one.isBound() && refusedModule(one.host()).isPresent())
-            .with(one -> refusedModule(one.host()).get())
-            .fill(one -> HostIrqRules.option(refusedModule(one.host()).get(), "vfio[-_]pci")),
-        rule("vfio.no-module", DRIVERS, one -> !one.host().hasVfioPci() && !one.isBound()).otherwise(),
-        rule("vfio.not-bound-parent", DRIVER, one -> !one.isBound() && one.isParent()).with(Device::address),
-        rule("vfio.not-bound-denied", DRIVER, one -> !one.isBound() && one.isDenied().orElse(false)).with(Device::address)
+            device -> !device.host().hasVfioPci() && !device.isBound() && refusedModule(device.host()).isPresent())
+            .with(device -> refusedModule(device.host()).get())
+            .fill(device -> HostIrqRules.option(refusedModule(device.host()).get(), "vfio[-_]pci")),
+        rule("vfio.no-module", DRIVERS, device -> !device.host().hasVfioPci() && !device.isBound()).otherwise(),
+        rule("vfio.not-bound-parent", DRIVER, device -> !device.isBound() && device.isParent()).with(Device::address),
+        rule("vfio.not-bound-denied", DRIVER, device -> !device.isBound() && device.isDenied().orElse(false)).with(Device::address)
             .otherwise(),
-        rule("vfio.not-bound-ids", WORDS, one -> !one.isBound() && one.isNamed()).with(Device::bound, Device::address)
-            .otherwise().fill(one -> one.device.driver().orElse("DRIVER")),
-        rule("vfio.not-bound-unknown", DRIVERS, one -> !one.isBound() && one.unknownDriver().isPresent()).remedy(Device::bind)
-            .with(Device::address, one -> one.unknownDriver().orElse("")).otherwise(),
+        rule("vfio.not-bound-ids", WORDS, device -> !device.isBound() && device.isNamed()).with(Device::bound, Device::address)
+            .otherwise().fill(device -> device.device.driver().orElse("DRIVER")),
+        rule("vfio.not-bound-unknown", DRIVERS, device -> !device.isBound() && device.unknownDriver().isPresent()).remedy(Device::bind)
+            .with(Device::address, device -> device.unknownDriver().orElse("")).otherwise(),
         rule("vfio.not-bound-override", DRIVER,
-            one -> !one.isBound() && one.device.override().filter("vfio-pci"::equals).isPresent()).remedy(Device::bind)
+            device -> !device.isBound() && device.device.override().filter("vfio-pci"::equals).isPresent()).remedy(Device::bind)
             .with(Device::bound, Device::address).otherwise(),
-        rule("vfio.not-bound", DRIVER, one -> !one.isBound() && !one.isParent()).remedy(Device::bind)
+        rule("vfio.not-bound", DRIVER, device -> !device.isBound() && !device.isParent()).remedy(Device::bind)
             .with(Device::bound, Device::address).otherwise(),
-        rule("vfio.intx-busy", PIN, one -> true).with(one -> PIN.in(one).why(), one -> one.handlers())
-            .fill(one -> one.handlers()),
-        rule("vfio.group-not-viable", MEMBERS, one -> !one.blocking().isEmpty()).with(Device::group, Device::blocking)
+        rule("vfio.intx-busy", PIN, device -> true).with(device -> PIN.in(device).why(), device -> device.handlers())
+            .fill(device -> device.handlers()),
+        rule("vfio.group-not-viable", MEMBERS, device -> !device.blocking().isEmpty()).with(Device::group, Device::blocking)
             .remedies(Device::viable),
-        rule("vfio.no-remapping", CHIPS, one -> !one.isRemapped()).remedies(Device::remap),
+        rule("vfio.no-remapping", CHIPS, device -> !device.isRemapped()).remedies(Device::remap),
         rule("vfio.no-remapping-arm", CHIPS, Device::hasOtherMessages).remedies(Device::remap)
-            .on("arm64", one -> one.host().isArm() && !one.host().allowsUnsafeInterrupts()),
-        rule("vfio.reserved-region", REGIONS, one -> REGIONS.in(one).lines().anyMatch(line -> line.endsWith(" direct")))
+            .on("arm64", device -> device.host().isArm() && !device.host().allowsUnsafeInterrupts()),
+        rule("vfio.reserved-region", REGIONS, device -> REGIONS.in(device).lines().anyMatch(line -> line.endsWith(" direct")))
             .with(Device::group),
         rule("vfio.no-iommu-mode", FILE, Device::hasNoIommu).with(Device::address, Device::group)
-            .remedies(one -> IommuRules.enable(one.host())).on("VFIO's", Device::isToOpen),
-        rule("vfio.no-file", FILE, one -> one.is(one.group(), Access.ABSENT) && !one.opens()).with(Device::group)
-            .fill(one -> one.group()).on("VFIO's", Device::isToOpen).otherwise(),
-        rule("vfio.no-permission", FILE, one -> one.is(one.group(), Access.DENIED) && !one.opens()).with(Device::group)
-            .fill(one -> one.group()).on("VFIO's", Device::isToOpen).otherwise());
+            .remedies(device -> IommuRules.enable(device.host())).on("VFIO's", Device::isToOpen),
+        rule("vfio.no-file", FILE, device -> device.is(device.group(), Access.ABSENT) && !device.opens()).with(Device::group)
+            .fill(device -> device.group()).on("VFIO's", Device::isToOpen).otherwise(),
+        rule("vfio.no-permission", FILE, device -> device.is(device.group(), Access.DENIED) && !device.opens()).with(Device::group)
+            .fill(device -> device.group()).on("VFIO's", Device::isToOpen).otherwise());
 
     private static final Table<Device> OF_HOLDER = new Table<>(
-        rule("vfio.in-use", FILE, one -> true).with(Device::use).remedy(Device::release).on("VFIO's", Device::isBound));
+        rule("vfio.in-use", FILE, device -> true).with(Device::use).remedy(Device::release).on("VFIO's", Device::isBound));
     // spotless:on
 
     /** The rules of VFIO. */
@@ -313,10 +313,10 @@ public final class VfioRules {
     }
 
     static List<Refusal> refusals(HostFacts host, PciDevice device) {
-        Device one = new Device(new Fact.Facts(host), device, 0);
-        Flaws flaws = new Flaws().apply(one, OF_HOST);
+        Device seen = new Device(new Fact.Facts(host), device, 0);
+        Flaws flaws = new Flaws().apply(seen, OF_HOST);
         if (!flaws.isBroken()) {
-            flaws.apply(one, OF_GROUP);
+            flaws.apply(seen, OF_GROUP);
             Collection<Integer> holders = host.holders(device);
             // No process that is seen may be a hidden one; VFIO frees the interrupts when the device is closed.
             boolean unseen = holders.isEmpty() && !host.armed(device.address()).isEmpty();
@@ -329,7 +329,7 @@ public final class VfioRules {
     private static Refusal refusal(Flaw flaw) {
         String name = flaw.rule().substring("vfio.".length());
         Obstacle cause = Stream.of(Obstacle.values())
-                .filter(one -> name.startsWith(Finding.id(one)))
+                .filter(obstacle -> name.startsWith(Finding.id(obstacle)))
                 .findFirst()
                 .orElseThrow();
         return new Refusal(cause, flaw.rule(), flaw.text(), flaw.remedies());

@@ -115,41 +115,41 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     static final Fact<VmThread, String> STATUS = Fact.text("proc/{thread}/status", VmThread::isNeeded,
         Fact.form(text -> !ThreadStat.line(text, "State").isEmpty()));
     /** A task that waits no more hangs no more. {@code watchdog_timer_fn()} in kernel/watchdog.c, {@code check_hung_task()} in kernel/hung_task.c. */
-    static final Fact<VmThread, KernelLog.Recent> LOCKUP = new Fact<>(KernelLog.FILE, one -> Fact.of(one.host().log()
-        .recent(KernelLog.SHORT, 0, Pattern.compile("lockup .{1,60}:" + one.tid() + "\\]$"
-        + (one.state() == 'D' ? "|:" + one.tid() + " blocked for more than" : "")))));
-    static final Fact<VmThread, KernelLog.Recent> SPLIT = new Fact<>(KernelLog.FILE, one ->
-        one.files().text("proc/sys/kernel/split_lock_mitigate").filter("1"::equals).isEmpty() ? Known.none() : Fact.of(one.host()
-        .log().recent(KernelLog.BOOT, 0, Pattern.compile("/" + one.tid() + " took a split_lock trap"))));
+    static final Fact<VmThread, KernelLog.Recent> LOCKUP = new Fact<>(KernelLog.FILE, thread -> Fact.of(thread.host().log()
+        .recent(KernelLog.SHORT, 0, Pattern.compile("lockup .{1,60}:" + thread.tid() + "\\]$"
+        + (thread.state() == 'D' ? "|:" + thread.tid() + " blocked for more than" : "")))));
+    static final Fact<VmThread, KernelLog.Recent> SPLIT = new Fact<>(KernelLog.FILE, thread ->
+        thread.files().text("proc/sys/kernel/split_lock_mitigate").filter("1"::equals).isEmpty() ? Known.none() : Fact.of(thread.host()
+        .log().recent(KernelLog.BOOT, 0, Pattern.compile("/" + thread.tid() + " took a split_lock trap"))));
     static final Fact<VmThread, ThreadStat> STAT = Fact.text("proc/{thread}/stat", ThreadStat::parse);
-    static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", one ->
-        one.host().threads(one.pid).isEmpty() ? Fact.missing(one.files(), one.path("proc/{process}/task"))
-        : new Known.Observed<>(one.host().threads(one.pid)));
+    static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", thread ->
+        thread.host().threads(thread.pid).isEmpty() ? Fact.missing(thread.files(), thread.path("proc/{process}/task"))
+        : new Known.Observed<>(thread.host().threads(thread.pid)));
     /** Kernel function where a vCPU that runs no guest code waits; 0 if the kernel names none. */
     static final Fact<VmThread, String> WCHAN =
-        Fact.text("proc/{thread}/wchan", one -> true, Fact.form(text -> text.equals("0") || text.matches("[A-Za-z_][\\w.$]{1,126}")));
+        Fact.text("proc/{thread}/wchan", thread -> true, Fact.form(text -> text.equals("0") || text.matches("[A-Za-z_][\\w.$]{1,126}")));
     /** The CPUs of the node that has all memory that it may use. */
     static final Fact<VmThread, BitSet> NEAR = Fact.cpus("sys/devices/system/node/node{memory}/cpulist",
-        one -> !one.files().list("sys/devices/system/node").isEmpty());
+        thread -> !thread.files().list("sys/devices/system/node").isEmpty());
     static final Fact<VmThread, BitSet> ISOLATED = Fact.isolated();
     static final Fact<VmThread, String> CGROUP =
         Fact.text("proc/{thread}/cgroup", Fact.form(ControlGroups::hasGroup));
     static final Fact<VmThread, Times> TIMES =
-        Fact.text("proc/{thread}/schedstat", one -> one.isPinned() || one.isReady(), Times::parse);
+        Fact.text("proc/{thread}/schedstat", thread -> thread.isPinned() || thread.isReady(), Times::parse);
     /** All times are 0 if the kernel does not measure them ({@code sched_info_on()}). */
-    static final Fact<VmThread, Boolean> MEASURED = new Fact<>(TIMES.file(), one -> !one.hasNeverRun() ? Known.none()
-        : one.isMeasured() ? new Known.Observed<>(true)
-        : new Known.Unknown<>("/" + one.path(TIMES.file()) + " has no times", "boot the host with delayacct"));
+    static final Fact<VmThread, Boolean> MEASURED = new Fact<>(TIMES.file(), thread -> !thread.hasNeverRun() ? Known.none()
+        : thread.isMeasured() ? new Known.Observed<>(true)
+        : new Known.Unknown<>("/" + thread.path(TIMES.file()) + " has no times", "boot the host with delayacct"));
     /** The process that runs on the only CPU of its affinity. A short-lived one did not keep it waiting. */
-    static final Fact<VmThread, String> NEIGHBOUR = new Fact<>(TIMES.file(), one ->
-        !one.waits() || !one.isPinned() || !one.isReady() ? Known.none()
-        : one.running(Integer.parseInt(one.allowed()), TIMES.in(one).waited() / 2 / TICK));
+    static final Fact<VmThread, String> NEIGHBOUR = new Fact<>(TIMES.file(), thread ->
+        !thread.waits() || !thread.isPinned() || !thread.isReady() ? Known.none()
+        : thread.running(Integer.parseInt(thread.allowed()), TIMES.in(thread).waited() / 2 / TICK));
     /** Other processes run on each CPU of its affinity: this shows the cause of the wait. */
-    static final Fact<VmThread, String> NEIGHBOURS = new Fact<>(TIMES.file(), one ->
-        one.waits() && !one.isAlone() && one.isReady() ? one.crowded() : Known.none());
+    static final Fact<VmThread, String> NEIGHBOURS = new Fact<>(TIMES.file(), thread ->
+        thread.waits() && !thread.isAlone() && thread.isReady() ? thread.crowded() : Known.none());
     /** A thread that goes before it on its CPU. */
-    static final Fact<VmThread, String> ABOVE = new Fact<>(STAT.file(), one ->
-        STAT.of(one).known().map(own -> above(one.host(), own)).orElseGet(Known::none));
+    static final Fact<VmThread, String> ABOVE = new Fact<>(STAT.file(), thread ->
+        STAT.of(thread).known().map(own -> above(thread.host(), own)).orElseGet(Known::none));
     // spotless:on
 
     /** The vCPU or process with a higher real-time priority that runs on the CPU of a thread that is ready to run. */
@@ -159,8 +159,8 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 : running(
                         host,
                         0,
-                        one -> one.cpu() == own.cpu() && one.priority() > own.priority(),
-                        (who, one) -> one.name() + ", priority " + one.priority());
+                        thread -> thread.cpu() == own.cpu() && thread.priority() > own.priority(),
+                        (who, thread) -> thread.name() + ", priority " + thread.priority());
     }
 
     /** Whether a process that was listed has no file any more. */
@@ -244,7 +244,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
 
     /** The CPUs for which it waits: all that it may use, or the one that it was on. */
     private BitSet awaited() {
-        if (isAlone() || NEIGHBOURS.is(this, any -> true)) {
+        if (isAlone() || NEIGHBOURS.is(this, value -> true)) {
             return CpuList.parse(allowed()).orElseGet(BitSet::new);
         }
         BitSet cpu = new BitSet();
@@ -305,7 +305,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     }
 
     boolean hasNeverRun() {
-        return isReady() && TIMES.is(this, one -> one.ran() == 0 && one.waited() == 0);
+        return isReady() && TIMES.is(this, times -> times.ran() == 0 && times.waited() == 0);
     }
 
     private boolean isMeasured() {
@@ -314,14 +314,14 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                         host().threads(pid).stream()
                                 .limit(VmmCheck.MOST_THREADS)
                                 .map(thread -> "task/" + thread + "/"))
-                .anyMatch(one -> files().text("proc/" + pid + "/" + one + "schedstat")
+                .anyMatch(task -> files().text("proc/" + pid + "/" + task + "schedstat")
                         .filter(text -> text.matches("[1-9]\\d* .*"))
                         .isPresent());
     }
 
     /** Whether it has waited for a CPU. */
     boolean waits() {
-        return TIMES.is(this, one -> one.waited() >= SHORT && one.share() >= MOST_WAITED);
+        return TIMES.is(this, times -> times.waited() >= SHORT && times.share() >= MOST_WAITED);
     }
 
     long share() {
@@ -348,14 +348,14 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
      * @param ticks the least CPU time of the process
      */
     private Known<String> running(int cpu, long ticks) {
-        Predicate<ThreadStat> such = one -> one.cpu() == cpu && one.ticks() >= ticks;
+        Predicate<ThreadStat> condition = thread -> thread.cpu() == cpu && thread.ticks() >= ticks;
         BiFunction<String, ThreadStat, String> says =
-                (who, one) -> who + (who.endsWith(")") ? "" : " (" + one.name() + ")");
-        Known<String> first = running(host(), pid, such, says);
+                (who, thread) -> who + (who.endsWith(")") ? "" : " (" + thread.name() + ")");
+        Known<String> first = running(host(), pid, condition, says);
         if (first.known().isPresent()) {
             return first;
         }
-        Known<String> other = ofOthers(host(), pid, such, says);
+        Known<String> other = ofOthers(host(), pid, condition, says);
         return other instanceof Known.Unknown || other.known().isPresent() ? other : first;
     }
 
@@ -366,7 +366,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
      * @param except the process that is left out; 0 for none
      */
     private static Known<String> running(
-            HostFacts host, int except, Predicate<ThreadStat> such, BiFunction<String, ThreadStat, String> says) {
+            HostFacts host, int except, Predicate<ThreadStat> condition, BiFunction<String, ThreadStat, String> says) {
         Map<String, String> files = new LinkedHashMap<>();
         for (VmProcess vm : host.vms().all()) {
             vm.vcpus().stream().filter(vcpu -> vm.pid() != except).forEach(vcpu -> vm.thread(host.files(), vcpu)
@@ -379,16 +379,16 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 .filter(pid -> pid.matches("\\d{1,9}") && !pid.equals(self) && !pid.equals(String.valueOf(except)))
                 .forEach(pid -> files.put("proc/" + pid + "/stat", pid));
         Known<String> hidden = Known.none();
-        for (Map.Entry<String, String> one : files.entrySet()) {
-            Optional<ThreadStat> stat = host.files().text(one.getKey()).flatMap(ThreadStat::parse);
-            if (stat.filter(now -> now.isRunnable() && !now.isOfKernel() && such.test(now))
+        for (Map.Entry<String, String> entry : files.entrySet()) {
+            Optional<ThreadStat> stat = host.files().text(entry.getKey()).flatMap(ThreadStat::parse);
+            if (stat.filter(now -> now.isRunnable() && !now.isOfKernel() && condition.test(now))
                     .isPresent()) {
-                return new Known.Observed<>(says.apply(one.getValue(), stat.get()));
+                return new Known.Observed<>(says.apply(entry.getValue(), stat.get()));
             }
             if (stat.isEmpty()
-                    && !one.getKey().contains("/task/")
-                    && !hasEnded(host.files(), one.getValue().split(" ")[0])) {
-                hidden = Fact.missing(host.files(), one.getKey());
+                    && !entry.getKey().contains("/task/")
+                    && !hasEnded(host.files(), entry.getValue().split(" ")[0])) {
+                hidden = Fact.missing(host.files(), entry.getKey());
             }
         }
         return hidden;
@@ -396,7 +396,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
 
     /** The same among the other threads of all processes, of which a host has thousands. */
     private static Known<String> ofOthers(
-            HostFacts host, int except, Predicate<ThreadStat> such, BiFunction<String, ThreadStat, String> says) {
+            HostFacts host, int except, Predicate<ThreadStat> condition, BiFunction<String, ThreadStat, String> says) {
         Known<String> hidden = Known.none();
         for (OtherThread thread : host.once("other threads that run", () -> others(host))) {
             if (thread.pid.equals(String.valueOf(except))) {
@@ -404,7 +404,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
             }
             if (thread.stat.isEmpty()) {
                 hidden = hidden instanceof Known.Unknown ? hidden : Fact.missing(host.files(), thread.file());
-            } else if (such.test(thread.stat.get())) {
+            } else if (condition.test(thread.stat.get())) {
                 return new Known.Observed<>(says.apply(thread.pid + ", thread " + thread.tid, thread.stat.get()));
             }
         }

@@ -37,9 +37,9 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
         Fact.text("proc/{process}/limits", Fact.form(text -> text.contains("Max open files ")));
     static final Fact<Vmm, Boolean> THREAD = new Fact<>("proc/{process}/task", Vmm::hasThread);
     static final Fact<Vmm, String> MISSING = new Fact<>("proc/{process}/cmdline", Vmm::missing);
-    static final Fact<Vmm, Vmm> OPTIONS = new Fact<>("proc/{process}/cmdline", one ->
-        one.given().words().isEmpty() ? Fact.missing(one.files(), one.path("proc/{process}/cmdline"))
-        : new Known.Observed<>(one));
+    static final Fact<Vmm, Vmm> OPTIONS = new Fact<>("proc/{process}/cmdline", vmm ->
+        vmm.given().words().isEmpty() ? Fact.missing(vmm.files(), vmm.path("proc/{process}/cmdline"))
+        : new Known.Observed<>(vmm));
     static final Fact<Vmm, String> UNSERVED = new Fact<>("proc/PID/fdinfo", Vmm::unserved);
     static final Fact<Vmm, List<VmThread>> TOGETHER = new Fact<>("proc/{process}/task/TID/status", Vmm::together);
     static final Fact<Vmm, Disturbed> DISTURBED = new Fact<>("proc/interrupts", Vmm::disturbed);
@@ -103,7 +103,7 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
         if (unread.isPresent()) {
             return Fact.missing(files(), unread.get());
         }
-        if (process.vcpus().stream().anyMatch(one -> one.id() == id() && process.isParked(files(), one))) {
+        if (process.vcpus().stream().anyMatch(vcpu -> vcpu.id() == id() && process.isParked(files(), vcpu))) {
             return Known.none();
         }
         return vcpus.keySet().stream().anyMatch(this::isNamed)
@@ -163,10 +163,10 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
     /** Two vCPUs that may run on the same CPU only. */
     Known<List<VmThread>> together() {
         Map<String, VmThread> first = new HashMap<>();
-        for (VmThread one : vcpus.values()) {
-            VmThread other = one.isPinned() ? first.putIfAbsent(one.allowed(), one) : null;
+        for (VmThread vcpu : vcpus.values()) {
+            VmThread other = vcpu.isPinned() ? first.putIfAbsent(vcpu.allowed(), vcpu) : null;
             if (other != null) {
-                return new Known.Observed<>(List.of(other, one));
+                return new Known.Observed<>(List.of(other, vcpu));
             }
         }
         return Known.none();
@@ -178,9 +178,9 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
     /** The one that came most often. Every queue of a disk has an irq for each CPU, and most never come. */
     private Known<Disturbed> disturbed() {
         Map<Integer, VmThread> alone = new HashMap<>();
-        for (VmThread one : vcpus.values()) {
-            if (one.isPinned() && VmThread.ISOLATED.is(one, set -> set.get(Integer.parseInt(one.allowed())))) {
-                alone.put(Integer.parseInt(one.allowed()), one);
+        for (VmThread vcpu : vcpus.values()) {
+            if (vcpu.isPinned() && VmThread.ISOLATED.is(vcpu, set -> set.get(Integer.parseInt(vcpu.allowed())))) {
+                alone.put(Integer.parseInt(vcpu.allowed()), vcpu);
             }
         }
         Optional<Double> uptime = host().uptime();
@@ -228,18 +228,20 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
     Known<List<PciDevice>> parents() {
         List<PciAddress> all = host().parents(process);
         return all.stream()
-                .filter(one -> host().pci(one).isEmpty())
+                .filter(address -> host().pci(address).isEmpty())
                 .findFirst()
-                .<Known<List<PciDevice>>>map(one -> Fact.missing(files(), PciFunction.DEVICES + one + "/vendor"))
-                .orElseGet(() -> new Known.Observed<>(
-                        all.stream().flatMap(one -> host().pci(one).stream()).toList()));
+                .<Known<List<PciDevice>>>map(
+                        address -> Fact.missing(files(), PciFunction.DEVICES + address + "/vendor"))
+                .orElseGet(() -> new Known.Observed<>(all.stream()
+                        .flatMap(address -> host().pci(address).stream())
+                        .toList()));
     }
 
     /** Whether each vCPU waits for another thread; not shown if one is elsewhere. */
     Known<Boolean> isOutside() {
         Known<Boolean> all = Known.none();
-        for (VmThread one : vcpus.values()) {
-            String file = one.path("proc/{thread}/wchan");
+        for (VmThread vcpu : vcpus.values()) {
+            String file = vcpu.path("proc/{thread}/wchan");
             String at = files().text(file).orElse("");
             if (!at.isEmpty() && !at.startsWith("futex_")) {
                 return Known.none();
@@ -261,9 +263,9 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
                         Integer.parseInt(pid),
                         OptionalInt.empty(),
                         VmThread.Kind.KERNEL_WORKER))
-                .filter(one -> !VmThread.STAT.is(one, any -> true) && !one.hasEnded())
+                .filter(worker -> !VmThread.STAT.is(worker, value -> true) && !worker.hasEnded())
                 .findFirst()
-                .<Known<Boolean>>map(one -> Fact.missing(host.files(), one.path(VmThread.STAT.file())))
+                .<Known<Boolean>>map(thread -> Fact.missing(host.files(), thread.path(VmThread.STAT.file())))
                 .orElseGet(Known::none);
     }
 }

@@ -70,23 +70,26 @@ public final class VmmCheck {
         flaws.requireSeen(leader, TASKS);
         Optional<String> group = flaws.look(leader, CGROUP);
         vcpus.values().stream()
-                .filter(one -> (tasks.isEmpty() || isTask(one)) && !CGROUP.is(one, any -> true))
+                .filter(vcpu -> (tasks.isEmpty() || isTask(vcpu)) && !CGROUP.is(vcpu, value -> true))
                 .findFirst()
-                .ifPresent(one -> flaws.requireSeen(one, CGROUP));
+                .ifPresent(thread -> flaws.requireSeen(thread, CGROUP));
         List<String> groups = vcpus.values().stream()
-                .flatMap(one -> CGROUP.of(one).known().stream())
+                .flatMap(vcpu -> CGROUP.of(vcpu).known().stream())
                 .toList();
         new ControlGroups(host, flaws, "").look(group, groups);
         flaws.requireSeen(leader, STATUS);
         long seen = threads.values().stream().filter(this::looked).count();
-        threads.values().stream().filter(one -> !one.isHelper()).forEach(one -> flaws.apply(one, VmmRules.ORDER));
+        threads.values().stream()
+                .filter(thread -> !thread.isHelper())
+                .forEach(thread -> flaws.apply(thread, VmmRules.ORDER));
         threads.values().stream() // the first of equal threads is enough
-                .filter(one -> (!one.isNeeded() || STATUS.is(one, any -> true)) && !STAT.is(one, any -> true))
+                .filter(needed ->
+                        (!needed.isNeeded() || STATUS.is(needed, value -> true)) && !STAT.is(needed, value -> true))
                 .findFirst()
-                .ifPresent(one -> flaws.requireSeen(one, STAT));
+                .ifPresent(thread -> flaws.requireSeen(thread, STAT));
         process.vcpus().forEach(vcpu -> flaws.apply(vmm.vcpu(vcpu.id()), VmmRules.VCPU));
         flaws.apply(vmm, VmmRules.PROCESS);
-        if (STATUS.is(leader, any -> true) && seen > 0) {
+        if (STATUS.is(leader, value -> true) && seen > 0) {
             flaws.fine(
                     seen == 1
                             ? "its thread is neither stopped nor traced"
@@ -119,22 +122,22 @@ public final class VmmCheck {
         Stream.concat(
                         threads().values().stream().filter(VmThread::isHelper),
                         workers.stream()
-                                .map(one -> new VmThread(
+                                .map(worker -> new VmThread(
                                         new Fact.Facts(host),
                                         process.pid(),
-                                        one.tid(),
+                                        worker.tid(),
                                         OptionalInt.empty(),
-                                        one.ofKernel() ? VmThread.Kind.KERNEL_WORKER : VmThread.Kind.WORKER)))
-                .forEach(one -> flaws.apply(one, VmmRules.HELPER).apply(one, VmmRules.HELPERS_ORDER));
+                                        worker.ofKernel() ? VmThread.Kind.KERNEL_WORKER : VmThread.Kind.WORKER)))
+                .forEach(thread -> flaws.apply(thread, VmmRules.HELPER).apply(thread, VmmRules.HELPERS_ORDER));
         host.backEnds(process).forEach(this::backEnd);
         flaws.requireSeen(vmm, Vmm.EVENTFDS);
         flaws.apply(vmm, VmmRules.SERVED);
         flaws.look(vmm, Vmm.PARENTS).stream()
                 .flatMap(List::stream)
-                .map(one -> PciFunction.of(host, one, one.address(), true))
-                .forEach(one -> {
-                    flaws.look(one, PciFunction.POWER_STATE);
-                    flaws.apply(one, VmmRules.PARENT);
+                .map(device -> PciFunction.of(host, device, device.address(), true))
+                .forEach(function -> {
+                    flaws.look(function, PciFunction.POWER_STATE);
+                    flaws.apply(function, VmmRules.PARENT);
                 });
         flaws.apply(vmm, VmmRules.NAMED).apply(vmm, VmmRules.LIMIT);
         return link("helpers of process " + process.pid());
@@ -154,8 +157,8 @@ public final class VmmCheck {
                 .filter(tid -> tid != pid)
                 .limit(MOST_THREADS)
                 .forEach(tid -> threads.add(backEnd(pid, tid)));
-        for (VmThread one : threads) {
-            if (flaws.finds(one, VmmRules.HELPER) || flaws.finds(one, VmmRules.HELPERS_ORDER)) {
+        for (VmThread thread : threads) {
+            if (flaws.finds(thread, VmmRules.HELPER) || flaws.finds(thread, VmmRules.HELPERS_ORDER)) {
                 break;
             }
         }
@@ -170,22 +173,22 @@ public final class VmmCheck {
     }
 
     /** False for a thread that does not show its state. */
-    private boolean looked(VmThread one) {
-        boolean shown = STATUS.is(one, any -> true);
+    private boolean looked(VmThread thread) {
+        boolean shown = STATUS.is(thread, value -> true);
         if (shown) {
-            flaws.apply(one, VmmRules.STATE);
+            flaws.apply(thread, VmmRules.STATE);
         }
-        if (one.vcpu().isPresent() && !one.isLeader() && !tasks.isEmpty() && !isTask(one)) {
+        if (thread.vcpu().isPresent() && !thread.isLeader() && !tasks.isEmpty() && !isTask(thread)) {
             boolean last = vcpus.values().stream().noneMatch(this::isTask);
-            flaws.apply(one, last || one.vcpu().getAsInt() == 0 ? VmmRules.GONE : VmmRules.UNPLUGGED);
-        } else if (one.vcpu().isPresent() && flaws.look(one, STATUS).isPresent()) {
-            flaws.apply(one, VmmRules.WAITS);
+            flaws.apply(thread, last || thread.vcpu().getAsInt() == 0 ? VmmRules.GONE : VmmRules.UNPLUGGED);
+        } else if (thread.vcpu().isPresent() && flaws.look(thread, STATUS).isPresent()) {
+            flaws.apply(thread, VmmRules.WAITS);
         }
         return shown;
     }
 
-    private boolean isTask(VmThread one) {
-        return tasks.contains(String.valueOf(one.tid()));
+    private boolean isTask(VmThread thread) {
+        return tasks.contains(String.valueOf(thread.tid()));
     }
 
     /** A process in exit that may have a device that no process shows, or one that does not show whether it is in exit. */

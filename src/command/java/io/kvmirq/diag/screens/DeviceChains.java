@@ -94,7 +94,7 @@ public final class DeviceChains {
         this.users = host.users(device);
         // A helper process may also hold the VM; the vCPUs are in the VMM.
         this.holders = host.vms().of(device.address()).stream()
-                .sorted(Comparator.comparing(one -> one.vcpus().isEmpty()))
+                .sorted(Comparator.comparing(process -> process.vcpus().isEmpty()))
                 .toList();
         Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::of);
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options, memory);
@@ -168,7 +168,7 @@ public final class DeviceChains {
                 .map(ArmedVector::address)
                 .distinct()
                 .sorted()
-                .flatMap(one -> gone(host, one).stream())
+                .flatMap(address -> gone(host, address).stream())
                 .toList();
     }
 
@@ -181,7 +181,7 @@ public final class DeviceChains {
     public static InterruptPath of(HostFacts host, PciDevice device, int vector, KernelPaths memory) {
         DeviceChains all = new DeviceChains(host, device, memory);
         return all.interrupts.stream()
-                .filter(one -> vector(one) == vector)
+                .filter(interrupt -> vector(interrupt) == vector)
                 .findFirst()
                 .map(all::chain)
                 .orElseGet(() -> all.chain(all.unarmed(vector)));
@@ -191,7 +191,7 @@ public final class DeviceChains {
         boolean table = device.config().msixVectors() > 0 || !device.config().isComplete();
         return armed.stream()
                 .map(ArmedVector::kind)
-                .filter(one -> one != IrqKind.INTX)
+                .filter(kind -> kind != IrqKind.INTX)
                 .findFirst()
                 .orElse(table ? IrqKind.MSIX : IrqKind.MSI);
     }
@@ -199,8 +199,8 @@ public final class DeviceChains {
     /** The armed interrupts, and those with an allocated host irq. */
     private List<SeenInterrupt> interrupts() {
         List<SeenInterrupt> all = new ArrayList<>();
-        armed.forEach(one -> all.add(SeenInterrupt.of(one)));
-        if (!device.isBoundToVfio() || armed.stream().anyMatch(one -> one.kind() == IrqKind.INTX)) {
+        armed.forEach(vector -> all.add(SeenInterrupt.of(vector)));
+        if (!device.isBoundToVfio() || armed.stream().anyMatch(vector -> vector.kind() == IrqKind.INTX)) {
             return all;
         }
         Map<HostIrq, Integer> known = new LinkedHashMap<>();
@@ -219,7 +219,7 @@ public final class DeviceChains {
                     .forEach(vector -> all.add(unarmed(vector)));
         }
         // Interrupts without a number are last.
-        all.sort(Comparator.comparing(one -> vector(one) & Integer.MAX_VALUE));
+        all.sort(Comparator.comparing(interrupt -> vector(interrupt) & Integer.MAX_VALUE));
         return all;
     }
 
@@ -245,15 +245,15 @@ public final class DeviceChains {
     private InterruptPath chain(SeenInterrupt interrupt) {
         Optional<KernelPath> shown = interrupt
                 .armed()
-                .filter(one -> one.kind() != IrqKind.INTX)
-                .flatMap(one -> memory.of(one.irq()).known());
+                .filter(vector -> vector.kind() != IrqKind.INTX)
+                .flatMap(vector -> memory.of(vector.irq()).known());
         List<PathSource> sources = new ArrayList<>();
         sources.add(before -> links(interrupt));
-        shown.ifPresent(one -> sources.add(new MemoryLinks(host, one)));
+        shown.ifPresent(path -> sources.add(new MemoryLinks(host, path)));
         InterruptPath merged = PathSource.merge(
                 host, InterruptPath.of(interrupt.id(), guest(), List.of(), List.of(), remarks(interrupt)), sources);
         Fact.Facts facts = new Fact.Facts(host);
-        List<Link> links = shown.map(one -> PathSource.judge(merged, link -> MemoryRules.flawed(facts, one, link)))
+        List<Link> links = shown.map(path -> PathSource.judge(merged, link -> MemoryRules.flawed(facts, path, link)))
                 .orElse(merged)
                 .links();
         boolean broken = links.get(links.size() - 1).state() == Link.State.BROKEN;
@@ -325,8 +325,8 @@ public final class DeviceChains {
             if (interrupt.isLine()) {
                 remarks.addAll(IntxRemarks.of(host, device, interrupt.armed().get()));
                 holders.stream()
-                        .filter(one -> VmmOptions.of(one).split())
-                        .forEach(one -> remarks.add(
+                        .filter(holder -> VmmOptions.of(holder).split())
+                        .forEach(holder -> remarks.add(
                                 LinkRow.text(device.config().hasMessages() ? "remark.split-or-msi" : "remark.split")));
             } else {
                 remarks.addAll(ofLine);
@@ -359,9 +359,9 @@ public final class DeviceChains {
         List<String> remarks = new ArrayList<>(host.log()
                 .about(
                         device.address(),
-                        armed.stream().map(one -> one.irq().number()).toList(),
+                        armed.stream().map(vector -> vector.irq().number()).toList(),
                         holders.stream()
-                                .flatMap(one -> host.threads(one.pid()).stream())
+                                .flatMap(holder -> host.threads(holder.pid()).stream())
                                 .toList()));
         if (host.posting().flaw().isEmpty() && !armed.isEmpty() && armed.get(0).kind() != IrqKind.INTX) {
             host.posting()

@@ -127,7 +127,7 @@ public final class Doctor {
     public static List<String> rules() {
         return Stream.concat(
                         tables().stream().flatMap(table -> lines(table.hop().label(), table.rows())),
-                        checks().stream().flatMap(one -> lines(one.check().id(), one.rows())))
+                        checks().stream().flatMap(check -> lines(check.check().id(), check.rows())))
                 .toList();
     }
 
@@ -158,7 +158,8 @@ public final class Doctor {
         if (directories.isEmpty()) {
             return Finding.pass(Check.TRACING, "none", "no killed kvmirq has left a tracing instance");
         }
-        boolean probes = directories.stream().anyMatch(one -> one.startsWith("/sys/kernel/tracing/events/"));
+        boolean probes =
+                directories.stream().anyMatch(directory -> directory.startsWith("/sys/kernel/tracing/events/"));
         return Finding.warn(
                         Check.TRACING,
                         "left",

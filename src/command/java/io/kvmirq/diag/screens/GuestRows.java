@@ -67,8 +67,8 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
     /** The rows of the guests of some processes. */
     public static List<GuestRows> of(HostFacts host, List<VmProcess> processes) {
         return Guests.of(host).all().stream()
-                .filter(one -> processes.contains(one.process()))
-                .map(one -> of(host, one))
+                .filter(guest -> processes.contains(guest.process()))
+                .map(guest -> of(host, guest))
                 .toList();
     }
 
@@ -78,14 +78,14 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
         List<Row> rows = new ArrayList<>();
         rows.add(devices(process, path));
         rows.add(vhost(guest, path));
-        for (Worker one : guest.workers()) {
-            String thread = one.ofKernel() ? "proc/" + one.tid() : path + "task/" + one.tid();
+        for (Worker worker : guest.workers()) {
+            String thread = worker.ofKernel() ? "proc/" + worker.tid() : path + "task/" + worker.tid();
             rows.add(Row.seen(
-                    "worker " + one.tid(),
+                    "worker " + worker.tid(),
                     thread + "/stat",
-                    (one.ofKernel() ? "a kernel thread" : "a thread of the VMM") + ", on CPU " + one.cpu()
+                    (worker.ofKernel() ? "a kernel thread" : "a thread of the VMM") + ", on CPU " + worker.cpu()
                             + " now or last"
-                            + one.allowed()
+                            + worker.allowed()
                                     .map(cpus -> ", may run on CPU " + cpus)
                                     .orElse("")));
         }
@@ -130,7 +130,7 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
 
     private static Row vhost(Guest guest, String path) {
         Map<String, Long> files = guest.vhostFiles().stream()
-                .collect(Collectors.groupingBy(one -> one, TreeMap::new, Collectors.counting()));
+                .collect(Collectors.groupingBy(file -> file, TreeMap::new, Collectors.counting()));
         return Row.seen(
                 "vhost",
                 path + "fd",
@@ -138,7 +138,8 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                         ? "no file of vhost is open: the VMM serves its devices, or another process by vhost-user"
                         : "open: "
                                 + files.entrySet().stream()
-                                        .map(one -> one.getKey() + (one.getValue() > 1 ? " ×" + one.getValue() : ""))
+                                        .map(entry ->
+                                                entry.getKey() + (entry.getValue() > 1 ? " ×" + entry.getValue() : ""))
                                         .collect(Collectors.joining(", "))
                                 + (guest.workers().isEmpty()
                                         ? "; no worker: the VMM has not started it, or hardware serves it, as of"

@@ -93,7 +93,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
         List<InterruptPath> chains = new ArrayList<>();
         LinkedHashSet<String> notes = new LinkedHashSet<>();
         Map<HostIrq, Long> counts = new HashMap<>();
-        host.armed().forEach(one -> counts.put(one.irq(), one.count()));
+        host.armed().forEach(vector -> counts.put(vector.irq(), vector.count()));
         TreeSet<PciAddress> addresses = Stream.concat(
                         host.armed().stream().map(ArmedVector::address),
                         host.vms().all().stream()
@@ -103,8 +103,8 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
         for (PciAddress address : addresses) {
             Optional<PciDevice> device = host.pci(address);
             Map<Interrupt, HostIrq> armed = host.armed(address).stream()
-                    .collect(
-                            Collectors.toMap(one -> SeenInterrupt.of(one).id(), ArmedVector::irq, (one, other) -> one));
+                    .collect(Collectors.toMap(
+                            vector -> SeenInterrupt.of(vector).id(), ArmedVector::irq, (first, other) -> first));
             if (device.isEmpty()) {
                 InterruptPath path =
                         DeviceChains.gone(host, address).orElseGet(() -> DeviceChains.hidden(host, address));
@@ -144,13 +144,13 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
     /** The kernel's bugs, each with the guests whose vectors it reaches. */
     private static List<String> bugs(HostFacts host, List<InterruptPath> chains) {
         return host.posting().host().stream()
-                .flatMap(one -> KernelBug.of(host.stable().orElse(""), Optional.of(one.vendor())).stream())
+                .flatMap(posting -> KernelBug.of(host.stable().orElse(""), Optional.of(posting.vendor())).stream())
                 .flatMap(bug -> chains.stream()
                         .filter(chain -> chain.remarks().contains(bug))
                         .map(chain ->
                                 chain.guest().map(InterruptPath.Guest::toString).orElse(chain.device()))
                         .distinct()
-                        .reduce((some, one) -> some + ", " + one)
+                        .reduce((names, name) -> names + ", " + name)
                         .map(guests -> "kernel bug, for " + guests + ": " + bug)
                         .stream())
                 .toList();
@@ -184,7 +184,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                 host.files()
                         .text("proc/irq/" + irq.number() + "/effective_affinity_list")
                         .map(String::strip)
-                        .filter(one -> !one.isEmpty()),
+                        .filter(cpus -> !cpus.isEmpty()),
                 Look.flaw(chain).map(Look::text));
     }
 

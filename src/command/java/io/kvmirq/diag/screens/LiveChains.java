@@ -79,7 +79,7 @@ public final class LiveChains {
     /** The remedies that are left after a watch. */
     static List<Remedy> afterWatch(List<Remedy> remedies) {
         return remedies.stream()
-                .filter(one -> one.change() != Remedy.Change.WATCH)
+                .filter(remedy -> remedy.change() != Remedy.Change.WATCH)
                 .toList();
     }
 

@@ -76,7 +76,7 @@ public record Look(
     public static Look of(HostFacts host, KernelPaths memory) {
         Optional<PostingHost> posting = host.posting().host();
         boolean inhibited = posting.filter(
-                        one -> one.vendor() == Vendor.AMD && one.flaw().isEmpty())
+                        found -> found.vendor() == Vendor.AMD && found.flaw().isEmpty())
                 .isPresent();
         Map<Integer, List<String>> seen = inhibited ? memory.inhibits().known().orElse(Map.of()) : Map.of();
         List<Seen> guests = Guests.of(host).all().stream()
@@ -89,7 +89,7 @@ public record Look(
         host.interrupts().ifPresent(all -> ROWS.forEach(row -> all.count(row).ifPresent(n -> counters.put(row, n))));
         return new Look(
                 host.kernel(),
-                posting.map(one -> one.flaw().isEmpty()),
+                posting.map(found -> found.flaw().isEmpty()),
                 host.limits().vectorsLeft().known().map(OptionalLong::of).orElse(OptionalLong.empty()),
                 host.vms().unreadable(),
                 guests,
@@ -101,15 +101,15 @@ public record Look(
     private static List<String> inhibits(
             HostFacts host, VmProcess process, PostingHost posting, Map<Integer, List<String>> all) {
         List<List<String>> seen = all.entrySet().stream()
-                .filter(one -> VcpuThreads.has(host, process.pid(), one.getKey()))
+                .filter(entry -> VcpuThreads.has(host, process.pid(), entry.getKey()))
                 .map(Map.Entry::getValue)
                 .toList();
         Stream<String> names = seen.isEmpty()
                 ? VmmOptions.inhibits(process, posting, host.kvm().nests().orElse(false), host.kernel()).stream()
                         .filter(Inhibit::isCertain)
                         .map(Inhibit::name)
-                : seen.stream().flatMap(List::stream).map(one -> one.toLowerCase(Locale.ROOT));
-        return names.distinct().filter(one -> !one.equals(MOMENTARY)).toList();
+                : seen.stream().flatMap(List::stream).map(reason -> reason.toLowerCase(Locale.ROOT));
+        return names.distinct().filter(reason -> !reason.equals(MOMENTARY)).toList();
     }
 
     /** Vectors whose eventfds were taken away keep their counts until the driver disables MSI-X: a total may not fall. */
@@ -120,11 +120,11 @@ public record Look(
                 .orElse(List.of())
                 .forEach(row -> counts.put(row.irq(), row.count()));
         TreeMap<PciAddress, Long> sums = new TreeMap<>();
-        for (ArmedVector one : host.armed()) {
-            sums.computeIfAbsent(one.address(), device -> {
+        for (ArmedVector vector : host.armed()) {
+            sums.computeIfAbsent(vector.address(), device -> {
                 List<HostIrq> messages =
                         host.pci(device).map(PciDevice::messageIrqs).orElse(List.of());
-                if (!messages.contains(one.irq())) {
+                if (!messages.contains(vector.irq())) {
                     return host.armed(device).stream()
                             .mapToLong(ArmedVector::count)
                             .sum();
@@ -168,7 +168,7 @@ public record Look(
         boolean isOfDevice = flaw.subject() == Flaw.Subject.VECTOR || flaw.subject() == Flaw.Subject.DEVICE;
         return new Told(
                 flaw.subject() == Flaw.Subject.HOST ? Optional.empty() : path.guest(),
-                path.interrupt().map(Interrupt::device).filter(any -> isOfDevice),
+                path.interrupt().map(Interrupt::device).filter(name -> isOfDevice),
                 hop,
                 flaw);
     }

@@ -65,7 +65,7 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
         Known<List<KernelIrqfd>> irqfds =
                 Objects.requireNonNull(memory, "memory is null").irqfds();
         List<HostIrq> armed = host.armed().stream()
-                .filter(one -> one.kind() != IrqKind.INTX)
+                .filter(vector -> vector.kind() != IrqKind.INTX)
                 .map(ArmedVector::irq)
                 .toList();
         List<Drift> fields = new ArrayList<>();
@@ -130,6 +130,6 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
     }
 
     private static List<Drift> of(List<Drift> fields, Drift.Verdict verdict) {
-        return fields.stream().filter(one -> one.verdict() == verdict).toList();
+        return fields.stream().filter(field -> field.verdict() == verdict).toList();
     }
 }

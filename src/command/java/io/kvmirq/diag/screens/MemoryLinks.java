@@ -49,7 +49,7 @@ final class MemoryLinks implements PathSource {
     public List<Link> links(InterruptPath before) {
         // The path of the files goes on to it.
         if (before.link(Hop.EVENTFD).isPresent()) {
-            path.eventfd().known().flatMap(one -> one).ifPresent(this::eventfd);
+            path.eventfd().known().flatMap(eventFd -> eventFd).ifPresent(this::eventfd);
         }
         return links;
     }
@@ -127,7 +127,7 @@ final class MemoryLinks implements PathSource {
                 && (message.data() & DELIVERY & ~LOWEST_PRIORITY) == 0
                 && message.address() >>> Integer.SIZE == 0
                 && id != BROADCAST;
-        Optional<VcpuId> posted = path.posted().known().flatMap(one -> one).flatMap(PostedVcpu::vcpu);
+        Optional<VcpuId> posted = path.posted().known().flatMap(vcpu -> vcpu).flatMap(PostedVcpu::vcpu);
         if (posted.isPresent()) {
             links.add(LinkRow.of("vcpu.posted")
                     .seen(

@@ -93,9 +93,9 @@ public final class Metrics {
     }
 
     private void write(String name, String type, String help, long value) {
-        Samples one = new Samples();
-        one.add(value);
-        write(name, type, help, one);
+        Samples samples = new Samples();
+        samples.add(value);
+        write(name, type, help, samples);
     }
 
     private void host(Look look, String version) {
@@ -123,12 +123,12 @@ public final class Metrics {
         Samples exits = new Samples("guest");
         Samples injected = new Samples("guest");
         Samples inhibited = new Samples("guest", "reason");
-        for (Look.Seen one : look.guests()) {
-            String name = one.guest().process().name();
-            vcpus.add(one.guest().vcpus().all(), name);
-            one.guest().exits().ifPresent(count -> exits.add(count, name));
-            one.guest().injected().ifPresent(count -> injected.add(count, name));
-            one.inhibits().forEach(reason -> inhibited.add(1, name, reason));
+        for (Look.Seen guest : look.guests()) {
+            String name = guest.guest().process().name();
+            vcpus.add(guest.guest().vcpus().all(), name);
+            guest.guest().exits().ifPresent(count -> exits.add(count, name));
+            guest.guest().injected().ifPresent(count -> injected.add(count, name));
+            guest.inhibits().forEach(reason -> inhibited.add(1, name, reason));
         }
         write("guests", GAUGE, "Processes that hold a VM.", look.guests().size());
         write("guest_vcpus", GAUGE, "vCPUs of a guest.", vcpus);

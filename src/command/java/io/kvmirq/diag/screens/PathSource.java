@@ -84,10 +84,10 @@ interface PathSource {
         List<Link> all = new ArrayList<>();
         for (Link link : links) {
             all.add(link);
-            Optional<Link> one = before.link(link.hop());
+            Optional<Link> earlier = before.link(link.hop());
             if (link.state() == Link.State.BROKEN
                     && !before.links().isEmpty()
-                    && one.filter(had -> had.state() == Link.State.BROKEN).isEmpty()) {
+                    && earlier.filter(had -> had.state() == Link.State.BROKEN).isEmpty()) {
                 break;
             }
         }

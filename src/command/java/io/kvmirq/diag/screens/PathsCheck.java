@@ -71,7 +71,7 @@ public final class PathsCheck {
     public static List<InterruptPath> flawedGuests(HostFacts host) {
         return Guests.of(host).all().stream()
                 .flatMap(guest ->
-                        paths(host, guest, guest.process().devices().stream().allMatch(one -> host.armed(one)
+                        paths(host, guest, guest.process().devices().stream().allMatch(device -> host.armed(device)
                                         .isEmpty()))
                                 .stream())
                 .filter(path -> Look.flaw(path).isPresent() || Look.slowed(path).isPresent())
@@ -117,7 +117,7 @@ public final class PathsCheck {
             used.addAll(vm.mayHave());
         });
         host.boundToVfio().stream()
-                .filter(one -> host.pci(one)
+                .filter(address -> host.pci(address)
                         .filter(device -> !host.users(device).isEmpty())
                         .isPresent())
                 .forEach(used::add);
@@ -129,8 +129,8 @@ public final class PathsCheck {
         for (PciAddress address : used) {
             if (host.pci(address).isEmpty()) {
                 hidden = hidden.or(() -> Optional.of(address)
-                        .filter(one -> DeviceChains.gone(host, one).isEmpty())
-                        .map(one -> "sysfs does not show device " + one + ", which is in use"));
+                        .filter(device -> DeviceChains.gone(host, device).isEmpty())
+                        .map(device -> "sysfs does not show device " + device + ", which is in use"));
                 continue;
             }
             PciDevice device = host.pci(address).get();
@@ -234,9 +234,9 @@ public final class PathsCheck {
     }
 
     private static String looked(int devices, int guests) {
-        String one = devices == 1 ? "1 device of a guest" : devices + " devices of guests";
+        String guestDevices = devices == 1 ? "1 device of a guest" : devices + " devices of guests";
         String other = guests == 1 ? "1 guest without a device of VFIO" : guests + " guests without a device of VFIO";
-        return (guests == 0 ? one : devices == 0 ? other : one + " and " + other)
+        return (guests == 0 ? guestDevices : devices == 0 ? other : guestDevices + " and " + other)
                 + (devices + guests == 1 ? " was" : " were");
     }
 

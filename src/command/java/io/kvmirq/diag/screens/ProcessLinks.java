@@ -67,7 +67,7 @@ final class ProcessLinks {
         this.options = options;
         this.forms = forms;
         this.armed = armed;
-        armed.forEach(one -> places.put(one, places.size()));
+        armed.forEach(vector -> places.put(vector, places.size()));
     }
 
     /** The reason why the rest of the chain is not shown, if processes without a VM have the device. */
@@ -114,8 +114,8 @@ final class ProcessLinks {
                 process,
                 interrupt.armed().map(ArmedVector::count).orElse(0L),
                 options.flatMap(VmmOptions::noLapics),
-                options.flatMap(one ->
-                        one.noIrqfd(device.address(), interrupt.id().kind().orElseThrow())),
+                options.flatMap(option ->
+                        option.noIrqfd(device.address(), interrupt.id().kind().orElseThrow())),
                 target);
         Optional<Link> none = Flaws.of(path, GuestRules.NO_EVENTFD);
         if (none.isPresent()) {
@@ -130,12 +130,12 @@ final class ProcessLinks {
         links.add(LinkRow.of("irqfd.not-shown").unseen());
         links.add(Flaws.of(path, GuestRules.ROUTES)
                 .orElseGet(() -> LinkRow.of("gsi.not-shown").unseen()));
-        links.add(lpi.map(one -> LinkRow.of("guest-vector.lpi")
+        links.add(lpi.map(found -> LinkRow.of("guest-vector.lpi")
                         .seen(
                                 Evidence.inferred(
                                         "VFIO gives the VM no other device, and guests give vector n event n"),
-                                "LPI " + one.id())
-                        .with(Hop.GUEST_VECTOR, List.of(new GuestVector(one.id()))))
+                                "LPI " + found.id())
+                        .with(Hop.GUEST_VECTOR, List.of(new GuestVector(found.id()))))
                 .orElseGet(() -> LinkRow.of("guest-vector.not-shown").unseen()));
         links.add(new Flaws().apply(path, GuestRules.VCPU).or(path.evidence(VCPUS), vcpu(process, target)));
         return links;
@@ -151,14 +151,14 @@ final class ProcessLinks {
         }
         Optional<EventfdFile> own = own(known, interrupt);
         Optional<Link> flaw = known.unread().stream()
-                .filter(one -> own.map(one::equals).orElseGet(() -> mayBeOf(one, interrupt)))
-                .max((one, other) -> Long.compareUnsigned(one.count(), other.count()))
-                .flatMap(one -> new Flaws()
+                .filter(file -> own.map(file::equals).orElseGet(() -> mayBeOf(file, interrupt)))
+                .max((file, other) -> Long.compareUnsigned(file.count(), other.count()))
+                .flatMap(file -> new Flaws()
                         .apply(
-                                new GuestRules.Unread(new Fact.Facts(host), process.pid(), one, own.isPresent()),
+                                new GuestRules.Unread(new Fact.Facts(host), process.pid(), file, own.isPresent()),
                                 GuestRules.UNREAD)
-                        .flawed(Hop.EVENTFD, Optional.of(name(one)))
-                        .map(link -> own.isPresent() ? link.with(Hop.EVENTFD, id(one)) : link));
+                        .flawed(Hop.EVENTFD, Optional.of(name(file)))
+                        .map(link -> own.isPresent() ? link.with(Hop.EVENTFD, id(file)) : link));
         if (flaw.isPresent()) {
             return flaw.get();
         }
@@ -184,11 +184,11 @@ final class ProcessLinks {
         List<EventfdFile> full = !waitsByEpoll(process)
                 ? List.of()
                 : process.eventfds().stream()
-                        .filter(one -> one.count() != 0 && !one.polled())
+                        .filter(eventfd -> eventfd.count() != 0 && !eventfd.polled())
                         .toList();
         if (drains.orElse(false)) {
-            full.forEach(one -> remarks.add(
-                    LinkRow.text("eventfd.unread", name(one), process.pid(), Long.toUnsignedString(one.count()))));
+            full.forEach(file -> remarks.add(
+                    LinkRow.text("eventfd.unread", name(file), process.pid(), Long.toUnsignedString(file.count()))));
         } else if (drains.isEmpty() && !full.isEmpty()) {
             remarks.add(
                     full.size() == 1
@@ -233,42 +233,42 @@ final class ProcessLinks {
         static Eventfds of(VmProcess process) {
             List<EventfdFile> all = process.eventfds();
             List<EventfdFile> unpolled =
-                    all.stream().filter(one -> !one.polled()).toList();
-            boolean some = !unpolled.isEmpty() && unpolled.size() < all.size();
-            List<EventfdFile> named = some ? unpolled : all;
+                    all.stream().filter(file -> !file.polled()).toList();
+            boolean partly = !unpolled.isEmpty() && unpolled.size() < all.size();
+            List<EventfdFile> named = partly ? unpolled : all;
             List<Integer> ids =
-                    named.stream().flatMap(one -> one.id().stream().boxed()).toList();
+                    named.stream().flatMap(file -> file.id().stream().boxed()).toList();
             String fds = Finding.some(named.stream().map(EventfdFile::fd).toList(), MOST_NAMED);
             LinkRow row = LinkRow.of(
                     named.size() == 1 ? "eventfd.one-of" : "eventfd.some-of",
                     process.pid(),
                     unpolled.isEmpty()
                             ? LinkRow.text("eventfd.polled", fds)
-                            : some ? LinkRow.text("eventfd.not-polled", fds) : fds);
+                            : partly ? LinkRow.text("eventfd.not-polled", fds) : fds);
             boolean ordered = ids.size() == named.size()
                     && ids.equals(ids.stream().sorted().toList());
             List<EventfdFile> unread = all.stream()
-                    .filter(one -> Long.compareUnsigned(one.count(), UNREAD) >= 0)
+                    .filter(file -> Long.compareUnsigned(file.count(), UNREAD) >= 0)
                     .toList();
             return new Eventfds(process, named, unread, ordered, row.unseen());
         }
     }
 
     /** Each handler of the host irq adds one signal, so only write(2) makes an eventfd full. */
-    private static boolean mayBeOf(EventfdFile one, SeenInterrupt interrupt) {
-        return Long.compareUnsigned(one.count(), GuestRules.FULL) >= 0
+    private static boolean mayBeOf(EventfdFile file, SeenInterrupt interrupt) {
+        return Long.compareUnsigned(file.count(), GuestRules.FULL) >= 0
                 || interrupt
                         .armed()
-                        .filter(vector -> vector.count() >= one.count())
+                        .filter(vector -> vector.count() >= file.count())
                         .isPresent();
     }
 
-    private static List<EventFdId> id(EventfdFile one) {
-        return one.id().stream().mapToObj(EventFdId::new).toList();
+    private static List<EventFdId> id(EventfdFile file) {
+        return file.id().stream().mapToObj(EventFdId::new).toList();
     }
 
-    private static String name(EventfdFile one) {
-        return one.id().isPresent() ? "id " + one.id().getAsInt() : "descriptor " + one.fd();
+    private static String name(EventfdFile file) {
+        return file.id().isPresent() ? "id " + file.id().getAsInt() : "descriptor " + file.fd();
     }
 
     private static Link vcpu(VmProcess process, OptionalInt target) {

@@ -321,10 +321,10 @@ final class Redaction {
         if (name.isEmpty() || HANDLER.matcher(name).matches()) {
             return name;
         }
-        for (Map.Entry<String, String> one : interfaces.entrySet()) {
-            if (name.startsWith(one.getKey())) {
-                String rest = name.substring(one.getKey().length());
-                return one.getValue() + (QUEUE.matcher(rest).matches() ? rest : "");
+        for (Map.Entry<String, String> entry : interfaces.entrySet()) {
+            if (name.startsWith(entry.getKey())) {
+                String rest = name.substring(entry.getKey().length());
+                return entry.getValue() + (QUEUE.matcher(rest).matches() ? rest : "");
             }
         }
         return GONE;

@@ -124,7 +124,7 @@ record UnarmedLinks(
                                             : "/sys/bus/pci/devices/" + device.address() + "/msi_irqs"),
                             List.of(irq.number()));
         }
-        boolean none = all.stream().anyMatch(one -> one.allocated().isPresent());
+        boolean none = all.stream().anyMatch(seen -> seen.allocated().isPresent());
         if (irqs.isEmpty() || none) {
             return LinkRow.of("irq.none-of-vector", interrupt.id().name()).unseen();
         }

@@ -458,7 +458,7 @@ public final class Watcher implements AutoCloseable {
                     String files = "sys/bus/pci/devices/" + path.device();
                     armed.add(key(path));
                     counted.stream()
-                            .flatMap(one -> Stages.of(one, irq).stream())
+                            .flatMap(counted -> Stages.of(counted, irq).stream())
                             .forEach(more -> passed.merge(key(path), more, Stages::then));
                     Optional<Stages> stages = Optional.ofNullable(passed.get(key(path)));
                     stages.flatMap(Stages::loses)
@@ -484,11 +484,11 @@ public final class Watcher implements AutoCloseable {
         counted.clear();
         passed.keySet().retainAll(armed);
         storms.retainAll(vectors.stream().map(Vector::irq).toList());
-        for (Look.Seen one : now.guests()) {
-            VmProcess process = one.guest().process();
+        for (Look.Seen guest : now.guests()) {
+            VmProcess process = guest.guest().process();
             value("proc/" + process.pid() + "/stat", "", Watcher::stopped, used)
                     .ifPresent(stat -> signs.add(new Sign(stat, Optional.empty())));
-            for (String reason : guests.test(process) ? one.inhibits() : List.<String>of()) {
+            for (String reason : guests.test(process) ? guest.inhibits() : List.<String>of()) {
                 wrong.put(process.pid(), reason + " inhibits AVIC");
                 InterruptPath of = new InterruptPath(
                         Flaw.Subject.GUEST,
@@ -501,21 +501,24 @@ public final class Watcher implements AutoCloseable {
                 facts.put("inhibited " + reason + key(of), new Told("inhibited", "yes", reason + " inhibits AVIC", of));
             }
         }
-        vectors.stream().collect(Collectors.groupingBy(one -> pid(one.path()))).forEach((pid, all) -> {
-            List<Link> flaws =
-                    all.stream().flatMap(one -> flaw(one.path()).stream()).toList();
-            flaws.stream().min(Comparator.comparing(Link::state)).ifPresent(worst -> {
-                long same = flaws.stream()
-                        .filter(one -> one.state() == worst.state())
-                        .count();
-                if (worst.state() == Link.State.BROKEN || !wrong.containsKey(pid)) {
-                    wrong.put(pid, same + " of " + all.size() + " vectors: " + Look.text(worst));
-                }
-            });
-        });
+        vectors.stream()
+                .collect(Collectors.groupingBy(vector -> pid(vector.path())))
+                .forEach((pid, all) -> {
+                    List<Link> flaws = all.stream()
+                            .flatMap(vector -> flaw(vector.path()).stream())
+                            .toList();
+                    flaws.stream().min(Comparator.comparing(Link::state)).ifPresent(worst -> {
+                        long same = flaws.stream()
+                                .filter(flaw -> flaw.state() == worst.state())
+                                .count();
+                        if (worst.state() == Link.State.BROKEN || !wrong.containsKey(pid)) {
+                            wrong.put(pid, same + " of " + all.size() + " vectors: " + Look.text(worst));
+                        }
+                    });
+                });
         values.entrySet().stream()
-                .filter(one -> !used.contains(one.getKey()))
-                .forEach(one -> one.getValue().file.close());
+                .filter(entry -> !used.contains(entry.getKey()))
+                .forEach(entry -> entry.getValue().file.close());
         values.keySet().retainAll(used);
         if (first) {
             told.putAll(facts);
@@ -541,9 +544,9 @@ public final class Watcher implements AutoCloseable {
 
     private Map<Integer, String> names(Look of) {
         Map<Integer, String> names = new TreeMap<>();
-        for (Look.Seen one : of.guests()) {
-            if (guests.test(one.guest().process())) {
-                names.put(one.guest().process().pid(), one.guest().process().name());
+        for (Look.Seen guest : of.guests()) {
+            if (guests.test(guest.guest().process())) {
+                names.put(guest.guest().process().pid(), guest.guest().process().name());
             }
         }
         return names;
@@ -683,13 +686,13 @@ public final class Watcher implements AutoCloseable {
         return text.toString();
     }
 
-    private void state(Vector one) {
-        InterruptPath path = one.path();
-        one.affinity().flatMap(Value::change).ifPresent(text -> {
-            tell("affinity", path, "host irq " + one.irq() + " moved from CPU " + text[0] + " to CPU " + text[1]);
-            mark(one.irq(), "cpu");
+    private void state(Vector vector) {
+        InterruptPath path = vector.path();
+        vector.affinity().flatMap(Value::change).ifPresent(text -> {
+            tell("affinity", path, "host irq " + vector.irq() + " moved from CPU " + text[0] + " to CPU " + text[1]);
+            mark(vector.irq(), "cpu");
         });
-        one.power()
+        vector.power()
                 .flatMap(Value::change)
                 .ifPresent(text -> events.add(
                         new Event("power", name(path), path.device(), "", "from " + text[0] + " to " + text[1])));
@@ -700,28 +703,32 @@ public final class Watcher implements AutoCloseable {
     private List<Row> rows(double seconds) {
         Map<Integer, List<Row>> byGuest = new TreeMap<>();
         Set<String> used = new HashSet<>();
-        for (Vector one : vectors) {
-            String name = String.valueOf(one.irq());
+        for (Vector vector : vectors) {
+            String name = String.valueOf(vector.irq());
             double rate = rate(irqs.grew(name), seconds);
             if (!irqs.beginsAgain()) {
-                storm(one, rate);
+                storm(vector, rate);
             }
-            byGuest.computeIfAbsent(pid(one.path()), pid -> new ArrayList<>())
+            byGuest.computeIfAbsent(pid(vector.path()), pid -> new ArrayList<>())
                     .add(new Row(
-                            name(one.path()),
-                            pid(one.path()),
-                            one.path().device(),
-                            one.path().name(),
-                            one.irq(),
+                            name(vector.path()),
+                            pid(vector.path()),
+                            vector.path().device(),
+                            vector.path().name(),
+                            vector.irq(),
                             rate,
                             -1,
                             -1,
                             irqs.busiest(name),
-                            one.path().posted().map(yes -> yes ? "yes" : "no").orElse(""),
-                            one.stages(),
-                            one.flaw(),
-                            Set.copyOf(marks.getOrDefault(one.irq(), Map.of()).keySet()),
-                            history(key(one.path()), rate, used)));
+                            vector.path()
+                                    .posted()
+                                    .map(yes -> yes ? "yes" : "no")
+                                    .orElse(""),
+                            vector.stages(),
+                            vector.flaw(),
+                            Set.copyOf(
+                                    marks.getOrDefault(vector.irq(), Map.of()).keySet()),
+                            history(key(vector.path()), rate, used)));
         }
         List<Row> all = new ArrayList<>();
         for (Look.Seen seen : look.guests()) {
@@ -742,9 +749,9 @@ public final class Watcher implements AutoCloseable {
         VmProcess process = seen.guest().process();
         long[] more = {0, 0};
         for (String directory : seen.directories()) {
-            long[] one = grown.getOrDefault(directory, new long[2]);
-            more[0] = Math.min(more[0], one[0]) < 0 ? -1 : more[0] + one[0];
-            more[1] = Math.min(more[1], one[1]) < 0 ? -1 : more[1] + one[1];
+            long[] sums = grown.getOrDefault(directory, new long[2]);
+            more[0] = Math.min(more[0], sums[0]) < 0 ? -1 : more[0] + sums[0];
+            more[1] = Math.min(more[1], sums[1]) < 0 ? -1 : more[1] + sums[1];
         }
         double rate = seconds > 0 ? own.stream().mapToDouble(Row::rate).sum() : -1;
         boolean shown = !seen.directories().isEmpty();
@@ -782,12 +789,12 @@ public final class Watcher implements AutoCloseable {
         return new ArrayDeque<>(history);
     }
 
-    private void storm(Vector one, double rate) {
+    private void storm(Vector vector, double rate) {
         if (rate >= HostIrqRules.STORM
-                ? storms.add(one.irq())
-                : rate < HostIrqRules.STORM / 2.0 && storms.remove(one.irq())) {
+                ? storms.add(vector.irq())
+                : rate < HostIrqRules.STORM / 2.0 && storms.remove(vector.irq())) {
             String comes = rate >= HostIrqRules.STORM ? " comes " : " is over: it comes ";
-            tell("storm", one.path(), "host irq " + one.irq() + comes + Math.round(rate) + " times per second");
+            tell("storm", vector.path(), "host irq " + vector.irq() + comes + Math.round(rate) + " times per second");
         }
     }
 

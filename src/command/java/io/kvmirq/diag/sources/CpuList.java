@@ -49,9 +49,9 @@ public final class CpuList {
     }
 
     /** Whether a set that is not empty is a part of another. */
-    public static boolean contains(BitSet all, BitSet some) {
-        BitSet rest = (BitSet) some.clone();
+    public static boolean contains(BitSet all, BitSet cpus) {
+        BitSet rest = (BitSet) cpus.clone();
         rest.andNot(all);
-        return rest.isEmpty() && !some.isEmpty();
+        return rest.isEmpty() && !cpus.isEmpty();
     }
 }

@@ -73,7 +73,8 @@ public record GuestLpis(List<Lpi> vlpis) {
             }
         }
         List<Lpi> vlpis = vgic.vlpis().stream()
-                .map(one -> new Lpi(events.getOrDefault((long) one.id(), OptionalInt.empty()), one.id(), one.target()))
+                .map(vlpi ->
+                        new Lpi(events.getOrDefault((long) vlpi.id(), OptionalInt.empty()), vlpi.id(), vlpi.target()))
                 .toList();
         return new GuestLpis(vlpis);
     }

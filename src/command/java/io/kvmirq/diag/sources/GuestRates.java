@@ -37,7 +37,7 @@ public final class GuestRates extends Watch {
 
         /** Whether the exits of all guests that both looks saw are known. */
         public boolean hasAll() {
-            return rates.values().stream().allMatch(one -> one.exits().isPresent());
+            return rates.values().stream().allMatch(rate -> rate.exits().isPresent());
         }
     }
 
@@ -58,7 +58,7 @@ public final class GuestRates extends Watch {
         HostFacts host = new HostFacts(machine.files());
         Guests after = Guests.of(host);
         Map<Integer, Guest> first = new HashMap<>();
-        before.all().forEach(one -> first.put(one.process().pid(), one));
+        before.all().forEach(guest -> first.put(guest.process().pid(), guest));
         Map<Integer, Rate> rates = new HashMap<>();
         for (Guest now : after.all()) {
             Guest then = first.remove(now.process().pid());
@@ -70,8 +70,8 @@ public final class GuestRates extends Watch {
         }
         List<String> notes = new ArrayList<>(after.notes());
         first.values().stream()
-                .sorted(Comparator.comparingInt(one -> one.process().pid()))
-                .forEach(one -> notes.add("guest " + one.process().asGuest() + " has ended between the two looks"));
+                .sorted(Comparator.comparingInt(guest -> guest.process().pid()))
+                .forEach(guest -> notes.add("guest " + guest.process().asGuest() + " has ended between the two looks"));
         return new Seen(new Guests(after.all(), notes), host, Duration.ofNanos(nanos), rates);
     }
 

@@ -99,7 +99,7 @@ public record Guests(List<Guest> all, List<String> notes) {
             this.files = host.files();
             this.host = host;
             this.kernelThreads = new ArrayList<>(KernelHelpers.ofHost(files));
-            host.armed().forEach(one -> armed.merge(one.address(), 1, Integer::sum));
+            host.armed().forEach(vector -> armed.merge(vector.address(), 1, Integer::sum));
         }
 
         Guests guests() {
@@ -107,7 +107,7 @@ public record Guests(List<Guest> all, List<String> notes) {
             Optional<Known.Unknown<Boolean>> hidden = host.hidesProcesses();
             hidden.ifPresent(why -> notes.add(why.why() + ", so guests may be missing: " + why.remedy()));
             Set<PciAddress> held = all.stream()
-                    .flatMap(one -> one.process().devices().stream())
+                    .flatMap(guest -> guest.process().devices().stream())
                     .collect(Collectors.toSet());
             TreeSet<PciAddress> without = new TreeSet<>(armed.keySet());
             without.removeAll(held);
@@ -136,21 +136,23 @@ public record Guests(List<Guest> all, List<String> notes) {
             }
             List<Worker> workers = new ArrayList<>();
             List<String> helpers = new ArrayList<>();
-            for (Named one : helpersOf(process)) {
-                boolean ofKernel = one.stat().isOfKernel();
-                String why = ofKernel || one.stat().isWorker()
-                        ? one.kind().equals("vhost") && vhostFiles.isEmpty()
+            for (Named named : helpersOf(process)) {
+                boolean ofKernel = named.stat().isOfKernel();
+                String why = ofKernel || named.stat().isWorker()
+                        ? named.kind().equals("vhost") && vhostFiles.isEmpty()
                                 ? "the process has no file of vhost open"
                                 : ""
                         : "the kernel did not start it";
                 if (!why.isEmpty()) {
-                    notes.add("thread " + one.tid() + " is named " + one.stat().name() + " and is no helper of process "
-                            + process.pid() + " (" + process.name() + "): " + why);
-                } else if (one.kind().equals("vhost")) {
-                    String path = ofKernel ? "proc/" + one.tid() : "proc/" + process.pid() + "/task/" + one.tid();
-                    workers.add(new Worker(one.tid(), one.stat().cpu(), KernelHelpers.allowed(files, path), ofKernel));
+                    notes.add("thread " + named.tid() + " is named "
+                            + named.stat().name() + " and is no helper of process " + process.pid() + " ("
+                            + process.name() + "): " + why);
+                } else if (named.kind().equals("vhost")) {
+                    String path = ofKernel ? "proc/" + named.tid() : "proc/" + process.pid() + "/task/" + named.tid();
+                    workers.add(
+                            new Worker(named.tid(), named.stat().cpu(), KernelHelpers.allowed(files, path), ofKernel));
                 } else {
-                    helpers.add(one.kind() + " " + one.tid());
+                    helpers.add(named.kind() + " " + named.tid());
                 }
             }
             return new Guest(
@@ -174,8 +176,9 @@ public record Guests(List<Guest> all, List<String> notes) {
             List<Named> found = new ArrayList<>();
             if (!kernelThreads.isEmpty()) {
                 List<String> own = files.list("proc/" + process.pid() + "/task");
-                kernelThreads.removeIf(one ->
-                        (one.owner() == process.pid() || own.contains(String.valueOf(one.owner()))) && found.add(one));
+                kernelThreads.removeIf(
+                        thread -> (thread.owner() == process.pid() || own.contains(String.valueOf(thread.owner())))
+                                && found.add(thread));
             }
             found.addAll(KernelHelpers.ofProcess(files, process));
             return found;
@@ -219,11 +222,11 @@ public record Guests(List<Guest> all, List<String> notes) {
         private OptionalLong sum(List<String> directories, String statistic) {
             OptionalLong sum = OptionalLong.empty();
             for (String directory : directories) {
-                Optional<Long> one = files.text(VmProcess.DEBUGFS + directory + "/" + statistic)
+                Optional<Long> number = files.text(VmProcess.DEBUGFS + directory + "/" + statistic)
                         .filter(text -> NUMBER.matcher(text).matches())
                         .map(Long::valueOf);
-                if (one.isPresent()) {
-                    sum = OptionalLong.of(sum.orElse(0) + one.get());
+                if (number.isPresent()) {
+                    sum = OptionalLong.of(sum.orElse(0) + number.get());
                 }
             }
             return sum;
@@ -244,12 +247,13 @@ public record Guests(List<Guest> all, List<String> notes) {
                             + ", which made it, no longer has it open, and the VM lives until its last file is closed");
                 }
             }
-            for (Named one : kernelThreads) {
-                if (one.stat().isOfKernel()) {
-                    notes.add("kernel thread " + one.tid() + " (" + one.stat().name() + ") works for "
-                            + (files.list("proc/" + one.owner() + "/task").isEmpty()
-                                    ? "thread " + one.owner() + ", which is gone: an orphan"
-                                    : "process " + one.owner() + ", which is not seen to hold a VM"));
+            for (Named thread : kernelThreads) {
+                if (thread.stat().isOfKernel()) {
+                    notes.add("kernel thread " + thread.tid() + " ("
+                            + thread.stat().name() + ") works for "
+                            + (files.list("proc/" + thread.owner() + "/task").isEmpty()
+                                    ? "thread " + thread.owner() + ", which is gone: an orphan"
+                                    : "process " + thread.owner() + ", which is not seen to hold a VM"));
                 }
             }
         }

@@ -59,7 +59,7 @@ public final class KernelPaths implements AutoCloseable {
 
         /** The vLPI that its LPI is mapped to, if memory shows it. */
         public Optional<HostLpi.Vlpi> vlpi() {
-            return lpi.known().flatMap(one -> one).flatMap(HostLpi::vlpi);
+            return lpi.known().flatMap(lpi -> lpi).flatMap(HostLpi::vlpi);
         }
     }
 
@@ -106,12 +106,12 @@ public final class KernelPaths implements AutoCloseable {
     }
 
     private Known<KernelStructures> memory() {
-        Known<KernelStructures> one = memory;
-        if (one == null) {
-            one = open.get();
-            memory = one;
+        Known<KernelStructures> opened = memory;
+        if (opened == null) {
+            opened = open.get();
+            memory = opened;
         }
-        return one;
+        return opened;
     }
 
     /** The way of a host irq, or why kernel memory cannot be read. */
@@ -132,12 +132,13 @@ public final class KernelPaths implements AutoCloseable {
         List<KernelIrqfd> irqfds = path.irqfds.known().orElse(List.of());
         Optional<Integer> posted = path.entry
                 .known()
-                .flatMap(one -> one)
+                .flatMap(entry -> entry)
                 .filter(RemappingEntry::isPostedToGuest)
                 .map(RemappingEntry::vector);
         return path.staysPosted
                 || irqfds.stream()
-                        .anyMatch(one -> one.routes() < 2 && !one.message().equals(one.route()))
+                        .anyMatch(
+                                irqfd -> irqfd.routes() < 2 && !irqfd.message().equals(irqfd.route()))
                 || irqfds.size() == 1
                         && posted.isPresent()
                         && irqfds.get(0).vector().isPresent()
@@ -148,7 +149,7 @@ public final class KernelPaths implements AutoCloseable {
         Known<Optional<RemappingEntry>> entry = from.entry(irq);
         Known<Optional<EventFdId>> eventfd = from.eventfd(irq);
         Known<List<KernelIrqfd>> irqfds = from.irqfds(irq);
-        Optional<RemappingEntry> remapped = entry.known().flatMap(one -> one);
+        Optional<RemappingEntry> remapped = entry.known().flatMap(found -> found);
         return new KernelPath(
                 irq,
                 entry,
@@ -156,15 +157,15 @@ public final class KernelPaths implements AutoCloseable {
                 irqfds,
                 from.posted(irq),
                 remapped.filter(RemappingEntry::isPostedToGuest).isPresent()
-                        && eventfd.known().flatMap(one -> one).isPresent()
+                        && eventfd.known().flatMap(eventFd -> eventFd).isPresent()
                         && irqfds.known().filter(List::isEmpty).isPresent()
                         && from.irqfds()
                                 .known()
                                 .filter(all -> all.stream()
-                                        .noneMatch(one -> one.producer().equals(Optional.of(irq))))
+                                        .noneMatch(irqfd -> irqfd.producer().equals(Optional.of(irq))))
                                 .isPresent(),
-                entry.then(one -> one.isPresent() ? new Known.Observed<>(Optional.empty()) : from.lpi(irq)),
-                remapped.filter(one -> one.unit() == Vendor.AMD).isPresent()
+                entry.then(found -> found.isPresent() ? new Known.Observed<>(Optional.empty()) : from.lpi(irq)),
+                remapped.filter(known -> known.unit() == Vendor.AMD).isPresent()
                         ? from.inhibits(irq)
                         : new Known.Unknown<>("no IOMMU of AMD remaps it", "none"));
     }
@@ -179,7 +180,7 @@ public final class KernelPaths implements AutoCloseable {
 
     /** The part that stays when a vCPU is loaded or put. */
     private static Optional<List<Object>> form(Known<Optional<RemappingEntry>> entry) {
-        return entry.known().flatMap(one -> one).map(one -> List.of(one.isPostedToGuest(), one.vector()));
+        return entry.known().flatMap(found -> found).map(found -> List.of(found.isPostedToGuest(), found.vector()));
     }
 
     /** Reads all again that is asked for from now on. */

@@ -95,20 +95,20 @@ public record Live(
     /** The stages that probes counted: of each host irq, and then of each irqfd that threads signalled. */
     public List<Stages> stages() {
         return counted.stream()
-                .flatMap(one -> Stream.concat(
-                        irqs.keySet().stream().sorted().flatMap(irq -> Stages.of(one, irq).stream()),
-                        Stages.ofThreads(one).stream()))
+                .flatMap(counted -> Stream.concat(
+                        irqs.keySet().stream().sorted().flatMap(irq -> Stages.of(counted, irq).stream()),
+                        Stages.ofThreads(counted).stream()))
                 .toList();
     }
 
     public boolean saw(String event) {
-        return events.stream().anyMatch(one -> one.event().equals(event));
+        return events.stream().anyMatch(seen -> seen.event().equals(event));
     }
 
     /** The growth of a counter, if it exists. */
     public OptionalLong grew(String counter) {
         return counters.stream()
-                .filter(one -> one.name().equals(counter))
+                .filter(count -> count.name().equals(counter))
                 .mapToLong(Counter::grew)
                 .findFirst();
     }
@@ -116,7 +116,7 @@ public record Live(
     /** Counts of each event that was passed. */
     public long count(String event) {
         return events.stream()
-                .filter(one -> one.event().equals(event))
+                .filter(seen -> seen.event().equals(event))
                 .mapToLong(Seen::count)
                 .sum();
     }

@@ -138,7 +138,9 @@ public final class LiveWindow extends Watch {
     /** Begins to count by probes alone, for {@link #counted(HostFacts)}. */
     public static LiveWindow ofProbes(LiveHost machine, HostFacts host) {
         LiveWindow window = new LiveWindow(machine, host, List.of(), host.vms().all(), false, true);
-        window.probes.flatMap(one -> one.read().known()).ifPresent(one -> window.notes.addAll(one.missing()));
+        window.probes
+                .flatMap(probes -> probes.read().known())
+                .ifPresent(counts -> window.notes.addAll(counts.missing()));
         return window;
     }
 
@@ -152,7 +154,7 @@ public final class LiveWindow extends Watch {
         processes.clear();
         vcpus.clear();
         seeThreads(now, now.vms().all());
-        return probes.flatMap(one -> one.readMore().known()).map(one -> counted(one, now));
+        return probes.flatMap(probes -> probes.readMore().known()).map(counts -> counted(counts, now));
     }
 
     /** Why no probes count. Empty if they do. */
@@ -191,7 +193,7 @@ public final class LiveWindow extends Watch {
 
     /** The host irqs of the devices that VFIO has armed. */
     private Set<Integer> armed(HostFacts host) {
-        return armedVectors(host).map(one -> one.irq().number()).collect(Collectors.toCollection(TreeSet::new));
+        return armedVectors(host).map(vector -> vector.irq().number()).collect(Collectors.toCollection(TreeSet::new));
     }
 
     private Stream<ArmedVector> armedVectors(HostFacts host) {
@@ -223,7 +225,7 @@ public final class LiveWindow extends Watch {
 
     private Map<String, Long> counters(HostFacts host) {
         Map<String, Long> counters = new LinkedHashMap<>();
-        armedVectors(host).forEach(one -> counters.put(name(one.irq().number()), one.count()));
+        armedVectors(host).forEach(vector -> counters.put(name(vector.irq().number()), vector.count()));
         host.interrupts()
                 .ifPresent(all -> ROWS.forEach(row -> all.count(row).ifPresent(count -> counters.put(row, count))));
         for (VmProcess guest : guests) {
@@ -263,10 +265,10 @@ public final class LiveWindow extends Watch {
     }
 
     /** A guest that is started again has its name or its devices. */
-    private static boolean isSame(VmProcess one, VmProcess other) {
-        return one.guest().isPresent() && one.guest().equals(other.guest())
-                || one.arguments().size() > 1 && one.arguments().equals(other.arguments())
-                || one.devices().stream().anyMatch(other.devices()::contains);
+    private static boolean isSame(VmProcess process, VmProcess other) {
+        return process.guest().isPresent() && process.guest().equals(other.guest())
+                || process.arguments().size() > 1 && process.arguments().equals(other.arguments())
+                || process.devices().stream().anyMatch(other.devices()::contains);
     }
 
     /** Names the guests that ended, and follows those that began in their place. */
@@ -290,11 +292,11 @@ public final class LiveWindow extends Watch {
     /** The processes of VMs that got signals of the devices, and that are not of the guests. */
     private void follow(ProbeCounts counts, Set<Integer> irqs, HostFacts after) {
         Set<Integer> eventfds = counts.handlers().stream()
-                .filter(one -> irqs.contains(one.irq()))
+                .filter(handler -> irqs.contains(handler.irq()))
                 .map(ProbeCounts.Handler::eventfd)
                 .collect(Collectors.toSet());
         Set<Integer> creators = counts.irqfds().stream()
-                .filter(one -> eventfds.contains(one.eventfd()))
+                .filter(irqfd -> eventfds.contains(irqfd.eventfd()))
                 .map(ProbeCounts.Irqfd::creator)
                 .filter(thread -> !processes.containsKey(thread))
                 .collect(Collectors.toSet());
@@ -341,14 +343,14 @@ public final class LiveWindow extends Watch {
         });
         TreeSet<Integer> irqs = new TreeSet<>(known);
         irqs.addAll(armed(after));
-        counts.ifPresent(one -> {
-            follow(one, irqs, after);
-            silence(one, irqs, grown, after);
+        counts.ifPresent(found -> {
+            follow(found, irqs, after);
+            silence(found, irqs, grown, after);
         });
         List<Live.Seen> seen = new ArrayList<>();
         Map<Integer, Live.Irq> each = events(traced, irqs, grown, seen);
         List<Live.Counter> counters = grown.entrySet().stream()
-                .map(one -> new Live.Counter(one.getKey(), one.getValue()))
+                .map(entry -> new Live.Counter(entry.getKey(), entry.getValue()))
                 .toList();
         Duration around = machine.cpu().minus(cpuBefore).minus(cost);
         return new Live(
@@ -363,7 +365,7 @@ public final class LiveWindow extends Watch {
                 missing,
                 lost.orElse(NONE).total(),
                 notes,
-                counts.map(one -> counted(one, after)));
+                counts.map(found -> counted(found, after)));
     }
 
     /** Names the cause if the host handled interrupts and the probes counted none. */
@@ -372,7 +374,7 @@ public final class LiveWindow extends Watch {
         silent.ifPresent(missing::add);
         for (int irq : irqs) {
             long handled = grown.getOrDefault(name(irq), 0L);
-            if (handled > 0 && counts.handlers().stream().noneMatch(one -> one.irq() == irq)) {
+            if (handled > 0 && counts.handlers().stream().noneMatch(handler -> handler.irq() == irq)) {
                 notes.add(name(irq) + " has no stages: the host handled it " + handled
                         + " times, and the probe of VFIO's handler counted none: "
                         + silent.map(Known.Unknown::why)
@@ -386,10 +388,10 @@ public final class LiveWindow extends Watch {
 
     private Stages.Counted counted(ProbeCounts counts, HostFacts after) {
         Map<Integer, String> names = new HashMap<>();
-        counts.callers().forEach(one -> names.computeIfAbsent(one.thread(), this::comm));
+        counts.callers().forEach(caller -> names.computeIfAbsent(caller.thread(), this::comm));
         Set<Integer> shared = after.armed().stream()
-                .filter(one -> !one.sharers().isEmpty())
-                .map(one -> one.irq().number())
+                .filter(vector -> !vector.sharers().isEmpty())
+                .map(vector -> vector.irq().number())
                 .collect(Collectors.toSet());
         Set<Integer> gone = counts.taken().stream()
                 .map(ProbeCounts.Taken::thread)
@@ -397,8 +399,8 @@ public final class LiveWindow extends Watch {
                         && machine.files().list("proc/" + thread).isEmpty())
                 .collect(Collectors.toSet());
         Map<Integer, Long> unread = new HashMap<>();
-        after.vms().all().stream().flatMap(vm -> vm.eventfds().stream()).forEach(one -> one.id()
-                .ifPresent(id -> unread.put(id, one.count())));
+        after.vms().all().stream().flatMap(vm -> vm.eventfds().stream()).forEach(file -> file.id()
+                .ifPresent(id -> unread.put(id, file.count())));
         return new Stages.Counted(
                 counts, arm, VcpuThreads.areInjected(machine.files()), processes, vcpus, names, shared, gone, unread);
     }
@@ -464,21 +466,21 @@ public final class LiveWindow extends Watch {
         }
         counts.forEach((name, count) -> seen.add(new Live.Seen(name, count[0], count[1], count[2], count[3])));
         Map<Integer, Live.Irq> each = new TreeMap<>();
-        gathered.forEach((irq, one) -> each.put(
+        gathered.forEach((irq, parts) -> each.put(
                 irq,
                 new Live.Irq(
                         Optional.ofNullable(grown.get(name(irq)))
                                 .map(OptionalLong::of)
                                 .orElse(OptionalLong.empty()),
-                        one.handled,
+                        parts.handled,
                         known.contains(irq) && formats.containsKey(EXIT),
-                        one.messages,
-                        one.vectors,
-                        one.addressed,
-                        one.accepted,
-                        one.gsis,
-                        workerGsi(one, gathered),
-                        one.update)));
+                        parts.messages,
+                        parts.vectors,
+                        parts.addressed,
+                        parts.accepted,
+                        parts.gsis,
+                        workerGsi(parts, gathered),
+                        parts.update)));
         return each;
     }
 
@@ -525,10 +527,11 @@ public final class LiveWindow extends Watch {
     }
 
     /** The GSI, if it was always the same and followed no other irq. */
-    private static OptionalLong workerGsi(Gathered one, Map<Integer, Gathered> all) {
-        boolean alone = one.workerGsis.size() == 1
+    private static OptionalLong workerGsi(Gathered gathered, Map<Integer, Gathered> all) {
+        boolean alone = gathered.workerGsis.size() == 1
                 && all.values().stream()
-                        .allMatch(other -> other == one || !other.workerGsis.contains(one.workerGsis.first()));
-        return alone ? OptionalLong.of(one.workerGsis.first()) : OptionalLong.empty();
+                        .allMatch(
+                                other -> other == gathered || !other.workerGsis.contains(gathered.workerGsis.first()));
+        return alone ? OptionalLong.of(gathered.workerGsis.first()) : OptionalLong.empty();
     }
 }

@@ -36,7 +36,7 @@ public final class OtherNames {
     /** @param others all names of this kind that were asked for */
     public String name(String kind, Map<String, String> others, String name) {
         return others.computeIfAbsent(
-                name, one -> kind + (machine.isEmpty() ? String.valueOf(others.size() + 1) : hash(kind + one)));
+                name, key -> kind + (machine.isEmpty() ? String.valueOf(others.size() + 1) : hash(kind + key)));
     }
 
     private String hash(String name) {

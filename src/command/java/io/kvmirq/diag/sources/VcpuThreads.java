@@ -54,8 +54,8 @@ public final class VcpuThreads {
         }
         if (vcpus.isEmpty()) {
             guest.vcpus().stream()
-                    .filter(one -> one.thread().isPresent() && one.id() <= VcpuId.MAX)
-                    .forEach(one -> vcpus.put(one.thread().getAsInt(), new VcpuId(one.id())));
+                    .filter(vcpu -> vcpu.thread().isPresent() && vcpu.id() <= VcpuId.MAX)
+                    .forEach(vcpu -> vcpus.put(vcpu.thread().getAsInt(), new VcpuId(vcpu.id())));
         }
         return vcpus;
     }

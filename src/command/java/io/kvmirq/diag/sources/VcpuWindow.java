@@ -84,7 +84,8 @@ public final class VcpuWindow extends Watch {
             schedule.lost();
         }
         boolean hasVm = after.vms().all().stream()
-                .anyMatch(one -> one.pid() == guest.pid() && one.vms().equals(guest.vms()));
+                .anyMatch(
+                        process -> process.pid() == guest.pid() && process.vms().equals(guest.vms()));
         vcpus.keySet().forEach(tid -> ended(tid, last.getOrDefault(tid, Optional.empty()), hasVm));
         boolean whole = lost.isPresent() && lost.get().total() == 0;
         return new Vcpus(
@@ -95,9 +96,9 @@ public final class VcpuWindow extends Watch {
                         vcpus,
                         (vcpu, tid) -> Vcpus.fields(
                                 tid.map(schedule::phase).orElseGet(() -> new Phase.Unknown(NO_THREAD)),
-                                tid.filter(one -> records)
-                                        .map(one -> (whole ? "" : "at least ") + "KVM_RUN entered: "
-                                                + schedule.runs(one) + ", halts ended: " + schedule.halts(one)))),
+                                tid.filter(thread -> records)
+                                        .map(thread -> (whole ? "" : "at least ") + "KVM_RUN entered: "
+                                                + schedule.runs(thread) + ", halts ended: " + schedule.halts(thread)))),
                 lost.orElse(NONE).total(),
                 missing,
                 notes);
@@ -112,12 +113,12 @@ public final class VcpuWindow extends Watch {
     private void ended(int tid, Optional<ThreadStat> now, boolean hasVm) {
         Optional<ThreadStat> then = records ? before.getOrDefault(tid, Optional.empty()) : Optional.empty();
         if (now.isEmpty()
-                || then.filter(one -> one.began() != now.get().began()).isPresent()) {
+                || then.filter(thread -> thread.began() != now.get().began()).isPresent()) {
             schedule.gone(tid, "its thread ended");
         } else if (!hasVm) {
             schedule.gone(tid, "its process closed the VM, or runs another program");
         } else {
-            then.ifPresent(one -> schedule.quiet(tid, one, now.get()));
+            then.ifPresent(thread -> schedule.quiet(tid, thread, now.get()));
         }
     }
 }

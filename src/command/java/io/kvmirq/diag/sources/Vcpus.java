@@ -91,7 +91,7 @@ public record Vcpus(
 
     /** Whether the phase of a vCPU is known. */
     public boolean knowsAPhase() {
-        return vcpus.stream().anyMatch(one -> one.phase().isPresent());
+        return vcpus.stream().anyMatch(vcpu -> vcpu.phase().isPresent());
     }
 
     /**
@@ -196,7 +196,7 @@ public record Vcpus(
         List<One> all = of(guest, VcpuThreads.vcpus(host, guest), (vcpu, tid) -> {
             List<Field> fields = new ArrayList<>();
             fields.add(Field.unknown(PHASE, "no file shows the phase of a vCPU: add --live SECONDS"));
-            tid.flatMap(one -> VcpuThreads.stat(host.files(), guest, one))
+            tid.flatMap(thread -> VcpuThreads.stat(host.files(), guest, thread))
                     .map(ThreadStat::cpu)
                     .ifPresent(cpu -> fields.add(Field.of(
                             CPU,

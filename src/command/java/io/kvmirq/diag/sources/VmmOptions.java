@@ -55,8 +55,8 @@ public record VmmOptions(
         /** The same reason, which is not certain with the kernel of a vendor. */
         Inhibit on(Optional<String> release) {
             Optional<String> condition = release.filter(
-                            one -> BACKPORTS.matcher(one).find())
-                    .map(one -> "if the kernel of this vendor lacks the change of Linux "
+                            version -> BACKPORTS.matcher(version).find())
+                    .map(version -> "if the kernel of this vendor lacks the change of Linux "
                             + (reason == InhibitReason.NESTED ? "5.19" : "6.0"));
             return new Inhibit(reason, why, remedy, condition);
         }
@@ -311,7 +311,7 @@ public record VmmOptions(
                                         : ""),
                         highestId == 0 ? "boot Linux 6.18.10 or newer" : "give the VM vCPU ids up to " + highestId)));
         all.addAll(options.inhibits());
-        all.sort(Comparator.comparing(one -> !one.isCertain()));
+        all.sort(Comparator.comparing(inhibit -> !inhibit.isCertain()));
         return all;
     }
 
@@ -324,12 +324,13 @@ public record VmmOptions(
         String address = device.toString();
         String brief = address.substring(address.indexOf(':') + 1);
         boolean none = false;
-        for (String one : ofVfio) {
-            if (one.contains(option)
-                    && (one.startsWith(GLOBAL)
-                            || one.contains("vfio-pci") && (one.contains(address) || one.contains("=" + brief)))) {
+        for (String argument : ofVfio) {
+            if (argument.contains(option)
+                    && (argument.startsWith(GLOBAL)
+                            || argument.contains("vfio-pci")
+                                    && (argument.contains(address) || argument.contains("=" + brief)))) {
                 Matcher set =
-                        Pattern.compile("\\b" + option + "\"?[=:]\"?(\\w+)").matcher(one);
+                        Pattern.compile("\\b" + option + "\"?[=:]\"?(\\w+)").matcher(argument);
                 while (set.find()) {
                     none = set.group(1).matches("on|yes|true|y");
                 }

@@ -69,23 +69,23 @@ public abstract class Watch implements AutoCloseable {
 
     /** Closes an instance at the end. */
     final Optional<Tracing> open(Known<Tracing> tracing) {
-        tracing.known().ifPresent(one -> open.add(one::close));
+        tracing.known().ifPresent(found -> open.add(found::close));
         return known(tracing);
     }
 
     /** Closes the probes at the end. */
     final Optional<Probes> count(Known<Probes> probes) {
-        probes.known().ifPresent(one -> open.add(one::close));
+        probes.known().ifPresent(found -> open.add(found::close));
         return known(probes);
     }
 
     /** The counts of probes. Empty if they cannot be read. */
     final Optional<ProbeCounts> counts(Probes probes) {
         Optional<ProbeCounts> counts = known(probes.read());
-        counts.ifPresent(one -> {
-            notes.addAll(one.missing());
-            if (one.missed() > 0) {
-                notes.add("the probes and their histograms missed " + one.missed()
+        counts.ifPresent(found -> {
+            notes.addAll(found.missing());
+            if (found.missed() > 0) {
+                notes.add("the probes and their histograms missed " + found.missed()
                         + " events, so each count is the least that can have been");
             }
         });

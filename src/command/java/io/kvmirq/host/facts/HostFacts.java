@@ -295,8 +295,8 @@ public final class HostFacts {
             return sight().refused(GROUPS);
         }
         return groups() > 0
-                        || pciAddresses().stream().noneMatch(one -> pci(one).filter(
-                                        device -> device.group().isPresent())
+                        || pciAddresses().stream().noneMatch(address -> pci(address)
+                                .filter(device -> device.group().isPresent())
                                 .isPresent())
                 ? new Known.Observed<>(groups())
                 : new Known.Unknown<>(
@@ -503,8 +503,8 @@ public final class HostFacts {
         for (String vdpa : vdpas) {
             List<String> files = tree.list(VDPAS + "/" + vdpa);
             if (open.stream()
-                    .filter(one -> one.startsWith("/dev/vhost-vdpa-"))
-                    .anyMatch(one -> vdpas.size() == 1 || files.contains(one.substring("/dev/".length())))) {
+                    .filter(file -> file.startsWith("/dev/vhost-vdpa-"))
+                    .anyMatch(file -> vdpas.size() == 1 || files.contains(file.substring("/dev/".length())))) {
                 parts.add(VDPAS + "/" + vdpa);
             }
         }
@@ -521,7 +521,7 @@ public final class HostFacts {
     /** Whether the driver of a device gives parts of it to guests, as mdev or vDPA. */
     public boolean isParent(PciAddress device) {
         return Stream.of(MDEVS, VDPAS)
-                .flatMap(directory -> tree.list(directory).stream().map(one -> directory + "/" + one))
+                .flatMap(directory -> tree.list(directory).stream().map(name -> directory + "/" + name))
                 .anyMatch(part -> parent(part).equals(Optional.of(device)));
     }
 

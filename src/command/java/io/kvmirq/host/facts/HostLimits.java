@@ -193,9 +193,9 @@ public final class HostLimits {
         return all;
     }
 
-    private static void add(List<Use> all, Use one) {
-        if (one.used >= 0 && one.most > 0) {
-            all.add(one);
+    private static void add(List<Use> all, Use use) {
+        if (use.used >= 0 && use.most > 0) {
+            all.add(use);
         }
     }
 

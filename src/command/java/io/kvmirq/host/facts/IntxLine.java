@@ -53,9 +53,9 @@ public record IntxLine(
     public static IntxLine of(HostFacts host, PciDevice device) {
         Optional<ArmedVector> armed = host.interrupts().stream()
                 .flatMap(all -> all.armed(device.address()).stream())
-                .filter(one -> one.kind() == IrqKind.INTX)
+                .filter(vector -> vector.kind() == IrqKind.INTX)
                 .findFirst();
-        Known<HostIrq> irq = armed.<Known<HostIrq>>map(one -> new Known.Observed<>(one.irq()))
+        Known<HostIrq> irq = armed.<Known<HostIrq>>map(vector -> new Known.Observed<>(vector.irq()))
                 .orElseGet(() -> pin(device));
         Known<List<String>> handlers = irq.then(line -> host.handlers(line)).map(all -> without(all, device));
         return new IntxLine(

@@ -117,12 +117,12 @@ public final class KernelLog {
         try (InputStream file = tree.open(FILE).orElseGet(InputStream::nullInputStream)) {
             InputStream in = new BufferedInputStream(file);
             ByteArrayOutputStream line = new ByteArrayOutputStream();
-            int one = 0;
-            for (long at = 0; one >= 0 && at < MOST_BYTES; at++) {
-                one = in.read();
-                if (one >= 0 && one != '\n') {
+            int octet = 0;
+            for (long at = 0; octet >= 0 && at < MOST_BYTES; at++) {
+                octet = in.read();
+                if (octet >= 0 && octet != '\n') {
                     if (line.size() < LONGEST_LINE) {
-                        line.write(one);
+                        line.write(octet);
                     }
                 } else {
                     Optional<Line> read = line(line.toString(StandardCharsets.UTF_8));
@@ -227,8 +227,8 @@ public final class KernelLog {
         return false;
     }
 
-    private static boolean isPart(char one) {
-        return Character.isLetterOrDigit(one) || one == '_';
+    private static boolean isPart(char letter) {
+        return Character.isLetterOrDigit(letter) || letter == '_';
     }
 
     private static Optional<Line> line(String text) {
@@ -287,7 +287,7 @@ public final class KernelLog {
             Matcher sid = SOURCE_ID.matcher(line.text);
             boolean isOfAnother = sid.find() && Integer.parseInt(sid.group(1), HEX) != device.requesterId();
             if (isNear && !isOfAnother && subject.matcher(line.text).find()) {
-                last.removeIf(one -> one.endsWith(": " + line.text));
+                last.removeIf(kept -> kept.endsWith(": " + line.text));
                 last.add(String.format(
                         Locale.ROOT, "the kernel's log, %.3f s after the boot: %s", line.seconds, line.text));
                 if (last.size() > SHOWN) {

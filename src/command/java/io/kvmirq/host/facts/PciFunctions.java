@@ -40,14 +40,14 @@ final class PciFunctions {
     /** The PCI functions that a driver of VFIO is bound to, in order. */
     List<PciAddress> boundToVfio() {
         List<PciAddress> bound = new ArrayList<>();
-        boolean some = false;
+        boolean found = false;
         for (String name : tree.list(DEVICES)) {
             Optional<String> driver = tree.linkName(DEVICES + "/" + name + "/driver");
-            some |= isVfio(driver)
+            found |= isVfio(driver)
                     || driver.isEmpty()
                             && PciDevice.addressOf(name).filter(armed).isPresent();
         }
-        for (PciAddress address : some ? addresses() : List.<PciAddress>of()) {
+        for (PciAddress address : found ? addresses() : List.<PciAddress>of()) {
             Optional<String> driver = tree.linkName(DEVICES + "/" + address + "/driver");
             if (isVfio(driver) || driver.isEmpty() && armed.test(address)) {
                 bound.add(address);

@@ -146,7 +146,7 @@ public final class ReadOnce implements HostFiles {
                         read -> read.bytes == null ? tree.bytes(path, read.most) : Optional.of(read.bytes))
                 .ifPresent(bytes -> seen.files().put(path, bytes)));
         links.forEach((path, link) -> link.ifPresent(target -> seen.links().put(path, target)));
-        owners.forEach((path, owner) -> owner.ifPresent(one -> seen.owners().put(path, one)));
+        owners.forEach((path, owner) -> owner.ifPresent(found -> seen.owners().put(path, found)));
         lists.forEach((path, names) -> names.forEach(name -> seen.names().add(path + "/" + name)));
         readings.forEach((path, reading) -> deny(seen, path, reading == Reading.DENIED));
         accesses.forEach((path, access) -> deny(seen, path, access == Access.DENIED));

@@ -112,12 +112,12 @@ public final class RemappingEntries {
     /** The entry of an irq on Intel; empty if debugfs does not show the irq or the whole table of its unit. */
     public Optional<Slot> slot(HostIrq irq) {
         Map<Key, List<Entry>> table = intel().known().orElse(Map.of());
-        return irq(irq).filter(one -> table.containsKey(new Key(one.unit, END)))
-                .map(one -> new Slot(
-                        one.index,
-                        table.getOrDefault(one.key(), List.of()).stream()
+        return irq(irq).filter(found -> table.containsKey(new Key(found.unit, END)))
+                .map(found -> new Slot(
+                        found.index,
+                        table.getOrDefault(found.key(), List.of()).stream()
                                 .findFirst()
-                                .map(one::toGuest)));
+                                .map(found::toGuest)));
     }
 
     /**
@@ -131,7 +131,7 @@ public final class RemappingEntries {
                 .map(all -> new Slot(
                         index,
                         all.stream()
-                                .filter(one -> one.index == index && LegacyIrte.VALID.isSet(one.low))
+                                .filter(entry -> entry.index == index && LegacyIrte.VALID.isSet(entry.low))
                                 .findFirst()));
     }
 
@@ -161,7 +161,7 @@ public final class RemappingEntries {
         Optional<String> unit = host.iommu(device);
         if (table.known().isPresent()
                 && unit.isEmpty()
-                && host.pciAddresses().stream().anyMatch(one -> one.domain() != device.domain())) {
+                && host.pciAddresses().stream().anyMatch(address -> address.domain() != device.domain())) {
             return new Known.Unknown<>(
                     DEBUGFS + INTEL + " names no PCI domain, and sysfs does not show the unit of the device",
                     SHOWS_EACH_IRQ + ", which shows the entry of each irq");

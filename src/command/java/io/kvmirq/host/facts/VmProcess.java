@@ -86,7 +86,7 @@ public record VmProcess(
     /** The ids of its eventfds, in a new set. */
     SortedSet<Integer> eventfdIds() {
         return eventfds.stream()
-                .flatMap(one -> one.id().stream().boxed())
+                .flatMap(eventfd -> eventfd.id().stream().boxed())
                 .collect(Collectors.toCollection(TreeSet::new));
     }
 

@@ -49,12 +49,16 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
 
     /** The processes that have a device open through VFIO and hold a VM. */
     public List<VmProcess> of(PciAddress device) {
-        return all.stream().filter(one -> one.devices().contains(device)).toList();
+        return all.stream()
+                .filter(process -> process.devices().contains(device))
+                .toList();
     }
 
     /** The processes that hold a VM and the IOMMU group of a device, and do not show whether they have it open. */
     public List<VmProcess> ofGroup(PciAddress device) {
-        return all.stream().filter(one -> one.mayHave().contains(device)).toList();
+        return all.stream()
+                .filter(process -> process.mayHave().contains(device))
+                .toList();
     }
 
     /** Whether the name of a thread is that of a vCPU. */
@@ -140,12 +144,14 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                     arguments,
                     vms,
                     ids.entrySet().stream()
-                            .map(one -> new VcpuFile(one.getValue(), one.getKey(), of(threads, one.getKey())))
+                            .map(entry -> new VcpuFile(entry.getValue(), entry.getKey(), of(threads, entry.getKey())))
                             .toList(),
                     List.copyOf(kvmDevices),
                     eventfds,
                     List.copyOf(devices),
-                    possible.stream().filter(one -> !devices.contains(one)).toList());
+                    possible.stream()
+                            .filter(address -> !devices.contains(address))
+                            .toList());
         }
 
         private static Map<String, String> info(HostFiles tree, int pid, int fd) {
@@ -237,8 +243,8 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                     if (id.isEmpty() || !ids.containsValue(id.getAsInt())) {
                         others.add(Integer.parseInt(thread));
                     }
-                    ids.forEach((fd, one) -> {
-                        if (id.equals(OptionalInt.of(one))) {
+                    ids.forEach((fd, tid) -> {
+                        if (id.equals(OptionalInt.of(tid))) {
                             threads.put(fd, Integer.parseInt(thread));
                         }
                     });
@@ -250,10 +256,10 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                         tree.text(path + "task/" + tid + "/stat").flatMap(ThreadStat::parse);
                 // A worker that the kernel starts in KVM_RUN keeps the registers of its maker, and so its system call.
                 boolean worker = stat.filter(ThreadStat::isWorker).isPresent();
-                Optional<Integer> fd = running(tid).filter(one -> ids.containsKey(one) && !worker);
+                Optional<Integer> fd = running(tid).filter(vcpu -> ids.containsKey(vcpu) && !worker);
                 if (fd.isPresent()) {
                     threads.putIfAbsent(fd.get(), tid);
-                } else if (stat.filter(one -> one.guestTicks() > 0 && !one.isExiting())
+                } else if (stat.filter(thread -> thread.guestTicks() > 0 && !thread.isExiting())
                         .isPresent()) {
                     guests.add(tid);
                 }
@@ -313,7 +319,8 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                 if (group.matches()) {
                     tree.list("sys/kernel/iommu_groups/" + group.group(1) + "/devices").stream()
                             .forEach(name -> address(name)
-                                    .filter(one -> isForGuests(name) || armed.test(one) || isNamed(one, arguments))
+                                    .filter(address ->
+                                            isForGuests(name) || armed.test(address) || isNamed(address, arguments))
                                     .ifPresent(possible::add));
                 }
             }
@@ -334,7 +341,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
             long open = targets.values().stream().filter(DEVICE::equals).count();
             TreeSet<PciAddress> likely = new TreeSet<>(possible);
             if (open < possible.size()) {
-                likely.removeIf(one -> !armed.test(one) && !isNamed(one, arguments));
+                likely.removeIf(address -> !armed.test(address) && !isNamed(address, arguments));
             }
             return likely;
         }

@@ -112,11 +112,11 @@ final class IrqChain {
                 .filter(of -> of.number("chip_data") != 0)
                 .map(of -> target(of.pointer("chip_data")));
         return chips.entrySet().stream()
-                .filter(one ->
-                        one.getKey().startsWith("INTEL-IR") || one.getKey().equals("AMD-IR"))
-                .map(one -> new Domains(
-                        one.getKey().equals("AMD-IR") ? Vendor.AMD : Vendor.INTEL,
-                        one.getValue().pointer("chip_data"),
+                .filter(entry ->
+                        entry.getKey().startsWith("INTEL-IR") || entry.getKey().equals("AMD-IR"))
+                .map(entry -> new Domains(
+                        entry.getKey().equals("AMD-IR") ? Vendor.AMD : Vendor.INTEL,
+                        entry.getValue().pointer("chip_data"),
                         target))
                 .findFirst();
     }

@@ -91,7 +91,7 @@ final class Irqfds {
     /** The irqfds of all VMs. */
     List<KernelIrqfd> all() {
         List<KernelIrqfd> all = new ArrayList<>();
-        walk((owner, one) -> all.add(of(owner, one)));
+        walk((owner, snapshot) -> all.add(of(owner, snapshot)));
         return all;
     }
 
@@ -101,8 +101,8 @@ final class Irqfds {
         List<KernelIrqfd> found = Unseen.known(() -> known(eventfd)).known().orElse(List.of());
         if (found.isEmpty()) {
             Map<Long, List<Place>> now = new HashMap<>();
-            walk((owner, one) -> now.computeIfAbsent(one.number("eventfd"), same -> new ArrayList<>())
-                    .add(new Place(owner.address(), one.address())));
+            walk((owner, snapshot) -> now.computeIfAbsent(snapshot.number("eventfd"), same -> new ArrayList<>())
+                    .add(new Place(owner.address(), snapshot.address())));
             places = now;
             found = known(eventfd);
         }
@@ -120,13 +120,13 @@ final class Irqfds {
     private List<KernelIrqfd> known(long eventfd) {
         List<KernelIrqfd> found = new ArrayList<>();
         for (Place place : places.getOrDefault(eventfd, List.of())) {
-            Layout.Snapshot one = irqfd.at(memory, place.irqfd);
+            Layout.Snapshot snapshot = irqfd.at(memory, place.irqfd);
             long node = place.irqfd + irqfd.offset("list");
             long before = list.at(memory, node).pointer("prev");
-            if (one.number("kvm") != place.vm || one.number("eventfd") != eventfd) {
+            if (snapshot.number("kvm") != place.vm || snapshot.number("eventfd") != eventfd) {
                 return List.of();
             }
-            found.add(of(vm.at(memory, place.vm), one));
+            found.add(of(vm.at(memory, place.vm), snapshot));
             // One that was deassigned points to itself: list_del_init().
             if (before == node || list.at(memory, before).number("next") != node) {
                 return List.of();
@@ -138,10 +138,10 @@ final class Irqfds {
     /** Visits the VMs, without one that is being created: it has no thread yet, and no irqfd. */
     void vms(Consumer<Layout.Snapshot> visit) {
         nodes(symbols.address(VMS), MOST_VMS, "the list of VMs", node -> {
-            Layout.Snapshot one = vm.at(memory, node - vm.offset("vm_list"));
-            long items = one.address() + vm.offset("irqfds.items");
-            if (one.number("userspace_pid") != 0 || list.at(memory, items).number("next") != items) {
-                visit.accept(one);
+            Layout.Snapshot candidate = vm.at(memory, node - vm.offset("vm_list"));
+            long items = candidate.address() + vm.offset("irqfds.items");
+            if (candidate.number("userspace_pid") != 0 || list.at(memory, items).number("next") != items) {
+                visit.accept(candidate);
             }
         });
     }
@@ -157,26 +157,26 @@ final class Irqfds {
 
     private void walk(BiConsumer<Layout.Snapshot, Layout.Snapshot> visit) {
         vms(owner -> nodes(owner.address() + vm.offset("irqfds.items"), MOST_IRQFDS, "a VM's list of irqfds", item -> {
-            Layout.Snapshot one = irqfd.at(memory, item - irqfd.offset("list"));
-            if (one.number("kvm") != owner.address()) {
+            Layout.Snapshot snapshot = irqfd.at(memory, item - irqfd.offset("list"));
+            if (snapshot.number("kvm") != owner.address()) {
                 throw Unseen.torn("kvm_kernel_irqfd.kvm");
             }
-            visit.accept(owner, one);
+            visit.accept(owner, snapshot);
         }));
     }
 
     /** KVM writes a new table of routes before the irqfd's copy of its route, so a difference is read again. */
-    private KernelIrqfd of(Layout.Snapshot owner, Layout.Snapshot one) {
-        KernelIrqfd found = read(owner, one);
+    private KernelIrqfd of(Layout.Snapshot owner, Layout.Snapshot snapshot) {
+        KernelIrqfd found = read(owner, snapshot);
         if (!found.message().equals(found.route())
-                && !found.equals(read(vm.at(memory, owner.address()), irqfd.at(memory, one.address())))) {
+                && !found.equals(read(vm.at(memory, owner.address()), irqfd.at(memory, snapshot.address())))) {
             throw Unseen.torn("kvm_kernel_irqfd.gsi or its route");
         }
         return found;
     }
 
-    private KernelIrqfd read(Layout.Snapshot owner, Layout.Snapshot one) {
-        long gsi = one.number("gsi");
+    private KernelIrqfd read(Layout.Snapshot owner, Layout.Snapshot snapshot) {
+        long gsi = snapshot.number("gsi");
         if (gsi > Gsi.MAX) {
             throw Unseen.wrong("kvm_kernel_irqfd.gsi is " + gsi + ", expected at most " + Gsi.MAX);
         }
@@ -184,19 +184,19 @@ final class Irqfds {
         List<Layout.Snapshot> routes = routes(owner, gsi);
         return new KernelIrqfd(
                 thread,
-                IrqChain.id(memory, types, one.pointer("eventfd")),
+                IrqChain.id(memory, types, snapshot.pointer("eventfd")),
                 new Gsi((int) gsi),
-                one.number("producer") == 0 ? Optional.empty() : Optional.of(host(one)),
-                message(one, "irq_entry."),
+                snapshot.number("producer") == 0 ? Optional.empty() : Optional.of(host(snapshot)),
+                message(snapshot, "irq_entry."),
                 routes.size() == 1 ? message(routes.get(0), "") : Optional.empty(),
                 routes.size(),
-                one.number("resampler") != 0);
+                snapshot.number("resampler") != 0);
     }
 
-    private HostIrq host(Layout.Snapshot one) {
-        long irq = producer.at(memory, one.pointer("producer")).number("irq");
+    private HostIrq host(Layout.Snapshot snapshot) {
+        long irq = producer.at(memory, snapshot.pointer("producer")).number("irq");
         // VFIO frees a producer after it has left the irqfd.
-        if (irqfd.at(memory, one.address()).number("producer") != one.number("producer")) {
+        if (irqfd.at(memory, snapshot.address()).number("producer") != snapshot.number("producer")) {
             throw Unseen.torn("kvm_kernel_irqfd.producer");
         }
         if (irq > Integer.MAX_VALUE) {
@@ -216,11 +216,11 @@ final class Irqfds {
         }
         long node = memory.word(routes.address() + table.offset("map") + gsi * Long.BYTES, "kvm_irq_routing_table.map");
         while (node != 0) {
-            Layout.Snapshot one = route.at(memory, node - route.offset("link"));
-            if (one.number("gsi") != gsi || found.size() == MOST_ROUTES) {
+            Layout.Snapshot snapshot = route.at(memory, node - route.offset("link"));
+            if (snapshot.number("gsi") != gsi || found.size() == MOST_ROUTES) {
                 throw Unseen.torn("the VM's routing table");
             }
-            found.add(one);
+            found.add(snapshot);
             node = memory.word(node, "kvm_kernel_irq_routing_entry.link");
         }
         return found;

@@ -39,6 +39,6 @@ public record KernelIrqfd(
 
     /** The vector of its message (x86). */
     public Optional<Integer> vector() {
-        return message.map(one -> one.data() & VECTOR);
+        return message.map(message -> message.data() & VECTOR);
     }
 }

@@ -98,7 +98,7 @@ public final class KernelStructures implements AutoCloseable {
     public Known<Optional<EventFdId>> eventfd(HostIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
         return Unseen.known(() -> chain().trigger(irq).stream()
-                .mapToObj(one -> IrqChain.id(memory, types, one))
+                .mapToObj(trigger -> IrqChain.id(memory, types, trigger))
                 .findFirst());
     }
 
@@ -156,9 +156,9 @@ public final class KernelStructures implements AutoCloseable {
     public Known<Map<Integer, List<String>>> inhibits() {
         return Unseen.known(() -> {
             Map<Integer, List<String>> all = new TreeMap<>();
-            vms().vms(owner ->
-                    all.merge(Irqfds.thread(owner), vcpus().inhibits(owner.address()), (one, other) -> Stream.concat(
-                                    one.stream(), other.stream())
+            vms().vms(owner -> all.merge(
+                    Irqfds.thread(owner), vcpus().inhibits(owner.address()), (functions, other) -> Stream.concat(
+                                    functions.stream(), other.stream())
                             .distinct()
                             .toList()));
             return all;
@@ -208,39 +208,39 @@ public final class KernelStructures implements AutoCloseable {
     }
 
     private IrqChain chain() {
-        IrqChain one = chain;
-        if (one == null) {
-            one = new IrqChain(memory, types, symbols);
-            chain = one;
+        IrqChain opened = chain;
+        if (opened == null) {
+            opened = new IrqChain(memory, types, symbols);
+            chain = opened;
         }
-        return one;
+        return opened;
     }
 
     private Irqfds vms() {
-        Irqfds one = irqfds;
-        if (one == null) {
-            one = new Irqfds(memory, types, symbols);
-            irqfds = one;
+        Irqfds opened = irqfds;
+        if (opened == null) {
+            opened = new Irqfds(memory, types, symbols);
+            irqfds = opened;
         }
-        return one;
+        return opened;
     }
 
     private Lpis lpis() {
-        Lpis one = lpis;
-        if (one == null) {
-            one = new Lpis(memory, types);
-            lpis = one;
+        Lpis opened = lpis;
+        if (opened == null) {
+            opened = new Lpis(memory, types);
+            lpis = opened;
         }
-        return one;
+        return opened;
     }
 
     private Vcpus vcpus() {
-        Vcpus one = vcpus;
-        if (one == null) {
-            one = new Vcpus(memory, types, symbols);
-            vcpus = one;
+        Vcpus opened = vcpus;
+        if (opened == null) {
+            opened = new Vcpus(memory, types, symbols);
+            vcpus = opened;
         }
-        return one;
+        return opened;
     }
 
     @Override

@@ -33,15 +33,15 @@ final class Layout {
     Layout(String type, Map<String, Btf.Member> members) {
         this.type = type;
         List<Map.Entry<String, Btf.Member>> sorted = members.entrySet().stream()
-                .sorted(Comparator.comparing(one -> one.getValue().bit()))
+                .sorted(Comparator.comparing(entry -> entry.getValue().bit()))
                 .toList();
         int total = 0;
         long begin = 0;
         long end = -1;
-        for (Map.Entry<String, Btf.Member> one : sorted) {
-            Btf.Member member = one.getValue();
+        for (Map.Entry<String, Btf.Member> entry : sorted) {
+            Btf.Member member = entry.getValue();
             if (member.bits() == 0 || member.bits() > WIDEST) {
-                slots.put(one.getKey(), new Slot(member, -1));
+                slots.put(entry.getKey(), new Slot(member, -1));
                 continue;
             }
             // A bit-field may begin within a byte and end within another one.
@@ -52,7 +52,7 @@ final class Layout {
                 end = last;
             }
             end = Math.max(end, last);
-            slots.put(one.getKey(), new Slot(member, total + (int) (member.offset() - begin)));
+            slots.put(entry.getKey(), new Slot(member, total + (int) (member.offset() - begin)));
         }
         length = total + close(begin, end);
     }

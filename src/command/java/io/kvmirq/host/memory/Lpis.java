@@ -83,7 +83,7 @@ final class Lpis {
         Layout.Snapshot to = vcpu(vpe - vcpu.offset(VPE), owner);
         return new HostLpi.Vlpi(
                 Irqfds.thread(owner),
-                irqfd.known().map(one -> one == owner.address()),
+                irqfd.known().map(vm -> vm == owner.address()),
                 id,
                 Vcpus.id(to),
                 (int) to.number("vcpu_idx"),

@@ -46,7 +46,7 @@ final class Symbols {
             throw new Unseen(FILE + " cannot be read: " + e.getMessage(), "report it with the kernel's release");
         }
         Map<String, Long> addresses = reading.addresses;
-        if (!addresses.isEmpty() && addresses.values().stream().allMatch(one -> one == 0)) {
+        if (!addresses.isEmpty() && addresses.values().stream().allMatch(address -> address == 0)) {
             throw new Unseen(
                     FILE + " shows all addresses as 0: this process lacks CAP_SYSLOG, or kernel.kptr_restrict is 2",
                     "run as root outside of a container, with sysctl kernel.kptr_restrict at 0 or 1");

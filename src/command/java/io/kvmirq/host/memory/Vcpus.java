@@ -108,8 +108,8 @@ final class Vcpus {
         } else if (intel) {
             recorded = new Known.Unknown<>("this kernel keeps no record of the vCPU", "none");
         } else {
-            recorded =
-                    new Known.Observed<>(found.filter(one -> lists(one, data)).map(Vcpus::id));
+            recorded = new Known.Observed<>(
+                    found.filter(snapshot -> lists(snapshot, data)).map(Vcpus::id));
         }
         return new PostedVcpu(
                 entry,
@@ -118,7 +118,7 @@ final class Vcpus {
                 record.has("irq_bypass_vcpu")
                         ? "kvm_kernel_irqfd.irq_bypass_vcpu"
                         : intel ? "vmx_pi_update_irte()" : "vcpu_svm.ir_list",
-                found.map(one -> state(one, vendor)).orElse(0L));
+                found.map(snapshot -> state(snapshot, vendor)).orElse(0L));
     }
 
     static VcpuId id(Layout.Snapshot of) {
@@ -130,14 +130,15 @@ final class Vcpus {
     }
 
     /** A vCPU that is one of a VM. */
-    static Layout.Snapshot checked(Layout.Snapshot one, long owner) {
-        if (one.number("kvm") != owner) {
+    static Layout.Snapshot checked(Layout.Snapshot snapshot, long owner) {
+        if (snapshot.number("kvm") != owner) {
             throw Unseen.torn("kvm_vcpu.kvm");
         }
-        if (one.number("vcpu_id") > VcpuId.MAX) {
-            throw Unseen.wrong("kvm_vcpu.vcpu_id is " + one.number("vcpu_id") + ", expected at most " + VcpuId.MAX);
+        if (snapshot.number("vcpu_id") > VcpuId.MAX) {
+            throw Unseen.wrong(
+                    "kvm_vcpu.vcpu_id is " + snapshot.number("vcpu_id") + ", expected at most " + VcpuId.MAX);
         }
-        return one;
+        return snapshot;
     }
 
     /**
@@ -251,10 +252,10 @@ final class Vcpus {
         // The memory of an old one may be in other use.
         Optional<Layout.Snapshot> known = before == null
                 ? Optional.empty()
-                : Unseen.known(() -> checked(before, owner.address()))
+                : Unseen.known(() -> checked(before, owner.address())).known().filter(snapshot -> Unseen.known(
+                                () -> target(snapshot, vendor))
                         .known()
-                        .filter(one ->
-                                Unseen.known(() -> target(one, vendor)).known().equals(Optional.of(address)));
+                        .equals(Optional.of(address)));
         if (known.isPresent()) {
             return known;
         }

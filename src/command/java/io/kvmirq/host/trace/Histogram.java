@@ -51,9 +51,9 @@ final class Histogram {
      */
     static List<Row> of(String text, String keys) {
         List<Row> rows = new ArrayList<>();
-        for (String one : text.split(EACH)) {
-            if (isOf(keys, one)) {
-                Matcher row = ROW.matcher(one);
+        for (String part : text.split(EACH)) {
+            if (isOf(keys, part)) {
+                Matcher row = ROW.matcher(part);
                 while (row.find()) {
                     String most = row.group(3);
                     rows.add(new Row(
@@ -71,8 +71,8 @@ final class Histogram {
     /** The number of events without a free row, for the triggers with these keys. */
     static long dropped(String text, String... keys) {
         return Stream.of(text.split(EACH))
-                .filter(one -> Stream.of(keys).anyMatch(each -> isOf(each, one)))
-                .flatMap(one -> DROPPED.matcher(one).results())
+                .filter(part -> Stream.of(keys).anyMatch(each -> isOf(each, part)))
+                .flatMap(part -> DROPPED.matcher(part).results())
                 .mapToLong(found -> Long.parseLong(found.group(1)))
                 .sum();
     }

@@ -149,8 +149,8 @@ final class Latencies {
             for (Histogram.Row row : Histogram.of(text, LONGEST)) {
                 SortedMap<Integer, Long> powers = new TreeMap<>();
                 Histogram.of(text, POWERS).stream()
-                        .filter(one -> one.key("id") == row.key("id"))
-                        .forEach(one -> powers.put((int) one.key("ns"), one.count()));
+                        .filter(power -> power.key("id") == row.key("id"))
+                        .forEach(power -> powers.put((int) power.key("ns"), power.count()));
                 latencies.add(new Latency(span.stage(), (int) row.key("id"), powers, row.most()));
             }
         }

@@ -135,7 +135,8 @@ public final class PageFormat {
         if ((head & MISSED) != 0) {
             sink.lost(nanos);
         }
-        EventFormat any = formats.isEmpty() ? null : formats.values().iterator().next();
+        EventFormat first =
+                formats.isEmpty() ? null : formats.values().iterator().next();
         int at = data.offset;
         while (at + WORD <= end && end <= size()) {
             int word = page.getInt(at);
@@ -154,7 +155,7 @@ public final class PageFormat {
                 nanos += delta;
                 int begin = at + (type == 0 ? 2 * WORD : WORD);
                 int bytes = (int) (at + length - begin);
-                EventFormat format = any == null ? null : formats.get(any.type(page, begin, bytes));
+                EventFormat format = first == null ? null : formats.get(first.type(page, begin, bytes));
                 if (format != null) {
                     sink.event(new TraceEvent(format, cpu, nanos, page, begin, bytes));
                 }

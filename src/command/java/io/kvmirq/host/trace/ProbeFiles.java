@@ -37,7 +37,7 @@ record ProbeFiles(TraceFiles files, String name) {
 
     private List<String> listed(String directory) {
         return files.list(directory).stream()
-                .filter(one -> one.startsWith(name + "_"))
+                .filter(event -> event.startsWith(name + "_"))
                 .toList();
     }
 
@@ -83,7 +83,7 @@ record ProbeFiles(TraceFiles files, String name) {
         List<String> probes = listed("events/" + ProbePlan.GROUP);
         if (isThere()) {
             List<String> events = new ArrayList<>();
-            synthetics.forEach(one -> events.add("synthetic/" + one));
+            synthetics.forEach(synthetic -> events.add("synthetic/" + synthetic));
             // The first ones have triggers that read variables of the later ones.
             events.add(ProbePlan.INJECTED);
             events.add(ProbePlan.ENDED);
@@ -104,7 +104,7 @@ record ProbeFiles(TraceFiles files, String name) {
                 }
             }
         }
-        synthetics.forEach(one -> steps.add(() -> files.write(SYNTHETIC, "!" + one)));
+        synthetics.forEach(synthetic -> steps.add(() -> files.write(SYNTHETIC, "!" + synthetic)));
         if (isThere()) {
             steps.add(() -> files.remove(instance()));
         }

@@ -146,10 +146,10 @@ record ProbePlan(
 
         Known<Long> member(String type, String path, int bits) {
             return kvm.member(Kind.STRUCT, type, path)
-                    .then(one -> one.isWhole() && one.bits() == bits
-                            ? new Known.Observed<>(one.offset())
+                    .then(member -> member.isWhole() && member.bits() == bits
+                            ? new Known.Observed<>(member.offset())
                             : new Known.Unknown<>(
-                                    "this kernel's " + type + "." + path + " has " + one.bits() + " bits, expected "
+                                    "this kernel's " + type + "." + path + " has " + member.bits() + " bits, expected "
                                             + bits,
                                     TRACEPOINTS));
         }
@@ -223,7 +223,7 @@ record ProbePlan(
     private static Known<String> wakeup(String name, Layout irqfd) {
         String function = in(irqfd.kvm(), "kvm") + "irqfd_wakeup events=$arg4:u64 wait=$arg1:u64";
         Known<String> probe = new Known.Observed<>("p:" + GROUP + "/" + name + WAKEUP + " " + function);
-        for (Map.Entry<String, Known<String>> one : List.of(
+        for (Map.Entry<String, Known<String>> entry : List.of(
                 Map.entry("id=%s:s32", irqfd.behind("eventfd", "eventfd_ctx", "id")),
                 Map.entry("pid=%s:s32", irqfd.behind("kvm", "kvm", "userspace_pid")),
                 Map.entry("gsi=%s:s32", irqfd.at("gsi", Integer.SIZE)),
@@ -233,7 +233,7 @@ record ProbePlan(
                 // As wide as that of kvm_inj_virq, with which it is matched.
                 Map.entry("vector=%s:b8@0/32", irqfd.at("irq_entry.msi.data", Integer.SIZE)))) {
             probe = probe.then(before ->
-                    one.getValue().map(at -> before + " " + one.getKey().replace("%s", at)));
+                    entry.getValue().map(at -> before + " " + entry.getKey().replace("%s", at)));
         }
         return probe.map(before -> before + waiters(irqfd).known().orElse(""));
     }
@@ -276,8 +276,8 @@ record ProbePlan(
 
     private static Known<Long> pointer(Btf types, String type, String member) {
         return types.member(Kind.STRUCT, type, member)
-                .then(one -> one.pointer()
-                        ? new Known.Observed<>(one.offset())
+                .then(found -> found.pointer()
+                        ? new Known.Observed<>(found.offset())
                         : new Known.Unknown<>("this kernel's " + type + "." + member + " is no pointer", TRACEPOINTS));
     }
 

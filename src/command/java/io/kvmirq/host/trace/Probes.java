@@ -101,15 +101,15 @@ public final class Probes implements AutoCloseable {
         String instance = own.instance();
         steps.add(new Step("cannot make " + instance, () -> files.create(instance)));
         plan.synthetics()
-                .forEach(one -> steps.add(
-                        new Step("no synthetic event can be made", () -> files.write(ProbeFiles.SYNTHETIC, one))));
+                .forEach(synthetic -> steps.add(new Step(
+                        "no synthetic event can be made", () -> files.write(ProbeFiles.SYNTHETIC, synthetic))));
         if (!injected.isThere()) {
             missing.add("this kernel has no tracepoint kvm:kvm_inj_virq, which shows the vectors that a vCPU takes");
         }
         if (!isAccepted() && plan.queued() instanceof Known.Unknown<String> none) {
             missing.add("the vCPU of an interrupt is not shown: " + none.why());
         }
-        plan.triggers(injected, events()).forEach(one -> steps.add(step("the kernel does not count ", one)));
+        plan.triggers(injected, events()).forEach(trigger -> steps.add(step("the kernel does not count ", trigger)));
         Optional<String> refused = run(steps);
         if (refused.isPresent()) {
             return new Known.Unknown<>(refused.get(), TraceFiles.remedy(refused.get()));
@@ -117,9 +117,9 @@ public final class Probes implements AutoCloseable {
         List<Step> times = new ArrayList<>();
         latencies
                 .synthetics()
-                .forEach(one -> times.add(
-                        new Step("no synthetic event can be made", () -> files.write(ProbeFiles.SYNTHETIC, one))));
-        latencies.triggers().forEach(one -> times.add(step("the kernel does not measure ", one)));
+                .forEach(synthetic -> times.add(new Step(
+                        "no synthetic event can be made", () -> files.write(ProbeFiles.SYNTHETIC, synthetic))));
+        latencies.triggers().forEach(trigger -> times.add(step("the kernel does not measure ", trigger)));
         run(times).ifPresentOrElse(why -> missing.add("latency is not measured: " + why), () -> isTimed = true);
         return new Known.Observed<>(this);
     }
@@ -132,8 +132,9 @@ public final class Probes implements AutoCloseable {
         return events().contains(ProbePlan.ACCEPTED);
     }
 
-    private Step step(String what, ProbePlan.Trigger one) {
-        return new Step(what + one.event(), () -> files.write(own.file(one.event(), "trigger"), one.line()));
+    private Step step(String what, ProbePlan.Trigger trigger) {
+        return new Step(
+                what + trigger.event(), () -> files.write(own.file(trigger.event(), "trigger"), trigger.line()));
     }
 
     /** Runs steps until one is refused, which it returns. */
@@ -280,8 +281,8 @@ public final class Probes implements AutoCloseable {
                 .toList();
     }
 
-    private static boolean isSame(Histogram.Row one, Histogram.Row irqfd) {
-        return one.key("id") == irqfd.key("id") && one.key("wait") == irqfd.key("wait");
+    private static boolean isSame(Histogram.Row row, Histogram.Row irqfd) {
+        return row.key("id") == irqfd.key("id") && row.key("wait") == irqfd.key("wait");
     }
 
     private static Map<Integer, Long> counts(String text, String keys, Histogram.Row irqfd, String key) {

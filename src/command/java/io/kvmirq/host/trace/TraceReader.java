@@ -143,7 +143,7 @@ public final class TraceReader implements AutoCloseable {
     }
 
     private void page(Source source, int cpu, ByteBuffer page) {
-        source.form.read(page, cpu, source.formats, source.lanes.computeIfAbsent(cpu, one -> new Lane(source)));
+        source.form.read(page, cpu, source.formats, source.lanes.computeIfAbsent(cpu, key -> new Lane(source)));
     }
 
     /** Delivers the events up to a time. */

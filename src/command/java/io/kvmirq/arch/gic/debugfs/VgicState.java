@@ -144,7 +144,8 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     /** Whether the file has all SPIs that its head announces. If not, it is cut off, or the VGIC is not initialized. */
     public boolean hasAllSpis() {
         return interrupts.stream()
-                        .filter(one -> one.kind() == Kind.SPI && one.id() < InterruptId.FIRST_SPI + spis)
+                        .filter(interrupt ->
+                                interrupt.kind() == Kind.SPI && interrupt.id() < InterruptId.FIRST_SPI + spis)
                         .count()
                 == spis;
     }
@@ -182,11 +183,11 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
             Matcher head = HEAD.matcher(line);
             Matcher row = ROW.matcher(line);
             if (row.matches()) {
-                Interrupt one = interrupt(place, row, owner);
-                if (!seen.add(List.of(one.kind(), one.owner(), one.id()))) {
+                Interrupt interrupt = interrupt(place, row, owner);
+                if (!seen.add(List.of(interrupt.kind(), interrupt.owner(), interrupt.id()))) {
                     throw place.unexpected("each interrupt once");
                 }
-                interrupts.add(one);
+                interrupts.add(interrupt);
             } else if (head.matches()) {
                 owner = head.group(1).equals("VCPU")
                         ? OptionalInt.of(place.number(head.group(2), DECIMAL))
