@@ -79,9 +79,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
     }
 
     /** In a microsecond. */
-    private static final int NANOS = 1000;
+    private static final int NANOS_PER_MICRO = 1000;
 
-    private static final String HELD = "that wait, unless the guest has since unmasked the pin or ended its interrupt";
+    private static final String HELD_TEXT = "that wait, unless the guest has since unmasked the pin or ended its interrupt";
 
     private static final int EWOULDBLOCK = -Errno.EAGAIN.number();
 
@@ -580,7 +580,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                             "that were not raised, and KVM keeps none: the irqfd has no resample eventfd");
                 } else {
                     held = refused;
-                    pending("by a worker", raised == 0 ? held : 0, HELD);
+                    pending("by a worker", raised == 0 ? held : 0, HELD_TEXT);
                 }
             }
             waiting = worker + assigned - raised - merged - refused;
@@ -669,7 +669,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                                 + (left > 0 ? "; " + left + " were merged or are pending" : ""),
                         isOfOne(all) ? latency : Optional.empty());
                 if (counted.seesTaken() && !isOfOthers) {
-                    doubt("by a worker", Math.min(held, left + held), HELD);
+                    doubt("by a worker", Math.min(held, left + held), HELD_TEXT);
                 }
                 long ended = counted.ofGuests(counted.counts().ended(), vectors).stream()
                         .mapToLong(Taken::count)
@@ -720,7 +720,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         }
 
         private static String microseconds(long nanos) {
-            return nanos / NANOS + "." + String.format(Locale.ROOT, "%03d", nanos % NANOS);
+            return nanos / NANOS_PER_MICRO + "." + String.format(Locale.ROOT, "%03d", nanos % NANOS_PER_MICRO);
         }
     }
 }

@@ -136,7 +136,7 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
         try (Undo undo = new Undo()) {
             List<Spi> spis = new ArrayList<>();
             List<EventFd> interrupts = new ArrayList<>();
-            for (int i = 0; i < Scenarios.MANY; i++) {
+            for (int i = 0; i < Scenarios.MANY_ROUTES; i++) {
                 Spi spi = new Spi(FIRST_OF_MANY.number() + i);
                 EventFd interrupt = undo.add(EventFd.create(kernel));
                 undo.add(vm.assignIrqfd(interrupt, gsi(spi)));
@@ -144,15 +144,15 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
                 interrupts.add(interrupt);
             }
             journal.step(
-                    Scenarios.MANY + " irqfds → " + spis.get(0) + "-" + (FIRST_OF_MANY.number() + Scenarios.MANY - 1),
+                    Scenarios.MANY_ROUTES + " irqfds → " + spis.get(0) + "-" + (FIRST_OF_MANY.number() + Scenarios.MANY_ROUTES - 1),
                     "assigned");
             interrupts.forEach(EventFd::signal);
             int seen = 0;
             for (Spi spi : spis) {
                 seen += patience.eventually(() -> state.isLatched(spi)) ? 1 : 0;
             }
-            tally.count(Scenarios.MANY, seen);
-            journal.step("raise all " + Scenarios.MANY + " at once", seen + " of " + Scenarios.MANY + " seen pending");
+            tally.count(Scenarios.MANY_ROUTES, seen);
+            journal.step("raise all " + Scenarios.MANY_ROUTES + " at once", seen + " of " + Scenarios.MANY_ROUTES + " seen pending");
         }
     }
 
@@ -193,7 +193,7 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
             long second = 0;
             long sent = 0;
             try (Rerouter rerouter = new Rerouter(there, back)) {
-                while ((sent < count || rerouter.changes() < Scenarios.CHANGES)
+                while ((sent < count || rerouter.changes() < Scenarios.LEAST_CHANGES)
                         && !patience.over().getAsBoolean()) {
                     rerouter.requireHealthy();
                     interrupt.signal();

@@ -23,13 +23,13 @@ record Scenarios(
 
     private static final int ONE = 1;
     private static final int OTHER = 2;
-    static final int MANY = 64;
+    static final int MANY_ROUTES = 64;
     private static final int FIRST_OF_MANY = 0x10;
     static final int SIGNALS_WHILE_MASKED = 3;
     /** A deassign takes the kernel some milliseconds, so one in this many interrupts is masked. */
     private static final int MASKED_OF = 100;
     /** The minimum number of route changes, even if {@code count} is smaller. */
-    static final int CHANGES = 10;
+    static final int LEAST_CHANGES = 10;
 
     void edge(Guest guest) {
         Board board = guest.board();
@@ -126,15 +126,15 @@ record Scenarios(
         try (Undo undo = new Undo()) {
             Board board = guest.board();
             List<Device> devices = new ArrayList<>();
-            int last = FIRST_OF_MANY + MANY - 1;
+            int last = FIRST_OF_MANY + MANY_ROUTES - 1;
             List<Gsi> gsis = guest.vm().routes().change(edit -> IntStream.rangeClosed(FIRST_OF_MANY, last)
                     .mapToObj(interrupt -> board.add(edit, interrupt))
                     .toList());
             journal.step(
-                    "route " + gsis.get(0) + "-" + gsis.get(MANY - 1).number() + " → "
+                    "route " + gsis.get(0) + "-" + gsis.get(MANY_ROUTES - 1).number() + " → "
                             + board.words().kind() + "s " + board.number(FIRST_OF_MANY) + "-" + board.number(last),
                     guest.vm().routes().commits() + " commit");
-            for (int i = 0; i < MANY; i++) {
+            for (int i = 0; i < MANY_ROUTES; i++) {
                 guest.handle(FIRST_OF_MANY + i);
                 EventFd interrupt = undo.add(EventFd.create(kernel));
                 EventFd answer = undo.add(EventFd.create(kernel));
@@ -144,16 +144,16 @@ record Scenarios(
             }
             journal.step("64 irqfds, 64 ioeventfds on " + board.words().answerPlace() + " by value", "assigned");
             boot(guest);
-            int rounds = (count + MANY - 1) / MANY;
+            int rounds = (count + MANY_ROUTES - 1) / MANY_ROUTES;
             boolean answered = true;
             for (int round = 0; round < rounds && answered; round++) {
                 devices.forEach(Device::raise);
                 guest.release();
-                answered = devices.stream().filter(Device::awaitAnswer).count() == MANY;
-                journal.progress(Math.min((round + 1) * MANY, count), count);
+                answered = devices.stream().filter(Device::awaitAnswer).count() == MANY_ROUTES;
+                journal.progress(Math.min((round + 1) * MANY_ROUTES, count), count);
             }
             devices.forEach(tally::count);
-            for (int i = 0; i < MANY; i++) {
+            for (int i = 0; i < MANY_ROUTES; i++) {
                 requireHandled(guest, FIRST_OF_MANY + i, rounds);
                 require(
                         devices.get(i).answered() == rounds,
@@ -232,7 +232,7 @@ record Scenarios(
             guest.release();
             Device device = new Device(interrupt, answer, patience);
             try (Rerouter rerouter = new Rerouter(() -> guest.reroute(gsi, OTHER), () -> guest.reroute(gsi, ONE))) {
-                for (int i = 0; (i < count || rerouter.changes() < CHANGES) && device.roundTrip(); i++) {
+                for (int i = 0; (i < count || rerouter.changes() < LEAST_CHANGES) && device.roundTrip(); i++) {
                     rerouter.requireHealthy();
                     journal.progress(Math.min(i + 1, count), count);
                 }

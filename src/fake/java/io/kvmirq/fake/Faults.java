@@ -38,7 +38,7 @@ public final class Faults {
     /** The name that stands for all calls that can fail. */
     public static final String ANY = FaultNames.ANY;
 
-    private static final int EVERY = 0;
+    private static final int EVERY_CALL = 0;
     private static final Set<String> TAKE_DOWN = Set.of("close", "fdClose", "munmap", "mapZeros");
 
     private final List<Fault> rules = new ArrayList<>();
@@ -83,14 +83,14 @@ public final class Faults {
                 return false;
             }
             seen++;
-            boolean applies = nth == EVERY || seen == nth;
+            boolean applies = nth == EVERY_CALL || seen == nth;
             used |= applies;
             return applies;
         }
 
         @Override
         public String toString() {
-            return nth == EVERY ? call : call + " " + nth;
+            return nth == EVERY_CALL ? call : call + " " + nth;
         }
     }
 
@@ -130,7 +130,7 @@ public final class Faults {
         Objects.requireNonNull(call, "call is null");
         Objects.requireNonNull(errno, "errno is null");
         requireCanFail(call);
-        return add(call, EVERY, -errno.number(), Optional.empty());
+        return add(call, EVERY_CALL, -errno.number(), Optional.empty());
     }
 
     /**
@@ -142,7 +142,7 @@ public final class Faults {
         Objects.requireNonNull(chosen, "chosen is null");
         Objects.requireNonNull(errno, "errno is null");
         Predicate<Call> named = call -> call.canFail() && chosen.test(call.name());
-        rules.add(new Fault("chosen", named, EVERY, -errno.number(), Optional.empty()));
+        rules.add(new Fault("chosen", named, EVERY_CALL, -errno.number(), Optional.empty()));
         return this;
     }
 

@@ -33,7 +33,7 @@ public final class Format {
 
     private static final String IGNORED = "derived_";
     private static final String RESERVED = "rsvd_";
-    private static final int MANY = 4;
+    private static final int MOST_NAMED_WORDS = 4;
 
     private final String kind;
     private final String title;
@@ -224,7 +224,7 @@ public final class Format {
     /** Number and size of the words: {@code 2 words of 64 bits}; the names of up to 4 words follow in parentheses. */
     public String wordsText() {
         return wordCount + (wordCount == 1 ? " word" : " words") + " of " + wordBits + " bits"
-                + (wordNames.isEmpty() || wordCount > MANY ? "" : " (" + String.join(", ", wordNames) + ")");
+                + (wordNames.isEmpty() || wordCount > MOST_NAMED_WORDS ? "" : " (" + String.join(", ", wordNames) + ")");
     }
 
     /** The values of the fields, in the order of {@link #fields()}. */

@@ -16,14 +16,14 @@ public final class ProcessLimit {
     private static final Set<Errno> LIMITS = Set.of(Errno.EMFILE, Errno.ENFILE, Errno.ENOMEM);
     private static final int MEBI = 20;
     /** The most causes that are searched, because a chain of causes may be a circle. */
-    private static final int DEEPEST = 20;
+    private static final int MOST_CAUSES = 20;
 
     private ProcessLimit() {}
 
     /** The limit that caused an exception or one of its causes, and the remedy: one sentence without a full stop. */
     public static Optional<String> behind(Throwable thrown) {
         @Nullable Throwable cause = thrown;
-        for (int i = 0; i < DEEPEST && cause != null; i++) {
+        for (int i = 0; i < MOST_CAUSES && cause != null; i++) {
             Optional<String> limit = of(cause);
             if (limit.isPresent()) {
                 return limit;

@@ -45,7 +45,7 @@ public final class HostInterrupts implements HostIrqs {
      * The longest accepted text, eleven times what 4096 irqs on 1024 CPUs take. A copied file may be sparse, or grow
      * while it is read.
      */
-    static final long LONGEST = 1L << 29;
+    static final long LONGEST_FILE = 1L << 29;
 
     private static final int MEBI = 20;
     /** The most handlers of a line: a line with more does not come from the kernel. */
@@ -121,7 +121,7 @@ public final class HostInterrupts implements HostIrqs {
     /**
      * Reads pieces of whole lines. A line that is longer than a piece does not come from the kernel, and is left out.
      *
-     * @throws UncheckedIOException if there are more than {@link #LONGEST} bytes
+     * @throws UncheckedIOException if there are more than {@link #LONGEST_FILE} bytes
      * @throws IOException also if there is no row, as in a copy made by tar, which copies 0 bytes of files in /proc
      */
     static HostInterrupts read(InputStream in) throws IOException {
@@ -133,8 +133,8 @@ public final class HostInterrupts implements HostIrqs {
         for (int read = in.read(piece); read >= 0; read = in.read(piece, filled, PIECE - filled)) {
             filled += read;
             total += read;
-            if (total > LONGEST) {
-                String text = "/proc/interrupts is longer than " + (LONGEST >> MEBI)
+            if (total > LONGEST_FILE) {
+                String text = "/proc/interrupts is longer than " + (LONGEST_FILE >> MEBI)
                         + " MiB, or grows while it is read: expected a copy of the kernel's file; copy it again";
                 throw new UncheckedIOException(text, new IOException(text));
             }

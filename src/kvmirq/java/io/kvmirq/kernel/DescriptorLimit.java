@@ -12,7 +12,7 @@ import java.util.OptionalLong;
  */
 final class DescriptorLimit {
     /** fs/file.c sysctl_nr_open as the kernel starts; a process without /proc is not asked for its own. */
-    private static final long USUAL = 1024 * 1024;
+    private static final long DEFAULT_LIMIT = 1024 * 1024;
 
     private static final String NONE_LEFT = "this process has no descriptor left: raise RLIMIT_NOFILE (ulimit -n)";
 
@@ -20,7 +20,7 @@ final class DescriptorLimit {
 
     /** Whether so many descriptors are more than the limit. */
     static boolean isBelow(HostFiles files, int count) {
-        return limit(files).orElse(USUAL) < count;
+        return limit(files).orElse(DEFAULT_LIMIT) < count;
     }
 
     private static OptionalLong limit(HostFiles files) {

@@ -38,14 +38,14 @@ import org.jspecify.annotations.Nullable;
 public final class EventFd implements AutoCloseable {
     private static final String KIND = "eventfd";
     private static final int NO_WAKE = -1;
-    private static final String FED = "fed";
+    private static final String WARNING_FED = "fed";
     /**
      * A single failed write must not leave a thread waiting. One that always fails is refused by a system call filter.
      */
     private static final int WAKE_ATTEMPTS = 10;
 
     /** More eventfds than this are not made one by one before the limit of descriptors is looked at. */
-    private static final int MANY = 1 << 16;
+    private static final int MOST_UNCHECKED_EVENTFDS = 1 << 16;
 
     private static final int EMFILE = -Errno.EMFILE.number();
     private static final int EAGAIN = -Errno.EAGAIN.number();
@@ -113,7 +113,7 @@ public final class EventFd implements AutoCloseable {
         if (count < 0) {
             throw new IllegalArgumentException(count + " eventfds: expected 0 or more");
         }
-        if (count > MANY && DescriptorLimit.isBelow(kernel.backend().libc().hostFiles(), count)) {
+        if (count > MOST_UNCHECKED_EVENTFDS && DescriptorLimit.isBelow(kernel.backend().libc().hostFiles(), count)) {
             throw failed(kernel, EMFILE, 0, count);
         }
         return Fd.make(
@@ -207,10 +207,10 @@ public final class EventFd implements AutoCloseable {
 
     /** Warns a reader that KVM takes the signals first. */
     private void warnIfFed() {
-        if (feedsIrqfd && !kernel.reports().hasWarned(FED)) {
+        if (feedsIrqfd && !kernel.reports().hasWarned(WARNING_FED)) {
             kernel.reports()
                     .warnOnce(
-                            FED,
+                            WARNING_FED,
                             fd + " feeds an irqfd, so that KVM takes each signal first: drain, await and an EventLoop"
                                     + " see none; mask the irqfd, or use another eventfd" + kernel.here());
         }

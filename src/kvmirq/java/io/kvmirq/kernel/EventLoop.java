@@ -44,7 +44,7 @@ import org.jspecify.annotations.Nullable;
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="loop"}
  */
 public final class EventLoop implements AutoCloseable {
-    private static final long WAKE = Handlers.NONE;
+    private static final long WAKE_NUMBER = Handlers.NONE;
 
     private final Kernel kernel;
     private final EpollSet set;
@@ -72,7 +72,7 @@ public final class EventLoop implements AutoCloseable {
             this.set = undo.add(new EpollSet(kernel));
             this.wake = undo.add(EventFd.create(kernel));
             this.interruption = new Interruption(this::wakeDispatcher);
-            set.add(wake.fd(), WAKE, Epoll.EPOLLIN);
+            set.add(wake.fd(), WAKE_NUMBER, Epoll.EPOLLIN);
             this.handlers = new Handlers(fence, set);
             undo.keep();
         }
@@ -300,7 +300,7 @@ public final class EventLoop implements AutoCloseable {
                 dispatch(set.data(next++));
             }
         } finally {
-            handlers.moveTo(WAKE);
+            handlers.moveTo(WAKE_NUMBER);
             if (next < ready) {
                 wakeDispatcher(); // a handler threw: who waits for fd() hears of the rest, whose edges are reported
             }
@@ -323,7 +323,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     private void dispatch(long number) {
-        if (number == WAKE) {
+        if (number == WAKE_NUMBER) {
             awake();
             return;
         }
@@ -370,7 +370,7 @@ public final class EventLoop implements AutoCloseable {
     private void calm() {
         handlers.lock.lock();
         try {
-            set.listen(wake.fd(), WAKE, Epoll.EPOLLIN);
+            set.listen(wake.fd(), WAKE_NUMBER, Epoll.EPOLLIN);
         } finally {
             handlers.lock.unlock();
         }
@@ -401,7 +401,7 @@ public final class EventLoop implements AutoCloseable {
         if (uses.begin()) {
             try {
                 if (!wake.wake()) {
-                    set.force(wake.fd(), WAKE);
+                    set.force(wake.fd(), WAKE_NUMBER);
                     forced = true; // after it: the dispatcher that takes it back finds it done
                 }
             } finally {

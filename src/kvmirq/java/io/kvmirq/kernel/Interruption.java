@@ -21,7 +21,7 @@ final class Interruption extends AbstractSelector {
      * Thread.interrupt before JDK 23 looks for a hook first and sets the status then, so that a thread which enters
      * between the two waits on (JDK-8323782). It must look at its status again: this often, in nanoseconds.
      */
-    private static final long LOOK = TimeUnit.SECONDS.toNanos(1);
+    private static final long LOOK_NANOS = TimeUnit.SECONDS.toNanos(1);
 
     private static final boolean MAY_BE_LOST = Runtime.version().feature() < 23;
     private final Runnable action;
@@ -60,7 +60,7 @@ final class Interruption extends AbstractSelector {
 
     /** The time of one wait in the kernel. A negative timeout has no limit. */
     static long once(long timeoutNanos) {
-        return MAY_BE_LOST && (timeoutNanos < 0 || timeoutNanos > LOOK) ? LOOK : timeoutNanos;
+        return MAY_BE_LOST && (timeoutNanos < 0 || timeoutNanos > LOOK_NANOS) ? LOOK_NANOS : timeoutNanos;
     }
 
     @Override

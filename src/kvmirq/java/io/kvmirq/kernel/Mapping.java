@@ -277,9 +277,9 @@ public final class Mapping {
      * @throws ClosedHandleException after the owner closed the memory
      */
     public ByteBuffer view(long offset, int length) {
-        if (length <= 0 || length > MemoryParts.LONGEST) {
+        if (length <= 0 || length > MemoryParts.PART_BYTES) {
             throw new IllegalArgumentException("a view of " + length + " bytes is not possible: expected 1 to "
-                    + MemoryParts.LONGEST + ", of more memory take several views");
+                    + MemoryParts.PART_BYTES + ", of more memory take several views");
         }
         enter(offset, length);
         try {

@@ -15,15 +15,15 @@ final class MemoryParts {
     private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
     private static final int PART_BITS = 30;
     /** The bytes of each part; the last may have fewer. */
-    static final long LONGEST = 1L << PART_BITS;
+    static final long PART_BYTES = 1L << PART_BITS;
 
     private final ByteBuffer[] parts;
 
     /** @param length 0 for memory that this process does not access */
     MemoryParts(Libc libc, long address, long length) {
-        this.parts = new ByteBuffer[(int) (length + LONGEST - 1 >>> PART_BITS)];
+        this.parts = new ByteBuffer[(int) (length + PART_BYTES - 1 >>> PART_BITS)];
         for (int i = 0; i < parts.length; i++) {
-            parts[i] = libc.view(address + i * LONGEST, Math.min(LONGEST, length - i * LONGEST))
+            parts[i] = libc.view(address + i * PART_BYTES, Math.min(PART_BYTES, length - i * PART_BYTES))
                     .order(ByteOrder.LITTLE_ENDIAN);
         }
     }
@@ -37,7 +37,7 @@ final class MemoryParts {
     }
 
     private static int within(long offset) {
-        return (int) (offset & LONGEST - 1);
+        return (int) (offset & PART_BYTES - 1);
     }
 
     int getInt(long offset) {
@@ -58,7 +58,7 @@ final class MemoryParts {
 
     /** Reads 2 or 8 bytes little-endian, even across the end of a part. */
     long get(long offset, int bytes) {
-        if (within(offset) <= LONGEST - bytes) {
+        if (within(offset) <= PART_BYTES - bytes) {
             return bytes == Long.BYTES
                     ? part(offset).getLong(within(offset))
                     : part(offset).getShort(within(offset));
@@ -72,7 +72,7 @@ final class MemoryParts {
 
     /** Writes 2 or 8 bytes little-endian, even across the end of a part. */
     void put(long offset, int bytes, long value) {
-        if (within(offset) > LONGEST - bytes) {
+        if (within(offset) > PART_BYTES - bytes) {
             for (int i = 0; i < bytes; i++) {
                 putByte(offset + i, (byte) (value >>> i * Byte.SIZE));
             }
@@ -85,7 +85,7 @@ final class MemoryParts {
 
     void put(long offset, ByteBuffer content) {
         for (long at = offset; content.hasRemaining(); ) {
-            int bytes = (int) Math.min(content.remaining(), LONGEST - within(at));
+            int bytes = (int) Math.min(content.remaining(), PART_BYTES - within(at));
             part(at).put(within(at), content, content.position(), bytes);
             content.position(content.position() + bytes);
             at += bytes;
@@ -94,7 +94,7 @@ final class MemoryParts {
 
     void get(long offset, ByteBuffer content) {
         for (long at = offset; content.hasRemaining(); ) {
-            int bytes = (int) Math.min(content.remaining(), LONGEST - within(at));
+            int bytes = (int) Math.min(content.remaining(), PART_BYTES - within(at));
             content.put(content.position(), part(at), within(at), bytes);
             content.position(content.position() + bytes);
             at += bytes;

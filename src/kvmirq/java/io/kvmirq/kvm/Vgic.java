@@ -31,7 +31,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /** The largest number of interrupts: 32 private ones and 960 SPIs. */
     public static final int MOST_INTERRUPTS = 992;
 
-    private static final int STEP = 32;
+    private static final int INTERRUPTS_STEP = 32;
     private static final int CONFIGURATIONS = 0xc00;
     private static final int PER_CONFIGURATION = 16;
 
@@ -105,9 +105,9 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * @throws io.kvmirq.KernelException EBUSY if this method or {@link #init} has set the number before
      */
     public void setInterrupts(int count) {
-        if (count < FEWEST_INTERRUPTS || count > MOST_INTERRUPTS || count % STEP != 0) {
+        if (count < FEWEST_INTERRUPTS || count > MOST_INTERRUPTS || count % INTERRUPTS_STEP != 0) {
             throw new IllegalArgumentException(count + " interrupts are not possible: expected " + FEWEST_INTERRUPTS
-                    + "-" + MOST_INTERRUPTS + ", a multiple of " + STEP + ", with the 32 private ones");
+                    + "-" + MOST_INTERRUPTS + ", a multiple of " + INTERRUPTS_STEP + ", with the 32 private ones");
         }
         int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS;
         set(KernelCall.VGIC_INTERRUPTS, group, 0, VgicCalls.value(count), () -> "interrupts=" + count);

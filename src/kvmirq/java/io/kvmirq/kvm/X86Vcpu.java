@@ -276,8 +276,8 @@ public final class X86Vcpu {
     /** A copy of the extended state (XSAVE area). */
     public X86Xsave xsave() {
         int size = calls.vm().xsaveSize();
-        X86Xsave xsave = new X86Xsave(Math.max(size, X86Xsave.LEAST));
-        long request = size > X86Xsave.LEAST ? Uapi.KVM_GET_XSAVE2 : Uapi.KVM_GET_XSAVE;
+        X86Xsave xsave = new X86Xsave(Math.max(size, X86Xsave.LEAST_BYTES));
+        long request = size > X86Xsave.LEAST_BYTES ? Uapi.KVM_GET_XSAVE2 : Uapi.KVM_GET_XSAVE;
         ioctlAt(KernelCall.XSAVE_GET, request, xsave.structure);
         return xsave;
     }

@@ -13,7 +13,7 @@ import java.util.Objects;
  */
 public final class X86Xsave extends X86State {
     /** The size of most areas in bytes; areas with AMX are longer. */
-    static final int LEAST = 4096;
+    static final int LEAST_BYTES = 4096;
 
     private static final int MXCSR = 24;
     private static final int FEATURES = 512;
@@ -25,8 +25,8 @@ public final class X86Xsave extends X86State {
     /** Copies a saved {@code area}; this method throws IllegalArgumentException if it has fewer than 4096 bytes. */
     public static X86Xsave of(byte[] area) {
         Objects.requireNonNull(area, "area is null");
-        if (area.length < LEAST) {
-            throw new IllegalArgumentException("an XSAVE area of " + area.length + " bytes: expected " + LEAST
+        if (area.length < LEAST_BYTES) {
+            throw new IllegalArgumentException("an XSAVE area of " + area.length + " bytes: expected " + LEAST_BYTES
                     + " or more, as X86Vcpu.xsave().bytes() has");
         }
         return load(new X86Xsave(area.length), area);

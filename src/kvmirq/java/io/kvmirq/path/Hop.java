@@ -65,7 +65,7 @@ public final class Hop<T> implements Comparable<Hop<?>> {
     /** The vLPI to which the host's LPI is mapped, on arm64. A {@link HopValue} beside the links. */
     public static final Hop<HardwareFields> VLPI = new Hop<>(13, "vLPI", HardwareFields.class);
 
-    private static final int BESIDE = 14;
+    private static final int PLACE_BESIDE_PATH = 14;
 
     private static final List<Hop<?>> ALL =
             List.of(DEVICE, HOST_IRQ, DEVICE_VECTOR, VMM, EVENTFD, IRQFD, GSI, GUEST_VECTOR, VCPU, POSTING);
@@ -92,7 +92,7 @@ public final class Hop<T> implements Comparable<Hop<?>> {
     @NotPromised
     public static <T> Hop<T> beside(String label, Class<T> type) {
         Objects.requireNonNull(label, "label is null");
-        return new Hop<>(BESIDE, label, Objects.requireNonNull(type, "type is null"));
+        return new Hop<>(PLACE_BESIDE_PATH, label, Objects.requireNonNull(type, "type is null"));
     }
 
     /** The name of the step in words, such as {@code host irq}. */

@@ -9,18 +9,18 @@ import java.util.Locale;
 
 /** Finds known names that resemble an unknown name. */
 public final class Names {
-    private static final int NEAR = 3;
+    private static final int MOST_NEAREST = 3;
     /** The most letters of a name that are compared; every known name is shorter. */
-    private static final int LONGEST = 64;
+    private static final int LONGEST_NAME = 64;
 
     private Names() {}
 
     /** The three names of {@code known} that are most similar to {@code name}, ignoring case. */
     public static List<String> nearest(String name, Collection<String> known) {
-        String looked = name.substring(0, Math.min(name.length(), LONGEST));
+        String looked = name.substring(0, Math.min(name.length(), LONGEST_NAME));
         return known.stream()
                 .sorted(Comparator.comparingInt(word -> distance(looked, word)))
-                .limit(NEAR)
+                .limit(MOST_NEAREST)
                 .toList();
     }
 

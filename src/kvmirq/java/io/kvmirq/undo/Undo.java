@@ -14,13 +14,13 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Undo implements AutoCloseable {
     /** Frames of {@link #room} that the stack must have room for: 5.5 KiB, 2 KiB once compiled well. */
-    private static final int ROOM = 16;
+    private static final int FRAMES_OF_ROOM = 16;
 
     private final Deque<AutoCloseable> added = new ArrayDeque<>();
 
     /** @throws StackOverflowError if the stack is almost used up */
     public Undo() {
-        room(ROOM, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+        room(FRAMES_OF_ROOM, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     }
 
     /** Few wide frames. The values are used after the inner call, so each frame holds them. */

@@ -76,7 +76,7 @@ class HostileFilesTest {
             @Override
             public int read(byte[] bytes, int at, int length) {
                 read[0] += length;
-                assertThat(read[0]).isLessThan(2 * HostInterrupts.LONGEST);
+                assertThat(read[0]).isLessThan(2 * HostInterrupts.LONGEST_FILE);
                 return length;
             }
         };

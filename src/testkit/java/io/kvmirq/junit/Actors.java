@@ -19,7 +19,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Actors {
     /** An order names each actor by a letter. */
-    private static final int MOST = 26;
+    private static final int MOST_ACTORS = 26;
 
     /** The work of an actor between two possible switches to other actors. */
     @FunctionalInterface
@@ -91,8 +91,8 @@ public final class Actors {
     }
 
     private Actor added(String name) {
-        if (actors.size() == MOST) {
-            throw mistake.apply("actor '" + name + "' is one too many: a test has at most " + MOST);
+        if (actors.size() == MOST_ACTORS) {
+            throw mistake.apply("actor '" + name + "' is one too many: a test has at most " + MOST_ACTORS);
         }
         Actor actor = new Actor(name);
         actors.add(actor);

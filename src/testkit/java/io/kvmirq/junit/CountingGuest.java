@@ -38,7 +38,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class CountingGuest implements AutoCloseable {
     /** The number of real-mode segments, one for each vCPU. */
-    static final int MOST = 16;
+    static final int MOST_VCPUS = 16;
 
     private static final int PARAGRAPH = 16;
     private static final int VECTORS = 256;
@@ -64,8 +64,8 @@ final class CountingGuest implements AutoCloseable {
     private record Signal(OneVcpu vcpu, InterruptVector vector, int before) {}
 
     CountingGuest(Vm vm, int count, RecordingBackend seam) {
-        if (count > MOST) {
-            throw new IllegalStateException(count + " vCPUs: on real KVM the kit's guest has at most " + MOST);
+        if (count > MOST_VCPUS) {
+            throw new IllegalStateException(count + " vCPUs: on real KVM the kit's guest has at most " + MOST_VCPUS);
         }
         this.vm = vm;
         this.seam = seam;

@@ -66,7 +66,7 @@ final class KvmInvocation
 
     private static final int MOST_KNOWN = 16;
     private static final long SILENCE_MILLIS = 10_000;
-    private static final String SILENCE = "kvmirq.silence.seconds";
+    private static final String SILENCE_SECONDS = "kvmirq.silence.seconds";
 
     /** The call that fails in this run, and its number among the calls of the first run, from 1. */
     record Turn(int number, TurnCalls.Call call) {}
@@ -186,7 +186,7 @@ final class KvmInvocation
     @Override
     public void beforeEach(ExtensionContext context) {
         host(context);
-        silenceMillis = context.getConfigurationParameter(SILENCE, seconds -> Long.parseLong(seconds) * 1000)
+        silenceMillis = context.getConfigurationParameter(SILENCE_SECONDS, seconds -> Long.parseLong(seconds) * 1000)
                 .orElse(SILENCE_MILLIS);
     }
 

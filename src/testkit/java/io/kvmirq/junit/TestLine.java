@@ -29,7 +29,7 @@ final class TestLine {
             .collect(Collectors.toUnmodifiableSet());
 
     /** The most stack frames between the test launcher and the system call. */
-    private static final int DEEPEST = 200;
+    private static final int MOST_FRAMES = 200;
 
     private TestLine() {}
 
@@ -49,7 +49,7 @@ final class TestLine {
 
     /** The method of this library that user code has called, such as {@code ForwardedIrq.unmask}. */
     static String call() {
-        return WALKER.walk(stack -> stack.limit(DEEPEST)
+        return WALKER.walk(stack -> stack.limit(MOST_FRAMES)
                 .takeWhile(frame -> !isOfUser(frame))
                 .filter(frame -> OURS.contains(frame.getDeclaringClass().getProtectionDomain()))
                 .reduce((inner, outer) -> outer)
@@ -60,7 +60,7 @@ final class TestLine {
     private static String of(Stream<StackFrame> stack) {
         List<StackFrame> users = new ArrayList<>();
         // The launcher's frames end the search: another test may have started the launcher.
-        stack.limit(DEEPEST)
+        stack.limit(MOST_FRAMES)
                 .takeWhile(frame -> users.isEmpty() || !frame.getClassName().startsWith(LAUNCHER))
                 .filter(TestLine::isOfUser)
                 .forEach(users::add);

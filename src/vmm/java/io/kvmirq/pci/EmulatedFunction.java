@@ -54,7 +54,7 @@ public final class EmulatedFunction extends PciFunction {
     private static final int HAS_CAPABILITIES = 1 << 4;
     private static final int SUBSYSTEM = 0x2c;
     private static final int MSI_CONTROL = 1 << 8 | 1 << 7; // masks, 64-bit address
-    private static final long HALF = 1L << 31;
+    private static final long LARGEST_BAR = 1L << 31;
     private static final System.Logger LOGGER = System.getLogger("io.kvmirq");
 
     private final Registers registers;
@@ -188,7 +188,7 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         private Builder bar(int index, long size, boolean ports) {
-            boolean fits = ports ? size >= 4 && size <= 256 : size >= 16 && size <= HALF;
+            boolean fits = ports ? size >= 4 && size <= 256 : size >= 16 && size <= LARGEST_BAR;
             if (index < 0 || index >= GuestConfig.BARS || Long.bitCount(size) != 1 || !fits) {
                 throw new IllegalArgumentException("BAR " + index + " of " + size + " bytes: expected an index of 0 to "
                         + (GuestConfig.BARS - 1) + " and a power of two from "

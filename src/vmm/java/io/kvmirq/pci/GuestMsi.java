@@ -53,7 +53,7 @@ public final class GuestMsi extends GuestMessages {
     /** The mask of a 3-bit logarithm, 0 to 5, of a number of vectors. */
     private static final int LOG = 7;
 
-    private static final int MOST = 5;
+    private static final int MOST_LOG = 5;
     private static final int WIDE = 1 << 7;
     private static final int MASKABLE = 1 << 8;
 
@@ -92,7 +92,7 @@ public final class GuestMsi extends GuestMessages {
      */
     public GuestMsi(EmulatedVectors vectors, OptionalInt deviceId, int messageControl) {
         this(Objects.requireNonNull(vectors, "vectors is null").source(), deviceId, messageControl);
-        if (size() != 1 << (messageControl >> CAPABLE_SHIFT & LOG) || size() > 1 << MOST) {
+        if (size() != 1 << (messageControl >> CAPABLE_SHIFT & LOG) || size() > 1 << MOST_LOG) {
             throw new IllegalArgumentException(size() + " vectors of MSI, and Message Control 0x"
                     + Integer.toHexString(messageControl) + ": expected as many in both, 32 or less");
         }
@@ -123,7 +123,7 @@ public final class GuestMsi extends GuestMessages {
         int most = count(device, IrqKind.MSI);
         int capable = messageControl >> CAPABLE_SHIFT & LOG;
         int size = 1 << capable;
-        if (capable > MOST || size > most) {
+        if (capable > MOST_LOG || size > most) {
             throw new IllegalArgumentException(device.name() + " has "
                     + (most == 0 ? "no MSI" : most + " vectors of MSI") + ", and Message Control 0x"
                     + Integer.toHexString(messageControl) + " says " + size + ": expected at most as many, 32 or less");

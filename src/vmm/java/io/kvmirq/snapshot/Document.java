@@ -48,7 +48,7 @@ final class Document {
                     .build())
             .build();
 
-    static final String GIVE = "give the text that VmSnapshot.text made";
+    static final String GIVE_TEXT = "give the text that VmSnapshot.text made";
 
     /** The longest quoted message of the parser. */
     private static final int LONGEST_REASON = 160;
@@ -130,8 +130,8 @@ final class Document {
     // Reading
 
     static Object parse(String text) {
-        if (Objects.requireNonNull(text, "text is null: " + GIVE).isBlank()) {
-            throw new SnapshotException("not a snapshot: the text is empty; " + GIVE);
+        if (Objects.requireNonNull(text, "text is null: " + GIVE_TEXT).isBlank()) {
+            throw new SnapshotException("not a snapshot: the text is empty; " + GIVE_TEXT);
         }
         try (JsonParser json = JSON.createParser(text)) {
             Object read = value(json, json.nextToken());
@@ -142,7 +142,7 @@ final class Document {
         } catch (JsonProcessingException e) {
             throw new SnapshotException(
                     "not a snapshot: the text is no JSON (" + Foreign.printable(e.getOriginalMessage(), LONGEST_REASON)
-                            + "); " + GIVE,
+                            + "); " + GIVE_TEXT,
                     e);
         } catch (IOException e) {
             throw new UncheckedIOException(e);

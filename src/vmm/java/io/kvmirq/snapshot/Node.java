@@ -36,7 +36,7 @@ record Node(String path, Object value) {
     Node at(String name) {
         return find(name)
                 .orElseThrow(
-                        () -> new SnapshotException(inside(name) + " of the snapshot is missing; " + Document.GIVE));
+                        () -> new SnapshotException(inside(name) + " of the snapshot is missing; " + Document.GIVE_TEXT));
     }
 
     Optional<Node> find(String name) {

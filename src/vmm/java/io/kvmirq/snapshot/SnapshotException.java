@@ -7,13 +7,13 @@ import io.kvmirq.text.Foreign;
 public final class SnapshotException extends RuntimeException {
     private static final long serialVersionUID = 1;
     /** The longest message: it has room for the ids of two devices, with their BARs and capabilities. */
-    private static final int LONGEST = 2500;
+    private static final int LONGEST_MESSAGE = 2500;
 
     SnapshotException(String message) {
-        super(Foreign.printable(message, LONGEST));
+        super(Foreign.printable(message, LONGEST_MESSAGE));
     }
 
     SnapshotException(String message, Throwable cause) {
-        super(Foreign.printable(message, LONGEST), cause);
+        super(Foreign.printable(message, LONGEST_MESSAGE), cause);
     }
 }

@@ -33,7 +33,7 @@ final class VgicWords {
     /** The distance from a set register to its clear register, such as ISENABLER to ICENABLER. */
     private static final int CLEAR = 0x80;
 
-    private static final int STEP = 32;
+    private static final int INTERRUPTS_STEP = 32;
 
     private static final int CTLR = 0;
     private static final int IIDR = 8;
@@ -110,7 +110,7 @@ final class VgicWords {
         distributor(IIDR, KEPT);
         distributor(CTLR);
         vcpus.forEach(this::redistributor);
-        for (int first = STEP; !vcpus.isEmpty() && first < vgic.interrupts(); first += STEP) {
+        for (int first = INTERRUPTS_STEP; !vcpus.isEmpty() && first < vgic.interrupts(); first += INTERRUPTS_STEP) {
             interrupts(first, vcpus.get(0));
         }
         vcpus.forEach(this::cpuInterface);
@@ -176,8 +176,8 @@ final class VgicWords {
         int word = first / Byte.SIZE;
         distributor(GROUP + word, GROUP_1);
         distributors(CONFIGURATION + first / 4, 2, EDGES);
-        distributors(ROUTER + first * Long.BYTES, 2 * STEP, CLEARED);
-        distributors(PRIORITY + first, STEP / Integer.BYTES, CLEARED);
+        distributors(ROUTER + first * Long.BYTES, 2 * INTERRUPTS_STEP, CLEARED);
+        distributors(PRIORITY + first, INTERRUPTS_STEP / Integer.BYTES, CLEARED);
         distributorBits(ENABLED + word);
         lines(vcpu, first);
         distributor(PENDING + word);
@@ -225,7 +225,7 @@ final class VgicWords {
         redistributor(vcpu, SGIS + GROUP, GROUP_1);
         redistributor(vcpu, SGIS + CONFIGURATION, KEPT);
         redistributor(vcpu, SGIS + CONFIGURATION + Integer.BYTES);
-        for (int i = 0; i < STEP; i += Integer.BYTES) {
+        for (int i = 0; i < INTERRUPTS_STEP; i += Integer.BYTES) {
             redistributor(vcpu, SGIS + PRIORITY + i);
         }
         redistributorBits(vcpu, SGIS + ENABLED, ENABLED_SGIS);

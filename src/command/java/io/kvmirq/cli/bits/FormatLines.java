@@ -50,7 +50,7 @@ final class FormatLines {
     private static final int LONGEST_REASON = 160;
 
     /** More words or fields than any format has. */
-    private static final int MANY = 256;
+    private static final int MOST_WORDS = 256;
 
     private final Direction direction;
     private final JsonFactory factory = new JsonFactoryBuilder()
@@ -176,8 +176,8 @@ final class FormatLines {
     }
 
     private static void notTooMany(int count, String what) {
-        if (count > MANY) {
-            throw new IllegalArgumentException("more than " + MANY + " " + what + ": no structure has so many");
+        if (count > MOST_WORDS) {
+            throw new IllegalArgumentException("more than " + MOST_WORDS + " " + what + ": no structure has so many");
         }
     }
 

@@ -73,7 +73,7 @@ final class Formats {
             VgicType.GICH,
             VgicType.ICH);
 
-    private static final int FEW = 4;
+    private static final int FEW_WORDS = 4;
 
     static final List<Format> ENCODABLE =
             ALL.stream().filter(format -> !format.isDecodeOnly()).toList();
@@ -144,7 +144,7 @@ final class Formats {
                         "  %-19s %s: %s",
                         format.kind(),
                         format.title(),
-                        format.wordNames().isEmpty() || format.wordCount() > FEW
+                        format.wordNames().isEmpty() || format.wordCount() > FEW_WORDS
                                 ? format.wordsText()
                                 : String.join(", ", format.wordNames())))
                 .toList();

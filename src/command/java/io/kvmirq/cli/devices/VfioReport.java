@@ -37,8 +37,8 @@ record VfioReport(
         VfioBinding binding,
         List<HostInterrupts.ArmedVector> armed,
         List<String> uses) {
-    private static final int FACTS = 10;
-    private static final int NAMED = 4;
+    private static final int FACT_WIDTH = 10;
+    private static final int MOST_NAMED = 4;
 
     static VfioReport of(HostFacts host, Terminal terminal, PciDevice device) {
         VfioOutlook outlook = VfioOutlook.of(host, device);
@@ -86,7 +86,7 @@ record VfioReport(
                 .map(device -> device.device().address().toString())
                 .toList();
         terminal.line(terminal.bold(usable.size() + " of " + devices.size() + " PCI devices can be given to a guest now"
-                + (usable.isEmpty() ? "" : ": " + Finding.some(usable, NAMED))));
+                + (usable.isEmpty() ? "" : ": " + Finding.some(usable, MOST_NAMED))));
         if (!usable.isEmpty()) {
             ifHidden(host, terminal, "these");
         }
@@ -279,7 +279,7 @@ record VfioReport(
     }
 
     private void fact(String name, String text) {
-        terminal.fact(name, FACTS, text);
+        terminal.fact(name, FACT_WIDTH, text);
     }
 
     private static String iommus(HostFacts host) {
@@ -300,7 +300,7 @@ record VfioReport(
 
     private String driver() {
         return device.driver()
-                .map(name -> Foreign.printable(name, Columns.WIDEST))
+                .map(name -> Foreign.printable(name, Columns.WIDEST_COLUMN))
                 .orElse(device.unlinked() ? "not shown" : "none");
     }
 

@@ -8,7 +8,7 @@ import java.util.stream.IntStream;
 /** Prints tables. */
 public final class Columns {
     /** The maximal width of a column, except the last. */
-    public static final int WIDEST = 24;
+    public static final int WIDEST_COLUMN = 24;
 
     private Columns() {}
 
@@ -44,7 +44,7 @@ public final class Columns {
             }
             String text = cells.get(end);
             boolean again = i > 1
-                    && text.length() > WIDEST
+                    && text.length() > WIDEST_COLUMN
                     && text.equals(table.get(i - 1).get(end));
             line.append(again ? "the same" : text);
             terminal.line(i == 0 ? terminal.bold(line.toString()) : line.toString(), all + gap * end);

@@ -69,7 +69,7 @@ public record Commands(List<Named> commands) {
     private static final List<String> HOST = List.of("--fake", "--root", "--from");
 
     /** The characters of a file's name that a hint repeats. */
-    private static final int LONGEST = 1000;
+    private static final int LONGEST_HINT = 1000;
 
     /** Smallest width at which options and descriptions fit side by side. */
     private static final int LEAST_COLUMNS = 55;
@@ -135,7 +135,7 @@ public record Commands(List<Named> commands) {
                                         .matchedOption(name)
                                         .originalStringValues()
                                         .get(0),
-                                LONGEST))
+                                LONGEST_HINT))
                 .collect(Collectors.joining());
     }
 

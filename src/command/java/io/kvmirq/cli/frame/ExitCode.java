@@ -18,7 +18,7 @@ public final class ExitCode {
     public static final int COULD_NOT_RUN = 3;
 
     /** Added to the code of a link in doubt. */
-    private static final int DOUBT = 20;
+    private static final int DOUBT_CODES = 20;
 
     private static final Map<Hop<?>, Integer> CODES = Map.of(
             Hop.HOST_IRQ, 10,
@@ -41,7 +41,7 @@ public final class ExitCode {
 
     /** The exit code of {@code explain --strict} if no hop is broken and this is the first one in doubt. */
     public static int ofDoubt(Hop<?> hop) {
-        return of(hop) + DOUBT;
+        return of(hop) + DOUBT_CODES;
     }
 
     /** The exit code of a verdict. Empty without a flaw, or if its only one is a doubt and {@code strict} is not set. */
@@ -79,7 +79,7 @@ public final class ExitCode {
                         hop == Hop.POSTING
                                 ? "explain: no link is broken, but this host can post and does not"
                                 : "explain: the first broken link is: " + hop.label()));
-        rows.add("  +" + DOUBT + "  explain --strict: no link is broken, and this is the first in doubt");
+        rows.add("  +" + DOUBT_CODES + "  explain --strict: no link is broken, and this is the first in doubt");
         return rows;
     }
 

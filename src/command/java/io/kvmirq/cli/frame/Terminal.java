@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  * @param colour whether results may be coloured
  * @param columns width for help
  * @param progressColumns width of the progress line on {@code err}; 0 if stderr is not a terminal
- * @param wrapColumns width at which lines of results are broken, {@link #LONGEST} for a file or a pipe; 0 for never
+ * @param wrapColumns width at which lines of results are broken, {@link #LONGEST_LINE} for a file or a pipe; 0 for never
  * @param rows height of the terminal; 0 if stdout is none
  * @param host the options that chose the host, such as {@code --fake 6.1}, each after a space; empty for
  *     this machine
@@ -51,10 +51,10 @@ public record Terminal(
     public static final int DEFAULT_COLUMNS = 80;
 
     /** Where the texts of rows begin. */
-    private static final String BELOW = " ".repeat(28);
+    private static final String TEXT_INDENT = " ".repeat(28);
 
     /** The width of lines that no terminal shows. */
-    private static final int LONGEST = 200;
+    private static final int LONGEST_LINE = 200;
 
     private static final char ESCAPE = '\033';
 
@@ -89,7 +89,7 @@ public record Terminal(
                 terminal && !noColour,
                 columns,
                 Integer.getInteger(PROGRESS, 0),
-                terminal ? columns : LONGEST,
+                terminal ? columns : LONGEST_LINE,
                 terminal ? Integer.getInteger(ROWS, 0) : 0,
                 "");
     }
@@ -132,9 +132,9 @@ public record Terminal(
         line(
                 (state.equals(Link.State.BROKEN.label()) ? bad(begin) : begin)
                         + Foreign.printable(text + (reasoned || from.isEmpty() ? "" : " [" + from + "]")),
-                BELOW.length());
+                TEXT_INDENT.length());
         if (reasoned) {
-            line(BELOW + Foreign.printable(from));
+            line(TEXT_INDENT + Foreign.printable(from));
         }
     }
 
@@ -147,10 +147,10 @@ public record Terminal(
         Remedy.text(remedies.stream()
                         .filter(remedy -> shows && remedy.change().shows())
                         .toList())
-                .ifPresent(tools -> line(BELOW + "shown by: " + Foreign.printable(tools)));
+                .ifPresent(tools -> line(TEXT_INDENT + "shown by: " + Foreign.printable(tools)));
         remedies.stream()
                 .filter(remedy -> !shows || !remedy.change().shows())
-                .forEach(remedy -> remedy(BELOW + "do: ", remedy));
+                .forEach(remedy -> remedy(TEXT_INDENT + "do: ", remedy));
     }
 
     /** Prints what to do, when it takes effect, and its risk. It may contain names from outside. */

@@ -25,7 +25,7 @@ import java.util.stream.Collectors;
 final class DecideText {
     private static final long EXAMPLE_ADDRESS = 0x1_0000_0000L;
     private static final int PAGE = 4096;
-    private static final int FACTS = 8;
+    private static final int FACT_WIDTH = 8;
     private static final String SCHEMA = "kvmirq.decide/2";
 
     private DecideText() {}
@@ -51,25 +51,25 @@ final class DecideText {
         if (decision instanceof PostingDecision.Posted posted) {
             terminal.line(name + ": " + terminal.good("posted") + " to " + posted.vcpu() + ", vector "
                     + Hex.of(posted.vector().number()));
-            terminal.fact("entry", FACTS, entry(host, posted).toString());
-            terminal.fact("", FACTS, "with examples of addresses and of a VM's number; kvmirq decode shows each field");
+            terminal.fact("entry", FACT_WIDTH, entry(host, posted).toString());
+            terminal.fact("", FACT_WIDTH, "with examples of addresses and of a VM's number; kvmirq decode shows each field");
             posted.inhibits()
                     .forEach(reason -> terminal.line("  inhibited: " + reason.cause()
                             + "; the entry stays posted, and software takes the vector to the guest"));
         } else if (decision instanceof PostingDecision.Unposted unposted) {
             PostingObstacle reason = unposted.reason();
             terminal.line(name + ": " + terminal.bad("not posted") + ": " + reason.text());
-            terminal.fact("here:", FACTS, unposted.detail());
+            terminal.fact("here:", FACT_WIDTH, unposted.detail());
             printWhy(reason, question.remedy(host, unposted), terminal);
-            terminal.fact("entry", FACTS, "remapped, as the host set it up: the host's interrupt signals the eventfd");
+            terminal.fact("entry", FACT_WIDTH, "remapped, as the host set it up: the host's interrupt signals the eventfd");
         }
-        question.bugs(host).forEach(bug -> terminal.fact("note:", FACTS, bug));
+        question.bugs(host).forEach(bug -> terminal.fact("note:", FACT_WIDTH, bug));
     }
 
     private static void printWhy(PostingObstacle reason, String remedy, Terminal terminal) {
-        terminal.fact("decided:", FACTS, reason.decidedBy());
-        terminal.fact("see:", FACTS, reason.seen());
-        terminal.fact("do:", FACTS, remedy);
+        terminal.fact("decided:", FACT_WIDTH, reason.decidedBy());
+        terminal.fact("see:", FACT_WIDTH, reason.seen());
+        terminal.fact("do:", FACT_WIDTH, remedy);
     }
 
     static void print(MsiMessage message, ArmDecision decision, Terminal terminal) {
@@ -80,7 +80,7 @@ final class DecideText {
                 + ", as the host's files show it): "
                 + (posted ? terminal.good("a vLPI") : terminal.bad("no vLPI")) + ": " + decision.text());
         if (!posted) {
-            terminal.fact("do:", FACTS, decision.remedy());
+            terminal.fact("do:", FACT_WIDTH, decision.remedy());
         }
     }
 

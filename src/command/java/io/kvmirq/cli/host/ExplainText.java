@@ -36,9 +36,9 @@ import java.util.stream.Stream;
 /** Prints chains as text. Their texts contain names from files, so all text is made printable. */
 final class ExplainText {
     private static final int INDENT = 28;
-    private static final int NOTE = 8;
+    private static final int NOTE_INDENT = 8;
     private static final int VERDICT = 14;
-    private static final int LISTED = 4;
+    private static final int LISTED_NUMBERS = 4;
 
     private final Terminal terminal;
 
@@ -340,7 +340,7 @@ final class ExplainText {
             terminal.row(claim.question().label(), holds, claim.text(), claim.evidence());
             terminal.remedies(claim.holds().isEmpty(), claim.remedies());
         }
-        chain.remarks().forEach(remark -> line("  note: " + printable(remark), NOTE));
+        chain.remarks().forEach(remark -> line("  note: " + printable(remark), NOTE_INDENT));
     }
 
     private static String joined(List<Link> links, String between, Function<Link, String> text) {
@@ -397,7 +397,7 @@ final class ExplainText {
                                 + ": "
                                 + interrupt.before().orElse("absent") + " → "
                                 + interrupt.after().orElse("absent")),
-                NOTE));
+                NOTE_INDENT));
     }
 
     /** Prints the fields of kernel memory. */
@@ -476,10 +476,10 @@ final class ExplainText {
                 "  also "
                         + printable(device + first.name() + (run.size() > 1 ? " to " + last.name() : "")
                                 + (irqs.isEmpty() ? "" : ", host irq " + irqs) + ": " + end),
-                NOTE);
+                NOTE_INDENT);
     }
 
-    /** Numbers, with more than {@value #LISTED} in a row as a range: {@code 27, 30 to 38}. */
+    /** Numbers, with more than {@value #LISTED_NUMBERS} in a row as a range: {@code 27, 30 to 38}. */
     private static String ranges(List<Integer> numbers) {
         List<String> ranges = new ArrayList<>();
         for (int i = 0, end; i < numbers.size(); i = end) {
@@ -487,8 +487,8 @@ final class ExplainText {
             while (end < numbers.size() && numbers.get(end) == numbers.get(end - 1) + 1) {
                 end++;
             }
-            end = end - i > LISTED ? end : i + 1;
-            ranges.add(numbers.get(i) + (end - i > LISTED ? " to " + numbers.get(end - 1) : ""));
+            end = end - i > LISTED_NUMBERS ? end : i + 1;
+            ranges.add(numbers.get(i) + (end - i > LISTED_NUMBERS ? " to " + numbers.get(end - 1) : ""));
         }
         return String.join(", ", ranges);
     }

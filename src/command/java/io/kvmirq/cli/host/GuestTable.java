@@ -111,7 +111,7 @@ final class GuestTable {
         Vcpus vcpus = guest.vcpus();
         boolean shown = vcpus.notShown() < vcpus.all();
         return List.of(
-                Foreign.printable(guest.process().name(), Columns.WIDEST),
+                Foreign.printable(guest.process().name(), Columns.WIDEST_COLUMN),
                 String.valueOf(guest.process().pid()),
                 String.valueOf(vcpus.all()),
                 count(vcpus.running(), shown),
@@ -143,7 +143,7 @@ final class GuestTable {
                 .sorted()
                 .map(String::valueOf)
                 .collect(Collectors.joining(","));
-        return Foreign.printable(all, Columns.WIDEST);
+        return Foreign.printable(all, Columns.WIDEST_COLUMN);
     }
 
     private void write(HostFacts host, Guests guests, Optional<GuestRates.Seen> seen) {

@@ -20,7 +20,7 @@ import picocli.CommandLine.ParseResult;
 /** Finds the device or the guest that a user names on a host. */
 public final class HostChoice {
     private static final String DEVICES = "sys/bus/pci/devices";
-    private static final int SUGGESTED = 3;
+    private static final int MOST_SUGGESTED = 3;
     private static final int BUS_SHIFT = 8;
     private static final int FUNCTIONS = 1 << 16;
 
@@ -67,7 +67,7 @@ public final class HostChoice {
                 .filter(listed -> listed.domain() == address.domain()
                         && listed.requesterId() >> BUS_SHIFT == address.requesterId() >> BUS_SHIFT)
                 .sorted(Comparator.comparingLong(listed -> Math.abs(number(listed) - number(address))))
-                .limit(SUGGESTED)
+                .limit(MOST_SUGGESTED)
                 .toList();
         String names = closest.stream().map(PciAddress::toString).collect(Collectors.joining(", "));
         throw new UnreadableInputException("there is no PCI device " + address

@@ -29,7 +29,7 @@ public final class HostSource {
 
     static final String TWICE = "--twice";
     /** Four periods of a quota of the default, in ms. */
-    private static final int APART = 400;
+    private static final int APART_MILLIS = 400;
 
     private static final List<String> OPTIONS = List.of("--fake", "--root", "--from");
 
@@ -61,7 +61,7 @@ public final class HostSource {
         }
         look.accept(host);
         try {
-            TimeUnit.MILLISECONDS.sleep(APART);
+            TimeUnit.MILLISECONDS.sleep(APART_MILLIS);
         } catch (InterruptedException e) {
             throw new IllegalStateException("nobody interrupts a command", e);
         }

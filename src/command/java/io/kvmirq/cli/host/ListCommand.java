@@ -283,10 +283,10 @@ public final class ListCommand implements Command {
                 String.valueOf(row.hostIrq().number()),
                 row.device().toString(),
                 row.interrupt(),
-                Foreign.printable(row.guest().orElse("-"), Columns.WIDEST),
+                Foreign.printable(row.guest().orElse("-"), Columns.WIDEST_COLUMN),
                 String.valueOf(row.count()),
                 live.map(found -> rate(row, found)).orElse("-"),
-                row.cpus().map(cpus -> Foreign.printable(cpus, Columns.WIDEST)).orElse("-"),
+                row.cpus().map(cpus -> Foreign.printable(cpus, Columns.WIDEST_COLUMN)).orElse("-"),
                 listed(row.vcpus(), VcpuId::number)
                         .map(vcpus -> vcpus + mark(row.vcpuEvidence()))
                         .orElse("-"),

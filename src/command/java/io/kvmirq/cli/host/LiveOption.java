@@ -33,7 +33,7 @@ import picocli.CommandLine.ParseResult;
 /** The option {@code --live}: watches this machine for a while before a command prints. */
 public final class LiveOption {
     static final String NAME = "--live";
-    private static final int LONGEST = 3600;
+    private static final int LONGEST_SECONDS = 3600;
     private static final int BY_DEFAULT = 10;
     private static final String TRACEPOINTS = "tracepoints";
     /** The limit for printing after Ctrl-C, before the process ends. */
@@ -41,7 +41,7 @@ public final class LiveOption {
 
     private static final int PER_MILLE_OF_PERCENT = 10;
 
-    private static final Duration SHORT = Duration.ofSeconds(1);
+    private static final Duration SHORT_READ = Duration.ofSeconds(1);
 
     private final LiveHost machine;
     private final int seconds;
@@ -55,14 +55,14 @@ public final class LiveOption {
 
     static void describe(Command.Usage usage) {
         usage.add(Command.option(NAME, "SECONDS", String.class)
-                .description("Watch this machine for 1 to "
-                        + LONGEST
-                        + " seconds: counters, tracepoints and, for explain, probes. This writes: it makes"
-                        + " directories kvmirq-PID-... in /sys/kernel/tracing/instances, probes and synthetic"
-                        + " events, and removes them at the end, even after Ctrl-C, which ends the watch early."
-                        + " After kill -9, the next run with --live removes them. --live=tracepoints watches for "
-                        + BY_DEFAULT
-                        + " seconds and sets no probe; SECONDS,tracepoints does so for another time. Needs root."));
+                .description(
+                        "Watch this machine for 1 to " + LONGEST_SECONDS + " seconds: counters, tracepoints, and for explain"
+                                + " probes. This writes: it makes directories kvmirq-PID-... in"
+                                + " /sys/kernel/tracing/instances, probes and synthetic events, and removes them at the"
+                                + " end, also after Ctrl-C, which ends the watch early. After kill -9 the next run with"
+                                + " --live removes them. --live=tracepoints watches for " + BY_DEFAULT
+                                + " seconds and sets no probe; SECONDS,tracepoints is the same for another time. Needs"
+                                + " root."));
     }
 
     /**
@@ -87,9 +87,9 @@ public final class LiveOption {
         boolean byProbes = !typed.endsWith(TRACEPOINTS);
         String time = typed.equals(TRACEPOINTS) ? String.valueOf(BY_DEFAULT) : typed.replace("," + TRACEPOINTS, "");
         int seconds = time.matches("\\d{1,4}") ? Integer.parseInt(time) : 0;
-        if (seconds < 1 || seconds > LONGEST) {
+        if (seconds < 1 || seconds > LONGEST_SECONDS) {
             throw new IllegalArgumentException(NAME + " " + Foreign.quoted(typed) + " is no time: expected 1 to "
-                    + LONGEST + " seconds, such as 10");
+                    + LONGEST_SECONDS + " seconds, such as 10");
         }
         return new LiveOption(machine(arguments, machine), seconds, byProbes);
     }
@@ -192,7 +192,7 @@ public final class LiveOption {
     static void print(Live live, Terminal terminal) {
         terminal.say("watched for " + live.time() + ", which took " + percent(live) + " % of a CPU; "
                 + live.around().toMillis() + " ms more to begin and to read the trace");
-        if (live.before().plus(live.afterwards()).compareTo(SHORT) > 0) {
+        if (live.before().plus(live.afterwards()).compareTo(SHORT_READ) > 0) {
             terminal.say("  beside it: " + Live.seconds(live.before()) + " to set the probes, and "
                     + Live.seconds(live.afterwards())
                     + " to read and remove them: for each of them the kernel waits for all processors");

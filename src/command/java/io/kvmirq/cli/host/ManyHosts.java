@@ -79,7 +79,7 @@ final class ManyHosts {
         for (Path file : files) {
             try {
                 HostFacts host = new HostFacts(HostSource.capture(file), " " + FROM + " " + file);
-                String name = Foreign.printable(String.valueOf(file.getFileName()), Columns.WIDEST);
+                String name = Foreign.printable(String.valueOf(file.getFileName()), Columns.WIDEST_COLUMN);
                 for (Listing.Row row : Listing.of(host, wanted).rows()) {
                     if (guest.isEmpty()
                             || guest.equals(row.guest())
@@ -92,7 +92,7 @@ final class ManyHosts {
                     row.set(0, name);
                     row.set(
                             1 + columns.indexOf("guest"),
-                            Foreign.printable(path.guest().orElseThrow().name(), Columns.WIDEST));
+                            Foreign.printable(path.guest().orElseThrow().name(), Columns.WIDEST_COLUMN));
                     row.set(
                             columns.size(),
                             Foreign.printable(Look.text(Look.flaw(path).orElseThrow())));

@@ -52,8 +52,8 @@ public final class WatchCommand implements Command {
     private static final String COUNT = "--count";
     private static final String JSON = "--json";
     private static final String LIVE = "--live";
-    private static final double LONGEST = 3600;
-    private static final double SHORTEST = 0.1;
+    private static final double LONGEST_SECONDS = 3600;
+    private static final double SHORTEST_SECONDS = 0.1;
     private static final long MILLIS = 1000;
     private static final int CTRL_L = 12;
 
@@ -191,7 +191,7 @@ public final class WatchCommand implements Command {
 
     private static double interval(String typed) {
         double seconds = typed.matches("\\d{1,4}(\\.\\d{1,3})?") ? Double.parseDouble(typed) : 0;
-        if (seconds < SHORTEST || seconds > LONGEST) {
+        if (seconds < SHORTEST_SECONDS || seconds > LONGEST_SECONDS) {
             throw new IllegalArgumentException(
                     "--interval " + Foreign.quoted(typed) + " is no time: expected 0.1 to 3600 seconds, such as 2");
         }

@@ -24,7 +24,7 @@ import org.jline.utils.NonBlockingReader;
 final class WatchTerminal implements AutoCloseable {
     private static final int ESCAPE = 27;
     /** How long the rest of an arrow key may take, in milliseconds. */
-    private static final int REST = 20;
+    private static final int KEY_REST_MILLIS = 20;
 
     private static final int DEFAULT_ROWS = 24;
 
@@ -125,8 +125,8 @@ final class WatchTerminal implements AutoCloseable {
     }
 
     private int afterEscape() throws IOException {
-        int next = terminal.reader().read(REST);
-        int last = next == '[' || next == 'O' ? terminal.reader().read(REST) : NonBlockingReader.READ_EXPIRED;
+        int next = terminal.reader().read(KEY_REST_MILLIS);
+        int last = next == '[' || next == 'O' ? terminal.reader().read(KEY_REST_MILLIS) : NonBlockingReader.READ_EXPIRED;
         return last == 'A' ? 'k' : last == 'B' ? 'j' : NonBlockingReader.READ_EXPIRED;
     }
 

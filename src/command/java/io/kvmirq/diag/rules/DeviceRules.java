@@ -162,7 +162,7 @@ public final class DeviceRules {
     private static final Fact<PciFunction, KernelLog.Recent> NO_RECOVERY =
         logged(KernelLog.LONG, "subordinate device reset failed|Unable to change power state .{1,40} device inaccessible");
     private static final Fact<PciFunction, KernelLog.Recent> BLOCKED =
-        logged(KernelLog.SHORT, "IO_PAGE_FAULT .*flags=0x\\w{0,8}[0-7]\\]|INVALID_DEVICE_REQUEST|event: F_\\w{1,30} client|\\[DMA [^]]{1,40}\\]");
+        logged(KernelLog.RECENT_SECONDS, "IO_PAGE_FAULT .*flags=0x\\w{0,8}[0-7]\\]|INVALID_DEVICE_REQUEST|event: F_\\w{1,30} client|\\[DMA [^]]{1,40}\\]");
     private static final Fact<PciFunction, KernelLog.Recent> NO_INVALIDATION =
         logged(KernelLog.LONG, "Time-out Error: SID|IOTLB_INV_TIMEOUT");
     /** mlx5, ice, i40e, bnxt, qed, NVIDIA, whose errors 79, 119, 120, 143 and 154 are those of its bus and firmware. */
@@ -178,7 +178,7 @@ public final class DeviceRules {
     private static final Fact<PciFunction, KernelLog.Recent> NO_BYPASS =
         logged(KernelLog.BOOT, "irq bypass (producer|consumer) .{1,60} fails");
     private static final Fact<PciFunction, KernelLog.Recent> CORRECTS =
-        logged(KernelLog.SHORT, "Correctable error|[Cc]orrected error|severity=Correct");
+        logged(KernelLog.RECENT_SECONDS, "Correctable error|[Cc]orrected error|severity=Correct");
     private static final Fact<PciFunction, KernelLog.Recent> STOPPED = new Fact<>(KernelLog.FILE, function ->
         Fact.of(function.virtualNumber()).then(number -> Fact.of(function.host().log().recent(KernelLog.LONG,
         function.host().began(function.device().address()), Pattern.compile("(issue detected on|MDD event\\w* on|Malicious .{1,80}|MDD.{1,80}) VF " + number

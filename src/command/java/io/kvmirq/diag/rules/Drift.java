@@ -50,7 +50,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         UNOBSERVABLE
     }
 
-    private static final String CHANGES = "it changes whenever the vCPU runs or stops";
+    private static final String CHANGES_WITH_RUN = "it changes whenever the vCPU runs or stops";
     private static final String BY_KVM = "its_vlpi_map() and lpi_write_config(), from vgic_irq";
     private static final int XAPIC_SHIFT = 8;
     /** The bits that a posted entry takes from the remapped one: {@code dmar_copy_shared_irte()}. */
@@ -144,7 +144,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         }
         if (vcpu.avicEntry().isPresent()) {
             all.add(unobservable(
-                    Hop.VCPU, "avic_physical_id_entry of vCPU " + vcpu.vcpu().number(), CHANGES));
+                    Hop.VCPU, "avic_physical_id_entry of vCPU " + vcpu.vcpu().number(), CHANGES_WITH_RUN));
         }
         return all;
     }
@@ -240,7 +240,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
             }
         }
         if (entry.isPosted() && !intel) {
-            all.add(unobservable(Hop.HOST_IRQ, table + "IsRun, GALogIntr, destination", CHANGES));
+            all.add(unobservable(Hop.HOST_IRQ, table + "IsRun, GALogIntr, destination", CHANGES_WITH_RUN));
         }
         if (entry.isPostedToGuest()) {
             posted(path, entry, table, all);
@@ -325,9 +325,9 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
                     nv == Apic.WAKEUP ? hex(Apic.WAKEUP) : hex(Apic.NOTIFICATION),
                     hex(nv),
                     "vmx_vcpu_pi_load(), or pi_enable_wakeup_handler() while the vCPU is blocked"));
-            all.add(unobservable(Hop.HOST_IRQ, "pi_desc: PIR, ON, SN, NDST", CHANGES));
+            all.add(unobservable(Hop.HOST_IRQ, "pi_desc: PIR, ON, SN, NDST", CHANGES_WITH_RUN));
         } else if (AvicTables.IS_RUNNING.isSet(posted.state())) {
-            all.add(unobservable(Hop.HOST_IRQ, table + "IsRun, of the vCPU", CHANGES));
+            all.add(unobservable(Hop.HOST_IRQ, table + "IsRun, of the vCPU", CHANGES_WITH_RUN));
         } else {
             all.add(of(
                     Hop.HOST_IRQ,

@@ -33,7 +33,7 @@ public final class GuestRules {
     }
 
     /** ULLONG_MAX - 1, the largest count that write(2) can set; {@code eventfd_signal()} can add only one more. */
-    public static final long FULL = -2L;
+    public static final long FULL_COUNT = -2L;
 
     private static final int MOST_VCPUS = 1024;
     /** KVM_MAX_IRQ_ROUTES. */
@@ -240,7 +240,7 @@ public final class GuestRules {
         }
 
         private boolean isFull() {
-            return Long.compareUnsigned(eventfd.count(), FULL) >= 0;
+            return Long.compareUnsigned(eventfd.count(), FULL_COUNT) >= 0;
         }
 
         private String called() {

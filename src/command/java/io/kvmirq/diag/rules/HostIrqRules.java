@@ -67,7 +67,7 @@ public final class HostIrqRules {
     /** A smaller number means a few stray interrupts of a shared line. */
     private static final long MANY_UNHANDLED = 1_000;
     /** Interrupts a second of one irq from which they are called a storm. */
-    public static final long STORM = 100_000;
+    public static final long STORM_RATE = 100_000;
 
     /** A few faults come from the firmware's own devices while the host boots. */
     private static final long MANY_FAULTS = 1_000;
@@ -178,7 +178,7 @@ public final class HostIrqRules {
         Optional<KernelLog.Recent> strayVector() {
             return EFFECTIVE.of(this).known().flatMap(cpus -> host().log()
                     .recent(
-                            KernelLog.SHORT,
+                            KernelLog.RECENT_SECONDS,
                             began(),
                             Pattern.compile("\\b("
                                     + cpus.stream().mapToObj(String::valueOf).collect(joining("|"))
@@ -588,7 +588,7 @@ public final class HostIrqRules {
             irq -> !irq.of.messages().isEmpty() && !irq.of.messages().contains(irq.vector.irq())).on("MSI", Irq::isMessage),
         rule("host-irq.not-of-pin", LINE, irq -> irq.device().irq() > 0 && irq.device().irq() != irq.vector.irq().number())
             .with(irq -> irq.device().irq()).on("INTx", Irq::isPin),
-        rule("host-irq.storm", COUNT, irq -> UPTIME.in(irq) > 0 && irq.aSecond() >= STORM).and(UPTIME).with(Irq::aSecond),
+        rule("host-irq.storm", COUNT, irq -> UPTIME.in(irq) > 0 && irq.aSecond() >= STORM_RATE).and(UPTIME).with(Irq::aSecond),
         rule("host-irq.polled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?irq(poll|fixup)(.*)?"))
             .fill(irq -> option(CMDLINE.in(irq), "irq(poll|fixup)")).on("INTx", Irq::isPin),
         rule("host-irq.pic", CMDLINE, irq -> PIC.matcher(CMDLINE.in(irq)).find())
@@ -627,10 +627,10 @@ public final class HostIrqRules {
     private static final Pattern LOST_COMMAND =
         Pattern.compile("CMD_SYNC timeout|ITS queue timeout|AMD-Vi: Completion-Wait loop timed out");
     private static final Fact<Irq, KernelLog.Recent> ENTRY_FAULTS = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.host().log()
-        .recent(KernelLog.SHORT, irq.began(), BLOCKED_INTERRUPT, irq.device().address())));
+        .recent(KernelLog.RECENT_SECONDS, irq.began(), BLOCKED_INTERRUPT, irq.device().address())));
     /** {@code arm_smmu_cmdq_issue_cmdlist()}, {@code its_wait_for_range_completion()}, {@code iommu_completion_wait()}. */
     private static final Fact<Irq, KernelLog.Recent> QUEUE = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.host().log()
-        .recent(KernelLog.SHORT, 0, LOST_COMMAND)));
+        .recent(KernelLog.RECENT_SECONDS, 0, LOST_COMMAND)));
     private static final Fact<Irq, KernelLog.Recent> STRAY = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.strayVector()));
 
     private static final Table<Irq> LOGGED = new Table<>(

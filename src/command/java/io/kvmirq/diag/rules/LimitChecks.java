@@ -31,7 +31,7 @@ public final class LimitChecks {
 
     private static final int MEBI = 20;
     private static final int KIBI = 10;
-    private static final int SHOWN = 4;
+    private static final int MOST_VMMS = 4;
 
     private final HostLimits limits;
     private final VmProcesses vms;
@@ -133,8 +133,8 @@ public final class LimitChecks {
         boolean isShown = !vmms.isEmpty() || here.get().isShown();
         String who = vmms.isEmpty()
                 ? "this shell: " + here.get() + "; a VMM may have other limits, of its service"
-                : String.join("; ", vmms.subList(0, Math.min(vmms.size(), SHOWN)))
-                        + (vmms.size() > SHOWN ? "; and " + (vmms.size() - SHOWN) + " more VMMs" : "");
+                : String.join("; ", vmms.subList(0, Math.min(vmms.size(), MOST_VMMS)))
+                        + (vmms.size() > MOST_VMMS ? "; and " + (vmms.size() - MOST_VMMS) + " more VMMs" : "");
         Finding finding = Finding.of(
                         Check.LIMITS,
                         warns ? Status.WARN : isShown ? Status.PASS : Status.UNKNOWN,

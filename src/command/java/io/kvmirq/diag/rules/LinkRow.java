@@ -20,7 +20,7 @@ public final class LinkRow {
     record Row(Optional<Hop<?>> hop, Optional<Link.State> state, String says, List<Remedy> remedies) {}
 
     private static final int COLUMNS = 5;
-    private static final String LOOK = "look: ";
+    private static final String LOOK_PREFIX = "look: ";
     private static final Map<String, Row> SHIPPED = rows("links.txt", Rows.shipped("links.txt"));
 
     private final Row row;
@@ -62,8 +62,8 @@ public final class LinkRow {
         if (column.equals(Rows.NOTHING)) {
             return List.of();
         }
-        return column.startsWith(LOOK)
-                ? List.of(Remedy.look(column.substring(LOOK.length())))
+        return column.startsWith(LOOK_PREFIX)
+                ? List.of(Remedy.look(column.substring(LOOK_PREFIX.length())))
                 : Stream.of(column.split(", ")).map(name -> Rows.remedy(name)).toList();
     }
 

@@ -59,7 +59,7 @@ public final class LogRules {
         Rows.check(columns, COLUMNS, Map.of());
         int within =
                 switch (columns.get(1)) {
-                    case "short" -> KernelLog.SHORT;
+                    case "short" -> KernelLog.RECENT_SECONDS;
                     case "long" -> KernelLog.LONG;
                     case "boot" -> KernelLog.BOOT;
                     default ->

@@ -26,7 +26,7 @@ public final class ParameterRules {
     private static final int COLUMNS = 7;
     private static final List<Parameter> PARAMETERS = shipped();
     /** A shorter word may be another parameter. */
-    private static final int SHORTEST = 6;
+    private static final int SHORTEST_WORD = 6;
     /** Parameters that a host with passed-through devices needs, and that do nothing if they are misspelt. */
     private static final List<String> NEAR = List.of(
             "intel_iommu",
@@ -123,7 +123,7 @@ public final class ParameterRules {
             return words.stream()
                     .filter(word -> !word.startsWith("-"))
                     .map(word -> word.split("=", 2)[0])
-                    .filter(name -> name.length() >= SHORTEST
+                    .filter(name -> name.length() >= SHORTEST_WORD
                             && NEAR.stream().noneMatch(real -> spelling(real).equals(spelling(name))))
                     .flatMap(name -> NEAR.stream()
                             .filter(real -> isOneLetterFrom(spelling(name), spelling(real)))

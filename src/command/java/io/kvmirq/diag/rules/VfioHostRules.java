@@ -28,7 +28,7 @@ import java.util.stream.Stream;
  * Rules for VFIO on a host: its drivers, the devices that it would refuse, and the parameters that lift its protection.
  */
 public final class VfioHostRules {
-    private static final int SHOWN = 3;
+    private static final int MOST_NAMES = 3;
 
     /** A refusal of a device that is bound to VFIO. */
     private record Refused(PciAddress device, Refusal refusal) {}
@@ -257,8 +257,8 @@ public final class VfioHostRules {
     }
 
     private static String some(List<String> names) {
-        return names.size() <= SHOWN
+        return names.size() <= MOST_NAMES
                 ? String.join(", ", names)
-                : String.join(", ", names.subList(0, SHOWN)) + " and " + (names.size() - SHOWN) + " more";
+                : String.join(", ", names.subList(0, MOST_NAMES)) + " and " + (names.size() - MOST_NAMES) + " more";
     }
 }

@@ -32,7 +32,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     /** The limit of a thread's wait, in percent of the time in which it was ready to run. */
     private static final int MOST_WAITED = 33;
     /** Waits for a CPU below this time are ignored, in ns. */
-    private static final long SHORT = 100_000_000;
+    private static final long SHORT_WAIT_NANOS = 100_000_000;
 
     /** Kinds of work that a thread does for the guest. */
     enum Kind {
@@ -116,7 +116,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         Fact.form(text -> !ThreadStat.line(text, "State").isEmpty()));
     /** A task that waits no more hangs no more. {@code watchdog_timer_fn()} in kernel/watchdog.c, {@code check_hung_task()} in kernel/hung_task.c. */
     static final Fact<VmThread, KernelLog.Recent> LOCKUP = new Fact<>(KernelLog.FILE, thread -> Fact.of(thread.host().log()
-        .recent(KernelLog.SHORT, 0, Pattern.compile("lockup .{1,60}:" + thread.tid() + "\\]$"
+        .recent(KernelLog.RECENT_SECONDS, 0, Pattern.compile("lockup .{1,60}:" + thread.tid() + "\\]$"
         + (thread.state() == 'D' ? "|:" + thread.tid() + " blocked for more than" : "")))));
     static final Fact<VmThread, KernelLog.Recent> SPLIT = new Fact<>(KernelLog.FILE, thread ->
         thread.files().text("proc/sys/kernel/split_lock_mitigate").filter("1"::equals).isEmpty() ? Known.none() : Fact.of(thread.host()
@@ -321,7 +321,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
 
     /** Whether it has waited for a CPU. */
     boolean waits() {
-        return TIMES.is(this, times -> times.waited() >= SHORT && times.share() >= MOST_WAITED);
+        return TIMES.is(this, times -> times.waited() >= SHORT_WAIT_NANOS && times.share() >= MOST_WAITED);
     }
 
     long share() {

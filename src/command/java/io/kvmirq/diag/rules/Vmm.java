@@ -27,7 +27,7 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
         implements Fact.Subject {
     private static final int MOST_VCPUS = 1024;
     /** An irq that comes more seldom than once in these seconds disturbs nobody. */
-    private static final int SELDOM = 2;
+    private static final int SELDOM_SECONDS = 2;
 
     // spotless:off: a table
     static final Fact<Vmm, Boolean> WORKERS = new Fact<>("proc/PID/stat", Vmm::showsWorkers);
@@ -190,7 +190,7 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
         HostInterrupts all = host().interrupts().get();
         return Fact.of(all.rows().stream()
                 .filter(row ->
-                        row.count() > uptime.get() / SELDOM && !row.handlers().contains("vfio-"))
+                        row.count() > uptime.get() / SELDOM_SECONDS && !row.handlers().contains("vfio-"))
                 .flatMap(row -> only(row.irq().number()).stream()
                         .mapToObj(alone::get)
                         .filter(Objects::nonNull)

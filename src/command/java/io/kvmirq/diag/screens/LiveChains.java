@@ -27,7 +27,7 @@ import java.util.stream.Collectors;
  * signals the eventfd there, and an irqfd takes the signal at once. Immutable.
  */
 public final class LiveChains {
-    private static final String AFTER =
+    private static final String AFTER_HANDLER =
             "live, after handlers of this host irq and no other, a worker of the kernel raised a GSI on the same CPU";
 
     private final HostFacts host;
@@ -180,7 +180,7 @@ public final class LiveChains {
                         "taken in the handler",
                         List.of()));
             } else if (irq.workerGsi().isPresent() && irq.handled() > 0) {
-                links.add(Shown.irqfds(Evidence.inferred(AFTER), "taken after the handler", List.of()));
+                links.add(Shown.irqfds(Evidence.inferred(AFTER_HANDLER), "taken after the handler", List.of()));
             } else if (irq.update().isPresent()
                     && (misses
                             || before.filter(link -> link.state() != Link.State.WHOLE)

@@ -40,7 +40,7 @@ import java.util.stream.Stream;
  * device, whether the VMM and the workers of vhost run.
  */
 public final class PathsCheck {
-    private static final int SHOWN = 4;
+    private static final int MOST_SHOWN = 4;
 
     /** Flaws, with what explain is asked to show them. */
     private final Map<String, String> broken = new LinkedHashMap<>();
@@ -213,7 +213,7 @@ public final class PathsCheck {
                                         link.remedies().get(0).text())
                                 .with("unseen", link.unseen()))
                         .orElseGet(() -> Finding.pass(Check.PATHS, verdict.past() ? "past" : "whole", seen));
-        return finding.with(remedies.stream().limit(SHOWN).toList())
+        return finding.with(remedies.stream().limit(MOST_SHOWN).toList())
                 .with("broken", List.copyOf(broken.keySet()))
                 .with("doubtful", List.copyOf(doubtful.keySet()))
                 .with("notPosted", List.copyOf(unposted.keySet()))
@@ -281,12 +281,12 @@ public final class PathsCheck {
             });
         }
         interrupts.forEach((text, names) -> flaws.put(
-                subject + (names.size() == chains.size() ? "" : " " + Finding.some(names, SHOWN)) + text, target));
+                subject + (names.size() == chains.size() ? "" : " " + Finding.some(names, MOST_SHOWN)) + text, target));
     }
 
     private static String shown(HostFacts host, Map<String, String> flaws) {
-        return flaws.keySet().stream().limit(SHOWN).collect(Collectors.joining("; "))
-                + (flaws.size() > SHOWN ? "; and " + (flaws.size() - SHOWN) + " more" : "")
+        return flaws.keySet().stream().limit(MOST_SHOWN).collect(Collectors.joining("; "))
+                + (flaws.size() > MOST_SHOWN ? "; and " + (flaws.size() - MOST_SHOWN) + " more" : "")
                 + "; " + host.command("explain " + flaws.values().iterator().next()) + " shows the chain";
     }
 }

@@ -256,7 +256,7 @@ final class ProcessLinks {
 
     /** Each handler of the host irq adds one signal, so only write(2) makes an eventfd full. */
     private static boolean mayBeOf(EventfdFile file, SeenInterrupt interrupt) {
-        return Long.compareUnsigned(file.count(), GuestRules.FULL) >= 0
+        return Long.compareUnsigned(file.count(), GuestRules.FULL_COUNT) >= 0
                 || interrupt
                         .armed()
                         .filter(vector -> vector.count() >= file.count())

@@ -20,7 +20,7 @@ import java.util.concurrent.locks.LockSupport;
  */
 public record VcpuEvidence(int thread, VcpuId vcpu, List<Drift> fields) {
     /** Looks at a vCPU whose fields differ. While KVM loads or puts a vCPU, they do for a moment. */
-    private static final int LOOKS = 3;
+    private static final int LOOKS_AT_DIFFERENCE = 3;
 
     private static final long BETWEEN_NANOS = TimeUnit.MILLISECONDS.toNanos(20);
 
@@ -31,7 +31,7 @@ public record VcpuEvidence(int thread, VcpuId vcpu, List<Drift> fields) {
         List<VcpuEvidence> all = new ArrayList<>();
         for (KernelVcpu vcpu : Objects.requireNonNull(vcpus, "vcpus is null")) {
             List<Drift> fields = Drift.of(vcpu, cpus);
-            for (int left = LOOKS; left > 1 && fields.stream().anyMatch(VcpuEvidence::differs); left--) {
+            for (int left = LOOKS_AT_DIFFERENCE; left > 1 && fields.stream().anyMatch(VcpuEvidence::differs); left--) {
                 LockSupport.parkNanos(BETWEEN_NANOS);
                 fields = lasting(fields, again(host, memory, vcpu, cpus));
             }

@@ -52,13 +52,13 @@ import java.util.stream.IntStream;
  */
 public final class Watcher implements AutoCloseable {
     /** The ticks for which a changed cell is marked. */
-    private static final int MARKED = 5;
+    private static final int MARKED_TICKS = 5;
 
     /** How many of its times a look waits until the next one. */
-    private static final int PAUSE = 10;
+    private static final int LOOK_TIMES_BETWEEN_LOOKS = 10;
 
     /** The most rounds of a look, which takes another one if a tick has read a change meanwhile. */
-    private static final int ROUNDS = 2;
+    private static final int MOST_LOOK_ROUNDS = 2;
 
     /** The links that KVM changes while a vector stays armed. Kernel memory shows them. */
     private static final List<Hop<?>> REWIRED = List.of(Hop.IRQFD, Hop.GUEST_VECTOR);
@@ -66,9 +66,9 @@ public final class Watcher implements AutoCloseable {
     private static final Set<String> NO_IRQFD = Set.of(LinkRow.text("irqfd.none"), LinkRow.text("irqfd.posted-past"));
 
     /** The rates of a row that are kept. */
-    private static final int KEPT = 60;
+    private static final int RATES_KEPT = 60;
 
-    private static final int VALUE = 256;
+    private static final int VALUE_BYTES = 256;
     /** Config space: the status register, the id of the PCI Express capability, and the status registers in it. */
     private static final int STATUS = 6;
 
@@ -153,8 +153,8 @@ public final class Watcher implements AutoCloseable {
     private static final class Value {
         private final HostFiles.Kept file;
         private final UnaryOperator<String> part;
-        private ByteBuffer now = ByteBuffer.allocate(VALUE);
-        private ByteBuffer then = ByteBuffer.allocate(VALUE).limit(0);
+        private ByteBuffer now = ByteBuffer.allocate(VALUE_BYTES);
+        private ByteBuffer then = ByteBuffer.allocate(VALUE_BYTES).limit(0);
         /** Whether the file is that of an irq, a device or a process that went. Another one may have its name. */
         private boolean gone;
 
@@ -313,7 +313,7 @@ public final class Watcher implements AutoCloseable {
             moved = false;
             memory.forget();
             look = look();
-        } while (moved && ++rounds < ROUNDS);
+        } while (moved && ++rounds < MOST_LOOK_ROUNDS);
         return Optional.of(look);
     }
 
@@ -337,8 +337,8 @@ public final class Watcher implements AutoCloseable {
             take(look, true);
         }
         Optional<Look> before = ticks == 0 ? Optional.of(look) : taken();
-        boolean due = moved || now - looked >= took * PAUSE;
-        if (looking.isEmpty() && (due || readsMemory && now - asked >= asking * PAUSE)) {
+        boolean due = moved || now - looked >= took * LOOK_TIMES_BETWEEN_LOOKS;
+        if (looking.isEmpty() && (due || readsMemory && now - asked >= asking * LOOK_TIMES_BETWEEN_LOOKS)) {
             looking = Optional.of(CompletableFuture.supplyAsync(due ? this::lookAgain : this::lookIfChanged, executor));
         }
         Optional<Look> taken = ticks == 0 ? before : taken().or(() -> before);
@@ -390,7 +390,7 @@ public final class Watcher implements AutoCloseable {
     }
 
     private void mark(int irq, String cell) {
-        marks.computeIfAbsent(irq, same -> new HashMap<>()).put(cell, MARKED);
+        marks.computeIfAbsent(irq, same -> new HashMap<>()).put(cell, MARKED_TICKS);
     }
 
     // KVM's counters
@@ -420,7 +420,7 @@ public final class Watcher implements AutoCloseable {
 
     /** Negative if the file shows none. */
     private long number(String file) {
-        Optional<byte[]> bytes = files.bytes(VmProcess.DEBUGFS + file, VALUE);
+        Optional<byte[]> bytes = files.bytes(VmProcess.DEBUGFS + file, VALUE_BYTES);
         long value = bytes.isPresent() ? 0 : -1;
         for (byte digit : bytes.orElse(new byte[0])) {
             value = digit >= '0' && digit <= '9' ? value * 10 + digit - '0' : value;
@@ -783,17 +783,17 @@ public final class Watcher implements AutoCloseable {
         if (ticks > 0) {
             history.add(rate);
         }
-        if (history.size() > KEPT) {
+        if (history.size() > RATES_KEPT) {
             history.remove();
         }
         return new ArrayDeque<>(history);
     }
 
     private void storm(Vector vector, double rate) {
-        if (rate >= HostIrqRules.STORM
+        if (rate >= HostIrqRules.STORM_RATE
                 ? storms.add(vector.irq())
-                : rate < HostIrqRules.STORM / 2.0 && storms.remove(vector.irq())) {
-            String comes = rate >= HostIrqRules.STORM ? " comes " : " is over: it comes ";
+                : rate < HostIrqRules.STORM_RATE / 2.0 && storms.remove(vector.irq())) {
+            String comes = rate >= HostIrqRules.STORM_RATE ? " comes " : " is over: it comes ";
             tell("storm", vector.path(), "host irq " + vector.irq() + comes + Math.round(rate) + " times per second");
         }
     }

@@ -25,9 +25,9 @@ public final class InterruptTicks implements AutoCloseable {
 
     private static final int PIECE = 1 << 18;
     /** As the most that a parser of this file takes: see {@code HostInterrupts}. */
-    private static final int LONGEST = 1 << 29;
+    private static final int LONGEST_FILE = 1 << 29;
 
-    private static final long WRAP = 1L << 32;
+    private static final long WRAP_COUNT = 1L << 32;
 
     private final Optional<HostFiles.Kept> file;
     private final ByteBuffer piece = ByteBuffer.allocateDirect(PIECE);
@@ -76,7 +76,7 @@ public final class InterruptTicks implements AutoCloseable {
         changed = 0;
         other = false;
         int position = 0;
-        while (file.isPresent() && position < LONGEST) {
+        while (file.isPresent() && position < LONGEST_FILE) {
             piece.clear();
             int count = file.get().read(piece, position);
             if (count <= 0) {
@@ -148,8 +148,8 @@ public final class InterruptTicks implements AutoCloseable {
         int column = cell % columns;
         long now = value(counts[row] + column * CELL);
         long more = now - then;
-        if (more < 0 && -more > WRAP / 2) {
-            more += WRAP;
+        if (more < 0 && -more > WRAP_COUNT / 2) {
+            more += WRAP_COUNT;
         }
         // One that falls otherwise was reset.
         more = Math.max(0, more);

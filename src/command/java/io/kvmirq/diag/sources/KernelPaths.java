@@ -64,7 +64,7 @@ public final class KernelPaths implements AutoCloseable {
     }
 
     /** Looks at what KVM may be changing, after the first one. */
-    private static final int LOOKS = 3;
+    private static final int LOOKS_AGAIN = 3;
 
     /**
      * The time between two looks. KVM takes an irqfd off its list, waits for SRCU, and writes the entry then. It exchanges the
@@ -119,7 +119,7 @@ public final class KernelPaths implements AutoCloseable {
         Objects.requireNonNull(irq, "irq is null");
         return memory().map(from -> paths.computeIfAbsent(irq, same -> {
             KernelPath path = read(from, irq);
-            for (int left = LOOKS; left > 0 && mayPass(path); left--) {
+            for (int left = LOOKS_AGAIN; left > 0 && mayPass(path); left--) {
                 LockSupport.parkNanos(CHANGE_NANOS);
                 path = read(from, irq);
             }

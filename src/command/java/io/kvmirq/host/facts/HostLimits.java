@@ -25,7 +25,7 @@ public final class HostLimits {
     private static final String VECTORS = "sys/kernel/debug/irq/domains/VECTOR";
     private static final int IPC_LOCK = 14;
     /** Nineteen twentieths of a limit. */
-    private static final int NEARLY = 20;
+    private static final int NEARLY_PARTS = 20;
 
     private static final int MOST_DIGITS = 18;
 
@@ -135,7 +135,7 @@ public final class HostLimits {
     public record Use(String of, long used, long most) {
         /** Whether little is left. */
         public boolean isNearlyUsed() {
-            return used >= most / NEARLY * (NEARLY - 1);
+            return used >= most / NEARLY_PARTS * (NEARLY_PARTS - 1);
         }
     }
 

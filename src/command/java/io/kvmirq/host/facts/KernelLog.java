@@ -52,7 +52,7 @@ public final class KernelLog {
                     + "|Disabling interrupt remapping|reported at address|RLIMIT_MEMLOCK|NETDEV WATCHDOG|out-of-(?:meta)?data|is broken|vector space|completion polled|lost interrupt|HardIRQ|EDAC|SIGBUS"
                     + "|HYP mode|Correctable|\\bMDD\\b|health|no free data space|no space left|request to user|request channel|irq bypass|can't reserve|exceeds|Xid|not enough MMIO|segfault|protection fault|arm-smmu-v3 \\S+ event|dump_invalid|table full|Card not present|aer_status|\\bVF \\d");
     /** An IOMMU that lost faults, commands or events of all its devices. */
-    private static final String LOSS =
+    private static final String IOMMU_LOSS =
             "|^(?:arm-smmu|AMD-Vi|DMAR).*(?:overflow|(?i:time)(?:d |-)out|restarting)|^sched: RT throttling";
     /** The device of a time-out, by its requester id; 0 from an IOMMU that does not tell it. */
     private static final Pattern SOURCE_ID = Pattern.compile("Time-out Error: SID (?!0$)([0-9a-f]{1,4})$");
@@ -65,7 +65,7 @@ public final class KernelLog {
             Pattern.compile("(?:\\\\x1b|\\e)\\[[0-9;]{0,20}[A-Za-z]?|\\\\x[0-9a-f]{2}|\\p{Cntrl}");
 
     /** Seconds in which a fault is one of now. */
-    public static final int SHORT = 600;
+    public static final int RECENT_SECONDS = 600;
     /** Seconds in which a state that only an administrator ends is assumed to last. */
     public static final int LONG = 3600;
     /** For a state that lasts until the next boot. */
@@ -85,11 +85,11 @@ public final class KernelLog {
     public record Recent(int count, double seconds, String ago, String text) {
         /** Whether they are more than one burst, as a device may cause when it is reset. */
         public boolean isLasting() {
-            return seconds >= BURST;
+            return seconds >= BURST_SECONDS;
         }
     }
 
-    private static final double BURST = 3;
+    private static final double BURST_SECONDS = 3;
 
     private final List<Line> lines;
     /** The newest line, whatever it says; empty if no log is shown. */
@@ -270,7 +270,7 @@ public final class KernelLog {
         String brief = device.toString().substring(device.toString().indexOf(':') + 1);
         Pattern subject = Pattern.compile("(?<![\\w:])" + Pattern.quote(device.toString()) + "(?!\\w)"
                 + (device.domain() == 0 ? "|(?:\\[|device=)" + Pattern.quote(brief) + "(?!\\w)" : "")
-                + LOSS + irqs.stream().map(irq -> "|\\birq " + irq + "\\b").collect(Collectors.joining())
+                + IOMMU_LOSS + irqs.stream().map(irq -> "|\\birq " + irq + "\\b").collect(Collectors.joining())
                 + threads.stream()
                         .map(tid -> "|:" + Pattern.quote(tid) + "(?: blocked|\\])|\\(" + Pattern.quote(tid) + "\\)")
                         .collect(Collectors.joining()));

@@ -28,9 +28,9 @@ final class KernelMemory implements AutoCloseable {
     private static final int CORE = 4;
     private static final int LOAD = 1;
     /** The longest read, in bytes: no structure of a walk is longer. */
-    private static final int LONGEST = 4096;
+    private static final int LONGEST_READ = 4096;
 
-    private static final int TRIES = 3;
+    private static final int MOST_TRIES = 3;
     private static final String ELSEWHERE = "use kvmirq on the host itself, with a kernel that has CONFIG_PROC_KCORE";
 
     /** Reads at a position, as pread does. */
@@ -41,7 +41,7 @@ final class KernelMemory implements AutoCloseable {
     private final String name;
     private final Source file;
     private final Closeable end;
-    private final ByteBuffer bytes = ByteBuffer.allocateDirect(LONGEST).order(ByteOrder.nativeOrder());
+    private final ByteBuffer bytes = ByteBuffer.allocateDirect(LONGEST_READ).order(ByteOrder.nativeOrder());
     /** Address, length and offset of each segment, unsigned. */
     private long[] segments = {};
 
@@ -155,7 +155,7 @@ final class KernelMemory implements AutoCloseable {
     /**
      * The bytes at an address, read once. They are valid until the next read.
      *
-     * @param length {@value #LONGEST} at most
+     * @param length {@value #LONGEST_READ} at most
      * @param what is there, for the sentence of a failure
      */
     private ByteBuffer once(long address, int length, String what) {
@@ -176,7 +176,7 @@ final class KernelMemory implements AutoCloseable {
         byte[] before = new byte[length];
         byte[] after = new byte[length];
         once(address, length, what).get(0, before);
-        for (int left = TRIES; left > 0; left--) {
+        for (int left = MOST_TRIES; left > 0; left--) {
             once(address, length, what).get(0, after);
             if (Arrays.equals(before, after)) {
                 return after;

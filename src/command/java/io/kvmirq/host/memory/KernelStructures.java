@@ -29,7 +29,7 @@ public final class KernelStructures implements AutoCloseable {
     public static final Path CORE = Path.of("/proc/kcore");
 
     private static final String X2APIC = "x2apic_mode";
-    private static final int TRIES = 5;
+    private static final int MOST_TRIES = 5;
 
     private final KernelMemory memory;
     private final Types types;
@@ -117,7 +117,7 @@ public final class KernelStructures implements AutoCloseable {
         return Unseen.known(() -> {
             Optional<PostedVcpu> found = readPosted(irq);
             // A vCPU that is put and loaded between two reads seems to run in one of them.
-            for (int left = TRIES;
+            for (int left = MOST_TRIES;
                     left > 0 && found.filter(PostedVcpu::runsInTheTableAlone).isPresent();
                     left--) {
                 found = readPosted(irq);

@@ -14,9 +14,9 @@ import java.util.Objects;
 /** The members of a structure that a walk reads, where this kernel has them. Immutable. */
 final class Layout {
     /** Members that lie as near as this, in bytes, are read at once. */
-    private static final int NEAR = 320;
+    private static final int NEAR_BYTES = 320;
     /** A longer member, such as an array, is only located. */
-    private static final int WIDEST = 128;
+    private static final int WIDEST_BITS = 128;
 
     /** A member: what BTF says of it, and where its bytes begin in a snapshot; -1 if it is only located. */
     private record Slot(Btf.Member member, int at) {}
@@ -40,13 +40,13 @@ final class Layout {
         long end = -1;
         for (Map.Entry<String, Btf.Member> entry : sorted) {
             Btf.Member member = entry.getValue();
-            if (member.bits() == 0 || member.bits() > WIDEST) {
+            if (member.bits() == 0 || member.bits() > WIDEST_BITS) {
                 slots.put(entry.getKey(), new Slot(member, -1));
                 continue;
             }
             // A bit-field may begin within a byte and end within another one.
             long last = (member.bit() + member.bits() + Byte.SIZE - 1) / Byte.SIZE;
-            if (end < 0 || member.offset() - end > NEAR || last - begin > NEAR) {
+            if (end < 0 || member.offset() - end > NEAR_BYTES || last - begin > NEAR_BYTES) {
                 total += close(begin, end);
                 begin = member.offset();
                 end = last;

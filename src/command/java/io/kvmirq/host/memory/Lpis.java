@@ -18,7 +18,7 @@ final class Lpis {
     /** {@code GIC_LPI_OFFSET}. */
     private static final int FIRST = 8192;
 
-    private static final int MOST = 1 << 16;
+    private static final int MOST_EVENTS = 1 << 16;
     private static final int PRIORITY = 0xfc;
     private static final int ENABLED = 1;
 
@@ -58,7 +58,7 @@ final class Lpis {
         long id = here.number("hwirq");
         long event = id - device.number(map + "lpi_base");
         long events = device.number(map + "nr_lpis");
-        if (here.number("irq") != irq.number() || id < FIRST || event < 0 || event >= Math.min(events, MOST)) {
+        if (here.number("irq") != irq.number() || id < FIRST || event < 0 || event >= Math.min(events, MOST_EVENTS)) {
             throw Unseen.wrong("irq_data.hwirq is " + id + ", expected an LPI of the device, which has " + events);
         }
         long state = at(here.pointer("common"), "irq_common_data", "state_use_accessors")

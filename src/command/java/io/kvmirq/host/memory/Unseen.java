@@ -7,8 +7,8 @@ import java.util.function.Supplier;
 /** A structure cannot be read. The message is one sentence without a full stop, and without an address. */
 final class Unseen extends RuntimeException {
     private static final long serialVersionUID = 1;
-    private static final int TRIES = 3;
-    private static final String AGAIN = "look again; if it stays, report it with the kernel's release";
+    private static final int MOST_TRIES = 3;
+    private static final String LOOK_AGAIN = "look again; if it stays, report it with the kernel's release";
 
     private final String why;
     private final String remedy;
@@ -33,7 +33,7 @@ final class Unseen extends RuntimeException {
 
     /** The memory is not what the kernel's types say, as memory is that was freed under a walk. */
     static Unseen wrong(String why) {
-        return new Unseen(Known.Reason.TORN, why, AGAIN, true);
+        return new Unseen(Known.Reason.TORN, why, LOOK_AGAIN, true);
     }
 
     /** The memory changed under a walk. */
@@ -50,9 +50,9 @@ final class Unseen extends RuntimeException {
         return result;
     }
 
-    /** The result of a walk, or why there is none. One that fails on memory is begun again, {@value #TRIES} times at most. */
+    /** The result of a walk, or why there is none. One that fails on memory is begun again, {@value #MOST_TRIES} times at most. */
     static <T> Known<T> known(Supplier<T> walk) {
-        for (int left = TRIES; ; left--) {
+        for (int left = MOST_TRIES; ; left--) {
             try {
                 return new Known.Observed<>(walk.get());
             } catch (Unseen e) {

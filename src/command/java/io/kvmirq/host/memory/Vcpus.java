@@ -32,7 +32,7 @@ final class Vcpus {
     private static final String INHIBITS = "arch.apicv_inhibit_reasons";
     private static final String PREFIX = "APICV_INHIBIT_REASON_";
     /** {@code KVM_MAX_VCPUS}. */
-    private static final int MOST = 4096;
+    private static final int MOST_VCPUS = 4096;
 
     private static final int MOST_LISTED = 1 << 16;
     /** {@code LIST_POISON1}: the next node of one that was taken off a list. */
@@ -41,7 +41,7 @@ final class Vcpus {
     private static final int REGISTERS = LapicPage.ESR_AT - LapicPage.ISR_AT;
 
     private static final int VECTORS = 256;
-    private static final int TRIES = 5;
+    private static final int MOST_TRIES = 5;
     private static final int WORDS = PostedInterruptDescriptor.BYTES / Long.BYTES;
     private static final String OF_TDX = "the vCPUs of a VM of TDX are not read";
     /** {@code KVM_X86_TDX_VM}: its vCPUs are no {@code vcpu_vmx}. */
@@ -200,7 +200,7 @@ final class Vcpus {
 
     /** The descriptor between two looks at its place that agree. */
     private KernelVcpu.Posted posted(Layout.Snapshot vcpu) {
-        for (int left = TRIES; left > 0; left--) {
+        for (int left = MOST_TRIES; left > 0; left--) {
             Place before = place(vcpu);
             Optional<long[]> words = Unseen.known(() -> memory.words(descriptor(vcpu), WORDS, "pi_desc"))
                     .known();
@@ -268,8 +268,8 @@ final class Vcpus {
     private List<Layout.Snapshot> members(Layout.Snapshot owner) {
         List<Layout.Snapshot> all = new ArrayList<>();
         long count = owner.number("online_vcpus");
-        if (count > MOST) {
-            throw Unseen.wrong("kvm.online_vcpus is " + count + ", expected at most " + MOST);
+        if (count > MOST_VCPUS) {
+            throw Unseen.wrong("kvm.online_vcpus is " + count + ", expected at most " + MOST_VCPUS);
         }
         long head = owner.address() + vm.offset("vcpu_array.xa_head");
         for (int i = 0; i < count; i++) {

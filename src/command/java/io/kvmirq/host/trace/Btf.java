@@ -83,11 +83,11 @@ public final class Btf {
     private static final int HEADER = 24;
     private static final int TYPE = 12;
     /** The limit of nested types; a kernel has fewer. */
-    private static final int DEEPEST = 64;
+    private static final int DEEPEST_TYPE = 64;
     /** Members that one search looks at; {@code task_struct}, with all that it holds, has fewer than a thousand. */
     private static final int MOST_MEMBERS = 4096;
     /** The largest element of an array, in bytes. */
-    private static final long LARGEST = 1L << 27;
+    private static final long LARGEST_ELEMENT = 1L << 27;
 
     private static final int LONGEST_NAME = 512;
     private static final int INT = 1;
@@ -347,7 +347,7 @@ public final class Btf {
     private record Found(long bit, long bits, int type) {}
 
     private @Nullable Found find(int owner, byte[] name, int[] left, int depth) {
-        require(depth < DEEPEST, "has types that hold themselves");
+        require(depth < DEEPEST_TYPE, "has types that hold themselves");
         int type = plain(owner);
         int kind = kind(type);
         if (kind != Kind.STRUCT.number && kind != Kind.UNION.number) {
@@ -389,7 +389,7 @@ public final class Btf {
             boolean pointer = kind(type) == PTR;
             int depth = 0;
             while (kind(type) == PTR) {
-                require(depth < DEEPEST, "has types that point to themselves");
+                require(depth < DEEPEST_TYPE, "has types that point to themselves");
                 depth++;
                 type = plain(word(type, 8));
             }
@@ -402,7 +402,7 @@ public final class Btf {
     /** The type behind typedefs and qualifiers. 0 is void. */
     private int plain(int id) {
         int type = id;
-        for (int i = 0; i < DEEPEST; i++) {
+        for (int i = 0; i < DEEPEST_TYPE; i++) {
             int kind = kind(type);
             if (kind != TYPEDEF && (kind < VOLATILE || kind > RESTRICT) && kind != TYPE_TAG) {
                 return type;
@@ -414,14 +414,14 @@ public final class Btf {
 
     /** The size of a type behind typedefs, in bytes. */
     private long size(int type, int depth) {
-        require(depth < DEEPEST, "has arrays that hold themselves");
+        require(depth < DEEPEST_TYPE, "has arrays that hold themselves");
         int kind = kind(type);
         if (kind == PTR) {
             return Long.BYTES;
         }
         if (kind == ARRAY) {
             long element = size(plain(word(type, 12)), depth + 1);
-            require(element <= LARGEST, "has an array of elements of %d bytes", element);
+            require(element <= LARGEST_ELEMENT, "has an array of elements of %d bytes", element);
             return Integer.toUnsignedLong(word(type, 20)) * element;
         }
         boolean hasSize = kind == INT || kind >= Kind.STRUCT.number && kind <= ENUM || kind == FLOAT || kind == ENUM64;

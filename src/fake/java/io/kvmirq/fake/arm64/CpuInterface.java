@@ -17,7 +17,7 @@ final class CpuInterface {
     private static final int PRIORITIES = 0xf8;
 
     private static final long OF_HOST = RegisterFields.ICC_CTLR_LEVEL3.mask();
-    private static final long COMPARED = RegisterFields.ICC_CTLR_SERRORS.mask() | RegisterFields.ICC_CTLR_LEVEL3.mask();
+    private static final long COMPARED_FIELDS = RegisterFields.ICC_CTLR_SERRORS.mask() | RegisterFields.ICC_CTLR_LEVEL3.mask();
 
     /** ICC_CTLR_EL1 without the fields that are in ICH_VMCR. */
     private long type = OF_HOST
@@ -79,7 +79,7 @@ final class CpuInterface {
             case ICC_CTLR_EL1 ->
                 lower(RegisterFields.ICC_CTLR_PRIORITY_BITS, value)
                         && lower(RegisterFields.ICC_CTLR_ID_BITS, value)
-                        && ((value ^ type) & COMPARED) == 0
+                        && ((value ^ type) & COMPARED_FIELDS) == 0
                         && put(MachineControl.COMMON, RegisterFields.ICC_CTLR_COMMON.of(value))
                         && put(MachineControl.END_MODE, RegisterFields.ICC_CTLR_END_MODE.of(value));
             case ICC_SRE_EL1 -> RegisterFields.ICC_SRE_ENABLED.isSet(value);

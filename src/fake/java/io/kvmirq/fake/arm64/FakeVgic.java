@@ -20,9 +20,9 @@ import java.util.Optional;
  */
 final class FakeVgic {
     private static final int DEFAULT_SHARED = 256 - InterruptId.FIRST_SPI;
-    private static final int FEWEST = InterruptId.FIRST_SPI + 32;
+    private static final int FEWEST_INTERRUPTS = InterruptId.FIRST_SPI + 32;
     /** VGIC_MAX_RESERVED. The number of interrupts is a multiple of 32, so at most 992. */
-    private static final int MOST = 1023;
+    private static final int MOST_INTERRUPTS = 1023;
     /** A list register stores bits 7:3 of a priority. */
     private static final int PRIORITY_SHIFT = 3;
 
@@ -72,8 +72,8 @@ final class FakeVgic {
     }
 
     Optional<Answer> setInterrupts(int count) {
-        if (Integer.compareUnsigned(count, FEWEST) < 0
-                || Integer.compareUnsigned(count, MOST) > 0
+        if (Integer.compareUnsigned(count, FEWEST_INTERRUPTS) < 0
+                || Integer.compareUnsigned(count, MOST_INTERRUPTS) > 0
                 || count % InterruptId.FIRST_SPI != 0) {
             return Optional.of(VgicAnswer.VGIC_INTERRUPTS);
         }

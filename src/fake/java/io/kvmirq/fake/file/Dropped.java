@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 /** The lost and ended messages, one sentence each, and the current call. */
 final class Dropped {
     /** The most sentences that are kept; more messages are only counted. */
-    private static final int MOST = 64;
+    private static final int MOST_SENTENCES = 64;
 
     /** Values in place of an ioctl's request number: no current call, or a write(2). */
     private static final long NONE = -1;
@@ -154,12 +154,12 @@ final class Dropped {
 
     /** Whether one more sentence can be kept. */
     boolean hasRoom(boolean isEnded) {
-        return (isEnded ? ended : lost).size() < MOST;
+        return (isEnded ? ended : lost).size() < MOST_SENTENCES;
     }
 
     /** Adds a lost interrupt that is no message, or that was never sent. */
     void add(String what, int number, String why) {
-        if (others.size() < MOST) {
+        if (others.size() < MOST_SENTENCES) {
             others.add(what + " " + number + " " + why + callerText());
         }
     }

@@ -12,11 +12,11 @@ import org.jspecify.annotations.Nullable;
 
 /** The descriptors of a process. A lookup allocates nothing. Source: fs/file.c. */
 public final class FileTable {
-    private static final int PLENTY = 65536;
+    private static final int DEFAULT_LIMIT = 65536;
 
     private @Nullable FakeFile[] files = new FakeFile[64];
     private int noneFreeBelow;
-    private int limit = PLENTY;
+    private int limit = DEFAULT_LIMIT;
     private boolean foreign;
 
     /** Returns RLIMIT_NOFILE: every descriptor is below this number. */
@@ -26,7 +26,7 @@ public final class FileTable {
 
     /** Returns the descriptor limit, for /proc; empty if the test set no limit. */
     public OptionalInt shownLimit() {
-        return limit == PLENTY ? OptionalInt.empty() : OptionalInt.of(limit);
+        return limit == DEFAULT_LIMIT ? OptionalInt.empty() : OptionalInt.of(limit);
     }
 
     public void limit(int descriptors) {

@@ -23,9 +23,9 @@ public final class Work {
     private final Map<EventWaiter, MessagePlace> messages = new HashMap<>();
 
     /** Rounds of signals among eventfds that signal each other, before a timer does the rest. */
-    private static final int ROUNDS = 16;
+    private static final int SIGNAL_ROUNDS = 16;
 
-    private static final Duration PAUSE = Duration.ofMillis(1);
+    private static final Duration TIMER_PAUSE = Duration.ofMillis(1);
 
     private final FakeTime time;
     private final Ledger ledger;
@@ -91,14 +91,14 @@ public final class Work {
      */
     public void end() {
         try {
-            for (int round = 0; operations == 1 && round < ROUNDS && !signalled.isEmpty(); round++) {
+            for (int round = 0; operations == 1 && round < SIGNAL_ROUNDS && !signalled.isEmpty(); round++) {
                 take().forEach(EventReader::signalled);
             }
         } finally {
             operations--;
             if (operations == 0 && !signalled.isEmpty()) {
                 List<EventReader> readers = take();
-                time.after(PAUSE, () -> readers.forEach(this::read));
+                time.after(TIMER_PAUSE, () -> readers.forEach(this::read));
             }
         }
     }

@@ -13,7 +13,7 @@ public final class RunPage {
     /** The offset of port data: the second page of a vCPU's shared memory. */
     private static final int IO_DATA = 4096;
     /** The offset of the data of exits other than accesses. */
-    private static final int TOLD = Uapi.KvmRun.FAIL_ENTRY_REASON;
+    private static final int EXIT_DATA = Uapi.KvmRun.FAIL_ENTRY_REASON;
 
     private final KernelOfFile host;
     private final ByteBuffer page;
@@ -50,7 +50,7 @@ public final class RunPage {
     /** @param reason the processor's, from the manual of its vendor */
     public void exitForFailedEntry(long reason) {
         exit(Uapi.KVM_EXIT_FAIL_ENTRY);
-        page.putLong(Uapi.KvmRun.FAIL_ENTRY_REASON, reason).putLong(TOLD + Long.BYTES, 0);
+        page.putLong(Uapi.KvmRun.FAIL_ENTRY_REASON, reason).putLong(EXIT_DATA + Long.BYTES, 0);
     }
 
     public void exitForEoi(int vector) {
@@ -61,9 +61,9 @@ public final class RunPage {
     /** Writes an exit with its data words: a shutdown, failed entry, internal error, system event or other exit. */
     public void exit(ScriptedExit other) {
         exit((int) other.place());
-        page.putLong(TOLD, 0).putLong(TOLD + Long.BYTES, 0);
+        page.putLong(EXIT_DATA, 0).putLong(EXIT_DATA + Long.BYTES, 0);
         for (int i = 0; i < other.count(); i++) {
-            page.putLong(TOLD + Long.BYTES * i, other.data(i));
+            page.putLong(EXIT_DATA + Long.BYTES * i, other.data(i));
         }
     }
 

@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 /** An IOAS: the memory that its attached devices may access. Source: drivers/iommu/iommufd/io_pagetable.c. */
 final class AddressSpace extends IommuObject {
     private static final long PAGE_MASK = 4095;
-    private static final long LONGEST = -1 - PAGE_MASK - 1;
+    private static final long LONGEST_MAPPING = -1 - PAGE_MASK - 1;
 
     /** A mapping up to {@code last}, and the access that it requires of its memory. */
     private record Area(long first, long last, long vaddr, int access) {
@@ -102,7 +102,7 @@ final class AddressSpace extends IommuObject {
     }
 
     private Optional<Answer> refuses(long iova, long vaddr, long length) {
-        if (length == 0 || Long.compareUnsigned(length, LONGEST) > 0) {
+        if (length == 0 || Long.compareUnsigned(length, LONGEST_MAPPING) > 0) {
             return Optional.of(IommufdAnswer.IOMMUFD_MAP_RANGE);
         }
         long last = iova + length - 1;

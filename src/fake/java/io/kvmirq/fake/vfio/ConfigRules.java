@@ -42,7 +42,7 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
     private static final int MSI_UPPER = 8;
     private static final int MSI_DATA = 0xc;
     private static final int FEATURES_FLR = 1;
-    private static final int LONGEST = 0x40;
+    private static final int LONGEST_CAPABILITY = 0x40;
 
     private static final ConfigRules RAW_BYTES = new ConfigRules(Access.RAW);
     private static final ConfigRules VENDORS = new ConfigRules(Access.VENDOR);
@@ -58,7 +58,7 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
     }
 
     private static ByteBuffer words() {
-        return ByteBuffer.allocate(LONGEST).order(ByteOrder.LITTLE_ENDIAN);
+        return ByteBuffer.allocate(LONGEST_CAPABILITY).order(ByteOrder.LITTLE_ENDIAN);
     }
 
     /** The rules of bytes outside all capabilities. */

@@ -27,7 +27,7 @@ import java.util.function.LongPredicate;
 final class DmaMappings {
     private static final long PAGE_MASK = 4095;
     /** The module parameter dma_entry_limit. */
-    private static final int MOST = 65535;
+    private static final int MOST_MAPPINGS = 65535;
     /** The start of the MSI window, 1 MiB that mappings must not use: on x86, and IOMMU_RESV_SW_MSI of SMMUs. */
     private static final long ARM_MESSAGES = 0x8000000L;
 
@@ -153,7 +153,7 @@ final class DmaMappings {
         info.putLong(migration + VfioIommuType1InfoCapMigration.PGSIZE_BITMAP, PAGE_MASK + 1)
                 .putLong(migration + VfioIommuType1InfoCapMigration.MAX_DIRTY_BITMAP_SIZE, MOST_DIRTY_BYTES);
         header(info, available, UapiVfio.VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, addresses);
-        info.putInt(available + VfioIommuType1InfoDmaAvail.AVAIL, MOST - mappings.size());
+        info.putInt(available + VfioIommuType1InfoDmaAvail.AVAIL, MOST_MAPPINGS - mappings.size());
         header(info, addresses, UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 0);
         info.putInt(addresses + VfioIommuType1InfoCapIovaRange.NR_IOVAS, ranges.length / 2);
         info.position(addresses + VfioIommuType1InfoCapIovaRange.SIZE);
@@ -221,7 +221,7 @@ final class DmaMappings {
         if (at(last).filter(mapping -> mapping.overlaps(iova, last)).isPresent()) {
             return host.refuse(VfioAnswer.VFIO_MAP_EXISTS);
         }
-        if (mappings.size() == MOST) {
+        if (mappings.size() == MOST_MAPPINGS) {
             return host.refuse(VfioAnswer.VFIO_MAP_LIMIT);
         }
         if (isReserved(host, iova, last)) {

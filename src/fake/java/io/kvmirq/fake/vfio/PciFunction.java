@@ -75,7 +75,7 @@ public record PciFunction(
     /** The number of BARs that a header has room for. */
     static final int BARS = 6;
     /** The most bytes of {@link #others}. */
-    private static final int ROOM = 0x40;
+    private static final int MOST_OTHER_BYTES = 0x40;
 
     public PciFunction {
         msix.ifPresent(has -> {
@@ -83,8 +83,8 @@ public record PciFunction(
             checkPlace("the pending bits of MSI-X", has.pendingBar, has.pendingAt, has.pendingSize(), bars);
         });
         int bytes = others.stream().mapToInt(PciFunction::aligned).sum();
-        if (bytes > ROOM) {
-            throw new IllegalArgumentException("other capabilities of " + bytes + " bytes: expected at most " + ROOM
+        if (bytes > MOST_OTHER_BYTES) {
+            throw new IllegalArgumentException("other capabilities of " + bytes + " bytes: expected at most " + MOST_OTHER_BYTES
                     + ", after each is rounded up to a multiple of 4");
         }
     }

@@ -68,7 +68,7 @@ final class PciImage {
     private static final int POWER_VERSION = 3;
     static final int POWER_CONTROL = 4;
     /** No_Soft_Reset: registers keep their values in D3hot. */
-    private static final int KEEPS = 1 << 3;
+    private static final int NO_SOFT_RESET = 1 << 3;
 
     private static final int FEATURES_AT = 0xb8;
     private static final int FEATURES_LENGTH = 6;
@@ -170,7 +170,7 @@ final class PciImage {
         }
         if (function.has(Trait.POWER)) {
             link(POWER_AT, POWER_ID, POWER_LENGTH, false);
-            values.putShort(POWER_AT + FLAGS, (short) POWER_VERSION).putShort(POWER_AT + POWER_CONTROL, (short) KEEPS);
+            values.putShort(POWER_AT + FLAGS, (short) POWER_VERSION).putShort(POWER_AT + POWER_CONTROL, (short) NO_SOFT_RESET);
         }
         if (function.msi() != 0) {
             msi();

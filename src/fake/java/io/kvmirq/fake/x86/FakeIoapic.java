@@ -39,7 +39,7 @@ final class FakeIoapic {
     /** The pin of the real-time clock. The IOAPIC tracks the EOIs of its ticks. */
     private static final int CLOCK = 8;
     /** IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT. */
-    private static final int STORM = 10_000;
+    private static final int STORM_EOIS = 10_000;
 
     private static final Duration STORM_DELAY = Duration.ofMillis(10);
 
@@ -199,7 +199,7 @@ final class FakeIoapic {
     /** Handles a pin that is high at its EOI. Delays it after many such EOIs, so that the guest makes progress. */
     private void serviceAgain(int pin) {
         ends[pin]++;
-        if (ends[pin] < STORM) {
+        if (ends[pin] < STORM_EOIS) {
             service(pin, false);
             return;
         }

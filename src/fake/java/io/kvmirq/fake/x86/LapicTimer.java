@@ -25,7 +25,7 @@ final class LapicTimer {
     /** The module parameter min_timer_period_us. */
     private static final long LEAST_PERIOD = 200_000;
     /** The longest period that ends; a longer one never does. */
-    private static final long LONGEST = Long.MAX_VALUE / 4;
+    private static final long LONGEST_NANOS = Long.MAX_VALUE / 4;
 
     private final X86Vm vm;
     private final FakeLapic lapic;
@@ -116,7 +116,7 @@ final class LapicTimer {
     private void awaitDeadline() {
         long left = deadline == 0 ? 0 : tsc.nanosUntil(deadline);
         if (left != 0) {
-            armed = time.after(Duration.ofNanos(left < 0 ? LONGEST : Math.min(left, LONGEST)), this::expire);
+            armed = time.after(Duration.ofNanos(left < 0 ? LONGEST_NANOS : Math.min(left, LONGEST_NANOS)), this::expire);
         } else if (deadline != 0) {
             expire();
         }
@@ -209,7 +209,7 @@ final class LapicTimer {
     private long nanos(int count) {
         long cycles = Integer.toUnsignedLong(count) << divider();
         long cycle = vm.settings().busCycle();
-        return cycles > LONGEST / cycle ? LONGEST : cycles * cycle;
+        return cycles > LONGEST_NANOS / cycle ? LONGEST_NANOS : cycles * cycle;
     }
 
     /** The binary logarithm of the divider. */

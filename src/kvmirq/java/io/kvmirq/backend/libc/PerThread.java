@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class PerThread<T extends PerThread.Owned> {
     /** The misses after which a thread gets the cache. Threads that alternate must not replace it at each call. */
-    private static final int PATIENCE = 64;
+    private static final int MOST_MISSES = 64;
 
     private static final long PAUSE_NANOS = 1_000_000_000;
 
@@ -95,7 +95,7 @@ final class PerThread<T extends PerThread.Owned> {
         T mine = ofPlatformThread.get();
         Owned owned = owned(mine);
         owned.misses++;
-        if (owned.misses == PATIENCE) {
+        if (owned.misses == MOST_MISSES) {
             owned.misses = 0;
             first = mine;
         }

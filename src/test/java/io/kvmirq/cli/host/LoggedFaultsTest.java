@@ -86,37 +86,37 @@ class LoggedFaultsTest {
                 logged(
                         "behind",
                         "function.corrects",
-                        KernelLog.SHORT,
+                        KernelLog.RECENT_SECONDS,
                         "pcieport 0000:00:1c.0: AER: Multiple Correctable error message received from 0000:00:1c.0"),
-                logged("remapped", "device.dma-blocked", KernelLog.SHORT, blocked, blocked),
-                logged("posted", "device.dma-blocked", KernelLog.SHORT, dma, dma),
+                logged("remapped", "device.dma-blocked", KernelLog.RECENT_SECONDS, blocked, blocked),
+                logged("posted", "device.dma-blocked", KernelLog.RECENT_SECONDS, dma, dma),
                 logged(
                         "posted",
                         "device.no-invalidation",
                         KernelLog.LONG,
                         "DMAR: VT-d detected Invalidation Time-out Error: SID 8"),
-                logged("posted", "host-irq.entry-faults", KernelLog.SHORT, entry, entry),
+                logged("posted", "host-irq.entry-faults", KernelLog.RECENT_SECONDS, entry, entry),
                 logged(
                         "arm",
                         "host-irq.queue-hangs",
-                        KernelLog.SHORT,
+                        KernelLog.RECENT_SECONDS,
                         "arm-smmu-v3 arm-smmu-v3.0.auto: CMD_SYNC timeout at 0x00000c1a [hwprod 0x1, hwcons 0x0]"),
-                logged("arm", "host-irq.queue-hangs", KernelLog.SHORT, "ITS queue timeout (65504 65440)"),
-                logged("remapped", "host-irq.queue-hangs", KernelLog.SHORT, "AMD-Vi: Completion-Wait loop timed out"),
+                logged("arm", "host-irq.queue-hangs", KernelLog.RECENT_SECONDS, "ITS queue timeout (65504 65440)"),
+                logged("remapped", "host-irq.queue-hangs", KernelLog.RECENT_SECONDS, "AMD-Vi: Completion-Wait loop timed out"),
                 logged(
                         "posted",
                         "vmm.lockup",
-                        KernelLog.SHORT,
+                        KernelLog.RECENT_SECONDS,
                         "watchdog: BUG: soft lockup - CPU#2 stuck for 52s! [CPU 0/KVM:101]"),
                 logged(
                         "intx",
                         "vmm.lockup",
-                        KernelLog.SHORT,
+                        KernelLog.RECENT_SECONDS,
                         "INFO: task CPU 1/KVM:102 blocked for more than 120 seconds."));
     }
 
-    private static Set<String> rules(Logged one, String uptime) throws IOException {
-        return rules(one.tree, one.lines, uptime);
+    private static Set<String> rules(Logged logged, String uptime) throws IOException {
+        return rules(logged.tree, logged.lines, uptime);
     }
 
     private static Set<String> rules(String tree, List<String> lines, String uptime) throws IOException {
@@ -153,32 +153,32 @@ class LoggedFaultsTest {
 
     @ParameterizedTest
     @MethodSource("logged")
-    void recentReportIsAFlawAndAnOldOneIsNot(Logged one) throws IOException {
-        assertThat(rules(one, String.valueOf(BEGIN + one.within - 5))).containsExactly(one.rule);
-        assertThat(rules(one, String.valueOf(BEGIN + one.within + 9))).isEmpty();
-        assertThat(rules(one, "")).isEmpty();
+    void recentReportIsAFlawAndAnOldOneIsNot(Logged logged) throws IOException {
+        assertThat(rules(logged, String.valueOf(BEGIN + logged.within - 5))).containsExactly(logged.rule);
+        assertThat(rules(logged, String.valueOf(BEGIN + logged.within + 9))).isEmpty();
+        assertThat(rules(logged, "")).isEmpty();
     }
 
     /** The device, CPU or thread of the report is another's. */
     @ParameterizedTest
     @MethodSource("logged")
-    void reportAboutAnotherAccusesNobody(Logged one) throws IOException {
-        List<String> lines = one.lines.stream()
+    void reportAboutAnotherAccusesNobody(Logged logged) throws IOException {
+        List<String> lines = logged.lines.stream()
                 .map(line -> line.replaceAll("00:(01\\.0|02\\.0|03\\.0|1c\\.0)", "07:11.0")
                         .replace("SID 8", "SID 788")
                         .replaceAll("KVM:10(\\d)", "KVM:77$1"))
                 .toList();
         String now = String.valueOf(BEGIN + 5);
-        assertThat(rules(one.tree, lines, now))
-                .isEqualTo(one.rule.equals("host-irq.queue-hangs") ? Set.of(one.rule) : Set.of());
+        assertThat(rules(logged.tree, lines, now))
+                .isEqualTo(logged.rule.equals("host-irq.queue-hangs") ? Set.of(logged.rule) : Set.of());
     }
 
     /** A single one is usual while a guest starts or ends. */
     @Test
     void oneBlockedDmaIsNone() throws IOException {
-        for (Logged one : logged()) {
-            if (one.lines.size() > 1) {
-                assertThat(rules(one.tree, one.lines.subList(1, 2), String.valueOf(BEGIN + 5)))
+        for (Logged logged : logged()) {
+            if (logged.lines.size() > 1) {
+                assertThat(rules(logged.tree, logged.lines.subList(1, 2), String.valueOf(BEGIN + 5)))
                         .isEmpty();
             }
         }

@@ -5,11 +5,11 @@ import io.kvmirq.text.Foreign;
 
 /** A line of a debugfs file, numbered from 1, for error sentences. */
 record FileLine(String file, int line, String text) {
-    private static final int SHOWN = 60;
+    private static final int SHOWN_CHARACTERS = 60;
 
     IllegalArgumentException unexpected(String expected) {
         return new IllegalArgumentException(
-                "line " + line + " of " + file + " is '" + Foreign.printable(text, SHOWN) + "': expected " + expected);
+                "line " + line + " of " + file + " is '" + Foreign.printable(text, SHOWN_CHARACTERS) + "': expected " + expected);
     }
 
     int number(String digits, int radix) {

@@ -15,7 +15,7 @@ import io.kvmirq.NotModelledException;
  */
 final class Operands {
     /** The number of instruction bytes in an error message. */
-    private static final int SHOWN = 8;
+    private static final int BYTES_SHOWN = 8;
 
     /** The names of all modelled instructions; a test tries every opcode against them. */
     private static final String KNOWN =
@@ -72,7 +72,7 @@ final class Operands {
     NotModelledException unknown() {
         long address = system.address(SystemRegisters.CODE, start);
         StringBuilder bytes = new StringBuilder();
-        for (int i = 0; i < SHOWN && memory.has(address + i); i++) {
+        for (int i = 0; i < BYTES_SHOWN && memory.has(address + i); i++) {
             bytes.append(" %02x".formatted(memory.readMemory(address + i, 1)));
         }
         return new NotModelledException(

@@ -30,10 +30,10 @@ public final class VcpuEvents {
     /** #BP and #OF, which an instruction raises again. */
     private static final Set<Integer> SOFT = Set.of(3, 4);
 
-    private static final int KEPT =
+    private static final int FLAGS_KEPT =
             KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM;
-    private static final int KNOWN =
-            KEPT | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+    private static final int FLAGS_KNOWN =
+            FLAGS_KEPT | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
     private static final int VECTOR = 0xff;
     /** The mask of {@code smm} and {@code pending} in the four bytes from {@code smi} on; no guest of the fake has them. */
     private static final int SMI = 0xffff;
@@ -201,7 +201,7 @@ public final class VcpuEvents {
                 .put(KvmVcpuEvents.NMI_PENDING, (byte) reportedNmis())
                 .put(KvmVcpuEvents.NMI_MASKED, (byte) (inNmi ? 1 : 0))
                 .put(KvmVcpuEvents.SMI_LATCHED_INIT, (byte) (init ? 1 : 0))
-                .putInt(KvmVcpuEvents.FLAGS, KEPT);
+                .putInt(KvmVcpuEvents.FLAGS, FLAGS_KEPT);
         if (reported.exceptionPayload()) {
             report(to, KVM_VCPUEVENT_VALID_PAYLOAD);
             to.put(KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, (byte) (hasPayload ? 1 : 0))
@@ -233,7 +233,7 @@ public final class VcpuEvents {
     public Optional<Answer> load(ReportedEvents reported, ByteBuffer from, boolean hasLapic, boolean awaitsStartup) {
         int given = from.getInt(KvmVcpuEvents.FLAGS);
         boolean withPayload = (given & KVM_VCPUEVENT_VALID_PAYLOAD) != 0;
-        if ((given & ~KNOWN) != 0 || withPayload && !reported.exceptionPayload()) {
+        if ((given & ~FLAGS_KNOWN) != 0 || withPayload && !reported.exceptionPayload()) {
             return Optional.of(VmAnswer.EVENTS_FLAGS);
         }
         int exception = from.get(KvmVcpuEvents.EXCEPTION_NR) & VECTOR;
