@@ -133,8 +133,8 @@ class ArchitectureTest {
                 .resideInAnyPackage("java.io..", "java.nio..", "java.net.."));
     }
 
-    private static boolean calls(JavaClass one, String owner, String methods) {
-        return one.getMethodCallsFromSelf().stream()
+    private static boolean calls(JavaClass type, String owner, String methods) {
+        return type.getMethodCallsFromSelf().stream()
                 .anyMatch(call -> call.getTargetOwner().getName().matches(owner)
                         && call.getName().matches(methods));
     }
@@ -148,10 +148,10 @@ class ArchitectureTest {
         String texts =
                 "io.kvmirq.(diag|path).(\\w+.)?(Listing.Row|Link|Claim|InterruptPath|Finding|Remedy|Evidence|VfioOutlook.Refusal)";
         assertThat(CLASSES.stream()
-                        .filter(one -> one.getName().matches("io.kvmirq.cli.*(Text|Json|Terminal|ListCommand|Table)")
-                                || calls(one, texts, "value|text|whyNot|why|from|remed(y|ies)"))
-                        .filter(one -> calls(one, "java.lang.String", "matches|split|replace(All|First)")
-                                || calls(one, "java.util.regex.Pattern", "matcher"))
+                        .filter(type -> type.getName().matches("io.kvmirq.cli.*(Text|Json|Terminal|ListCommand|Table)")
+                                || calls(type, texts, "value|text|whyNot|why|from|remed(y|ies)"))
+                        .filter(type -> calls(type, "java.lang.String", "matches|split|replace(All|First)")
+                                || calls(type, "java.util.regex.Pattern", "matcher"))
                         .map(JavaClass::getSimpleName)
                         .filter(name -> !name.matches(".*(Rules|Checks)")))
                 .containsOnly("ForwardCommand", "Rule", "Rows");
@@ -161,9 +161,9 @@ class ArchitectureTest {
     @Test
     void sourcesOfAPathWriteNoSentence() {
         assertThat(CLASSES.stream()
-                        .filter(one -> one.getName().startsWith("io.kvmirq.diag.")
-                                && !one.getName().startsWith("io.kvmirq.diag.rules."))
-                        .flatMap(one -> one.getMethodCallsFromSelf().stream())
+                        .filter(type -> type.getName().startsWith("io.kvmirq.diag.")
+                                && !type.getName().startsWith("io.kvmirq.diag.rules."))
+                        .flatMap(type -> type.getMethodCallsFromSelf().stream())
                         .filter(call -> call.getTargetOwner().getName().equals("io.kvmirq.path.Link")
                                 && call.getName().matches("whole|notShown|of")
                                 && call.getTarget().getRawParameterTypes().stream()
@@ -247,10 +247,10 @@ class ArchitectureTest {
     void packagesHaveNoCycles() {
         check(slices().assignedFrom(new SliceAssignment() {
                     @Override
-                    public SliceIdentifier getIdentifierOf(JavaClass one) {
+                    public SliceIdentifier getIdentifierOf(JavaClass type) {
                         return JavaClass.Predicates.resideInAPackage("io.kvmirq..")
-                                        .test(one)
-                                ? SliceIdentifier.of(one.getPackageName())
+                                        .test(type)
+                                ? SliceIdentifier.of(type.getPackageName())
                                 : SliceIdentifier.ignore();
                     }
 

@@ -25,9 +25,9 @@ final class Arrows {
         Set<String> reached = new TreeSet<>();
         Deque<String> next = new ArrayDeque<>(used.get(from));
         while (!next.isEmpty()) {
-            String one = next.pop();
-            if (reached.add(one)) {
-                next.addAll(used.get(one));
+            String name = next.pop();
+            if (reached.add(name)) {
+                next.addAll(used.get(name));
             }
         }
         return reached;
@@ -36,11 +36,11 @@ final class Arrows {
     /** The files of the largest circle; empty if there is none. */
     Set<String> largestCircle() {
         Map<String, Set<String>> reached = new TreeMap<>();
-        used.keySet().forEach(one -> reached.put(one, reached(one)));
+        used.keySet().forEach(name -> reached.put(name, reached(name)));
         Set<String> largest = Set.of();
-        for (String one : used.keySet()) {
-            Set<String> circle = new TreeSet<>(reached.get(one));
-            circle.removeIf(other -> !reached.get(other).contains(one));
+        for (String name : used.keySet()) {
+            Set<String> circle = new TreeSet<>(reached.get(name));
+            circle.removeIf(other -> !reached.get(other).contains(name));
             largest = circle.size() > largest.size() ? circle : largest;
         }
         return largest;

@@ -53,21 +53,21 @@ class CirclesTest {
 
     private static Map<String, Arrows> packages() {
         Map<String, Arrows> packages = new TreeMap<>();
-        for (JavaClass one : MainClasses.ALL) {
-            for (Dependency dependency : one.getDirectDependenciesFromSelf()) {
+        for (JavaClass type : MainClasses.ALL) {
+            for (Dependency dependency : type.getDirectDependenciesFromSelf()) {
                 JavaClass other = dependency.getTargetClass().getBaseComponentType();
-                String inPackage = one.getPackageName();
-                if (other.getPackageName().equals(inPackage) && !topLevel(one).equals(topLevel(other))) {
+                String inPackage = type.getPackageName();
+                if (other.getPackageName().equals(inPackage) && !topLevel(type).equals(topLevel(other))) {
                     packages.computeIfAbsent(inPackage.replaceFirst("^io\\.kvmirq\\.?", ""), key -> new Arrows())
-                            .add(topLevel(one), topLevel(other));
+                            .add(topLevel(type), topLevel(other));
                 }
             }
         }
         return packages;
     }
 
-    private static String topLevel(JavaClass one) {
-        String name = one.getName().substring(one.getPackageName().length() + 1);
+    private static String topLevel(JavaClass type) {
+        String name = type.getName().substring(type.getPackageName().length() + 1);
         return name.contains("$") ? name.substring(0, name.indexOf('$')) : name;
     }
 

@@ -26,11 +26,13 @@ class CopiedConstantsTest {
         }
         assertThat(versions).hasSizeGreaterThan(10);
         List<String> copied = new ArrayList<>();
-        for (JavaClass one : MainClasses.ALL) {
-            URI file = one.getSource().orElseThrow().getUri();
+        for (JavaClass type : MainClasses.ALL) {
+            URI file = type.getSource().orElseThrow().getUri();
             try (InputStream in = file.toURL().openStream()) {
                 String bytes = new String(in.readAllBytes(), StandardCharsets.ISO_8859_1);
-                versions.stream().filter(bytes::contains).forEach(version -> copied.add(one.getName() + " " + version));
+                versions.stream()
+                        .filter(bytes::contains)
+                        .forEach(version -> copied.add(type.getName() + " " + version));
             }
         }
         assertThat(copied).isEmpty();

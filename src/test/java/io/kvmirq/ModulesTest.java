@@ -75,7 +75,7 @@ class ModulesTest {
                     .containsExactlyInAnyOrderElementsOf(REQUIRED.get(artifact.module()));
         }
         assertThat(Artifacts.KVMIRQ.descriptor().requires().stream()
-                        .filter(one -> !one.modifiers().contains(Requires.Modifier.STATIC))
+                        .filter(module -> !module.modifiers().contains(Requires.Modifier.STATIC))
                         .map(Requires::name))
                 .as("at run time the library needs java.base alone")
                 .containsExactly("java.base");

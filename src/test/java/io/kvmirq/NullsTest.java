@@ -79,22 +79,22 @@ class NullsTest {
     }
 
     /** Whether null is taken in silence or without the name; false if another sample argument is refused before. */
-    private static boolean isUnnamed(Executable one, int at, String name, boolean isPromised, int[] counts) {
+    private static boolean isUnnamed(Executable executable, int at, String name, boolean isPromised, int[] counts) {
         try (Samples samples = new Samples()) {
-            @Nullable Object[] given = samples.arguments(one.getParameterTypes());
+            @Nullable Object[] given = samples.arguments(executable.getParameterTypes());
             @Nullable Object receiver = null;
-            if (one instanceof Method && !Modifier.isStatic(one.getModifiers())) {
-                receiver = samples.of(one.getDeclaringClass());
+            if (executable instanceof Method && !Modifier.isStatic(executable.getModifiers())) {
+                receiver = samples.of(executable.getDeclaringClass());
                 if (receiver == null) {
                     throw new NoSuchMethodException("no sample");
                 }
             }
             given[at] = null;
             try {
-                if (one instanceof Method method) {
+                if (executable instanceof Method method) {
                     method.invoke(receiver, given);
                 } else {
-                    ((Constructor<?>) one).newInstance(given);
+                    ((Constructor<?>) executable).newInstance(given);
                 }
                 counts[1]++;
                 return true;
@@ -129,24 +129,25 @@ class NullsTest {
                 Map<String, Map<Integer, String>> names = names(type);
                 List<Executable> all = new ArrayList<>(List.of(type.getDeclaredConstructors()));
                 all.addAll(List.of(type.getDeclaredMethods()));
-                for (Executable one : all) {
-                    if (!Modifier.isPublic(one.getModifiers())
-                            || one.isSynthetic()
-                            || Modifier.isAbstract(one.getModifiers())
-                            || one.getName().equals("equals")
-                            || type.isEnum() && one.getName().equals("valueOf")) {
+                for (Executable executable : all) {
+                    if (!Modifier.isPublic(executable.getModifiers())
+                            || executable.isSynthetic()
+                            || Modifier.isAbstract(executable.getModifiers())
+                            || executable.getName().equals("equals")
+                            || type.isEnum() && executable.getName().equals("valueOf")) {
                         continue;
                     }
-                    String descriptor = one instanceof Method method
+                    String descriptor = executable instanceof Method method
                             ? method.getName() + Type.getMethodDescriptor(method)
-                            : "<init>" + Type.getConstructorDescriptor((Constructor<?>) one);
-                    int slot = one instanceof Constructor || !Modifier.isStatic(one.getModifiers()) ? 1 : 0;
-                    Parameter[] parameters = one.getParameters();
+                            : "<init>" + Type.getConstructorDescriptor((Constructor<?>) executable);
+                    int slot =
+                            executable instanceof Constructor || !Modifier.isStatic(executable.getModifiers()) ? 1 : 0;
+                    Parameter[] parameters = executable.getParameters();
                     for (int i = 0; i < parameters.length; i++) {
                         Class<?> of = parameters[i].getType();
                         if (!of.isPrimitive() && !isNullable(parameters[i])) {
                             String name = String.valueOf(names.get(descriptor).get(slot));
-                            if (isUnnamed(one, i, name, promised.contains(type), counts)) {
+                            if (isUnnamed(executable, i, name, promised.contains(type), counts)) {
                                 flaws.add(type.getName() + " " + descriptor.substring(0, descriptor.indexOf('(')) + " "
                                         + name);
                             }

@@ -63,12 +63,15 @@ public record Golden(
 
     /** Golden vectors of a kind. */
     public static Stream<Golden> of(String kind) throws IOException {
-        return all().stream().filter(one -> one.kind().equals(kind));
+        return all().stream().filter(golden -> golden.kind().equals(kind));
     }
 
     /** By its name. */
     public static Golden named(String id) throws IOException {
-        return all().stream().filter(one -> one.id().equals(id)).findFirst().orElseThrow();
+        return all().stream()
+                .filter(golden -> golden.id().equals(id))
+                .findFirst()
+                .orElseThrow();
     }
 
     /** The words as an array. */

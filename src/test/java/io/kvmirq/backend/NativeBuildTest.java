@@ -97,9 +97,9 @@ class NativeBuildTest {
     @Tag("long")
     @Test
     void libraryIsTheSameFromTwoDirectories() throws Exception {
-        Path one = built(temporary.resolve("one"));
+        Path first = built(temporary.resolve("one"));
         Path another = built(temporary.resolve("another place/below"));
-        assertThat(one.resolve("libkvmirq.so")).hasSameBinaryContentAs(another.resolve("libkvmirq.so"));
+        assertThat(first.resolve("libkvmirq.so")).hasSameBinaryContentAs(another.resolve("libkvmirq.so"));
     }
 
     private static Path built(Path at, String... settings) throws Exception {

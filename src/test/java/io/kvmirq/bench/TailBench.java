@@ -213,12 +213,12 @@ final class TailBench {
             StringBuilder points = new StringBuilder(String.format(
                     "x \"%1$s, JDK %2$d\" \"C beside %1$s, JDK %2$d\"%n",
                     jvm, Runtime.version().feature()));
-            for (double one = 2; one <= java.getTotalCount(); one *= PLOTTED_STEP) {
-                double percentile = 100 - 100 / one;
+            for (double share = 2; share <= java.getTotalCount(); share *= PLOTTED_STEP) {
+                double percentile = 100 - 100 / share;
                 points.append(String.format(
                         Locale.ROOT,
                         "%.1f %.1f %.1f%n",
-                        one,
+                        share,
                         java.getValueAtPercentile(percentile) / 1e3,
                         inC.getValueAtPercentile(percentile) / 1e3));
             }

@@ -43,7 +43,7 @@ public final class CliScreen implements AutoCloseable {
     /** The process of the command, below that of the terminal. */
     public ProcessHandle java() {
         return process.descendants()
-                .filter(one -> one.info().command().orElse("").endsWith("/java"))
+                .filter(descendant -> descendant.info().command().orElse("").endsWith("/java"))
                 .findFirst()
                 .orElseThrow();
     }
@@ -117,8 +117,8 @@ public final class CliScreen implements AutoCloseable {
         unread.delete(0, begin);
     }
 
-    private void put(char one) {
-        switch (one) {
+    private void put(char letter) {
+        switch (letter) {
             case '\r' -> column = 0;
             case '\b' -> move(0, -1);
             case '\n' -> newLine();
@@ -128,7 +128,7 @@ public final class CliScreen implements AutoCloseable {
                     column = 0;
                     newLine();
                 }
-                cells[row][column++] = one;
+                cells[row][column++] = letter;
             }
         }
     }
@@ -150,7 +150,7 @@ public final class CliScreen implements AutoCloseable {
         int[] all = Pattern.compile("\\d+")
                 .matcher(parameters)
                 .results()
-                .mapToInt(one -> Integer.parseInt(one.group()))
+                .mapToInt(result -> Integer.parseInt(result.group()))
                 .toArray();
         int count = all.length > 0 ? all[0] : 1;
         switch (what) {

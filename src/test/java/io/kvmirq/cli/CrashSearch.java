@@ -97,7 +97,7 @@ final class CrashSearch implements AutoCloseable {
                 System.out.printf(
                         "%6d %13d %5d  %s%n",
                         kills - search.ended, search.ended, found.size(), row.get(0) + options(row));
-                found.forEach(one -> System.out.println("        left: " + one));
+                found.forEach(text -> System.out.println("        left: " + text));
             }
         }
         System.exit(left ? 1 : 0);

@@ -74,7 +74,7 @@ class HostileTextTest {
         return COMMAND.matcher(Cli.run("--help").out())
                 .results()
                 .map(found -> found.group(1))
-                .filter(one -> !one.equals("help") && !one.equals("generate-completion"));
+                .filter(text -> !text.equals("help") && !text.equals("generate-completion"));
     }
 
     @Test
@@ -95,8 +95,8 @@ class HostileTextTest {
             lines.add(List.of(command, hostile));
             lines.add(List.of(command, "--" + hostile));
             lines.add(List.of(command, hostile, hostile));
-            options.forEach(one -> lines.add(List.of(command, one + "=" + hostile)));
-            options.forEach(one -> lines.add(List.of(command, one + "=" + hostile, hostile)));
+            options.forEach(name -> lines.add(List.of(command, name + "=" + hostile)));
+            options.forEach(name -> lines.add(List.of(command, name + "=" + hostile, hostile)));
             for (List<String> line : lines) {
                 Ended ended = Cli.run(line.toArray(String[]::new));
                 assertShown(line.get(1), ended.err());

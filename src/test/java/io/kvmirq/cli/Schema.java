@@ -55,7 +55,7 @@ final class Schema {
             case "type" -> (says instanceof List<?> all ? all : List.of(says)).contains(type(value)) ? List.of() : is;
             case "oneOf" -> {
                 List<List<Object>> all = ((List<?>) says)
-                        .stream().map(one -> flaws(at, value, one)).toList();
+                        .stream().map(object -> flaws(at, value, object)).toList();
                 yield all.stream().filter(List::isEmpty).count() == 1 ? List.of() : List.of(at + ": " + all);
             }
             case "required" ->
@@ -71,7 +71,7 @@ final class Schema {
             case "items" ->
                 value instanceof List<?> all
                         ? all.stream()
-                                .flatMap(one -> flaws(at + "/*", one, says).stream())
+                                .flatMap(object -> flaws(at + "/*", object, says).stream())
                                 .toList()
                         : List.of();
             case "$schema", "$defs", "title", "description" -> List.of();

@@ -214,12 +214,12 @@ class ArmVcpuContract extends ArmVms {
     @Test
     void valueIsCopiedFromAndToTheVmm() {
         int vcpu = Numbers.of(initialized().fd());
-        ByteBuffer one = Buffers.allocate(Uapi.KvmOneReg.SIZE)
+        ByteBuffer oneReg = Buffers.allocate(Uapi.KvmOneReg.SIZE)
                 .putLong(Uapi.KvmOneReg.ID, ArmRegister.PC.id())
                 .putLong(Uapi.KvmOneReg.ADDR, NOWHERE);
         for (long request : new long[] {Uapi.KVM_GET_ONE_REG, Uapi.KVM_SET_ONE_REG}) {
             assertErrno(Errno.EFAULT, libc.ioctl(vcpu, request, NOWHERE));
-            assertErrno(Errno.EFAULT, libc.ioctl(vcpu, request, one));
+            assertErrno(Errno.EFAULT, libc.ioctl(vcpu, request, oneReg));
         }
     }
 
@@ -227,15 +227,15 @@ class ArmVcpuContract extends ArmVms {
     @Test
     void valueIsReadBeforeASystemRegisterIsLookedFor() {
         int vcpu = Numbers.of(initialized().fd());
-        ByteBuffer one = Buffers.allocate(Uapi.KvmOneReg.SIZE)
+        ByteBuffer oneReg = Buffers.allocate(Uapi.KvmOneReg.SIZE)
                 .putLong(Uapi.KvmOneReg.ID, ArmRegister.system(3, 7, 15, 15, 7).id())
                 .putLong(Uapi.KvmOneReg.ADDR, NOWHERE);
-        assertErrno(Errno.EFAULT, libc.ioctl(vcpu, Uapi.KVM_SET_ONE_REG, one));
-        assertErrno(Errno.ENOENT, libc.ioctl(vcpu, Uapi.KVM_GET_ONE_REG, one));
-        one.putLong(
+        assertErrno(Errno.EFAULT, libc.ioctl(vcpu, Uapi.KVM_SET_ONE_REG, oneReg));
+        assertErrno(Errno.ENOENT, libc.ioctl(vcpu, Uapi.KVM_GET_ONE_REG, oneReg));
+        oneReg.putLong(
                 Uapi.KvmOneReg.ID,
                 UapiArm64.KVM_REG_ARM64 | UapiArm64.KVM_REG_SIZE_U64 | UapiArm64.KVM_REG_ARM_CORE | 216);
-        assertErrno(Errno.ENOENT, libc.ioctl(vcpu, Uapi.KVM_SET_ONE_REG, one));
+        assertErrno(Errno.ENOENT, libc.ioctl(vcpu, Uapi.KVM_SET_ONE_REG, oneReg));
     }
 
     @Test

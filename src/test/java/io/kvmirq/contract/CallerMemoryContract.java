@@ -26,8 +26,8 @@ class CallerMemoryContract extends KernelSuite {
     private int epollWith(int event, int... more) {
         int epoll = world.epollFd();
         add(epoll, event);
-        for (int one : more) {
-            add(epoll, one);
+        for (int fd : more) {
+            add(epoll, fd);
         }
         return epoll;
     }

@@ -55,9 +55,9 @@ class CommandContract extends KernelSuite {
     @Override
     @AfterEach
     void close() {
-        opened.forEach(one -> {
+        opened.forEach(closeable -> {
             try {
-                one.close();
+                closeable.close();
             } catch (Exception e) {
                 throw new AssertionError(e);
             }

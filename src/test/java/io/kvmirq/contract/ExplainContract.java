@@ -194,8 +194,9 @@ class ExplainContract extends VfioSuite {
         int vector = armed.get(armed.size() - 1);
         String irq = irq("vfio-msix[" + vector + "](" + nic);
         Said list = Said.of("list", "--all");
-        armed.forEach(one -> assertThat(list.text())
-                .containsPattern(irq("vfio-msix[" + one + "](" + nic) + " +" + nic + " +MSI-X " + one + " +java "));
+        armed.forEach(number -> assertThat(list.text())
+                .containsPattern(
+                        irq("vfio-msix[" + number + "](" + nic) + " +" + nic + " +MSI-X " + number + " +java "));
         Said live = Said.of("explain", nic, vector).fails("device that may not send, of a stopped VMM", "files", 18);
         assertThat(live.text()).contains(nic + "  MSI-X " + vector + "  → java (process " + forward.pid() + ")");
         assertThat(live.value("host irq")).isEqualTo(irq);

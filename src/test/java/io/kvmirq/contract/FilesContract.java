@@ -219,14 +219,14 @@ class FilesContract extends KernelSuite {
     @Test
     void filesWithoutANameHaveNoPlacesToReadFrom() {
         int vm = world.bareVm();
-        ByteBuffer some = Buffers.allocate(8);
+        ByteBuffer buffer = Buffers.allocate(8);
         for (int fd : new int[] {vm, world.vcpu(vm, 0), world.epollFd()}) {
-            assertErrno(Errno.ESPIPE, libc.pread(fd, some, 0));
-            assertErrno(Errno.ESPIPE, libc.pwrite(fd, some, 0));
+            assertErrno(Errno.ESPIPE, libc.pread(fd, buffer, 0));
+            assertErrno(Errno.ESPIPE, libc.pwrite(fd, buffer, 0));
         }
         int kvm = world.kvm();
-        assertErrno(Errno.EINVAL, libc.pread(kvm, some, 0));
-        assertErrno(Errno.EINVAL, libc.pwrite(kvm, some, 0));
+        assertErrno(Errno.EINVAL, libc.pread(kvm, buffer, 0));
+        assertErrno(Errno.EINVAL, libc.pwrite(kvm, buffer, 0));
     }
 
     /** None of these files has signals: fs/ioctl.c answers before the file does. */
@@ -244,28 +244,28 @@ class FilesContract extends KernelSuite {
 
     @Test
     void accessOfTheNodeIsCheckedBeforeItsOperations() {
-        ByteBuffer some = Buffers.allocate(8);
+        ByteBuffer buffer = Buffers.allocate(8);
         int reads = world.own(libc.open(Buffers.cString("/dev/kvm"), 0));
-        assertErrno(Errno.EINVAL, libc.read(reads, some));
-        assertErrno(Errno.EBADF, libc.write(reads, some));
-        assertErrno(Errno.EBADF, libc.pwrite(reads, some, 0));
+        assertErrno(Errno.EINVAL, libc.read(reads, buffer));
+        assertErrno(Errno.EBADF, libc.write(reads, buffer));
+        assertErrno(Errno.EBADF, libc.pwrite(reads, buffer, 0));
         int writes = world.own(libc.open(Buffers.cString("/dev/kvm"), 1));
-        assertErrno(Errno.EBADF, libc.read(writes, some));
-        assertErrno(Errno.EBADF, libc.pread(writes, some, 0));
-        assertErrno(Errno.EINVAL, libc.write(writes, some));
+        assertErrno(Errno.EBADF, libc.read(writes, buffer));
+        assertErrno(Errno.EBADF, libc.pread(writes, buffer, 0));
+        assertErrno(Errno.EINVAL, libc.write(writes, buffer));
     }
 
     @Test
     void memoryThatReachesIntoTheKernelIsAFault() {
         int event = world.eventfd();
-        ByteBuffer some = Buffers.allocate(8);
-        long address = libc.addressOf(some);
+        ByteBuffer buffer = Buffers.allocate(8);
+        long address = libc.addressOf(buffer);
         for (long length : new long[] {-1, Long.MIN_VALUE, Long.MAX_VALUE}) {
             assertErrno(Errno.EFAULT, libc.read(event, address, length));
             assertErrno(Errno.EFAULT, libc.write(event, address, length));
         }
         assertErrno(Errno.EFAULT, libc.write(event, -1, 8));
-        some.clear();
+        buffer.clear();
     }
 
     @Test

@@ -258,8 +258,8 @@ class IoEventFdContract extends KernelSuite {
             assertOk(assign(vm, events[i], 1 << i, PIO | MATCH, data[i]));
         }
         new RealModeGuest(world, vm, WIDTHS).runTo(0x81);
-        for (int one : events) {
-            assertThat(world.drain(one)).isEqualTo(1);
+        for (int event : events) {
+            assertThat(world.drain(event)).isEqualTo(1);
         }
     }
 

@@ -184,13 +184,13 @@ class IrqfdContract extends KernelSuite {
     /** Host-wide since 6.17; before, within a VM, and the first VM takes every signal. */
     @Test
     void eventfdOfAnotherVmIsBusyOrTheOtherTakesItsSignals() {
-        int one = world.fullVm();
+        int vm = world.fullVm();
         int other = world.fullVm();
-        int vcpu = world.vcpuWithLapic(one);
+        int vcpu = world.vcpuWithLapic(vm);
         int deafVcpu = world.vcpuWithLapic(other);
-        assertOk(world.routeToVector(one, 30));
+        assertOk(world.routeToVector(vm, 30));
         assertOk(world.routeToVector(other, 30));
-        assertOk(kernel.irqfdAssign(one, event, 30));
+        assertOk(kernel.irqfdAssign(vm, event, 30));
         int result = kernel.irqfdAssign(other, event, 30);
         if (world.isSince(6, 17)) {
             assertErrno(Errno.EBUSY, result);

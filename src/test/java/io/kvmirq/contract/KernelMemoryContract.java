@@ -88,7 +88,7 @@ class KernelMemoryContract {
                         irq -> messages.put(irq.irq().number(), irq.message().orElseThrow()));
                 List<Vector> vectors = new HostFacts(FILES)
                         .armed(address).stream()
-                                .map(one -> new Vector(one.irq(), messages.get(one.vector())))
+                                .map(vector -> new Vector(vector.irq(), messages.get(vector.vector())))
                                 .toList();
                 assertThat(vectors).hasSameSizeAs(irqs);
                 check.of(address, memory, vectors);
@@ -104,14 +104,14 @@ class KernelMemoryContract {
     void wayInMemoryIsTheOneThatWasSetUp(TestDevice of) throws IOException, InterruptedException {
         forwarded(of, (device, memory, vectors) -> {
             int compared = 0;
-            for (Vector one : vectors) {
-                KernelPaths.KernelPath path = memory.of(one.irq()).known().orElseThrow();
+            for (Vector vector : vectors) {
+                KernelPaths.KernelPath path = memory.of(vector.irq()).known().orElseThrow();
                 assertThat(path.entry().known().orElseThrow().orElseThrow().source())
                         .isEqualTo(device.requesterId());
                 List<KernelIrqfd> irqfds = path.irqfds().known().orElseThrow();
                 assertThat(irqfds).hasSize(1);
-                assertThat(irqfds.get(0).message()).contains(one.message());
-                assertThat(irqfds.get(0).route()).contains(one.message());
+                assertThat(irqfds.get(0).message()).contains(vector.message());
+                assertThat(irqfds.get(0).route()).contains(vector.message());
                 assertThat(Drift.of(path)).noneMatch(field -> field.verdict() == Drift.Verdict.DIFFER);
                 compared += (int) Drift.of(path).stream()
                         .filter(field -> field.verdict() == Drift.Verdict.AGREE)
@@ -153,8 +153,8 @@ class KernelMemoryContract {
             String table = intel ? "ir_table.base" : "irq_remap_table.table";
             int lowest = !intel && wide ? 8 : 2; // the byte of the vector
             try (KernelPlaces places = new KernelPlaces()) {
-                List<Long> entries = places.of(one -> one.entry(vector.irq()), words.array());
-                List<Long> messages = places.of(one -> one.irqfds(vector.irq()), message.array());
+                List<Long> entries = places.of(place -> place.entry(vector.irq()), words.array());
+                List<Long> messages = places.of(place -> place.irqfds(vector.irq()), message.array());
                 assertThat(entries)
                         .as("the table's entry and the kernel's copy")
                         .hasSize(2);
@@ -216,7 +216,8 @@ class KernelMemoryContract {
     private static void commandSaysSo(
             TestDevice of, PciAddress address, KernelPaths.KernelPath path, MsiMessage message) throws IOException {
         String number = String.valueOf(path.irq().number());
-        boolean posts = path.entry().known().flatMap(one -> one).orElseThrow().isPostedToGuest();
+        boolean posts =
+                path.entry().known().flatMap(entry -> entry).orElseThrow().isPostedToGuest();
         Cli.run("explain", number, "--no-kernel-memory"); // classes are loaded once
         long begin = System.nanoTime();
         Cli.Ended without = Cli.run("explain", number, "--no-kernel-memory");
@@ -232,7 +233,7 @@ class KernelMemoryContract {
                 path.irqfds().known().orElseThrow().get(0).producer().isPresent(); // from 6.17, only what is posted
         if (of == TestDevice.E1000E
                 && paired
-                && path.entry().known().flatMap(one -> one).orElseThrow().unit() == Vendor.AMD) {
+                && path.entry().known().flatMap(entry -> entry).orElseThrow().unit() == Vendor.AMD) {
             assertThat(shown(posts))
                     .isNotEmpty()
                     .allSatisfy(block -> Block.assertShownExceptNumbers(block.output(), with.out()));

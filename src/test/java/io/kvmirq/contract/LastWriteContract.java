@@ -259,7 +259,7 @@ class LastWriteContract {
                 int what = random.nextInt(6);
                 if (what == 0 && open.size() < VECTORS || open.isEmpty()) {
                     int index = IntStream.range(0, VECTORS)
-                            .filter(i -> open.stream().noneMatch(one -> one.index == i))
+                            .filter(i -> open.stream().noneMatch(vector -> vector.index == i))
                             .findFirst()
                             .orElseThrow();
                     MsiMessage message = message(random, index);
@@ -274,33 +274,33 @@ class LastWriteContract {
                 } else if (what == 2) {
                     (random.nextBoolean() ? world.vcpu : late).run();
                 } else {
-                    Open one = open.get(random.nextInt(open.size()));
+                    Open vector = open.get(random.nextInt(open.size()));
                     if (what == 3) {
-                        one.message = message(random, one.index);
-                        one.irq.reroute(one.message);
+                        vector.message = message(random, vector.index);
+                        vector.irq.reroute(vector.message);
                     } else if (what == 4) {
-                        one.masked = !one.masked;
-                        if (one.masked) {
-                            one.irq.mask();
+                        vector.masked = !vector.masked;
+                        if (vector.masked) {
+                            vector.irq.mask();
                         } else {
-                            one.irq.unmask();
+                            vector.irq.unmask();
                         }
                     } else {
-                        one.irq.close();
-                        open.remove(one);
+                        vector.irq.close();
+                        open.remove(vector);
                     }
                 }
                 memory.forget();
-                for (Open one : open) {
+                for (Open vector : open) {
                     String where = "seed " + seed + ", step " + step;
-                    if (one.masked) {
-                        isRemapped(memory, one, where);
+                    if (vector.masked) {
+                        isRemapped(memory, vector, where);
                     } else {
-                        compared += compare(world, memory, one, inhibited, where);
+                        compared += compare(world, memory, vector, inhibited, where);
                     }
                 }
             }
-            open.forEach(one -> one.irq.close());
+            open.forEach(vector -> vector.irq.close());
         }
         System.out.println("lab-last-write: seed " + seed + ": " + STEPS + " random steps, " + compared
                 + " fields of memory agree, 0 differ; " + masked + " looks at masked vectors, all remapped; " + known
@@ -310,15 +310,15 @@ class LastWriteContract {
         assertThat(posted).isGreaterThan(STEPS / 10);
     }
 
-    private KernelPaths.KernelPath path(KernelPaths memory, Open one) {
-        return memory.of(PredictedEntriesContract.hostIrq(address, one.irq))
+    private KernelPaths.KernelPath path(KernelPaths memory, Open vector) {
+        return memory.of(PredictedEntriesContract.hostIrq(address, vector.irq))
                 .known()
                 .orElseThrow();
     }
 
     /** A masked interrupt has no irqfd. Kernels with the fix b4d37cdb77a0, as the lab has, do not leave its entry posted. */
-    private void isRemapped(KernelPaths memory, Open one, String where) {
-        KernelPaths.KernelPath path = path(memory, one);
+    private void isRemapped(KernelPaths memory, Open vector, String where) {
+        KernelPaths.KernelPath path = path(memory, vector);
         masked++;
         assertThat(path.irqfds().known().orElseThrow()).as(where).isEmpty();
         assertThat(path.entry().known().orElseThrow().orElseThrow().isPosted())
@@ -327,10 +327,10 @@ class LastWriteContract {
         assertThat(path.staysPosted()).as(where).isFalse();
     }
 
-    private int compare(World world, KernelPaths memory, Open one, boolean inhibited, String where) {
-        KernelPaths.KernelPath path = path(memory, one);
+    private int compare(World world, KernelPaths memory, Open vector, boolean inhibited, String where) {
+        KernelPaths.KernelPath path = path(memory, vector);
         RemappingEntry entry = path.entry().known().orElseThrow().orElseThrow();
-        Posting predicted = one.irq.predicted();
+        Posting predicted = vector.irq.predicted();
         if (predicted instanceof Posting.Unknown) {
             unknown++;
         } else {
@@ -338,7 +338,7 @@ class LastWriteContract {
             assertThat(entry.isPosted())
                     .as("%s: %s", where, predicted.text())
                     .isEqualTo(predicted instanceof Posting.Posted);
-            assertThat(PredictedEntriesContract.predicted(world.forwarding.mirror(), one.irq)
+            assertThat(PredictedEntriesContract.predicted(world.forwarding.mirror(), vector.irq)
                             .agrees(entry.low(), entry.high()))
                     .as("%s: %s", where, entry)
                     .isTrue();
@@ -351,7 +351,7 @@ class LastWriteContract {
         assertThat(vcpu.isPresent()).as(where).isEqualTo(entry.isPosted());
         if (vcpu.isPresent()) {
             posted++;
-            Optional<VcpuId> wanted = Optional.of(new VcpuId((int) (one.message.address() >>> 12 & 0xff)));
+            Optional<VcpuId> wanted = Optional.of(new VcpuId((int) (vector.message.address() >>> 12 & 0xff)));
             assertThat(vcpu.get().vcpu()).as(where).isEqualTo(wanted);
             assertThat(vcpu.get().recorded().known().orElseThrow()).as(where).isEqualTo(wanted);
         }

@@ -174,13 +174,13 @@ class LifetimesContract extends KernelSuite {
 
     @Test
     void closedEventfdLeavesTheLineToTheOtherResamplingIrqfd() {
-        int one = world.eventfd();
+        int first = world.eventfd();
         int other = world.eventfd();
-        assertOk(kernel.irqfdAssignLevel(vm(), one, world.eventfd(), 5));
+        assertOk(kernel.irqfdAssignLevel(vm(), first, world.eventfd(), 5));
         assertOk(kernel.irqfdAssignLevel(vm(), other, world.eventfd(), 5));
-        assertOk(kernel.eventfdSignal(one, 1));
+        assertOk(kernel.eventfdSignal(first, 1));
         eventually("pin 5 is high", () -> world.ioapicLine(vm(), 5));
-        world.close(one);
+        world.close(first);
         assertOk(kernel.irqfdDeassign(vm(), world.eventfd(), 5));
         assertThat(world.ioapicLine(vm(), 5)).isTrue();
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), other, 6));

@@ -108,9 +108,9 @@ class LineProbesContract extends VfioSuite {
         assertThat(live.stages()).hasSize(1);
         assertThat(interrupts).isGreaterThanOrEqualTo(SENT);
         assertThat(printed(live.stages().get(0)))
-                .anyMatch(one -> one.startsWith("host irq " + interrupts + " "))
-                .anyMatch(one -> one.equals("GSI " + interrupts + " gsi " + PIN))
-                .anyMatch(one -> one.startsWith("irqfd after the handler: median in ("))
+                .anyMatch(line -> line.startsWith("host irq " + interrupts + " "))
+                .anyMatch(line -> line.equals("GSI " + interrupts + " gsi " + PIN))
+                .anyMatch(line -> line.startsWith("irqfd after the handler: median in ("))
                 .contains("by a worker " + interrupts + " a pin: " + interrupts + " raised")
                 .endsWith("loses nothing");
         InterruptPath chain = LiveChains.of(live, after)

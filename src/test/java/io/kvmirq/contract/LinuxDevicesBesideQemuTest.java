@@ -73,10 +73,10 @@ class LinuxDevicesBesideQemuTest {
         Map<String, List<String>> commands = new TreeMap<>(Map.of("QEMU", other, "tiny-vmm", tiny));
         Map<String, List<Boot>> boots = new TreeMap<>();
         for (int round = 0; round < ROUNDS; round++) {
-            for (Map.Entry<String, List<String>> one : commands.entrySet()) {
-                Boot boot = boot(one.getValue());
-                System.out.printf("beside: %s %s%n", one.getKey(), boot);
-                boots.computeIfAbsent(one.getKey(), name -> new ArrayList<>()).add(boot);
+            for (Map.Entry<String, List<String>> entry : commands.entrySet()) {
+                Boot boot = boot(entry.getValue());
+                System.out.printf("beside: %s %s%n", entry.getKey(), boot);
+                boots.computeIfAbsent(entry.getKey(), name -> new ArrayList<>()).add(boot);
             }
         }
         boots.forEach((name, all) -> System.out.printf(

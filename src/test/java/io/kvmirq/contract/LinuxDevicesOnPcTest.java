@@ -102,14 +102,14 @@ class LinuxDevicesOnPcTest {
                 .hasSize(restarts ? 1 : 0);
         assertThat(stages.stages()).extracting(Stages.Stage::label).contains("taken");
         assertThat(stages.stages())
-                .filteredOn(one -> !Set.of("delivered", "taken").contains(one.label()))
+                .filteredOn(stage -> !Set.of("delivered", "taken").contains(stage.label()))
                 .extracting(Stages.Stage::counted)
                 .hasSizeGreaterThan(2)
                 .containsOnly(String.valueOf(took));
         // Each vCPU counts the vector, also if another interrupt has it there.
         assertThat(stages.stages())
-                .filteredOn(one -> one.label().equals("taken"))
-                .allSatisfy(one -> assertThat(one.count().orElse(0)).isGreaterThanOrEqualTo(reads));
+                .filteredOn(stage -> stage.label().equals("taken"))
+                .allSatisfy(stage -> assertThat(stage.count().orElse(0)).isGreaterThanOrEqualTo(reads));
         InterruptPath files = DeviceChains.of(after, after.pci(device).orElseThrow(), 0);
         assertThat(files.fails()).isEmpty();
         assertThat(LiveChains.of(live, after).of(files).fails()).isEmpty();

@@ -119,7 +119,7 @@ class LinuxDevicesOnProbesTest {
             run.join();
         }
         List<Stages> ofHandlers = live.stages().stream()
-                .filter(one -> one.stages().get(0).label().equals("host irq"))
+                .filter(stages -> stages.stages().get(0).label().equals("host irq"))
                 .toList();
         assertThat(ofHandlers).isNotEmpty().allSatisfy(stages -> {
             LiveProbesContract.printed(stages);
@@ -175,7 +175,7 @@ class LinuxDevicesOnProbesTest {
             ProbedChainsContract.end(vmm, address);
             run.join();
         }
-        live.missing().forEach(one -> System.out.println("not shown: " + one));
+        live.missing().forEach(unknown -> System.out.println("not shown: " + unknown));
         System.out.println(
                 "lost " + live.lost() + ", events " + live.events() + live.irqs() + ", notes " + live.notes());
         live.stages().forEach(LiveProbesContract::printed);
@@ -185,7 +185,7 @@ class LinuxDevicesOnProbesTest {
         }
         assertThat(ProbedChainsContract.differences("calls", name + " " + driver, hops, probed, seen))
                 .isEmpty();
-        assertThat(own).allSatisfy(one -> assertThat(one).containsKeys(Hop.DEVICE_VECTOR, Hop.GSI));
+        assertThat(own).allSatisfy(numbers -> assertThat(numbers).containsKeys(Hop.DEVICE_VECTOR, Hop.GSI));
         hops.retainAll(own.get(0).keySet());
         assertThat(ProbedChainsContract.differences(name + "'s own", name + " " + driver, hops, probed, own))
                 .isEmpty();

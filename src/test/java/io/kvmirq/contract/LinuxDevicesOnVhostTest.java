@@ -120,7 +120,9 @@ class LinuxDevicesOnVhostTest {
     }
 
     private static Optional<Stages.Stage> found(Stages stages, String label) {
-        return stages.stages().stream().filter(one -> one.label().equals(label)).findFirst();
+        return stages.stages().stream()
+                .filter(stage -> stage.label().equals(label))
+                .findFirst();
     }
 
     private static Stages.Stage stage(Stages stages, String label) {

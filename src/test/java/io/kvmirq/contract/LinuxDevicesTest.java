@@ -51,7 +51,7 @@ class LinuxDevicesTest {
         assumeTrue(IS_ARM64 || Machine.irqchipFlaw().isEmpty(), "needs KVM's whole irqchip, of x86 or of arm64");
         try (var bound = Files.list(BOUND)) {
             for (Path device :
-                    bound.filter(one -> Files.exists(one.resolve("vendor"))).toList()) {
+                    bound.filter(path -> Files.exists(path.resolve("vendor"))).toList()) {
                 String found = Files.readString(device.resolve("vendor")).strip() + ":"
                         + Files.readString(device.resolve("device")).strip();
                 if (found.equals(ids)) {

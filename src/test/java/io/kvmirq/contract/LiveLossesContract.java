@@ -125,13 +125,13 @@ class LiveLossesContract extends VfioSuite {
         }
         assertThat(live.missing()).isEmpty();
         assertThat(of(live, Integer.toHexString(World.VECTOR)))
-                .anyMatch(one -> one.startsWith("delivered " + SENT + " "))
-                .anyMatch(one -> one.startsWith("taken " + SENT + " vector 0x" + Integer.toHexString(World.VECTOR)))
-                .anyMatch(one -> one.startsWith("taken after the irqfd: median in ("))
+                .anyMatch(text -> text.startsWith("delivered " + SENT + " "))
+                .anyMatch(text -> text.startsWith("taken " + SENT + " vector 0x" + Integer.toHexString(World.VECTOR)))
+                .anyMatch(text -> text.startsWith("taken after the irqfd: median in ("))
                 .endsWith("loses nothing");
         for (int vector : new int[] {UNHEARD, STOPPED}) {
             assertThat(of(live, Integer.toHexString(vector)))
-                    .anyMatch(one -> one.startsWith("delivered " + SENT + " "))
+                    .anyMatch(text -> text.startsWith("delivered " + SENT + " "))
                     .contains("taken 0 vector 0x" + Integer.toHexString(vector))
                     .endsWith(LiveProbesContract.takenByNone(SENT));
         }
@@ -143,8 +143,8 @@ class LiveLossesContract extends VfioSuite {
         RealModeGuest guest = RealModeGuest.answering(world, vm);
         int other = world.fullVm();
         int event = vfio.events(1)[0];
-        for (int one : new int[] {vm, other}) {
-            assertOk(world.setMsiRoutes(one, new MsiRoute(GSI, MSI_ADDRESS, World.VECTOR, 0)));
+        for (int each : new int[] {vm, other}) {
+            assertOk(world.setMsiRoutes(each, new MsiRoute(GSI, MSI_ADDRESS, World.VECTOR, 0)));
         }
         assertOk(kernel.irqfdAssign(vm, event, GSI));
         int second = kernel.irqfdAssign(other, event, GSI);
@@ -193,8 +193,8 @@ class LiveLossesContract extends VfioSuite {
         }
         assertThat(live.missing()).isEmpty();
         assertThat(live.watched()).isLessThan(HOUR);
-        assertThat(of(live, Integer.toHexString(World.VECTOR))).anySatisfy(one -> {
-            Matcher longest = LONGEST.matcher(one);
+        assertThat(of(live, Integer.toHexString(World.VECTOR))).anySatisfy(text -> {
+            Matcher longest = LONGEST.matcher(text);
             assertThat(longest.matches()).isTrue();
             assertThat(Duration.ofNanos(1000 * Long.parseLong(longest.group(1))))
                     .isLessThan(HOUR);
@@ -244,7 +244,7 @@ class LiveLossesContract extends VfioSuite {
         assertThat(LiveChains.of(live, after)
                         .of(DeviceChains.of(after, after.pci(nic).orElseThrow(), 1))
                         .remarks())
-                .anyMatch(one -> one.startsWith(
+                .anyMatch(text -> text.startsWith(
                         "it passed no stage: the device sent nothing, or the mask of its vector holds it"));
     }
 
@@ -330,8 +330,8 @@ class LiveLossesContract extends VfioSuite {
         assertThat(live.missing()).isEmpty();
         assertThat(live.stages()).hasSize(1);
         assertThat(printed(live.stages().get(0)))
-                .anyMatch(one -> one.startsWith("host irq " + SENT + " "))
-                .anyMatch(one -> one.startsWith("delivered " + SENT + " "));
+                .anyMatch(line -> line.startsWith("host irq " + SENT + " "))
+                .anyMatch(line -> line.startsWith("delivered " + SENT + " "));
         assertThat(live.notes()).contains(edu + " is no longer bound to VFIO: it was given away while it was watched");
     }
 

@@ -121,9 +121,9 @@ class LiveProbesContract extends VfioSuite {
 
     static List<String> printed(Stages stages) {
         List<String> lines = new ArrayList<>();
-        stages.stages().forEach(one -> {
-            lines.add(one.label() + " " + one.counted() + " " + one.value());
-            one.latency().ifPresent(latency -> lines.add(one.label() + " " + latency));
+        stages.stages().forEach(stage -> {
+            lines.add(stage.label() + " " + stage.counted() + " " + stage.value());
+            stage.latency().ifPresent(latency -> lines.add(stage.label() + " " + latency));
         });
         stages.doubt().ifPresent(doubt -> lines.add("in doubt " + doubt));
         lines.add("loses " + stages.loses().orElse("nothing"));
@@ -229,9 +229,9 @@ class LiveProbesContract extends VfioSuite {
             assertThat(stages.get(vector).get(0)).startsWith("host irq " + counts[vector] + " ");
         }
         assertThat(stages.get(0))
-                .anyMatch(one -> one.startsWith("delivered " + counts[0] + " address 0xfee01000, data 0x40"))
-                .anyMatch(one -> one.startsWith("irqfd after the handler: median in ("))
-                .anyMatch(one -> one.startsWith("delivered after the irqfd: median in ("))
+                .anyMatch(line -> line.startsWith("delivered " + counts[0] + " address 0xfee01000, data 0x40"))
+                .anyMatch(line -> line.startsWith("irqfd after the handler: median in ("))
+                .anyMatch(line -> line.startsWith("delivered after the irqfd: median in ("))
                 .endsWith(takenByNone(counts[0]));
         assertThat(stages.get(1)).endsWith("loses irqfd: " + counts[1] + " signals that no irqfd took");
         assertThat(stages.get(2)).endsWith("loses GSI: " + counts[2] + " signals while the GSI had no route");
@@ -288,7 +288,7 @@ class LiveProbesContract extends VfioSuite {
             Files.writeString(off, "1");
         }
         assertThat(live.stages()).isEmpty();
-        assertThat(live.missing()).singleElement().satisfies(one -> assertThat(one.why())
+        assertThat(live.missing()).singleElement().satisfies(unknown -> assertThat(unknown.why())
                 .contains(file.substring(file.lastIndexOf('/') + 1) + " is 0"));
         assertThat(live.notes()).anyMatch(note -> note.contains(" has no stages: the host handled it "));
     }
@@ -302,8 +302,8 @@ class LiveProbesContract extends VfioSuite {
             }
         }
         long records = 0;
-        for (Path one : stats) {
-            records += Files.readAllLines(one).stream()
+        for (Path stat : stats) {
+            records += Files.readAllLines(stat).stream()
                     .filter(line -> line.matches("(entries|overrun|dropped events|read events): \\d+"))
                     .mapToLong(line -> Long.parseLong(line.split(": ")[1]))
                     .sum();
@@ -363,9 +363,9 @@ class LiveProbesContract extends VfioSuite {
         System.out.println(signals + " signals: " + live.around().toMillis() + " ms of CPU to begin and to read");
         assertThat(live.missing()).isEmpty();
         assertThat(printed(live.stages().get(0)))
-                .anyMatch(one -> one.startsWith("irqfd " + signals + " "))
-                .anyMatch(one -> one.equals("GSI " + signals + " gsi " + gsi.number()))
-                .anyMatch(one -> one.startsWith("delivered " + signals + " "))
+                .anyMatch(line -> line.startsWith("irqfd " + signals + " "))
+                .anyMatch(line -> line.equals("GSI " + signals + " gsi " + gsi.number()))
+                .anyMatch(line -> line.startsWith("delivered " + signals + " "))
                 .endsWith(
                         VcpuThreads.areInjected(host().files())
                                 ? takenByNone(signals)

@@ -222,7 +222,7 @@ class LiveSearchContract extends VfioSuite {
         private static long sum(List<String> lines, Pattern pattern) {
             return lines.stream()
                     .flatMap(line -> pattern.matcher(line).results())
-                    .mapToLong(one -> Long.parseLong(one.group(1) == null ? one.group(2) : one.group(1)))
+                    .mapToLong(result -> Long.parseLong(result.group(1) == null ? result.group(2) : result.group(1)))
                     .sum();
         }
 
@@ -253,15 +253,16 @@ class LiveSearchContract extends VfioSuite {
             world.close(resample);
             System.out.println(setup);
             List<Stages> ours = live.stages().stream()
-                    .filter(one -> one.stages().stream()
+                    .filter(stages -> stages.stages().stream()
                             .anyMatch(stage -> stage.value().startsWith(id)))
                     .toList();
             List<String> lines = ours.stream()
-                    .flatMap(one -> LiveProbesContract.printed(one).stream())
+                    .flatMap(stages -> LiveProbesContract.printed(stages).stream())
                     .toList();
             boolean isWhole = taken == sent * setup.addressed().size();
             boolean isNamed = ours.stream()
-                    .anyMatch(one -> one.loses().isPresent() || one.doubt().isPresent());
+                    .anyMatch(stages ->
+                            stages.loses().isPresent() || stages.doubt().isPresent());
             String wrong = ours.size() != 1
                     ? ours.size() + " stages"
                     : isWhole && isNamed
@@ -289,10 +290,10 @@ class LiveSearchContract extends VfioSuite {
                 live = LiveProbesContract.ended(window, host());
             }
             assertThat(live.missing()).isEmpty();
-            for (Case one : cases) {
-                String verdict = one.verdict(live);
+            for (Case wanted : cases) {
+                String verdict = wanted.verdict(live);
                 if (!verdict.isEmpty()) {
-                    wrong.add(verdict + ": " + one.setup);
+                    wrong.add(verdict + ": " + wanted.setup);
                 }
             }
         }

@@ -132,8 +132,8 @@ class LiveWatchContract extends VfioSuite {
                 LiveHost.thisMachine().files(),
                 () -> nanos,
                 looks::add,
-                one -> true,
-                one -> true,
+                process -> true,
+                path -> true,
                 KernelPaths.none(),
                 probes::counted));
         for (int round = 1; round <= 2; round++) {

@@ -83,14 +83,14 @@ class LpiProbesContract {
             after = host();
             live = LiveProbesContract.ended(window, after);
         }
-        live.missing().forEach(one -> System.out.println("not shown: " + one));
+        live.missing().forEach(unknown -> System.out.println("not shown: " + unknown));
         live.stages().forEach(LiveProbesContract::printed);
         assertThat(live.stages()).hasSize(VECTORS).allMatch(stages -> stages.loses()
                 .isEmpty());
-        live.notes().forEach(one -> System.out.println("note: " + one));
+        live.notes().forEach(note -> System.out.println("note: " + note));
         boolean isShown = live.notes().stream()
-                .noneMatch(one -> one.startsWith("the vCPU of an interrupt is not shown: ")
-                        && one.contains("vgic_queue_irq_unlock"));
+                .noneMatch(note -> note.startsWith("the vCPU of an interrupt is not shown: ")
+                        && note.contains("vgic_queue_irq_unlock"));
         LiveChains chains = LiveChains.of(live, after);
         for (int vector = 0; vector < VECTORS; vector++) {
             InterruptPath chain =

@@ -82,8 +82,8 @@ class MemoryUsesContract extends KernelSuite {
     private void canary(Mapping memory) {
         byte[] found = new byte[PAGE];
         memory.get(0, ByteBuffer.wrap(found));
-        for (byte one : found) {
-            same(CANARY, one);
+        for (byte octet : found) {
+            same(CANARY, octet);
         }
     }
 

@@ -224,7 +224,7 @@ class PlantedContract extends VfioSuite {
     /** @param line a pattern */
     private static void awaitStatus(long thread, String line) throws IOException, InterruptedException {
         while (Files.readAllLines(Path.of("/proc/" + thread + "/status")).stream()
-                .noneMatch(one -> one.matches(line))) {
+                .noneMatch(shown -> shown.matches(line))) {
             TimeUnit.MILLISECONDS.sleep(20);
         }
     }

@@ -78,7 +78,7 @@ class PredictedEntriesContract {
     /** The mode of AMD's driver says so also where another IOMMU is there. */
     static boolean isVapic(KernelStructures kernel) {
         boolean isVtd =
-                new HostFacts(HostFiles.of(Path.of("/"))).iommus().stream().anyMatch(one -> one.startsWith("dmar"));
+                new HostFacts(HostFiles.of(Path.of("/"))).iommus().stream().anyMatch(iommu -> iommu.startsWith("dmar"));
         return !isVtd && kernel.isVapic().known().orElse(false);
     }
 
@@ -94,7 +94,7 @@ class PredictedEntriesContract {
     static HostIrq hostIrq(PciAddress device, ForwardedIrq irq) {
         return new HostFacts(HostFiles.of(Path.of("/")))
                 .armed(device).stream()
-                        .filter(one -> one.vector() == irq.irq().number())
+                        .filter(vector -> vector.vector() == irq.irq().number())
                         .findFirst()
                         .orElseThrow()
                         .irq();

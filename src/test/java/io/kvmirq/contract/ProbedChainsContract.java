@@ -201,7 +201,7 @@ class ProbedChainsContract extends VfioSuite {
             Stages stages = live.stages().get(0);
             assertThat(LiveProbesContract.printed(stages)).endsWith(LiveProbesContract.takenByNone(sent));
             assertThat(stages.stages().stream()
-                            .filter(one -> !one.label().equals("taken"))
+                            .filter(stage -> !stage.label().equals("taken"))
                             .map(Stages.Stage::counted))
                     .hasSize(5)
                     .containsOnly(String.valueOf(sent));

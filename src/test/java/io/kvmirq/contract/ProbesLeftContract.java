@@ -126,16 +126,17 @@ class ProbesLeftContract extends VfioSuite {
             }
             String name = "kvmirq-" + killed.pid() + "-";
             lines.add(left().size());
-            assertThat(left()).anyMatch(one -> one.replace('_', '-').contains(name));
+            assertThat(left()).anyMatch(text -> text.replace('_', '-').contains(name));
             if (kill == 0) {
-                left().forEach(one -> System.out.println("tracefs after SIGKILL: " + one));
-                assertThat(left().stream().filter(one -> !one.startsWith("/")).map(ProbesLeftContract::names))
+                left().forEach(text -> System.out.println("tracefs after SIGKILL: " + text));
+                assertThat(left().stream().filter(text -> !text.startsWith("/")).map(ProbesLeftContract::names))
                         .containsExactlyInAnyOrderElementsOf(ofPage());
                 assertThat(Cli.run("doctor", "--check", "tracing").out())
                         .contains("kvmirq_" + killed.pid() + "_", "kvmirq list --live 1");
             }
             // A run that is killed early has its directory alone.
-            assertThat(LiveHost.thisMachine().tidy()).anyMatch(one -> one.startsWith("removed ") && one.contains(name));
+            assertThat(LiveHost.thisMachine().tidy())
+                    .anyMatch(text -> text.startsWith("removed ") && text.contains(name));
             assertThat(left()).as("after kill %s", kill).isEmpty();
         }
         System.out.println("killed " + KILLS + " times, with so many lines of tracefs left: " + lines);
@@ -163,7 +164,7 @@ class ProbesLeftContract extends VfioSuite {
         assertThat(left())
                 .hasSizeGreaterThanOrEqualTo(ALL)
                 .hasSizeLessThan(both.size())
-                .allMatch(one -> one.replace('_', '-').contains("kvmirq-" + second.pid() + "-"));
+                .allMatch(text -> text.replace('_', '-').contains("kvmirq-" + second.pid() + "-"));
         Program.signal("INT", second.pid());
         String printed = new String(second.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertThat(printed).containsPattern("delivered +" + SENT + " ");
@@ -184,8 +185,8 @@ class ProbesLeftContract extends VfioSuite {
     private static void assertDelivered(Live live, int signals) {
         assertThat(live.missing()).isEmpty();
         assertThat(live.stages()).singleElement().satisfies(stages -> assertThat(stages.stages())
-                .anyMatch(
-                        one -> one.label().equals("delivered") && one.counted().equals(String.valueOf(signals))));
+                .anyMatch(stage ->
+                        stage.label().equals("delivered") && stage.counted().equals(String.valueOf(signals))));
     }
 
     private static void trace(String file, String line) throws IOException {
@@ -233,9 +234,9 @@ class ProbesLeftContract extends VfioSuite {
             live = window.end(host());
         }
         live.missing().forEach(System.out::println);
-        assertThat(live.missing()).hasSize(2).allSatisfy(one -> {
-            assertThat(one.why()).endsWith(": Read-only file system");
-            assertThat(one.remedy()).isEqualTo("run mount -o remount,rw /sys/kernel/tracing");
+        assertThat(live.missing()).hasSize(2).allSatisfy(unknown -> {
+            assertThat(unknown.why()).endsWith(": Read-only file system");
+            assertThat(unknown.remedy()).isEqualTo("run mount -o remount,rw /sys/kernel/tracing");
         });
         assertThat(live.stages()).isEmpty();
     }

@@ -106,7 +106,7 @@ final class SeenPaths {
 
     /** The number of eventfds whose irqfd has this GSI. */
     long irqfds(int gsi) {
-        return gsis.values().stream().filter(one -> one == gsi).count();
+        return gsis.values().stream().filter(known -> known == gsi).count();
     }
 
     Optional<Message> message(int gsi) {

@@ -192,7 +192,7 @@ public enum TestDevice {
     static boolean areAsked() {
         return Machine.isOfLab()
                 || List.of(values()).stream()
-                        .allMatch(one -> one.onThisMachine().isPresent());
+                        .allMatch(device -> device.onThisMachine().isPresent());
     }
 
     /** Why a test is skipped on this machine. */

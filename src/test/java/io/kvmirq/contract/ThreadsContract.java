@@ -47,8 +47,8 @@ class ThreadsContract extends KernelSuite {
                     return null;
                 }));
             }
-            for (Future<?> one : running) {
-                one.get();
+            for (Future<?> future : running) {
+                future.get();
             }
         } catch (InterruptedException | ExecutionException e) {
             throw new AssertionError(e);
@@ -232,7 +232,7 @@ class ThreadsContract extends KernelSuite {
      */
     @Test
     void oneEventfdIsFoughtOverByTwoThreadsAndTwoVms() {
-        int one = world.fullVm();
+        int vm = world.fullVm();
         int other = world.fullVm();
         AtomicInteger shared = new AtomicInteger(highEventfd());
         AtomicBoolean over = new AtomicBoolean();
@@ -240,7 +240,7 @@ class ThreadsContract extends KernelSuite {
                 () -> {
                     try {
                         for (int i = 0; i < 10 * ROUNDS; i++) {
-                            round(one, other, shared);
+                            round(vm, other, shared);
                         }
                     } finally {
                         over.set(true);
@@ -248,7 +248,7 @@ class ThreadsContract extends KernelSuite {
                 },
                 () -> {
                     while (!over.get()) {
-                        disturb(one, other, shared.get());
+                        disturb(vm, other, shared.get());
                     }
                 }));
         assertOk(kernel.fdClose(shared.get()));
@@ -262,12 +262,12 @@ class ThreadsContract extends KernelSuite {
         return high;
     }
 
-    private void round(int one, int other, AtomicInteger shared) {
+    private void round(int vm, int other, AtomicInteger shared) {
         int event = shared.get();
-        int first = kernel.irqfdAssign(one, event, 10);
+        int first = kernel.irqfdAssign(vm, event, 10);
         assertThat(first).isIn(0, -Errno.EBUSY.number());
         if (first == 0) {
-            assertErrno(Errno.EBUSY, kernel.irqfdAssign(one, event, 11));
+            assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 11));
             int elsewhere = kernel.irqfdAssign(other, event, 10);
             if (world.isSince(6, 17)) {
                 assertErrno(Errno.EBUSY, elsewhere);
@@ -277,14 +277,14 @@ class ThreadsContract extends KernelSuite {
             }
         }
         assertOk(kernel.irqfdDeassign(other, event, 10));
-        assertOk(kernel.irqfdDeassign(one, event, 10));
-        assertOk(kernel.irqfdDeassign(one, event, 11));
+        assertOk(kernel.irqfdDeassign(vm, event, 10));
+        assertOk(kernel.irqfdDeassign(vm, event, 11));
         assertOk(kernel.fdClose(event));
         shared.set(highEventfd());
     }
 
-    private void disturb(int one, int other, int event) {
-        for (int vm : new int[] {one, other}) {
+    private void disturb(int first, int other, int event) {
+        for (int vm : new int[] {first, other}) {
             assertThat(kernel.irqfdAssign(vm, event, 12)).isIn(0, -Errno.EBUSY.number(), -Errno.EBADF.number());
             assertThat(kernel.irqfdDeassign(vm, event, 12)).isIn(0, -Errno.EBADF.number());
         }

@@ -442,7 +442,7 @@ class VcpuPhasesContract {
                         for (int i = 0; i < READINGS && differing.size() < MOST_DIFFERING; i++) {
                             Optional<String> differs = read(place, runner, memory, watched, table);
                             differs.ifPresentOrElse(
-                                    one -> differing.add(one.substring(0, Math.min(one.length(), MOST_SHOWN))),
+                                    shown -> differing.add(shown.substring(0, Math.min(shown.length(), MOST_SHOWN))),
                                     () -> agreeing.merge(place, 1, Integer::sum));
                         }
                         System.out.println("lab-phases: " + place + " " + agreeing.get(place) + " of " + READINGS

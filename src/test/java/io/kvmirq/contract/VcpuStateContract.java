@@ -130,16 +130,16 @@ class VcpuStateContract extends KernelSuite {
 
     @Test
     void msrsStopAtOneThatIsUnknownOrRefused() {
-        ByteBuffer some = Structs.msrs(X86Msr.STAR.number(), 5, UNKNOWN_MSR, 6, X86Msr.CSTAR.number(), 7);
-        assertThat(set(Uapi.KVM_SET_MSRS, some)).isOne();
+        ByteBuffer buffer = Structs.msrs(X86Msr.STAR.number(), 5, UNKNOWN_MSR, 6, X86Msr.CSTAR.number(), 7);
+        assertThat(set(Uapi.KVM_SET_MSRS, buffer)).isOne();
         assertThat(msr(X86Msr.STAR)).isEqualTo(5);
         assertThat(msr(X86Msr.CSTAR)).isZero();
-        assertThat(set(Uapi.KVM_GET_MSRS, some)).isOne();
-        assertThat(some.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.SIZE + Uapi.KvmMsrEntry.DATA))
+        assertThat(set(Uapi.KVM_GET_MSRS, buffer)).isOne();
+        assertThat(buffer.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.SIZE + Uapi.KvmMsrEntry.DATA))
                 .as("an unknown one reads 0")
                 .isZero();
-        some = Structs.msrs(X86Msr.STAR.number(), 8, X86Msr.LSTAR.number(), NOT_CANONICAL, X86Msr.CSTAR.number(), 7);
-        assertThat(set(Uapi.KVM_SET_MSRS, some)).isOne();
+        buffer = Structs.msrs(X86Msr.STAR.number(), 8, X86Msr.LSTAR.number(), NOT_CANONICAL, X86Msr.CSTAR.number(), 7);
+        assertThat(set(Uapi.KVM_SET_MSRS, buffer)).isOne();
         assertThat(msr(X86Msr.STAR)).isEqualTo(8);
         assertThat(msr(X86Msr.LSTAR)).isZero();
         assertThat(setMsr(X86Msr.MTRR_DEF_TYPE, 0x100)).isZero();

@@ -204,14 +204,14 @@ class VectorSnapshotContract extends KernelSuite {
                         event, resample, from.vm.routes().add(message(FIRST + VECTORS)))) {
             for (boolean hasIrqfd : List.of(false, true)) {
                 VmParts parts = new VmParts(from.vm).vcpu(new VcpuId(0), from.vcpu);
-                from.vectors.forEach(one -> parts.leaveOut(one.gsi()));
+                from.vectors.forEach(vector -> parts.leaveOut(vector.gsi()));
                 parts.event("resample", resample);
                 VmSnapshot saved = VmSnapshot.of(
                         hasIrqfd
                                 ? parts.irqfd("queue 0", level)
                                 : parts.event("queue 0", event).leaveOut(level.gsi()));
                 VmParts there = new VmParts(to.vm).vcpu(new VcpuId(0), to.vcpu).event("resample", here);
-                to.vectors.forEach(one -> there.leaveOut(one.gsi()));
+                to.vectors.forEach(vector -> there.leaveOut(vector.gsi()));
                 assertThatThrownBy(() -> saved.restore(there.vector("queue 0", to.get(0))))
                         .as("with a level irqfd on the message: %s", hasIrqfd)
                         .isInstanceOf(SnapshotException.class)
@@ -264,9 +264,9 @@ class VectorSnapshotContract extends KernelSuite {
                     requested.clear();
                 }
             }
-            for (int one = 0; one < VECTORS; one++) {
-                if (!at.get(one).isMasked() && waits.remove(one)) {
-                    requested.add(numbers[one]);
+            for (int index = 0; index < VECTORS; index++) {
+                if (!at.get(index).isMasked() && waits.remove(index)) {
+                    requested.add(numbers[index]);
                 }
             }
             Machine here = at;
@@ -278,11 +278,11 @@ class VectorSnapshotContract extends KernelSuite {
                         .isEqualTo(requested.contains(number));
             }
         }
-        for (int one = 0; one < VECTORS; one++) {
-            at.get(one).mask();
-            assertThat(at.get(one).event().drain() != 0)
-                    .as("seed " + seed + ", vector " + one + " waits")
-                    .isEqualTo(waits.contains(one));
+        for (int vector = 0; vector < VECTORS; vector++) {
+            at.get(vector).mask();
+            assertThat(at.get(vector).event().drain() != 0)
+                    .as("seed " + seed + ", vector " + vector + " waits")
+                    .isEqualTo(waits.contains(vector));
         }
         at.close();
     }

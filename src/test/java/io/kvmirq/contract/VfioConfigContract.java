@@ -42,8 +42,8 @@ class VfioConfigContract extends VfioSuite {
         assertThat(identity(SERIAL)).isEqualTo("07800001 11001af4");
     }
 
-    private String identity(TestDevice one) {
-        OpenedDevice device = vfio.device(one);
+    private String identity(TestDevice wanted) {
+        OpenedDevice device = vfio.device(wanted);
         return String.format("%08x %08x", device.readConfig(8, 4), device.readConfig(0x2c, 4));
     }
 
@@ -74,14 +74,14 @@ class VfioConfigContract extends VfioSuite {
         assertCapabilities(SERIAL, VENDOR, MSI_X);
     }
 
-    private void assertCapabilities(TestDevice one, Integer... ids) {
-        OpenedDevice device = vfio.device(one);
-        assertThat(device.capabilities()).as("%s", one).containsOnlyKeys(ids);
+    private void assertCapabilities(TestDevice wanted, Integer... ids) {
+        OpenedDevice device = vfio.device(wanted);
+        assertThat(device.capabilities()).as("%s", wanted).containsOnlyKeys(ids);
         for (int at : device.capabilities().values()) {
             int before = device.readConfig(at);
             device.writeConfig(at, 2, ~before);
             device.writeConfig(at + 1, 1, ~before >>> 8);
-            assertThat(device.readConfig(at)).as("%s %x", one, at).isEqualTo(before);
+            assertThat(device.readConfig(at)).as("%s %x", wanted, at).isEqualTo(before);
         }
     }
 

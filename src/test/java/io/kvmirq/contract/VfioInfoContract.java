@@ -43,10 +43,10 @@ class VfioInfoContract extends VfioSuite {
     @Test
     void deviceTellsWhetherItResetsAndHowManyRegionsAndInterruptIndexesItHas() {
         int pci = UapiVfio.VFIO_DEVICE_FLAGS_PCI;
-        for (TestDevice one : TestDevice.values()) {
-            ByteBuffer info = info(vfio.device(one), VfioDeviceInfo.SIZE);
-            int reset = one == EDU || one == SERIAL ? 0 : UapiVfio.VFIO_DEVICE_FLAGS_RESET;
-            assertThat(info.getInt(VfioDeviceInfo.FLAGS)).as(one.name()).isEqualTo(pci | reset);
+        for (TestDevice device : TestDevice.values()) {
+            ByteBuffer info = info(vfio.device(device), VfioDeviceInfo.SIZE);
+            int reset = device == EDU || device == SERIAL ? 0 : UapiVfio.VFIO_DEVICE_FLAGS_RESET;
+            assertThat(info.getInt(VfioDeviceInfo.FLAGS)).as(device.name()).isEqualTo(pci | reset);
             assertThat(info.getInt(VfioDeviceInfo.NUM_REGIONS)).isEqualTo(9);
             assertThat(info.getInt(VfioDeviceInfo.NUM_IRQS)).isEqualTo(5);
         }

@@ -50,13 +50,13 @@ class VfioOutlookContract extends VfioSuite {
 
     @Test
     void interruptsAreThoseThatWerePredicted() {
-        for (TestDevice one : TestDevice.values()) {
-            VfioOutlook outlook = outlook(one);
+        for (TestDevice opened : TestDevice.values()) {
+            VfioOutlook outlook = outlook(opened);
             assertThat(outlook.irqs()).hasSize(5);
-            OpenedDevice device = vfio.device(one);
+            OpenedDevice device = vfio.device(opened);
             for (VfioOutlook.Irqs irqs : outlook.irqs()) {
                 assertThat(text(irqs))
-                        .as(one + " " + irqs.kind())
+                        .as(opened + " " + irqs.kind())
                         .isEqualTo(device.irqInfo(outlook.irqs().indexOf(irqs)));
             }
         }
@@ -64,10 +64,10 @@ class VfioOutlookContract extends VfioSuite {
 
     @Test
     void deviceWithoutRefusalsOpens() {
-        for (TestDevice one : TestDevice.values()) {
-            assertThat(outlook(one).refusals()).as(one.name()).isEmpty();
-            assertThat(device(one).group()).hasValue(vfio.place(one).group());
-            vfio.device(one);
+        for (TestDevice device : TestDevice.values()) {
+            assertThat(outlook(device).refusals()).as(device.name()).isEmpty();
+            assertThat(device(device).group()).hasValue(vfio.place(device).group());
+            vfio.device(device);
         }
     }
 

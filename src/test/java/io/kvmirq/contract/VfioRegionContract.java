@@ -43,8 +43,8 @@ class VfioRegionContract extends VfioSuite {
     // VFIO_DEVICE_GET_REGION_INFO
 
     /** Flags and size of all regions that are not empty; those with capabilities name the first one. */
-    private String regions(TestDevice one) {
-        OpenedDevice device = vfio.device(one);
+    private String regions(TestDevice wanted) {
+        OpenedDevice device = vfio.device(wanted);
         StringBuilder all = new StringBuilder();
         for (int region = 0; region < REGIONS - 1; region++) {
             ByteBuffer info = Buffers.allocate(64);

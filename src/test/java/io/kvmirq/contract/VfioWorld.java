@@ -294,7 +294,7 @@ public final class VfioWorld implements AutoCloseable {
             return device(behindRootPort, 11, address);
         }
         Optional<TestDevice.Place> place = TestDevice.SERIAL.allOnThisMachine().stream()
-                .filter(one -> PciAddress.parse(one.address()).bus() != 0)
+                .filter(found -> PciAddress.parse(found.address()).bus() != 0)
                 .findFirst();
         assumeTrue(place.isPresent(), "needs QEMU's virtio-serial behind a root port: make lab runs this");
         int group = world.own(open("/dev/vfio/" + place.get().group()));

@@ -84,7 +84,7 @@ class VlpiMemoryContract {
 
     private Map<Integer, HostIrq> armed() {
         return new HostFacts(FILES)
-                .armed(address).stream().collect(Collectors.toMap(one -> one.vector(), one -> one.irq()));
+                .armed(address).stream().collect(Collectors.toMap(vector -> vector.vector(), vector -> vector.irq()));
     }
 
     @Test
@@ -175,7 +175,7 @@ class VlpiMemoryContract {
                 .put((byte) (vlpi.properties() | 2)) // LPI_PROP_GROUP1
                 .array();
         try (KernelPlaces places = new KernelPlaces()) {
-            long address = places.of(one -> one.lpi(irq), map).get(0);
+            long address = places.of(place -> place.lpi(irq), map).get(0);
             KernelMemoryContract.planted(places, address + 4, irq, "its_vlpi_map.properties is ");
             KernelMemoryContract.planted(
                     places,

@@ -111,8 +111,8 @@ class WatchContract extends VfioSuite {
                 FILES,
                 () -> 0,
                 looks::add,
-                one -> true,
-                one -> true,
+                process -> true,
+                path -> true,
                 KernelPaths.of(FILES, KernelStructures.CORE),
                 host -> Optional.empty()));
         for (int silent = 0; silent < 3; silent++) {
@@ -142,16 +142,16 @@ class WatchContract extends VfioSuite {
             looks.remove().run();
         }
         return events.stream()
-                .map(one -> one.what() + " "
-                        + Stream.of(one.guest(), one.device(), one.interrupt())
+                .map(event -> event.what() + " "
+                        + Stream.of(event.guest(), event.device(), event.interrupt())
                                 .filter(word -> !word.isEmpty())
                                 .collect(Collectors.joining(" "))
-                        + ": " + one.text())
+                        + ": " + event.text())
                 .toList();
     }
 
     private static boolean hasAll(List<String> told, List<String> expected) {
-        return expected.stream().allMatch(pattern -> told.stream().anyMatch(one -> one.matches(pattern)));
+        return expected.stream().allMatch(pattern -> told.stream().anyMatch(text -> text.matches(pattern)));
     }
 
     /** The screen of the command, on which a user types keys. There a look takes longer than an interval. */
@@ -245,7 +245,7 @@ class WatchContract extends VfioSuite {
         known.addAll(List.of(expected));
         assertThat(told)
                 .as(name)
-                .allMatch(one -> one.matches(PAUSED) || known.stream().anyMatch(one::matches));
+                .allMatch(text -> text.matches(PAUSED) || known.stream().anyMatch(text::matches));
     }
 
     private static Change ask(Process qemu, String value) {

@@ -88,17 +88,18 @@ final class Draft {
         }
         detach(fd, calls);
         if (again) {
-            Assignment one = tried.get(random.nextInt(tried.size()));
-            calls.add(call(Operation.IRQFD, one.vm(), fd, one.gsi(), one.flags(), one.resample()));
-            event.assignments().add(one);
+            Assignment assignment = tried.get(random.nextInt(tried.size()));
+            calls.add(call(
+                    Operation.IRQFD, assignment.vm(), fd, assignment.gsi(), assignment.flags(), assignment.resample()));
+            event.assignments().add(assignment);
         }
     }
 
     private void detach(long fd, List<Call> calls) {
         List<Assignment> tried = fds.event(fd).assignments();
         tried.stream()
-                .flatMap(one ->
-                        fds.numbers(one.vm()).stream().map(vm -> call(Operation.IRQFD, vm, fd, one.gsi(), DEASSIGN, 0)))
+                .flatMap(assignment -> fds.numbers(assignment.vm()).stream()
+                        .map(vm -> call(Operation.IRQFD, vm, fd, assignment.gsi(), DEASSIGN, 0)))
                 .distinct()
                 .forEach(calls::add);
         tried.clear();

@@ -98,9 +98,9 @@ final class Place {
             @Nullable Place[] old = after;
             after = new Place[2 * old.length];
             results = new long[2 * old.length];
-            for (Place one : old) {
-                if (one != null) {
-                    put(one);
+            for (Place moved : old) {
+                if (moved != null) {
+                    put(moved);
                 }
             }
         }

@@ -83,9 +83,9 @@ class Arm64Test {
         Ppi ppi = new Ppi(20);
         try (Kernel kernel = Kernel.over(new FakeKernel(Profile.of("6.12,arm64")).backend());
                 Vm vm = Vm.create(kernel);
-                Vcpu one = vm.createVcpu(first);
+                Vcpu vcpu = vm.createVcpu(first);
                 Vcpu other = vm.createVcpu(second)) {
-            one.arm64().initialize();
+            vcpu.arm64().initialize();
             other.arm64().initialize();
             try (VgicV3 vgic = vm.arm64().createVgicV3()) {
                 vgic.init();
@@ -218,8 +218,8 @@ class Arm64Test {
                 .hasMessage("the fake kernel does not model the identification registers of an ITS");
     }
 
-    private static void perform(ArmRows rows, String... some) {
-        for (String row : some) {
+    private static void perform(ArmRows rows, String... wanted) {
+        for (String row : wanted) {
             assertThat(rows.perform(row.split(" ", -1))).as(row).isIn("fd", "0");
         }
     }

@@ -118,7 +118,7 @@ final class CallJudge {
         }
         long all = digest.of(kernel, Set.of());
         Partial partial = PARTIAL.stream()
-                .filter(one -> call.contains(one.call()))
+                .filter(known -> call.contains(known.call()))
                 .findFirst()
                 .orElse(null);
         long most = partial == null ? 0 : digest.of(kernel, partial.fields());

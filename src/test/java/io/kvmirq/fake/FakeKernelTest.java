@@ -161,11 +161,11 @@ class FakeKernelTest {
     private static int assignInTwoVms(KernelBackend kernel) {
         int kvm = kernel.kvmOpen(Buffers.cString("/dev/kvm"));
         int event = kernel.eventfdCreate();
-        int one = kernel.vmCreate(kvm, 0);
+        int vm = kernel.vmCreate(kvm, 0);
         int other = kernel.vmCreate(kvm, 0);
-        assertThat(kernel.irqchipCreate(one)).isZero();
+        assertThat(kernel.irqchipCreate(vm)).isZero();
         assertThat(kernel.irqchipCreate(other)).isZero();
-        assertThat(kernel.irqfdAssign(one, event, 10)).isZero();
+        assertThat(kernel.irqfdAssign(vm, event, 10)).isZero();
         return kernel.irqfdAssign(other, event, 10);
     }
 

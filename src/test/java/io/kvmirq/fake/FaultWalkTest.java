@@ -275,9 +275,9 @@ class FaultWalkTest {
             return IntStream.rangeClosed(1, steps.size())
                     .boxed()
                     .flatMap(nth -> Arrays.stream(How.values()).map(how -> new Failing(nth, how)))
-                    .filter(one -> !one.isError() || !ALWAYS_DONE.contains(steps.get(one.nth - 1)))
-                    .filter(one ->
-                            one.how != How.ERRNO || !steps.get(one.nth - 1).equals(OPTION));
+                    .filter(failing -> !failing.isError() || !ALWAYS_DONE.contains(steps.get(failing.nth - 1)))
+                    .filter(failing -> failing.how != How.ERRNO
+                            || !steps.get(failing.nth - 1).equals(OPTION));
         }
 
         boolean isError() {
@@ -322,7 +322,7 @@ class FaultWalkTest {
             Supplier<AutoCloseable> prepared = operation.prepare.apply(Start.of(world, undo));
             String before = world.state.get();
             world.faults.listen();
-            failing.ifPresent(one -> one.in(world.faults, Errno.EMFILE));
+            failing.ifPresent(found -> found.in(world.faults, Errno.EMFILE));
             Optional<Throwable> failed = Optional.empty();
             try {
                 undo.add(prepared.get());
@@ -335,8 +335,8 @@ class FaultWalkTest {
                     .as(operation + " throws with step " + failing + " of " + calls + " failing: " + failed)
                     .isEqualTo(failing.isPresent());
             // What the kernel did not take back is there until the VM is closed.
-            boolean taken =
-                    failing.filter(one -> one.how == How.ERRNO_AND_ALL_AFTER).isEmpty();
+            boolean taken = failing.filter(found -> found.how == How.ERRNO_AND_ALL_AFTER)
+                    .isEmpty();
             if (failed.isPresent() && taken) {
                 assertThat(world.state.get()).as(failing + " " + failed).isEqualTo(before);
                 if (operation.canBeTriedAgain()) {
@@ -358,7 +358,7 @@ class FaultWalkTest {
         try (Undo undo = new Undo()) {
             AutoCloseable made = operation.prepare.apply(Start.of(world, undo)).get();
             world.faults.listen();
-            failing.ifPresent(one -> one.in(world.faults, Errno.EIO));
+            failing.ifPresent(found -> found.in(world.faults, Errno.EIO));
             if (failing.filter(Failing::isError).isPresent()) {
                 assertThatThrownBy(made::close)
                         .as(operation + " taken down with " + failing)
@@ -372,7 +372,7 @@ class FaultWalkTest {
         }
         assertThat(world.state.get())
                 .as(operation + " taken down with " + failing + " of " + calls)
-                .isEqualTo(operation.after(atFirst, failing.map(one -> one.failed(calls))));
+                .isEqualTo(operation.after(atFirst, failing.map(found -> found.failed(calls))));
         world.kernel.close();
         return calls;
     }

@@ -74,11 +74,13 @@ class PostingSchedulesTest {
                 default -> take(vcpu);
             }
             assertThat(setup.brokenRules()).isEmpty();
-            for (Outstanding one : outstanding) {
-                assertThat(setup.vcpu(one.vcpu).isRequested(guestVector(one.vector)))
-                        .as(one.toString())
+            for (Outstanding waiting : outstanding) {
+                assertThat(setup.vcpu(waiting.vcpu).isRequested(guestVector(waiting.vector)))
+                        .as(waiting.toString())
                         .isTrue();
-                assertThat(setup.vcpu(one.vcpu).state()).as(one.toString()).isNotEqualTo(FakeVcpu.State.BLOCKED);
+                assertThat(setup.vcpu(waiting.vcpu).state())
+                        .as(waiting.toString())
+                        .isNotEqualTo(FakeVcpu.State.BLOCKED);
             }
         }
 

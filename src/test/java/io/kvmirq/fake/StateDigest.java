@@ -78,8 +78,8 @@ final class StateDigest {
             all.forEach(this::add);
         } else if (value instanceof Optional<?> optional) {
             add(optional.orElse(null));
-        } else if (value instanceof AtomicBoolean one) {
-            mix(one.get() ? 3 : 5);
+        } else if (value instanceof AtomicBoolean flag) {
+            mix(flag.get() ? 3 : 5);
         } else if (value instanceof AtomicLongArray array) {
             for (int i = 0; i < array.length(); i++) {
                 mix(array.get(i));
@@ -95,8 +95,8 @@ final class StateDigest {
 
     private void addArray(Object array) {
         if (array instanceof Object[] objects) {
-            for (Object one : objects) {
-                add(one);
+            for (Object object : objects) {
+                add(object);
             }
         } else if (array instanceof long[] longs) {
             mix(Arrays.hashCode(longs));

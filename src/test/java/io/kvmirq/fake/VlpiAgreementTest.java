@@ -159,7 +159,7 @@ class VlpiAgreementTest {
             Play play = new Play(profile, seed);
             for (int i = 0; i < STEPS; i++) {
                 steps.append(' ').append(play.step()).append(';');
-                assertThat(play).as("%s", steps).satisfies(one -> one.compare(seen));
+                assertThat(play).as("%s", steps).satisfies(played -> played.compare(seen));
             }
         }
         assertThat(seen).containsExactlyInAnyOrder("Posted", "NotPosted");

@@ -387,7 +387,7 @@ class Abi2014Test {
             arm.hardware.requestService(0);
             assertThat(arm.guest.acknowledge()).isEqualTo(ID);
             List<AutoCloseable> closes = List.of(arm.kvmVfio, arm.device, arm.vm, arm.event);
-            order.forEach(one -> close(closes.get(one)));
+            order.forEach(index -> close(closes.get(index)));
             assertThat(arm.hardware.remove())
                     .as("no reference is left: " + order)
                     .isTrue();

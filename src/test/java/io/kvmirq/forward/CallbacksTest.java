@@ -185,11 +185,11 @@ class CallbacksTest {
             Stream.concat(Arrays.stream(real.getDeclaredMethods()), Arrays.stream(real.getDeclaredConstructors()))
                     .filter(method -> Modifier.isPublic(method.getModifiers()))
                     .forEach(method -> Arrays.stream(method.getParameterTypes())
-                            .filter(one -> one == Runnable.class
-                                    || one.getPackageName().equals("java.util.function"))
-                            .forEach(one -> callbacks.add(
+                            .filter(callback -> callback == Runnable.class
+                                    || callback.getPackageName().equals("java.util.function"))
+                            .forEach(callback -> callbacks.add(
                                     name(real) + "." + (method instanceof Constructor ? "new" : method.getName()) + " "
-                                            + one.getSimpleName())));
+                                            + callback.getSimpleName())));
         }
         assertThat(callbacks).isEqualTo(CALLBACKS.keySet());
     }
@@ -284,7 +284,7 @@ class CallbacksTest {
     void hostIrqsOfAPath() {
         try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), ForwardWorld.message(0x31));
-            irq.path(one -> {
+            irq.path(known -> {
                 called();
                 return Optional.empty();
             });
@@ -496,7 +496,7 @@ class CallbacksTest {
             world.device.close();
         });
         assertThat(told).containsExactly("vcpu 0", "vcpu 1", "widened", "vcpu 2", "closed");
-        assertThat(said).hasSize(5).allMatch(one -> one.endsWith(" failed"));
+        assertThat(said).hasSize(5).allMatch(text -> text.endsWith(" failed"));
     }
 
     // The injector
@@ -569,8 +569,8 @@ class CallbacksTest {
             work.add(() -> ending.of(forwarding, irq));
             world.hardware.sendMessage(0);
             loop.pollNanos(0);
-            for (Thread one : threads) {
-                one.join();
+            for (Thread thread : threads) {
+                thread.join();
             }
         }
         assertFree(1);
@@ -588,8 +588,8 @@ class CallbacksTest {
             irqs.get(0).moveTo(Mechanism.USERSPACE);
             world.hardware.sendMessage(0);
             loop.pollNanos(0);
-            for (Thread one : threads) {
-                one.join();
+            for (Thread thread : threads) {
+                thread.join();
             }
         }
         assertFree(1);
@@ -705,7 +705,7 @@ class CallbacksTest {
             }
         });
         // A warning of an earlier test may come as late.
-        assertThat(said).anyMatch(one -> one.contains("was never closed"));
+        assertThat(said).anyMatch(text -> text.contains("was never closed"));
         assertThat(held).noneMatch(lock -> lock.endsWith("by kvmirq-log"));
     }
 

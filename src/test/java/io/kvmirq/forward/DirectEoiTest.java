@@ -221,7 +221,7 @@ class DirectEoiTest {
         assertThat(irq.mechanism()).isEqualTo(Mechanism.RESAMPLE);
         assertThat(irq.directEoi()).isEmpty();
         assertThat(forwarding.mirror().now().irqs())
-                .extracting(one -> one.handler().known().orElseThrow())
+                .extracting(predicted -> predicted.handler().known().orElseThrow())
                 .containsExactly(LineHandler.AUTO_MASK);
         guest.end(ID);
         assertThat(guest.acknowledge()).as("the device asserts its line").isEqualTo(ID);

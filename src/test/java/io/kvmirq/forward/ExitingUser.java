@@ -318,9 +318,9 @@ final class ExitingUser {
         throw new AssertionError("unreachable");
     }
 
-    private static void close(String name, AutoCloseable one) {
+    private static void close(String name, AutoCloseable resource) {
         try {
-            one.close();
+            resource.close();
             System.out.println(name);
         } catch (Exception e) {
             throw new AssertionError(name + " is not closed", e);
@@ -339,8 +339,8 @@ final class ExitingUser {
     public static void main(String[] arguments) {
         ExitingUser user = new ExitingUser(End.valueOf(arguments[1]));
         user.loop.register(user.start, count -> CALLBACKS.get(arguments[0]).accept(user));
-        user.closed.forEach((name, one) -> {
-            Thread thread = new Thread(() -> close(name, one));
+        user.closed.forEach((name, closeable) -> {
+            Thread thread = new Thread(() -> close(name, closeable));
             Thread hook = thread;
             if (user.end == End.EXIT_DURING_CLOSE) {
                 user.closing.add(thread);

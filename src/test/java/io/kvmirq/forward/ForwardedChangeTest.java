@@ -68,7 +68,7 @@ class ForwardedChangeTest {
         assertThat(requested(0x30)).isEmpty();
         assertThat(irqs)
                 .extracting(ForwardedIrq::message)
-                .map(one -> one.orElseThrow())
+                .map(message -> message.orElseThrow())
                 .containsExactly(to(0, 0x80), to(1, 0x81), to(0, 0x82), to(1, 0x83));
     }
 
@@ -201,11 +201,11 @@ class ForwardedChangeTest {
     @Test
     void vectorsOfOthersAndTwiceGivenOnesAreRefused() {
         List<ForwardedIrq> irqs = four();
-        ForwardedIrq one = irqs.get(0);
-        assertThatThrownBy(() -> forwarding.mask(List.of(one, one)))
+        ForwardedIrq irq = irqs.get(0);
+        assertThatThrownBy(() -> forwarding.mask(List.of(irq, irq)))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageEndingWith("is given twice: give each interrupt once");
-        assertThat(one.isMasked()).isFalse();
+        assertThat(irq.isMasked()).isFalse();
         try (Forwarding other = Forwarding.of(world.vm, world.device)) {
             for (Runnable change :
                     List.<Runnable>of(() -> other.mask(irqs), () -> other.unmask(irqs), () -> other.close(irqs))) {

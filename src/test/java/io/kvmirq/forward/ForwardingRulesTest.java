@@ -186,16 +186,16 @@ class ForwardingRulesTest {
     }
 
     private void closeAll(List<String> order, ForwardedIrq irq) {
-        for (String one : order) {
+        for (String text : order) {
             AutoCloseable handle =
-                    switch (one) {
+                    switch (text) {
                         case "irq" -> irq;
                         case "forwarding" -> forwarding;
                         case "device" -> device;
                         case "vm" -> world.vm;
                         default -> world.kernel;
                     };
-            assertThatCode(handle::close).as(one).doesNotThrowAnyException();
+            assertThatCode(handle::close).as(text).doesNotThrowAnyException();
         }
     }
 

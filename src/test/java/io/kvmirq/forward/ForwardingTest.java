@@ -283,11 +283,11 @@ class ForwardingTest {
     @Test
     void allVectorsAreEnabledWhereNoneCanBeAdded() {
         try (ForwardWorld old = new ForwardWorld("6.1");
-                Forwarding some = Forwarding.of(old.vm, old.device)) {
-            some.forwardAll(old.device.msix(1, 2), i -> message(0x31 + i));
+                Forwarding forwarding = Forwarding.of(old.vm, old.device)) {
+            forwarding.forwardAll(old.device.msix(1, 2), i -> message(0x31 + i));
             long changes = old.device.irqChanges();
-            some.forward(old.device.msix().get(7), message(0x37));
-            some.forward(old.device.msix().get(0), message(0x30));
+            forwarding.forward(old.device.msix().get(7), message(0x37));
+            forwarding.forward(old.device.msix().get(0), message(0x30));
             assertThat(old.device.irqChanges() - changes).isEqualTo(2);
             assertThat(old.first.x86().isRequested(vector(0x31))).isFalse();
             for (int sent : new int[] {0, 1, 2, 7}) {

@@ -92,7 +92,7 @@ final class LostSearch implements AutoCloseable {
                     + refused
                     + " refused"
                     + first.map(loss -> "; first: " + loss).orElse("")
-                    + firstTwice.map(one -> "; first twice: " + one).orElse("");
+                    + firstTwice.map(text -> "; first twice: " + text).orElse("");
         }
     }
 
@@ -318,11 +318,11 @@ final class LostSearch implements AutoCloseable {
                 List<Integer> all = all();
                 way.mask(all);
                 firing.quietly(this::look);
-                all.forEach(one -> masked[one] = true);
+                all.forEach(index -> masked[index] = true);
             }
             case UNMASK_ALL -> {
                 List<Integer> all = all();
-                all.forEach(one -> masked[one] = false);
+                all.forEach(index -> masked[index] = false);
                 way.unmask(all);
             }
             case MOVE -> way.move(irq);
@@ -363,8 +363,8 @@ final class LostSearch implements AutoCloseable {
             System.arraycopy(maskedBefore, 0, masked, 0, VECTORS);
             System.arraycopy(choiceBefore, 0, choice, 0, VECTORS);
             // An interrupt that cannot be let through again stays masked.
-            for (int one : step == Step.MASK || step == Step.MASK_ALL ? List.<Integer>of() : all()) {
-                masked[one] |= way.isMasked(one);
+            for (int index : step == Step.MASK || step == Step.MASK_ALL ? List.<Integer>of() : all()) {
+                masked[index] |= way.isMasked(index);
             }
         } finally {
             faults.clear();

@@ -47,7 +47,7 @@ final class OwnStack {
     }
 
     /** The values are used after the inner call, so each frame holds them. */
-    private static long room(int frames, long one, long two, long three, long four) {
-        return frames == 0 ? 0 : room(frames - 1, two, three, four, one + frames) + one * two + three * four;
+    private static long room(int frames, long first, long two, long three, long four) {
+        return frames == 0 ? 0 : room(frames - 1, two, three, four, first + frames) + first * two + three * four;
     }
 }

@@ -256,10 +256,10 @@ class PredictedPostingTest {
             forwarding.forwardAll(world.device.msix(0, 4), i -> message(0x30 + i));
             assertThat(mirror.now().irqs()).hasSize(4);
             assertThat(mirror.now().byVcpu(new VcpuId(0))).hasSize(4);
-            ForwardedIrq one = forwarding.irqs().get(2);
-            one.close();
+            ForwardedIrq irq = forwarding.irqs().get(2);
+            irq.close();
             assertThat(mirror.now().irqs()).hasSize(3);
-            assertThat(one.predicted().text()).contains("is not forwarded any more");
+            assertThat(irq.predicted().text()).contains("is not forwarded any more");
         }
         assertThat(mirror.now().irqs()).isEmpty();
     }

@@ -125,16 +125,16 @@ interface SearchGuest extends AutoCloseable {
             moved.forEach(vcpu -> run(vcpu, taken));
             for (int i = 0; i < VCPUS; i++) {
                 fake.backend().libc().ioctl(vcpus[i], Uapi.KVM_GET_LAPIC, lapic);
-                boolean any = false;
+                boolean found = false;
                 for (int word = 0; word < WORDS; word++) {
                     int at = Uapi.KvmLapicState.IRR + word * WORD_DISTANCE;
                     for (int bits = lapic.getInt(at); bits != 0; bits &= bits - 1) {
                         taken(taken, word * Integer.SIZE + Integer.numberOfTrailingZeros(bits), i);
-                        any = true;
+                        found = true;
                     }
                     lapic.putInt(at, 0);
                 }
-                if (any) {
+                if (found) {
                     fake.backend().libc().ioctl(vcpus[i], Uapi.KVM_SET_LAPIC, lapic);
                 }
             }

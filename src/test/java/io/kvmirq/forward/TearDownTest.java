@@ -148,14 +148,14 @@ class TearDownTest {
         List<List<String>> before = new ArrayList<>();
         List<Forwarding> all = new ArrayList<>();
         for (int i = 0; i < 120; i++) {
-            ForwardWorld one = new ForwardWorld("6.12", OwnStack::of);
-            worlds.add(one);
-            before.add(one.kernel.openHandles());
-            Forwarding forwarding = Forwarding.of(one.vm, one.device);
+            ForwardWorld world = new ForwardWorld("6.12", OwnStack::of);
+            worlds.add(world);
+            before.add(world.kernel.openHandles());
+            Forwarding forwarding = Forwarding.of(world.vm, world.device);
             if (line) {
-                forwarding.forward(one.device.intx(), PIN);
+                forwarding.forward(world.device.intx(), PIN);
             } else {
-                forwarding.forwardAll(one.device.msix(0, 2), v -> message(0x30 + v));
+                forwarding.forwardAll(world.device.msix(0, 2), v -> message(0x30 + v));
             }
             all.add(forwarding);
         }
@@ -167,18 +167,18 @@ class TearDownTest {
         assertThat(diver.failed).isPositive();
         List<String> left = new ArrayList<>();
         for (int i = 0; i < all.size(); i++) {
-            ForwardWorld one = worlds.get(i);
+            ForwardWorld world = worlds.get(i);
             all.get(i).close();
             assertThat(all.get(i).irqs()).isEmpty();
-            assertThat(one.hardware.sendMessage(0))
+            assertThat(world.hardware.sendMessage(0))
                     .as("world " + i + " has a trigger")
                     .isFalse();
-            if (!one.kernel.openHandles().equals(before.get(i))) {
-                left.add("world " + i + ": " + one.kernel.openHandles());
+            if (!world.kernel.openHandles().equals(before.get(i))) {
+                left.add("world " + i + ": " + world.kernel.openHandles());
             }
-            one.close();
-            if (!one.kernel.openHandles().isEmpty()) {
-                left.add("world " + i + ", closed: " + one.kernel.openHandles());
+            world.close();
+            if (!world.kernel.openHandles().isEmpty()) {
+                left.add("world " + i + ", closed: " + world.kernel.openHandles());
             }
         }
         // Where the stack ends in the very return of a call, its use of a descriptor cannot be given back.

@@ -54,7 +54,7 @@ public final class TracedEvents {
 
         /** If a vCPU takes more steps than the mirror needs, one in the middle is dropped. */
         void add(int tid, Phase phase) {
-            List<Phase> all = steps.computeIfAbsent(tid, one -> new ArrayList<>());
+            List<Phase> all = steps.computeIfAbsent(tid, key -> new ArrayList<>());
             if (all.size() == MOST_STEPS) {
                 all.remove(MOST_STEPS - 2);
             }

@@ -52,7 +52,7 @@ class HostIrqsTest {
         Thread reader = new Thread(null, () -> read.set(new HostInterrupts(text)), "small", 128 << 10);
         reader.start();
         reader.join();
-        assertThat(read.get().armed(ADDRESS)).singleElement().matches(one -> one.irq()
+        assertThat(read.get().armed(ADDRESS)).singleElement().matches(vector -> vector.irq()
                 .equals(new HostIrq(27)));
         assertThat(read.get().hasChip("IR-")).isTrue();
         assertThat(read.get().hasChip("8259A")).isTrue();
@@ -65,9 +65,9 @@ class HostIrqsTest {
         HostInterrupts irqs = new HostInterrupts((" 22:  4294967295 4294967295 IR-IO-APIC  22-fasteoi   eth0,"
                         + " vfio-intx(0000:00:02.0), usb1\nPIN: 7 8   Posted-interrupt notification event\nERR: 5\n")
                 .getBytes(StandardCharsets.UTF_8));
-        assertThat(irqs.armed()).singleElement().satisfies(one -> {
-            assertThat(one.count()).isEqualTo(2 * 0xffffffffL);
-            assertThat(one.sharers()).containsExactly("eth0", "usb1");
+        assertThat(irqs.armed()).singleElement().satisfies(vector -> {
+            assertThat(vector.count()).isEqualTo(2 * 0xffffffffL);
+            assertThat(vector.sharers()).containsExactly("eth0", "usb1");
         });
         assertThat(irqs.count("PIN")).hasValue(15);
         assertThat(irqs.count("PIW")).isEmpty();

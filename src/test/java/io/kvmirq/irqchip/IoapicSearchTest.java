@@ -181,12 +181,12 @@ class IoapicSearchTest {
         private void take() {
             program.add("take " + requested());
             due.clear();
-            for (Vcpu one : vcpus) {
-                X86Lapic lapic = one.x86().lapic();
+            for (Vcpu vcpu : vcpus) {
+                X86Lapic lapic = vcpu.x86().lapic();
                 for (int word = 0; word < 8; word++) {
                     lapic.set(Uapi.KvmLapicState.IRR + word * IRR_DISTANCE, 0);
                 }
-                one.x86().setLapic(lapic);
+                vcpu.x86().setLapic(lapic);
             }
             for (int pin = 0; pin < FIRST_EDGE; pin++) {
                 if (awaitsEoi[pin]) {
@@ -202,9 +202,9 @@ class IoapicSearchTest {
             for (int pin = 0; pin < PINS; pin++) {
                 for (int i = 0; i < VECTORS_EACH; i++) {
                     int number = FIRST_VECTOR + pin * VECTORS_EACH + i;
-                    for (int one = 0; one < 2; one++) {
-                        if (vcpus.get(one).x86().isRequested(new InterruptVector(number))) {
-                            found.add(one + ":" + number);
+                    for (int index = 0; index < 2; index++) {
+                        if (vcpus.get(index).x86().isRequested(new InterruptVector(number))) {
+                            found.add(index + ":" + number);
                         }
                     }
                 }

@@ -35,8 +35,8 @@ class FaultAnnotationsTest {
     static class Second {
         @KvmTest
         @Fault(call = "KVM_IRQFD", nth = 2, errno = "EBUSY")
-        void secondIsBusy(Vm vm, EventFd one, EventFd other) {
-            try (Irqfd irqfd = vm.assignIrqfd(one, new Gsi(5))) {
+        void secondIsBusy(Vm vm, EventFd event, EventFd other) {
+            try (Irqfd irqfd = vm.assignIrqfd(event, new Gsi(5))) {
                 assertThat(irqfd.isMasked()).isFalse();
                 assertThatThrownBy(() -> vm.assignIrqfd(other, new Gsi(6)))
                         .isInstanceOfSatisfying(KernelException.class, e -> assertThat(e.errno())
@@ -47,8 +47,8 @@ class FaultAnnotationsTest {
         @KvmTest
         @Fault(call = "KVM_IRQFD", nth = 3, errno = "EBUSY")
         @Fault(call = "KVM_CREATE_VM", errno = "ENOMEM")
-        void neverComes(Vm vm, EventFd one) {
-            vm.assignIrqfd(one, new Gsi(5)).close();
+        void neverComes(Vm vm, EventFd event) {
+            vm.assignIrqfd(event, new Gsi(5)).close();
         }
     }
 
@@ -101,7 +101,8 @@ class FaultAnnotationsTest {
     @Test
     void everyCallFailsOnceAndANeatTestPasses() {
         List<Outcome> outcomes = KitRun.of(Neat.class);
-        assertThat(outcomes).hasSizeGreaterThan(5).allMatch(one -> one.status().equals("SUCCESSFUL"));
+        assertThat(outcomes).hasSizeGreaterThan(5).allMatch(outcome -> outcome.status()
+                .equals("SUCCESSFUL"));
         assertThat(outcomes.get(0).name()).isEqualTo("[fake 6.12]");
         assertThat(outcomes.get(1).name()).isEqualTo("[fake 6.12, call 1: kvmOpen fails with ENOMEM]");
         assertThat(outcomes.stream().map(Outcome::name))
@@ -132,7 +133,7 @@ class FaultAnnotationsTest {
 
     @Test
     void aTestWhoseSetUpEndedDoesNotRun() {
-        assertThat(KitRun.of(WithSetUp.class)).hasSizeGreaterThan(3).allMatch(one -> one.status()
+        assertThat(KitRun.of(WithSetUp.class)).hasSizeGreaterThan(3).allMatch(outcome -> outcome.status()
                 .equals("SUCCESSFUL"));
         assertThat(WithSetUp.RAN).isNotEmpty().containsOnly("with a VM: true");
     }
@@ -173,13 +174,16 @@ class FaultAnnotationsTest {
     @Test
     void aRunThatLeavesOrFailsOtherwiseFails() {
         List<Outcome> failures = KitRun.of(Sloppy.class).stream()
-                .filter(one -> one.status().equals("FAILED"))
+                .filter(outcome -> outcome.status().equals("FAILED"))
                 .toList();
         assertThat(failures)
-                .anyMatch(one -> one.name().matches("\\[fake 6\\.12, call \\d+: irqchipCreate fails with ENOMEM]")
-                        && one.said().matches(Pattern.quote(one.name()) + " the test left vm.*made at .*"))
-                .anyMatch(one -> one.name().matches("\\[fake 6\\.12, call \\d+: irqchipCreate fails with EEXIST]")
-                        && one.said().equals(one.name() + " java.lang.IllegalStateException: not of the kernel"));
+                .anyMatch(outcome -> outcome.name()
+                                .matches("\\[fake 6\\.12, call \\d+: irqchipCreate fails with ENOMEM]")
+                        && outcome.said().matches(Pattern.quote(outcome.name()) + " the test left vm.*made at .*"))
+                .anyMatch(outcome -> outcome.name()
+                                .matches("\\[fake 6\\.12, call \\d+: irqchipCreate fails with EEXIST]")
+                        && outcome.said()
+                                .equals(outcome.name() + " java.lang.IllegalStateException: not of the kernel"));
     }
 
     static class Kicked {
@@ -213,8 +217,8 @@ class FaultAnnotationsTest {
     void callsThatCannotFailHaveNoTurn() {
         assertThat(KitRun.of(Kicked.class))
                 .hasSizeGreaterThan(2)
-                .allMatch(one -> one.status().equals("SUCCESSFUL"))
-                .noneMatch(one -> one.name().matches(".*: get[pt]id fails.*"));
+                .allMatch(outcome -> outcome.status().equals("SUCCESSFUL"))
+                .noneMatch(outcome -> outcome.name().matches(".*: get[pt]id fails.*"));
     }
 
     static class Waiting {
@@ -345,17 +349,17 @@ class FaultAnnotationsTest {
     void callsFailOnlyWithErrnosThatLinuxReturns() {
         assertThat(KitRun.of(NoMemory.class, Map.of("kvmirq.silence.seconds", "1")))
                 .hasSizeGreaterThan(5)
-                .allMatch(one -> one.status().equals("SUCCESSFUL"))
-                .noneMatch(one -> one.name().matches(".*: (tgkill|KVM_SET_MP_STATE|fdClose).*"))
-                .anyMatch(one -> one.name().contains(": vmCreate fails with ENOMEM"));
+                .allMatch(outcome -> outcome.status().equals("SUCCESSFUL"))
+                .noneMatch(outcome -> outcome.name().matches(".*: (tgkill|KVM_SET_MP_STATE|fdClose).*"))
+                .anyMatch(outcome -> outcome.name().contains(": vmCreate fails with ENOMEM"));
     }
 
     @Test
     void aKickThatFailsOnceEndsTheRun() {
         assertThat(KitRun.of(NoThread.class, Map.of("kvmirq.silence.seconds", "1")))
                 .hasSize(3)
-                .allMatch(one -> one.status().equals("SUCCESSFUL"))
-                .anyMatch(one -> one.name().contains(": tgkill fails with ESRCH"));
+                .allMatch(outcome -> outcome.status().equals("SUCCESSFUL"))
+                .anyMatch(outcome -> outcome.name().contains(": tgkill fails with ESRCH"));
     }
 
     static class NoErrno {
@@ -401,8 +405,8 @@ class FaultAnnotationsTest {
                     note(info, () -> vm.x86().setLine(new Gsi(5), false));
                 };
                 runs++;
-                for (Runnable one : runs % 2 == 0 ? List.of(line, routes) : List.of(routes, line)) {
-                    Thread thread = new Thread(one);
+                for (Runnable runnable : runs % 2 == 0 ? List.of(line, routes) : List.of(routes, line)) {
+                    Thread thread = new Thread(runnable);
                     thread.start();
                     thread.join();
                 }
@@ -423,7 +427,7 @@ class FaultAnnotationsTest {
         for (int i = 0; i < 4; i++) {
             TwoThreads.SEEN.clear();
             TwoThreads.runs += i % 2;
-            assertThat(KitRun.of(TwoThreads.class)).hasSizeGreaterThan(4).allMatch(one -> one.status()
+            assertThat(KitRun.of(TwoThreads.class)).hasSizeGreaterThan(4).allMatch(outcome -> outcome.status()
                     .equals("SUCCESSFUL"));
             assertThat(TwoThreads.SEEN)
                     .hasSize(3)

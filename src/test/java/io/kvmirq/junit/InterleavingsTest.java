@@ -120,7 +120,7 @@ class InterleavingsTest {
 
     @Test
     void eachOrderRunsOnceAndIsCounted() {
-        assertThat(KitRun.of(ThreeActors.class)).hasSize(4).allMatch(one -> one.status()
+        assertThat(KitRun.of(ThreeActors.class)).hasSize(4).allMatch(outcome -> outcome.status()
                 .equals("SUCCESSFUL"));
         int[] steps = {3, 2, 2};
         List<Integer> counts = List.of(
@@ -282,11 +282,11 @@ class InterleavingsTest {
         void bothTakeTwoLocks(Actors actors) {
             boolean[] held = new boolean[2];
             for (int i = 0; i < 2; i++) {
-                int one = i;
+                int index = i;
                 actors.add(
                         "thread " + i,
-                        when(() -> !held[one], () -> held[one] = true),
-                        when(() -> !held[1 - one], () -> held[1 - one] = true),
+                        when(() -> !held[index], () -> held[index] = true),
+                        when(() -> !held[1 - index], () -> held[1 - index] = true),
                         () -> held[0] = held[1] = false);
             }
         }
@@ -330,13 +330,13 @@ class InterleavingsTest {
     void whatAnOrderLeavesIsItsFailure() throws IOException {
         List<String> said = KitRun.of(Leaks.class).stream().map(Outcome::said).toList();
         assertThat(said)
-                .anySatisfy(one -> assertThat(one)
+                .anySatisfy(text -> assertThat(text)
                         .contains("Order B1A1:", "when it has ended: the test left irqfd (eventfd fd ")
                         .contains(line("forgotten").replaceAll("[()]", "")))
-                .anySatisfy(one -> assertThat(one)
+                .anySatisfy(text -> assertThat(text)
                         .contains("Order A1:", "after it: failed\n")
                         .doesNotContain("left"))
-                .anySatisfy(one -> assertThat(one).contains("when it closes: stays open\n"))
+                .anySatisfy(text -> assertThat(text).contains("when it closes: stays open\n"))
                 .hasSize(3);
     }
 
@@ -364,9 +364,9 @@ class InterleavingsTest {
     @Test
     void faultComesInEachOrder() {
         assertThat(KitRun.of(WithFaults.class).stream().map(Outcome::said))
-                .anySatisfy(one -> assertThat(one).contains("Order B1:\n", "in its last step: ", "ENOMEM"))
+                .anySatisfy(text -> assertThat(text).contains("Order B1:\n", "in its last step: ", "ENOMEM"))
                 .anySatisfy(
-                        one -> assertThat(one).isEqualTo("the fault of KVM_IRQFD 2 never came, in none of 2 orders"))
+                        text -> assertThat(text).isEqualTo("the fault of KVM_IRQFD 2 never came, in none of 2 orders"))
                 .hasSize(2);
     }
 
@@ -425,15 +425,15 @@ class InterleavingsTest {
     @Test
     void unstableTestIsSaid() {
         assertThat(KitRun.of(Unstable.class).stream().map(Outcome::said))
-                .allMatch(one -> one.contains("The test depends on more than the order: make in the method what"))
-                .anyMatch(one -> one.contains("order B1 fails, and when it runs again it passes. "))
-                .anyMatch(one -> one.contains("order B1 fails, and when it runs again it fails elsewhere. "))
-                .anyMatch(one -> one.contains("order B1A1 fails, and so does A1B1 now, which passed at first. "))
-                .anyMatch(
-                        one -> one.contains("the actors were a (1 step), b (1 step), and in order B1A1 they are a (1"))
-                .anyMatch(
-                        one -> one.contains("order B1 ran until a switch, and now its step 1 cannot run: b, step 1 ("))
-                .anyMatch(one -> one.contains("order B1 fails before its first step: "))
+                .allMatch(text -> text.contains("The test depends on more than the order: make in the method what"))
+                .anyMatch(text -> text.contains("order B1 fails, and when it runs again it passes. "))
+                .anyMatch(text -> text.contains("order B1 fails, and when it runs again it fails elsewhere. "))
+                .anyMatch(text -> text.contains("order B1A1 fails, and so does A1B1 now, which passed at first. "))
+                .anyMatch(text ->
+                        text.contains("the actors were a (1 step), b (1 step), and in order B1A1 they are a (1"))
+                .anyMatch(text ->
+                        text.contains("order B1 ran until a switch, and now its step 1 cannot run: b, step 1 ("))
+                .anyMatch(text -> text.contains("order B1 fails before its first step: "))
                 .hasSize(6);
     }
 
@@ -530,10 +530,10 @@ class InterleavingsTest {
             })
     void mistakeIsOneSentence(String method, String sentence) {
         List<Outcome> said = KitRun.of(Mistakes.class);
-        assertThat(said.stream().filter(one -> one.said().contains(sentence)))
+        assertThat(said.stream().filter(outcome -> outcome.said().contains(sentence)))
                 .as(said.toString())
                 .hasSizeBetween(1, 2)
-                .allMatch(one -> !one.said().contains("\n"));
+                .allMatch(outcome -> !outcome.said().contains("\n"));
     }
 
     static class OfBeforeEach {

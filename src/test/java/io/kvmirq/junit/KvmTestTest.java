@@ -45,7 +45,9 @@ import org.opentest4j.TestAbortedException;
 /** Runs, parameters, leaks and mistakes of {@link KvmTest}. The classes of tests in it are run by these tests alone. */
 class KvmTestTest {
     private static List<String> statuses(List<Outcome> outcomes) {
-        return outcomes.stream().map(one -> one.name() + " " + one.status()).toList();
+        return outcomes.stream()
+                .map(outcome -> outcome.name() + " " + outcome.status())
+                .toList();
     }
 
     /** {@code KvmTestTest.java:12}, for the line that ends with a comment. */
@@ -208,11 +210,11 @@ class KvmTestTest {
     void withoutKvmARunIsDisabledOrFailsForTheSameReason() {
         List<Outcome> outcomes = KitRun.of(WithoutBinding.class);
         assertThat(outcomes.stream().map(Outcome::status)).containsExactlyInAnyOrder("SUCCESSFUL", "SKIPPED", "FAILED");
-        assertThat(outcomes.stream().filter(one -> !one.status().equals("SUCCESSFUL")))
+        assertThat(outcomes.stream().filter(outcome -> !outcome.status().equals("SUCCESSFUL")))
                 .hasSize(2)
-                .allSatisfy(one -> {
-                    assertThat(one.name()).startsWith("[real KVM");
-                    assertThat(one.said())
+                .allSatisfy(outcome -> {
+                    assertThat(outcome.name()).startsWith("[real KVM");
+                    assertThat(outcome.said())
                             .containsOnlyOnce("real KVM cannot be used: ")
                             .contains("none");
                 });
@@ -221,9 +223,9 @@ class KvmTestTest {
     @io.kvmirq.testing.RealKvm
     @Test
     void onKvmTheRunNamesKernelAndBinding() {
-        assertThat(KitRun.of(OnBoth.class)).hasSize(2).allSatisfy(one -> {
-            assertThat(one.status()).as(one.said()).isEqualTo("SUCCESSFUL");
-            assertThat(one.name()).matches("\\[fake 6\\.12]|\\[real KVM \\d+\\.\\d+ through \\w+]");
+        assertThat(KitRun.of(OnBoth.class)).hasSize(2).allSatisfy(outcome -> {
+            assertThat(outcome.status()).as(outcome.said()).isEqualTo("SUCCESSFUL");
+            assertThat(outcome.name()).matches("\\[fake 6\\.12]|\\[real KVM \\d+\\.\\d+ through \\w+]");
         });
     }
 
@@ -263,7 +265,7 @@ class KvmTestTest {
                 Vm vm,
                 Vcpu first,
                 Vcpu second,
-                EventFd one,
+                EventFd event,
                 EventFd other,
                 FakeKernel fake,
                 FakePciDevice device,
@@ -273,7 +275,7 @@ class KvmTestTest {
             assertThat(vm).isSameAs(host.vm());
             assertThat(first.x86().isRequested(vector(0x31))).isFalse();
             assertThat(second).isNotSameAs(first);
-            assertThat(other).isNotSameAs(one);
+            assertThat(other).isNotSameAs(event);
             assertThat(fake).isSameAs(host.fake());
             assertThat(vfio.name()).isEqualTo(device.address());
             assertThat(faults.calls()).as("calls of the kit do not count").containsOnly("KVM_GET_LAPIC");
@@ -302,8 +304,8 @@ class KvmTestTest {
         }
 
         @KvmTest
-        void irqfds(Vm vm, EventFd one, EventFd other) {
-            vm.assignIrqfds(List.of(one, other), List.of(new Gsi(6), new Gsi(7))); // leaks two irqfds
+        void irqfds(Vm vm, EventFd event, EventFd other) {
+            vm.assignIrqfds(List.of(event, other), List.of(new Gsi(6), new Gsi(7))); // leaks two irqfds
         }
 
         @KvmTest
@@ -377,7 +379,7 @@ class KvmTestTest {
     void aLeakNamesTheThingAndItsLine() throws IOException {
         List<Outcome> outcomes = KitRun.of(Leaks.class);
         Leaks.SILENT.forEach(Thread::interrupt);
-        assertThat(outcomes).hasSize(8).allMatch(one -> one.status().equals("FAILED"));
+        assertThat(outcomes).hasSize(8).allMatch(outcome -> outcome.status().equals("FAILED"));
         assertThat(said(outcomes, line("leaks an eventfd")))
                 .matches("the test left eventfd \\(fd \\d+\\), made at " + line("leaks an eventfd"));
         assertThat(said(outcomes, line("leaks an irqfd")))
@@ -458,9 +460,9 @@ class KvmTestTest {
 
     @Test
     void theKitLeavesNothingItself() {
-        assertThat(KitRun.of(Neat.class))
-                .hasSize(9)
-                .allSatisfy(one -> assertThat(one.said()).as(one.name()).isEmpty());
+        assertThat(KitRun.of(Neat.class)).hasSize(9).allSatisfy(outcome -> assertThat(outcome.said())
+                .as(outcome.name())
+                .isEmpty());
     }
 
     // Mistakes

@@ -73,8 +73,8 @@ class EventFdTest {
     @Test
     void moreThanTheLimitOfDescriptorsAreRefusedAtOnce() {
         try (Kernel withoutProc = new FakeKernel(Profile.of("6.12")).open()) {
-            for (Kernel one : List.of(kernel, withoutProc)) {
-                assertThatThrownBy(() -> EventFd.createAll(one, Integer.MAX_VALUE))
+            for (Kernel each : List.of(kernel, withoutProc)) {
+                assertThatThrownBy(() -> EventFd.createAll(each, Integer.MAX_VALUE))
                         .isInstanceOfSatisfying(KernelException.class, refusal -> assertThat(refusal.errno())
                                 .isEqualTo(Errno.EMFILE))
                         .hasMessageContaining("1 of 2147483647")
@@ -127,10 +127,10 @@ class EventFdTest {
         try {
             for (int i = 0; i < 2000; i++) {
                 EventFd event = EventFd.create(kernel);
-                CompletableFuture<?> one = CompletableFuture.runAsync(() -> event.await(), threads);
+                CompletableFuture<?> first = CompletableFuture.runAsync(() -> event.await(), threads);
                 CompletableFuture<?> other = CompletableFuture.runAsync(() -> event.await(), threads);
                 CompletableFuture<?> closing = CompletableFuture.runAsync(event::close, threads);
-                assertThatThrownBy(one::join)
+                assertThatThrownBy(first::join)
                         .isInstanceOf(CompletionException.class)
                         .hasCauseInstanceOf(ClosedHandleException.class);
                 assertThatThrownBy(other::join).hasCauseInstanceOf(ClosedHandleException.class);
@@ -209,15 +209,15 @@ class EventFdTest {
     void interruptOfOneLeavesTheOthersWaiting() throws Exception {
         try (EventFd event = EventFd.create(kernel)) {
             for (int i = 0; i < 500; i++) {
-                Waiter one = new Waiter(event);
+                Waiter first = new Waiter(event);
                 Waiter two = new Waiter(event);
                 Waiter patient = new Waiter(event);
-                List.of(one, two, patient).forEach(Thread::start);
-                one.interrupt();
+                List.of(first, two, patient).forEach(Thread::start);
+                first.interrupt();
                 two.interrupt();
-                one.join();
+                first.join();
                 two.join();
-                assertThat(List.of(one.seen, two.seen)).containsOnly(false);
+                assertThat(List.of(first.seen, two.seen)).containsOnly(false);
                 event.signal();
                 patient.join();
                 assertThat(patient.seen).isTrue();

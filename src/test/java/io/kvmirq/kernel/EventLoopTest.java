@@ -150,9 +150,9 @@ class EventLoopTest {
         int step = 1;
         boolean reached = true;
         while (reached) {
-            Interleaving one = new Interleaving(end, doorbell);
-            faults.delay(Faults.ANY, step, one::act);
-            one.run();
+            Interleaving interleaving = new Interleaving(end, doorbell);
+            faults.delay(Faults.ANY, step, interleaving::act);
+            interleaving.run();
             reached = faults.unused().isEmpty();
             faults.clear();
             step++;

@@ -165,9 +165,9 @@ class KernelTest {
     @Test
     @RealKvm(fullIrqchip = true)
     void handlesOfTwoKernelsDoNotMix() {
-        try (Kernel one = Kernel.open();
+        try (Kernel first = Kernel.open();
                 Kernel other = Kernel.open();
-                Vm vm = Vm.create(one);
+                Vm vm = Vm.create(first);
                 EventFd event = EventFd.create(other)) {
             vm.x86().createIrqchip();
             assertThatThrownBy(() -> vm.assignIrqfd(event, new Gsi(4)))

@@ -214,10 +214,10 @@ class GuestMemoryTest {
                 Vm second = Vm.create(kernel);
                 MemoryFile file = MemoryFile.create(kernel, NAME, PAGE)) {
             Mapping.Owner owner = file.map();
-            GuestMemory one = first.addMemory(0, owner.mapping());
+            GuestMemory region = first.addMemory(0, owner.mapping());
             GuestMemory two = first.addMemory(PAGE, owner.mapping());
             GuestMemory other = second.addReadOnlyMemory(0, owner.mapping());
-            one.close();
+            region.close();
             owner.mapping().putInt(0, 5);
             assertThat(two.mapping().getInt(0)).isEqualTo(5);
             owner.close();

@@ -86,8 +86,8 @@ class HardUseTest {
                         return null;
                     }));
                 }
-                for (Future<?> one : running) {
-                    one.get();
+                for (Future<?> future : running) {
+                    future.get();
                 }
             } finally {
                 threads.shutdownNow();
@@ -157,8 +157,8 @@ class HardUseTest {
             handle.close();
             assertThat(handle.toString()).isNotEmpty();
         }
-        for (Future<?> one : closing) {
-            one.get();
+        for (Future<?> future : closing) {
+            future.get();
         }
     }
 

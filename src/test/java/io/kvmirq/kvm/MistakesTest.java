@@ -46,9 +46,9 @@ class MistakesTest {
                 mistake.accept(vm);
             }
         });
-        assertThat(said).allSatisfy(one -> assertThat(one).endsWith(AT));
+        assertThat(said).allSatisfy(text -> assertThat(text).endsWith(AT));
         return said.stream()
-                .map(one -> one.substring(0, one.length() - AT.length()))
+                .map(text -> text.substring(0, text.length() - AT.length()))
                 .toList();
     }
 
@@ -294,7 +294,7 @@ class MistakesTest {
                 vm.assignIrqfd(event, vm.routes().add(MESSAGE)).close();
             }
         });
-        assertThat(said).hasSize(paused ? 0 : 1).allMatch(one -> one.contains("feeds an irqfd, so that KVM takes"));
+        assertThat(said).hasSize(paused ? 0 : 1).allMatch(text -> text.contains("feeds an irqfd, so that KVM takes"));
     }
 
     /** With two-dimensional paging, kernels since 6.10 run the vCPU, and its first instruction fails. */

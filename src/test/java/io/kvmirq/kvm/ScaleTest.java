@@ -124,13 +124,13 @@ class ScaleTest {
     @Test
     void vmOnTheFakeCostsTheSameAmongManyAsAmongFew() {
         BiFunction<Kernel, Integer, Scale> vms = (kernel, count) -> Scale.vms(kernel, count, VECTORS_OF_VM);
-        Map<String, Long> one = calls(fake().backend(), vms, 1);
+        Map<String, Long> single = calls(fake().backend(), vms, 1);
         for (int count : VMS) {
             Map<String, Long> many = calls(fake().backend(), vms, count);
-            assertThat(many.keySet()).isEqualTo(one.keySet());
+            assertThat(many.keySet()).isEqualTo(single.keySet());
             many.forEach((call, times) -> assertThat(times)
                     .as(call + " of " + count + " VMs")
-                    .isLessThanOrEqualTo(count * one.getOrDefault(call, 0L)));
+                    .isLessThanOrEqualTo(count * single.getOrDefault(call, 0L)));
         }
         assertBytes(fake().backend(), vms, VMS, VECTORS_OF_VM * 1400L);
     }

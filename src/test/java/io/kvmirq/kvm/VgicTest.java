@@ -282,21 +282,21 @@ class VgicTest {
     @OnBothKernels
     void lineOfAnSpiWouldBeAGsiOfX86(Kernels kernels) {
         try (Kernel x86 = kernels.open();
-                Vm one = Vm.create(x86)) {
-            assertThatThrownBy(one::arm64)
+                Vm vm = Vm.create(x86)) {
+            assertThatThrownBy(vm::arm64)
                     .isInstanceOf(UnsupportedOperationException.class)
-                    .hasMessage(one + " is x86_64 and has no arm64 parts: call Vm.x86()");
-            assertThatThrownBy(() -> one.createDevice(KvmDevice.Type.ITS))
+                    .hasMessage(vm + " is x86_64 and has no arm64 parts: call Vm.x86()");
+            assertThatThrownBy(() -> vm.createDevice(KvmDevice.Type.ITS))
                     .isInstanceOf(UnsupportedOperationException.class);
-            assertThat(one.supports(KvmDevice.Type.VGIC_V3)).isFalse();
+            assertThat(vm.supports(KvmDevice.Type.VGIC_V3)).isFalse();
             // Chip 0 is the VGIC on arm64 and the master PIC on x86.
             assertThatThrownBy(
-                            () -> one.routes().change(edit -> edit.add(new Route.Pin(new Gsi(3), Route.Chip.VGIC, 3))))
-                    .hasMessage(one + " has no VGIC pins: arm64 has them");
+                            () -> vm.routes().change(edit -> edit.add(new Route.Pin(new Gsi(3), Route.Chip.VGIC, 3))))
+                    .hasMessage(vm + " has no VGIC pins: arm64 has them");
             assertThatThrownBy(() -> Vm.create(x86, 40))
                     .hasMessage(
                             "this kernel is x86_64 and has no VM with a size of guest addresses: call Vm.create without one");
-            try (Vcpu vcpu = one.createVcpu(new VcpuId(0))) {
+            try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
                 assertThatThrownBy(vcpu::arm64)
                         .isInstanceOf(UnsupportedOperationException.class)
                         .hasMessage(vcpu + " is x86_64 and has no arm64 parts: call Vcpu.x86()");

@@ -61,8 +61,8 @@ class X86StateTest {
     @Test
     void msrThatTheVcpuLacksIsLeftOut() {
         try (Kernel intel = new FakeKernel(Profile.of("6.12,vtd-posting")).open();
-                Vm one = Vm.create(intel);
-                Vcpu without = one.createVcpu(new VcpuId(0))) {
+                Vm vm = Vm.create(intel);
+                Vcpu without = vm.createVcpu(new VcpuId(0))) {
             List<Integer> listed = X86Msrs.ofHost(intel).numbers();
             assertThat(listed.stream().filter(number -> number >= 0x480 && number <= 0x491))
                     .containsExactly(

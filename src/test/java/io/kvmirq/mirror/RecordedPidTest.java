@@ -50,7 +50,7 @@ class RecordedPidTest {
 
     private static Known<Long> field(Mirror mirror, BitField field) {
         return mirror.now().vcpuStructure(VCPU).known().orElseThrow().value().known().orElseThrow().fields().stream()
-                .filter(one -> one.name().equals(field.name()))
+                .filter(predicted -> predicted.name().equals(field.name()))
                 .map(FieldValue::value)
                 .findFirst()
                 .orElseThrow();

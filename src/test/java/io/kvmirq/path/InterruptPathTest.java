@@ -164,7 +164,7 @@ class InterruptPathTest {
                         List.of(Known.Reason.REFUSED),
                         List.of(STOPPED)));
         assertThat(OBSTACLE.byHost().with(remedies).never()).isTrue();
-        assertThat(new Known.Unknown<Integer>("denied", "run as root").map(one -> one + 1))
+        assertThat(new Known.Unknown<Integer>("denied", "run as root").map(number -> number + 1))
                 .isEqualTo(new Known.Unknown<>("denied", "run as root"));
     }
 

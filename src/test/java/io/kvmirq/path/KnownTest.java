@@ -17,7 +17,7 @@ class KnownTest {
                 new Known.Unknown<>("no file", "run as root"));
 
         List<Known<Integer>> computed =
-                facts.stream().map(one -> one.map(value -> value + 1)).toList();
+                facts.stream().map(fact -> fact.map(value -> value + 1)).toList();
 
         assertThat(computed)
                 .containsExactly(

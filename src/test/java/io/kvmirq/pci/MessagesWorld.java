@@ -175,7 +175,7 @@ final class MessagesWorld implements AutoCloseable {
     /** The vector of MSI-X, if it is forwarded. */
     Optional<ForwardedIrq> forwarded(int vector) {
         return forwarding.irqs().stream()
-                .filter(one -> one.irq().number() == vector)
+                .filter(irq -> irq.irq().number() == vector)
                 .findFirst();
     }
 
@@ -254,17 +254,17 @@ final class MessagesWorld implements AutoCloseable {
     /** Without interrupt hardware a guest that takes all of its interrupts is one whose IRR becomes empty. */
     static void takeFromLapic(Vcpu vcpu, List<String> taken) {
         X86Lapic lapic = vcpu.x86().lapic();
-        boolean any = false;
+        boolean found = false;
         for (int word = 0; word < IRR_WORDS; word++) {
             int at = Uapi.KvmLapicState.IRR + word * IRR_DISTANCE;
             for (int left = lapic.get(at); left != 0; left &= left - 1) {
                 int vector = word * Integer.SIZE + Integer.numberOfTrailingZeros(left);
                 taken.add(vcpu.id().number() + ":0x" + Integer.toHexString(vector));
-                any = true;
+                found = true;
             }
             lapic.set(at, 0);
         }
-        if (any) {
+        if (found) {
             vcpu.x86().setLapic(lapic);
         }
     }

@@ -477,7 +477,7 @@ class PassedThroughDeviceTest {
         world.entry(1, 0x41);
         world.msixEnabled(true);
         world.bus.reset();
-        assertThat(world.notices).isNotEmpty().allMatch(one -> one.startsWith("0000:3b:00.0 in slot 3: "));
+        assertThat(world.notices).isNotEmpty().allMatch(text -> text.startsWith("0000:3b:00.0 in slot 3: "));
         world.passed.close();
         assertThat(world.config(0, 4)).isEqualTo(ONES);
         assertThat(world.bus.read(false, REGISTERS + 0x200, 4)).isEqualTo(0xffff_ffffL);

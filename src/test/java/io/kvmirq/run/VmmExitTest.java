@@ -60,13 +60,13 @@ class VmmExitTest {
             vcpu.x86().startAt(START, 0x8000);
             VcpuThreads threads = VcpuThreads.startPaused(List.of(vcpu), new VcpuThreads.Owner() {
                 @Override
-                public boolean exited(Vcpu one, VcpuExit exit) {
+                public boolean exited(Vcpu exited, VcpuExit exit) {
                     System.exit(POWER_OFF);
                     return false;
                 }
 
                 @Override
-                public void failed(Vcpu one, Throwable failure) {
+                public void failed(Vcpu failed, Throwable failure) {
                     failure.printStackTrace();
                 }
             });

@@ -237,9 +237,10 @@ class ForwardSelftestTest {
     void lostInterruptIsFound() {
         Kernel kernel = kernel("6.12", device -> device.msix(4));
         faults.shorten("routesSet", 1, 0);
-        Choice one = new Choice(Optional.empty(), 0, Optional.of(1));
+        Choice choice = new Choice(Optional.empty(), 0, Optional.of(1));
         Duration patience = Duration.ofMillis(200);
-        ForwardResult result = new ForwardSelftest(kernel, NIC, () -> Mirror.of(UNKNOWN), one, journal, patience).run();
+        ForwardResult result =
+                new ForwardSelftest(kernel, NIC, () -> Mirror.of(UNKNOWN), choice, journal, patience).run();
         assertThat(result.failure()).isEmpty();
         assertThat(result.answered()).isZero();
         assertThat(result.passed()).isFalse();

@@ -255,9 +255,9 @@ class ForwardSnippetsTest {
             mirror.apply(new Event.VcpuRemoved(new VcpuId(7))); // a fact that no file shows
             Snapshot now = mirror.now();
             Optional<PredictedIrq> predicted = now.of(irq.event().id());
-            predicted.flatMap(one -> one.irte().known()).ifPresent(entry -> System.out.println(entry.fields()));
+            predicted.flatMap(known -> known.irte().known()).ifPresent(entry -> System.out.println(entry.fields()));
             // @end
-            assertThat(predicted.flatMap(one -> one.vcpu().known())).contains(first);
+            assertThat(predicted.flatMap(known -> known.vcpu().known())).contains(first);
             assertThat(predicted.flatMap(PredictedIrq::gsi))
                     .isEqualTo(Optional.<Gsi>of(irq.gsi().orElseThrow()));
         }

@@ -76,8 +76,8 @@ public enum Artifacts {
     /** All Java sources below a path of all artifacts, such as {@code io/kvmirq/kvm}. */
     public static List<Path> allSources(String below) throws IOException {
         List<Path> all = new ArrayList<>();
-        for (Artifacts one : values()) {
-            Path directory = one.sources().resolve(below);
+        for (Artifacts artifacts : values()) {
+            Path directory = artifacts.sources().resolve(below);
             if (Files.isDirectory(directory)) {
                 try (Stream<Path> files = Files.walk(directory)) {
                     files.filter(file -> file.toString().endsWith(".java")).forEach(all::add);

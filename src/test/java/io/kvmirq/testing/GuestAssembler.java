@@ -59,8 +59,8 @@ public final class GuestAssembler {
 
     /** {@code number} is that of a register or segment, the base of an address, or the number itself. */
     private record Operand(Kind kind, int size, int number, int offset, int prefix) {
-        boolean is(Kind one) {
-            return kind == one;
+        boolean is(Kind wanted) {
+            return kind == wanted;
         }
 
         boolean isAccumulator() {

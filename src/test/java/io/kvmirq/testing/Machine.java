@@ -216,8 +216,8 @@ public final class Machine {
     public static Profile profile() {
         List<String> labels = Profile.labels();
         String label = labels.stream()
-                .filter(one -> kernelAtLeast(
-                        Integer.parseInt(one.split("\\.", -1)[0]), Integer.parseInt(one.split("\\.", -1)[1])))
+                .filter(tag -> kernelAtLeast(
+                        Integer.parseInt(tag.split("\\.", -1)[0]), Integer.parseInt(tag.split("\\.", -1)[1])))
                 .reduce(labels.get(0), (older, newer) -> newer);
         return Profile.of(System.getProperty(PROFILE, isPvm(label) ? PVM : label));
     }

@@ -61,8 +61,8 @@ public final class Recorded {
         return Files.readString(file);
     }
 
-    private static String differences(List<String> some, List<String> others, String flaw, String command) {
-        Set<String> only = new LinkedHashSet<>(some);
+    private static String differences(List<String> found, List<String> others, String flaw, String command) {
+        Set<String> only = new LinkedHashSet<>(found);
         only.removeAll(new LinkedHashSet<>(others));
         return only.isEmpty()
                 ? ""

@@ -98,10 +98,10 @@ record RuleRow(String run, String rule, Grade grade, Status status, String text)
                         .collect(joining(", ")));
         seen.stream()
                 .collect(groupingBy(row -> row.kernel(release), LinkedHashMap::new, toList()))
-                .forEach((kernel, some) -> out.printf(
+                .forEach((kernel, ofKernel) -> out.printf(
                         "  seen on %-16s %s%n",
                         kernel,
-                        byGrade(some).entrySet().stream()
+                        byGrade(ofKernel).entrySet().stream()
                                 .map(grade -> grade.getKey().label() + " "
                                         + grade.getValue().size())
                                 .collect(joining(", "))));

@@ -367,16 +367,16 @@ public final class Samples implements AutoCloseable {
                                     : method.getReturnType() == String.class ? "proxy" : null);
         }
         if (type.isSealed()) {
-            for (Class<?> one : type.getPermittedSubclasses()) {
-                Object sample = of(one);
+            for (Class<?> subclass : type.getPermittedSubclasses()) {
+                Object sample = of(subclass);
                 if (sample != null) {
                     return sample;
                 }
             }
         }
-        for (Constructor<?> one : type.getConstructors()) {
-            if (one.getParameterCount() == 0 && !Modifier.isAbstract(type.getModifiers())) {
-                return one.newInstance();
+        for (Constructor<?> constructor : type.getConstructors()) {
+            if (constructor.getParameterCount() == 0 && !Modifier.isAbstract(type.getModifiers())) {
+                return constructor.newInstance();
             }
         }
         return null;

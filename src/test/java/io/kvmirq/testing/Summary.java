@@ -113,8 +113,8 @@ final class Summary {
                     "contract",
                     columns.stream().map(column -> right(column, column)).collect(joining()));
         }
-        by(contract, Row::area).forEach((area, some) -> {
-            Map<String, List<Row>> cells = by(some, Row::column);
+        by(contract, Row::area).forEach((area, ofArea) -> {
+            Map<String, List<Row>> cells = by(ofArea, Row::column);
             line(
                     out,
                     "%-12s%s",
@@ -125,16 +125,16 @@ final class Summary {
         });
         line(out, "%n%-18s %-10s %-12s %7s %7s %7s", "run", "JDK", "kernel", "passed", "failed", "skipped");
         by(rows, row -> format("%-18s %-10s %-12s", row.run(), row.jdk(), row.kernel()))
-                .forEach((head, some) -> line(
+                .forEach((head, ofHead) -> line(
                         out,
                         "%s %7d %7d %7d",
                         head,
-                        count(some, "passed"),
-                        count(some, "failed"),
-                        count(some, "skipped")));
+                        count(ofHead, "passed"),
+                        count(ofHead, "failed"),
+                        count(ofHead, "skipped")));
         by(rows.stream().filter(row -> row.status().equals("skipped")).toList(), Row::reason)
-                .forEach((reason, some) ->
-                        line(out, "skipped %d: %s", some.size(), reason.isEmpty() ? "no reason given" : reason));
+                .forEach((reason, skipped) ->
+                        line(out, "skipped %d: %s", skipped.size(), reason.isEmpty() ? "no reason given" : reason));
         List<String> failures = new ArrayList<>(parts);
         RuleRow.judge(lines(directory, ".rules"), rows, release, out, failures);
         judge(rows, lines(directory, ".seconds"), kvmRequired, out, failures);
@@ -179,8 +179,8 @@ final class Summary {
                 out.println("no test passed on this machine's KVM; KVMIRQ_REQUIRE_KVM=1 makes that a failure");
             }
         }
-        by(rows.stream().filter(Row::inLab).toList(), Row::run).forEach((run, some) -> {
-            if (some.stream().noneMatch(Row::showsKvm)) {
+        by(rows.stream().filter(Row::inLab).toList(), Row::run).forEach((run, ofRun) -> {
+            if (ofRun.stream().noneMatch(Row::showsKvm)) {
                 failures.add(run + " has no KVM: no test passed on it");
             }
         });

@@ -48,9 +48,9 @@ public final class Warnings {
 
     private static void awaitLogged() {
         try {
-            for (Thread one : Thread.getAllStackTraces().keySet()) {
-                if (one.getName().equals("kvmirq-log")) {
-                    one.join();
+            for (Thread thread : Thread.getAllStackTraces().keySet()) {
+                if (thread.getName().equals("kvmirq-log")) {
+                    thread.join();
                 }
             }
         } catch (InterruptedException e) {

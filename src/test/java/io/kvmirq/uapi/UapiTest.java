@@ -310,7 +310,7 @@ class UapiTest {
             NAMED.matcher(Files.readString(text)).results().forEach(name -> {
                 boolean known = name.group(2) == null
                         ? !name.group(1).startsWith("KVM_CAP_") || ours.contains(name.group(1))
-                        : ours.stream().anyMatch(one -> one.startsWith(name.group(1) + "_"));
+                        : ours.stream().anyMatch(line -> line.startsWith(name.group(1) + "_"));
                 if (!known) {
                     absent.add(name.group() + " in " + text.getFileName());
                 }

@@ -277,16 +277,16 @@ class VfioSentencesTest {
                 open = all.filter(Files::isSymbolicLink).toList();
             }
             int tried = 0;
-            for (Path one : open) {
+            for (Path path : open) {
                 String link;
                 try {
-                    link = Files.readSymbolicLink(one).toString();
+                    link = Files.readSymbolicLink(path).toString();
                 } catch (NoSuchFileException e) {
                     continue; // that of the list
                 }
                 if (link.startsWith("socket:") || link.startsWith("/memfd:ram")) {
                     tried++;
-                    int number = Integer.parseInt(one.getFileName().toString());
+                    int number = Integer.parseInt(path.getFileName().toString());
                     assertThatThrownBy(() -> VfioGroup.adopt(kernel, number, Ownership.BORROWED))
                             .hasMessage(
                                     "fd " + number + " is open on " + link + ": expected a VFIO group, /dev/vfio/N");

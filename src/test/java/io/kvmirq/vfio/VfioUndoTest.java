@@ -181,18 +181,18 @@ class VfioUndoTest {
     @ParameterizedTest
     @ValueSource(strings = {"6.1", "6.12"})
     void refusedUnmaskEventFdLeavesTheFormerOne(String profile) {
-        TestDevice.Fake one = TestDevice.fake(profile);
-        try (Kernel its = one.kernel();
+        TestDevice.Fake fake = TestDevice.fake(profile);
+        try (Kernel its = fake.kernel();
                 VfioDevice device = VfioDevice.open(its, TestDevice.FAKE);
                 EventFd event = EventFd.create(its);
                 EventFd unmask = EventFd.create(its);
-                EventFd wrong = EventFd.adopt(its, one.fake.backend().libc().epollCreate(0), Ownership.OWNED)) {
+                EventFd wrong = EventFd.adopt(its, fake.fake.backend().libc().epollCreate(0), Ownership.OWNED)) {
             ArmedLine line = device.intx().arm(event);
             line.unmaskBy(unmask);
             assertThatThrownBy(() -> line.unmaskBy(wrong))
                     .isInstanceOf(KernelException.class)
                     .hasMessageContaining("INTx unmask: EINVAL");
-            one.request(device);
+            fake.request(device);
             assertThat(event.drain()).isEqualTo(1);
             unmask.signal();
             assertThat(event.drain()).isEqualTo(1);

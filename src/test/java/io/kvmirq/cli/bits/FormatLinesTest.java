@@ -71,8 +71,8 @@ class FormatLinesTest {
     @Test
     void blankLinesAndTheLastLinesEndAreNoMatter() throws IOException {
         String line = "{\"kind\":\"gatag\",\"words\":[\"1001\"]}";
-        String one = run(DECODE, line);
-        assertThat(run(DECODE, "\n" + line + "\r\n \t\n" + line + "\n")).isEqualTo(one + one);
+        String single = run(DECODE, line);
+        assertThat(run(DECODE, "\n" + line + "\r\n \t\n" + line + "\n")).isEqualTo(single + single);
         assertThat(run(DECODE, "")).isEmpty();
     }
 

@@ -123,11 +123,11 @@ class AbsenceTest {
 
         @Override
         public List<String> list(String directory) {
-            boolean some = damage == Damage.REMOVED || damage == Damage.HIDDEN;
+            boolean absent = damage == Damage.REMOVED || damage == Damage.HIDDEN;
             return damage != Damage.LOCKED && has(directory)
                     ? List.of()
                     : tree.list(directory).stream()
-                            .filter(name -> !some || !has(directory + "/" + name))
+                            .filter(name -> !absent || !has(directory + "/" + name))
                             .toList();
         }
 
@@ -152,7 +152,7 @@ class AbsenceTest {
                 "explain",
                 (host, device) -> ofPaths(Stream.concat(
                         DeviceChains.gone(host, device).stream(),
-                        host.pci(device).stream().flatMap(one -> DeviceChains.of(host, one).stream()))));
+                        host.pci(device).stream().flatMap(found -> DeviceChains.of(host, found).stream()))));
         all.put(
                 "explain --vm",
                 (host, device) -> ofPaths(PathsCheck.ofGuests(host, host.vms().all()).stream()));
@@ -176,13 +176,13 @@ class AbsenceTest {
 
     private static Map<String, Link.State> ofVfio(HostFacts host, PciAddress device) {
         Map<String, Link.State> states = new TreeMap<>();
-        host.pci(device).ifPresent(one -> {
-            boolean refused = !VfioOutlook.of(host, one).refusals().isEmpty();
+        host.pci(device).ifPresent(found -> {
+            boolean refused = !VfioOutlook.of(host, found).refusals().isEmpty();
             // Armed interrupts prove that a program has the device; without their file, vfio says what it assumes.
             boolean unseen = host.sight().namespaced() || host.interrupts().isEmpty();
             Link.State taken = unseen ? Link.State.NOT_SHOWN : Link.State.WHOLE;
             states.put("VFIO", refused ? Link.State.BROKEN : taken);
-            states.put("device", DeviceRules.link(host, one).state());
+            states.put("device", DeviceRules.link(host, found).state());
         });
         return states;
     }
@@ -236,7 +236,8 @@ class AbsenceTest {
     private int count;
 
     /** The states of each host without each of its files. Nothing of a command that read the same of another host. */
-    private List<Look> looks(Stream<PlantedFaultsTest.Fault> hosts, Predicate<Link.State> such) throws IOException {
+    private List<Look> looks(Stream<PlantedFaultsTest.Fault> hosts, Predicate<Link.State> condition)
+            throws IOException {
         List<Look> looks = new ArrayList<>();
         for (PlantedFaultsTest.Fault host : hosts.toList()) {
             HostFiles tree = PlantedFaultsTest.apply(PlantedFaultsTest.host(host.tree()), host.tree(), host.changes())
@@ -246,7 +247,7 @@ class AbsenceTest {
                 ReadOnce read = new ReadOnce(tree);
                 Map<String, Link.State> whole = grades(command, read, device);
                 Map<String, Link.State> with = new TreeMap<>(whole);
-                with.values().removeIf(such.negate());
+                with.values().removeIf(condition.negate());
                 ReadOnce.Seen seen = read.seen();
                 Map<String, Integer> contents = new TreeMap<>();
                 seen.files().forEach((path, bytes) -> contents.put(path, Arrays.hashCode(bytes)));
@@ -300,23 +301,23 @@ class AbsenceTest {
     void nothingIsInOrderWithoutAFileThatAccusesIt() throws IOException {
         Set<String> mechanisms = new HashSet<>();
         Stream<PlantedFaultsTest.Fault> hosts = PlantedFaultsTest.faults()
-                .filter(one -> !one.mechanism().equals(MANY) && mechanisms.add(one.mechanism()));
+                .filter(fault -> !fault.mechanism().equals(MANY) && mechanisms.add(fault.mechanism()));
         List<Look> silent = looks(hosts, AbsenceTest::isFlaw).stream()
                 .filter(Look::isInOrder)
                 .toList();
         assertThat(silent).isEmpty();
-        assertThat(accusations).filteredOn(one -> !FORM.matcher(one).find()).isEmpty();
+        assertThat(accusations).filteredOn(text -> !FORM.matcher(text).find()).isEmpty();
         assertThat(count).isGreaterThan(FEWEST_LOOKS);
     }
 
     /** A file that one damage shows to be needed is needed, however it is damaged. */
     @Test
     void nothingIsInOrderWithoutAFileThatItNeeds() throws IOException {
-        List<Look> all =
-                looks(PlantedFaultsTest.harmless().filter(one -> one.changes().isEmpty()), Link.State.WHOLE::equals);
+        List<Look> all = looks(
+                PlantedFaultsTest.harmless().filter(fault -> fault.changes().isEmpty()), Link.State.WHOLE::equals);
         assertThat(all)
                 .filteredOn(look ->
-                        OF_ONE_FILE.stream().anyMatch(one -> look.without().get(one) == Link.State.NOT_SHOWN))
+                        OF_ONE_FILE.stream().anyMatch(damage -> look.without().get(damage) == Link.State.NOT_SHOWN))
                 .hasSizeGreaterThan(FEWEST_NEEDED)
                 .filteredOn(look -> !OPTIONAL.matcher(look.path()).matches())
                 .filteredOn(look -> OF_ONE_FILE.stream().anyMatch(look::isInOrder))

@@ -26,7 +26,7 @@ final class Accusations {
     static List<Link> links(HostFacts host, PciAddress device) {
         return Stream.of(
                         DeviceChains.gone(host, device).stream(),
-                        host.pci(device).stream().flatMap(one -> DeviceChains.of(host, one).stream()),
+                        host.pci(device).stream().flatMap(found -> DeviceChains.of(host, found).stream()),
                         PathsCheck.ofGuests(host, host.vms().all()).stream())
                 .flatMap(paths -> paths)
                 .map(InterruptPath::links)
@@ -58,8 +58,8 @@ final class Accusations {
         Set<Check> checks = EnumSet.allOf(Check.class);
         checks.removeIf(Check::isStepOfItsOwn);
         Doctor.examine(host, checks).stream()
-                .filter(one -> one.status() == Finding.Status.FAIL || one.status() == Finding.Status.WARN)
-                .forEach(one -> all.add("doctor " + one.check().id() + " " + one.reason()));
+                .filter(finding -> finding.status() == Finding.Status.FAIL || finding.status() == Finding.Status.WARN)
+                .forEach(finding -> all.add("doctor " + finding.check().id() + " " + finding.reason()));
         return all;
     }
 }

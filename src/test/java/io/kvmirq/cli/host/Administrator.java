@@ -54,44 +54,48 @@ record Administrator(RecordedHost host) {
 
     /** Runs all commands of a text. The answer is the error of the first that fails. */
     Optional<String> run(String text) {
-        return COMMAND.matcher(text).results().flatMap(one -> run(one).stream()).findFirst();
+        return COMMAND.matcher(text)
+                .results()
+                .flatMap(result -> run(result).stream())
+                .findFirst();
     }
 
     private Optional<String> run(MatchResult found) {
-        Matcher one = COMMAND.matcher(found.group());
-        one.find();
-        if (one.group("file") != null) {
-            return write(one.group("file"), one.group("text"));
+        Matcher command = COMMAND.matcher(found.group());
+        command.find();
+        if (command.group("file") != null) {
+            return write(command.group("file"), command.group("text"));
         }
-        if (one.group("device") != null) {
-            String config = "sys/bus/pci/devices/" + one.group("device") + "/config";
+        if (command.group("device") != null) {
+            String config = "sys/bus/pci/devices/" + command.group("device") + "/config";
             byte[] bytes = host.tree().bytes(config, 4096).orElse(new byte[0]);
-            int mask = Integer.parseInt(one.group("mask"), 16);
-            bytes[4] = (byte) (bytes[4] & ~mask | Integer.parseInt(one.group("bits"), 16) & mask);
+            int mask = Integer.parseInt(command.group("mask"), 16);
+            bytes[4] = (byte) (bytes[4] & ~mask | Integer.parseInt(command.group("bits"), 16) & mask);
             host.putBytes(config, bytes);
-        } else if (one.group("stopped") != null) {
-            String process = "proc/" + one.group("stopped");
+        } else if (command.group("stopped") != null) {
+            String process = "proc/" + command.group("stopped");
             Stream.concat(Stream.of(process), tasks(process)).forEach(thread -> {
                 edit(thread + "/status", text -> text.replaceFirst("State:\tT.*", "State:\tS (sleeping)"));
                 stat(thread, STATE, state -> state.equals("T") ? "S" : state);
             });
-        } else if (one.group("pinned") != null) {
-            return pin(one.group().contains("-acp"), one.group("pinned"), one.group("cpus"));
-        } else if (one.group("ordered") != null) {
-            boolean first = one.group("order").contains("99");
-            return thread(one.group("ordered"), thread -> {
-                stat(thread, PRIORITY, any -> first ? "-100" : "20");
-                stat(thread, NICE, any -> "0");
-                stat(thread, REAL_TIME, any -> first ? "99" : "0");
-                stat(thread, POLICY, any -> first ? "1" : "0");
+        } else if (command.group("pinned") != null) {
+            return pin(command.group().contains("-acp"), command.group("pinned"), command.group("cpus"));
+        } else if (command.group("ordered") != null) {
+            boolean first = command.group("order").contains("99");
+            return thread(command.group("ordered"), thread -> {
+                stat(thread, PRIORITY, text -> first ? "-100" : "20");
+                stat(thread, NICE, text -> "0");
+                stat(thread, REAL_TIME, text -> first ? "99" : "0");
+                stat(thread, POLICY, text -> first ? "1" : "0");
             });
-        } else if (one.group("limited") != null) {
+        } else if (command.group("limited") != null) {
             edit(
-                    "proc/" + one.group("limited") + "/limits",
+                    "proc/" + command.group("limited") + "/limits",
                     text -> text.replaceFirst(
-                            "(Max open files +)\\d+( +)\\d+", "$1" + one.group("files") + "$2" + one.group("files")));
+                            "(Max open files +)\\d+( +)\\d+",
+                            "$1" + command.group("files") + "$2" + command.group("files")));
         } else {
-            return boot(one.group("option"), one.group("list"), one.group("added"));
+            return boot(command.group("option"), command.group("list"), command.group("added"));
         }
         return Optional.empty();
     }
@@ -117,7 +121,7 @@ record Administrator(RecordedHost host) {
         List<String> all = Stream.concat(
                         Stream.of("proc/" + id),
                         host.tree().list("proc").stream().map(process -> "proc/" + process + "/task/" + id))
-                .filter(one -> !host.tree().list(one).isEmpty())
+                .filter(text -> !host.tree().list(text).isEmpty())
                 .toList();
         all.forEach(change);
         return all.isEmpty() ? Optional.of("no thread " + id) : Optional.empty();
@@ -129,9 +133,9 @@ record Administrator(RecordedHost host) {
     }
 
     private Optional<String> pin(boolean all, String id, String cpus) {
-        BitSet those = CpuList.parse(cpus).orElseGet(BitSet::new);
-        those.and(online());
-        if (those.isEmpty()) {
+        BitSet allowed = CpuList.parse(cpus).orElseGet(BitSet::new);
+        allowed.and(online());
+        if (allowed.isEmpty()) {
             return Optional.of("taskset: " + cpus + " are offline");
         }
         Consumer<String> move = thread -> {
@@ -140,7 +144,7 @@ record Administrator(RecordedHost host) {
                     text -> text.contains("Cpus_allowed_list:")
                             ? text.replaceFirst("Cpus_allowed_list:.*", "Cpus_allowed_list:\t" + cpus)
                             : text + "\nCpus_allowed_list:\t" + cpus);
-            stat(thread, CPU, any -> String.valueOf(those.nextSetBit(0)));
+            stat(thread, CPU, text -> String.valueOf(allowed.nextSetBit(0)));
             edit(thread + "/schedstat", text -> {
                 String[] words = text.split(" ");
                 words[0] = words[1] + "0";
@@ -197,13 +201,14 @@ record Administrator(RecordedHost host) {
         host.tree().list(group).stream()
                 .filter(name -> !host.tree().list(group + "/" + name).isEmpty())
                 .forEach(name -> thaw(group + "/" + name));
-        boolean frozen = Stream.iterate(group, one -> one.contains("/"), one -> one.substring(0, one.lastIndexOf('/')))
-                .anyMatch(one -> host.tree()
-                        .text(one + "/cgroup.freeze")
+        boolean frozen = Stream.iterate(
+                        group, text -> text.contains("/"), text -> text.substring(0, text.lastIndexOf('/')))
+                .anyMatch(text -> host.tree()
+                        .text(text + "/cgroup.freeze")
                         .filter("1"::equals)
                         .isPresent());
         edit(group + "/cgroup.events", text -> text.replaceFirst("frozen \\d", "frozen " + (frozen ? 1 : 0)));
-        edit(group + "/freezer.state", any -> "THAWED");
+        edit(group + "/freezer.state", text -> "THAWED");
         if (host.tree().text(group + "/freezer.state").isPresent()) {
             edit("proc/100/status", text -> text.replaceFirst("State:\tD.*", "State:\tS (sleeping)"));
         }
@@ -228,15 +233,15 @@ record Administrator(RecordedHost host) {
     }
 
     private void move(String irq, String cpus) {
-        BitSet those = CpuList.parse(cpus).orElseGet(BitSet::new);
-        those.and(online());
-        int cpu = those.nextSetBit(0);
+        BitSet allowed = CpuList.parse(cpus).orElseGet(BitSet::new);
+        allowed.and(online());
+        int cpu = allowed.nextSetBit(0);
         host.put(irq + "/effective_affinity_list", cpu + "\n");
         host.tree().list("proc").stream()
                 .map(process -> "proc/" + process)
                 .filter(process ->
                         host.tree().text(process + "/stat").orElse("").contains("(irq/" + irq.substring(9)))
-                .forEach(process -> stat(process, CPU, any -> String.valueOf(cpu)));
+                .forEach(process -> stat(process, CPU, text -> String.valueOf(cpu)));
         edit(
                 "sys/kernel/debug/iommu/intel/ir_translation_struct",
                 text -> text.replaceFirst(

@@ -43,15 +43,15 @@ class DecideReasonsTest {
     /** A host, and the words of the command line after {@code decide --root DIR}. */
     private record Case(RecordedHost host, String words) {}
 
-    private Cli.Ended decide(Case one) throws IOException {
-        Path root = WRITTEN.get(one.host());
+    private Cli.Ended decide(Case wanted) throws IOException {
+        Path root = WRITTEN.get(wanted.host());
         if (root == null) {
             root = Files.createTempDirectory(temporary, "host");
-            one.host().writeTo(root);
-            WRITTEN.put(one.host(), root);
+            wanted.host().writeTo(root);
+            WRITTEN.put(wanted.host(), root);
         }
         List<String> words = new ArrayList<>(List.of("decide", "--root", root.toString()));
-        words.addAll(List.of(one.words().split(" ")));
+        words.addAll(List.of(wanted.words().split(" ")));
         return Cli.run(words.toArray(String[]::new));
     }
 
@@ -119,15 +119,17 @@ class DecideReasonsTest {
     @EnumSource
     void reasonIsReachedOnTheHostsOfBothVendors(PostingObstacle reason) throws IOException {
         for (Vendor vendor : Vendor.values()) {
-            Case one = of(reason, vendor);
+            Case wanted = of(reason, vendor);
             String name = Command.label(vendor);
             if (exists(reason, vendor)) {
-                assertThat(decide(one).exited(ExitCode.FAILED).out())
+                assertThat(decide(wanted).exited(ExitCode.FAILED).out())
                         .contains(name + " (Linux ", "): not posted: " + reason.text() + "\n");
-                assertThat(decide(new Case(one.host(), one.words() + " --json")).out())
+                assertThat(decide(new Case(wanted.host(), wanted.words() + " --json"))
+                                .out())
                         .contains("\"observed\":true", "\"posted\":false,\"reason\":\"" + Command.label(reason) + "\"");
             } else {
-                assertThat(decide(one).exited(ExitCode.OK).out()).contains(name + " (Linux ", "): posted to vcpu 1,");
+                assertThat(decide(wanted).exited(ExitCode.OK).out())
+                        .contains(name + " (Linux ", "): posted to vcpu 1,");
             }
         }
     }
@@ -157,13 +159,13 @@ class DecideReasonsTest {
     @ParameterizedTest
     @EnumSource
     void reasonIsReachedOnAHostOfArm64(VlpiObstacle reason) throws IOException {
-        Case one = of(reason);
-        assertThat(decide(one).exited(ExitCode.FAILED).out())
+        Case wanted = of(reason);
+        assertThat(decide(wanted).exited(ExitCode.FAILED).out())
                 .contains(
                         "\narm64 (Linux 6.1",
                         "): no vLPI: " + reason.text() + "\n",
                         "  do:      " + reason.remedy() + "\n");
-        assertThat(decide(new Case(one.host(), one.words() + " --json")).out())
+        assertThat(decide(new Case(wanted.host(), wanted.words() + " --json")).out())
                 .contains("\"arm64\":{\"posted\":false,\"reason\":\"" + Command.label(reason) + "\"");
     }
 

@@ -606,9 +606,9 @@ class ExplainCommandTest {
         List<HostInterrupts.ArmedVector> armed =
                 new HostInterrupts(pit().tree().text("proc/interrupts").orElseThrow()).armed();
         assertThat(armed).hasSizeGreaterThan(1);
-        for (HostInterrupts.ArmedVector one : armed) {
-            assertThat(of(pit(), String.valueOf(one.irq().number())))
-                    .isEqualTo(of(pit(), AMD, String.valueOf(one.vector())));
+        for (HostInterrupts.ArmedVector vector : armed) {
+            assertThat(of(pit(), String.valueOf(vector.irq().number())))
+                    .isEqualTo(of(pit(), AMD, String.valueOf(vector.vector())));
         }
     }
 

@@ -82,7 +82,7 @@ class GeneratedFaultsTest {
     private static Map<String, Flaw.Subject> flaws(HostFiles files, String tree) {
         PciAddress device = PciAddress.parse(PlantedFaultsTest.device(tree));
         return Accusations.flaws(Accusations.links(new HostFacts(files), device))
-                .collect(Collectors.toMap(Flaw::rule, Flaw::subject, (one, other) -> one, TreeMap::new));
+                .collect(Collectors.toMap(Flaw::rule, Flaw::subject, (subject, other) -> subject, TreeMap::new));
     }
 
     /** A mechanism, the trees of its row, and what it is there. */
@@ -99,7 +99,7 @@ class GeneratedFaultsTest {
 
     private List<Mechanism> mechanisms() throws IOException {
         Map<String, List<Fault>> rows = PlantedFaultsTest.faults()
-                .filter(one -> !one.mechanism().equals(MANY))
+                .filter(fault -> !fault.mechanism().equals(MANY))
                 .collect(Collectors.groupingBy(Fault::mechanism, TreeMap::new, Collectors.toList()));
         List<Mechanism> all = new ArrayList<>();
         for (List<Fault> row : rows.values()) {
@@ -137,18 +137,18 @@ class GeneratedFaultsTest {
         List<String> wrong = new ArrayList<>();
         int found = 0;
         int quiet = 0;
-        for (Mechanism one : mechanisms()) {
+        for (Mechanism mechanism : mechanisms()) {
             for (String tree : TREES.split(" ")) {
-                if (!one.trees.contains(tree) && has(tree, one.fault.changes())) {
-                    Map<String, Flaw.Subject> there = accused(tree, one.fault.changes());
-                    found += there.keySet().stream().anyMatch(one.flaws::containsKey) ? 1 : 0;
+                if (!mechanism.trees.contains(tree) && has(tree, mechanism.fault.changes())) {
+                    Map<String, Flaw.Subject> there = accused(tree, mechanism.fault.changes());
+                    found += there.keySet().stream().anyMatch(mechanism.flaws::containsKey) ? 1 : 0;
                     quiet += there.isEmpty() ? 1 : 0;
-                    Map<String, Flaw.Subject> others = one.others(there);
+                    Map<String, Flaw.Subject> others = mechanism.others(there);
                     wrong.addAll(
                             others.isEmpty()
                                     ? List.of()
-                                    : List.of(one.fault.mechanism() + ", " + tree + ": " + others + ", not "
-                                            + one.flaws));
+                                    : List.of(mechanism.fault.mechanism() + ", " + tree + ": " + others + ", not "
+                                            + mechanism.flaws));
                 }
             }
         }
@@ -161,8 +161,8 @@ class GeneratedFaultsTest {
     void partOfAFaultConcernsNoOther() throws IOException {
         List<String> wrong = new ArrayList<>();
         int count = 0;
-        for (Mechanism one : mechanisms()) {
-            String[] parts = one.fault.changes().split("; ");
+        for (Mechanism mechanism : mechanisms()) {
+            String[] parts = mechanism.fault.changes().split("; ");
             for (int left = 0; left < parts.length && parts.length > 1; left++) {
                 if (!parts[left].contains(" grow ")) {
                     int without = left;
@@ -170,9 +170,10 @@ class GeneratedFaultsTest {
                             .filter(part -> part != without)
                             .mapToObj(part -> parts[part])
                             .collect(Collectors.joining("; "));
-                    Map<String, Flaw.Subject> others = one.others(accused(one.fault.tree(), rest));
-                    String name = one.fault + " without " + parts[left];
-                    wrong.addAll(others.isEmpty() ? List.of() : List.of(name + ": " + others + ", not " + one.flaws));
+                    Map<String, Flaw.Subject> others = mechanism.others(accused(mechanism.fault.tree(), rest));
+                    String name = mechanism.fault + " without " + parts[left];
+                    wrong.addAll(
+                            others.isEmpty() ? List.of() : List.of(name + ": " + others + ", not " + mechanism.flaws));
                     count++;
                 }
             }
@@ -208,14 +209,15 @@ class GeneratedFaultsTest {
     void faultConcernsTheSameWithoutAFile() throws IOException {
         List<String> wrong = new ArrayList<>();
         int looks = 0;
-        for (Mechanism one : mechanisms()) {
+        for (Mechanism mechanism : mechanisms()) {
             for (String tree : TREES.split(" ")) {
-                if (one.trees.contains(tree)
-                        || !has(tree, one.fault.changes())
-                        || accused(tree, one.fault.changes()).keySet().stream().noneMatch(one.flaws::containsKey)) {
+                if (mechanism.trees.contains(tree)
+                        || !has(tree, mechanism.fault.changes())
+                        || accused(tree, mechanism.fault.changes()).keySet().stream()
+                                .noneMatch(mechanism.flaws::containsKey)) {
                     continue;
                 }
-                ReadOnce read = new ReadOnce(PlantedFaultsTest.apply(host(tree), tree, one.fault.changes())
+                ReadOnce read = new ReadOnce(PlantedFaultsTest.apply(host(tree), tree, mechanism.fault.changes())
                         .tree());
                 Set<String> with = flaws(read, tree).keySet();
                 for (String path : read.seen().files().keySet()) {
@@ -224,12 +226,12 @@ class GeneratedFaultsTest {
                     Map<String, Flaw.Subject> without = flaws(new Damaged(read, path, damage), tree);
                     without.keySet().removeAll(with);
                     without.keySet().removeAll(before.get(tree));
-                    Map<String, Flaw.Subject> others = one.others(without);
+                    Map<String, Flaw.Subject> others = mechanism.others(without);
                     wrong.addAll(
                             others.isEmpty()
                                     ? List.of()
-                                    : List.of(one.fault.mechanism() + ", " + tree + " " + damage + " " + path + ": "
-                                            + others));
+                                    : List.of(mechanism.fault.mechanism() + ", " + tree + " " + damage + " " + path
+                                            + ": " + others));
                 }
                 break;
             }

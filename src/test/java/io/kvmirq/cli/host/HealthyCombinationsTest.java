@@ -66,7 +66,7 @@ class HealthyCombinationsTest {
                 .collect(Collectors.toMap(
                         PlantedFaultsTest.Fault::mechanism,
                         PlantedFaultsTest.Fault::changes,
-                        (one, other) -> one,
+                        (text, other) -> text,
                         TreeMap::new));
     }
 
@@ -94,11 +94,11 @@ class HealthyCombinationsTest {
         List<List<String>> combinations = combinations(together, 0);
         assertThat(combinations).hasSize(together == 2 ? PAIRS : TRIPLES);
         List<String> accused = new ArrayList<>();
-        for (List<String> some : combinations) {
+        for (List<String> combination : combinations) {
             Set<String> after =
-                    accused(base, TREE, some.stream().map(changes::get).toList());
+                    accused(base, TREE, combination.stream().map(changes::get).toList());
             after.removeAll(before);
-            accused.addAll(after.isEmpty() ? List.of() : List.of(some + ": " + after));
+            accused.addAll(after.isEmpty() ? List.of() : List.of(combination + ": " + after));
         }
         return accused;
     }

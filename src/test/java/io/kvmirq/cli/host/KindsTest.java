@@ -27,7 +27,10 @@ class KindsTest {
     private static final List<Kind> KINDS = Kinds.of(Doctor.every());
 
     private static Kind kind(String name) {
-        return KINDS.stream().filter(one -> one.name().equals(name)).findFirst().orElseThrow();
+        return KINDS.stream()
+                .filter(kind -> kind.name().equals(name))
+                .findFirst()
+                .orElseThrow();
     }
 
     private static Set<String> names(Kind kind) {

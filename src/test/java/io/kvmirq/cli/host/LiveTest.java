@@ -326,11 +326,11 @@ class LiveTest {
         String wait = " that wait, unless the guest has since unmasked the pin or ended its interrupt\n";
         assertThat(explained(twoRoutes(0, 20), 0)).contains(notRaised + "    in doubt: by a worker: 20" + wait);
         for (int taken : List.of(17, 20)) {
-            FakeTracefs some = twoRoutes(15, 5)
+            FakeTracefs partial = twoRoutes(15, 5)
                     .counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 0x41, 15})
                     .counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, taken})
                     .counts("kvm_eoi", "common_pid,vector", new long[] {101, 0x41, taken});
-            assertThat(explained(some, 0).contains("    in doubt: by a worker: 3" + wait))
+            assertThat(explained(partial, 0).contains("    in doubt: by a worker: 3" + wait))
                     .as("a guest that took %s of 20", taken)
                     .isEqualTo(taken == 17);
         }

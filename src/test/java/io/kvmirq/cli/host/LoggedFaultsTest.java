@@ -102,7 +102,11 @@ class LoggedFaultsTest {
                         KernelLog.RECENT_SECONDS,
                         "arm-smmu-v3 arm-smmu-v3.0.auto: CMD_SYNC timeout at 0x00000c1a [hwprod 0x1, hwcons 0x0]"),
                 logged("arm", "host-irq.queue-hangs", KernelLog.RECENT_SECONDS, "ITS queue timeout (65504 65440)"),
-                logged("remapped", "host-irq.queue-hangs", KernelLog.RECENT_SECONDS, "AMD-Vi: Completion-Wait loop timed out"),
+                logged(
+                        "remapped",
+                        "host-irq.queue-hangs",
+                        KernelLog.RECENT_SECONDS,
+                        "AMD-Vi: Completion-Wait loop timed out"),
                 logged(
                         "posted",
                         "vmm.lockup",

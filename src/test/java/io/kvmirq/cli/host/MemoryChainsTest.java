@@ -302,7 +302,8 @@ class MemoryChainsTest {
     @ValueSource(longs = {0x100, 1})
     void ndstOfEitherModeIsNoDifference(long ndst) throws IOException {
         Host host = new Host("intel-posted", "6.1", true)
-                .with(one -> one.image.state(one.vcpus[1], PostedInterruptDescriptor.NDST.put(NOTIFIES, ndst)));
+                .with(changed ->
+                        changed.image.state(changed.vcpus[1], PostedInterruptDescriptor.NDST.put(NOTIFIES, ndst)));
         assertThat(host.run("explain", host.device, "3", "--evidence").out())
                 .doesNotContain("DIFFER", "doubtful")
                 .contains("pi_desc.nv");
@@ -397,7 +398,7 @@ class MemoryChainsTest {
 
     @Test
     void entryThatIsNotPresentBreaksTheHostIrq() throws IOException {
-        Host host = new Host("amd-avic", "6.12", false).with(one -> flip(one, entry(one, 3), 0));
+        Host host = new Host("amd-avic", "6.12", false).with(changed -> flip(changed, entry(changed, 3), 0));
         Cli.Ended printed = host.run("explain", host.device, "3");
         assertThat(printed.out())
                 .contains("lost at the host irq: the entry of the IOMMU is not present")
@@ -407,7 +408,7 @@ class MemoryChainsTest {
 
     @Test
     void driftDoesNotHideAnIrqOfAnOfflineCpu() throws IOException {
-        Host host = new Host("amd-avic", "6.12", false).with(one -> flip(one, entry(one, 3) + 8, 0));
+        Host host = new Host("amd-avic", "6.12", false).with(changed -> flip(changed, entry(changed, 3) + 8, 0));
         host.files.put("sys/devices/system/cpu/online", "0\n").put("proc/irq/30/effective_affinity_list", "1\n");
         assertThat(host.run("explain", host.device, "3", "--evidence").out())
                 .containsPattern("host irq       broken +30: it interrupts CPU 1, which is offline")
@@ -430,17 +431,17 @@ class MemoryChainsTest {
     @Test
     void irqfdWithoutRouteBreaksTheGsi() throws IOException {
         Host host = new Host("amd-avic", "6.12", false)
-                .with(one -> one.image.put(one.irqfds[3], "kvm_kernel_irqfd", "gsi", 99));
+                .with(changed -> changed.image.put(changed.irqfds[3], "kvm_kernel_irqfd", "gsi", 99));
         assertThat(host.run("explain", host.device, "3").out())
                 .contains("gsi 99 has an irqfd and no route: a signal is lost [observed: kernel memory,");
     }
 
     @Test
     void eventfdWithoutIrqfdIsForTheVmm() throws IOException {
-        Host host = new Host("amd-avic", "6.12", false).with(one -> {
-            long items = one.image.at(one.vm, "kvm", "irqfds.items");
-            one.image.word(items, items);
-            one.image.word(items + 8, items);
+        Host host = new Host("amd-avic", "6.12", false).with(changed -> {
+            long items = changed.image.at(changed.vm, "kvm", "irqfds.items");
+            changed.image.word(items, items);
+            changed.image.word(items + 8, items);
         });
         assertThat(host.run("explain", host.device, "3").out())
                 .contains("id 4: the handler signals it; descriptor 23 of process 100")
@@ -449,7 +450,7 @@ class MemoryChainsTest {
 
     @Test
     void jsonHasTheFields() throws IOException {
-        Host host = new Host("amd-avic", "7.2", true).with(one -> flip(one, entry(one, 3), 6));
+        Host host = new Host("amd-avic", "7.2", true).with(changed -> flip(changed, entry(changed, 3), 6));
         String json =
                 host.run("explain", host.device, "3", "--json", "--evidence").out();
         assertThat(json.replaceAll("\\s", ""))
@@ -491,8 +492,8 @@ class MemoryChainsTest {
                 host.files.writeTo(root),
                 () -> 0,
                 Runnable::run,
-                one -> true,
-                one -> true,
+                process -> true,
+                path -> true,
                 host.memory(),
                 same -> Optional.empty())) {
             assertThat(watcher.tick().rows().get(0).flaw()).isEqualTo("pit_reinj inhibits AVIC");

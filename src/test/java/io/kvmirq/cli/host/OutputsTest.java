@@ -65,7 +65,7 @@ class OutputsTest {
                     }
                 }
             }
-            said.replaceAll(one -> one.replace(from, "ARCHIVE"));
+            said.replaceAll(text -> text.replace(from, "ARCHIVE"));
             CRC32 sum = new CRC32();
             sum.update(String.join("\n", said).getBytes(StandardCharsets.UTF_8));
             line.append(String.format(", %s %d %08x", command.split(" ")[0], ended.exitCode(), sum.getValue()));
@@ -78,7 +78,7 @@ class OutputsTest {
     void everyCommandSaysTheSameOfEveryHost() throws IOException {
         Set<String> mechanisms = new HashSet<>();
         List<PlantedFaultsTest.Fault> hosts = Stream.concat(PlantedFaultsTest.harmless(), PlantedFaultsTest.faults())
-                .filter(one -> mechanisms.add(one.changes().isEmpty() ? one.toString() : one.mechanism()))
+                .filter(fault -> mechanisms.add(fault.changes().isEmpty() ? fault.toString() : fault.mechanism()))
                 .toList();
         List<String> values = new ArrayList<>();
         List<String> lines = new ArrayList<>();

@@ -71,14 +71,16 @@ class ParametersTest {
     void harmlessOnesAccuseNobody(String tree) throws IOException {
         Set<String> before = accusations(tree, "");
         Map<String, List<Parameter>> areas = parameters().stream()
-                .filter(one -> one.verdict.equals("harmless"))
+                .filter(parameter -> parameter.verdict.equals("harmless"))
                 .collect(Collectors.groupingBy(Parameter::area));
         assertThat(areas).hasSizeGreaterThan(8);
         for (List<Parameter> area : areas.values()) {
             String words = area.stream().map(Parameter::word).collect(Collectors.joining(" "));
             if (!before.containsAll(accusations(tree, words))) {
-                for (Parameter one : area) {
-                    assertThat(accusations(tree, one.word())).as(one.word()).isSubsetOf(before);
+                for (Parameter parameter : area) {
+                    assertThat(accusations(tree, parameter.word()))
+                            .as(parameter.word())
+                            .isSubsetOf(before);
                 }
             }
             assertThat(accusations(tree, words)).as(words).isSubsetOf(before);

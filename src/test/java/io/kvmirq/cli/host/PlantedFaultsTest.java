@@ -305,10 +305,10 @@ class PlantedFaultsTest {
         PathsCheck.ofGuests(facts, facts.vms().all());
         facts.kernel();
         DeviceChains.gone(facts, PciAddress.parse(device));
-        facts.pci(PciAddress.parse(device)).ifPresent(one -> {
-            VfioOutlook.of(facts, one);
-            DeviceChains.of(facts, one);
-            facts.uses(one.address());
+        facts.pci(PciAddress.parse(device)).ifPresent(found -> {
+            VfioOutlook.of(facts, found);
+            DeviceChains.of(facts, found);
+            facts.uses(found.address());
         });
     }
 
@@ -440,7 +440,7 @@ class PlantedFaultsTest {
             PciAddress address = PciAddress.parse(device(fault.tree()));
             Stream.concat(
                             DeviceChains.gone(facts, address).stream(),
-                            facts.pci(address).stream().flatMap(one -> DeviceChains.of(facts, one).stream()))
+                            facts.pci(address).stream().flatMap(device -> DeviceChains.of(facts, device).stream()))
                     .flatMap(chain -> chain.links().stream())
                     .forEach(link -> link.flaws().forEach(flaw -> rules.remove(flaw.rule())));
             PathsCheck.ofGuests(facts, facts.vms().all()).stream()

@@ -77,7 +77,7 @@ class PrometheusTest {
         return Pattern.compile(pattern)
                 .matcher(Files.readString(file))
                 .results()
-                .flatMap(one -> Stream.of(one.group(1).split(between)))
+                .flatMap(result -> Stream.of(result.group(1).split(between)))
                 .collect(Collectors.toCollection(TreeSet::new));
     }
 
@@ -108,7 +108,7 @@ class PrometheusTest {
     void promtoolAcceptsTheNumbers() throws Exception {
         try (Stream<Path> all = Files.list(NUMBERS)) {
             List<Path> files =
-                    all.filter(one -> one.toString().endsWith(".prom")).toList();
+                    all.filter(path -> path.toString().endsWith(".prom")).toList();
             assertThat(files).hasSizeGreaterThan(3);
             for (Path file : files) {
                 String shell = "exec \"$0\" check metrics < \"$1\"";

@@ -45,7 +45,7 @@ class RemediesTest {
     /** The first remedy of a link that changes something. */
     private static Optional<Remedy> remedy(Link link) {
         return link.remedies().stream()
-                .filter(one -> !one.change().shows() && !link.flaws().isEmpty())
+                .filter(remedy -> !remedy.change().shows() && !link.flaws().isEmpty())
                 .findFirst();
     }
 
@@ -73,10 +73,10 @@ class RemediesTest {
         more.removeAll(rules(before));
         more.removeAll(rules(links(PlantedFaultsTest.host(tree), tree)));
         return error.or(() -> Accusations.flaws(after)
-                        .filter(one -> one.text().equals(flaw.text()))
-                        .map(one -> "it is still so that " + one.text())
+                        .filter(known -> known.text().equals(flaw.text()))
+                        .map(known -> "it is still so that " + known.text())
                         .findFirst())
-                .or(() -> Optional.of("now it has " + more).filter(any -> !more.isEmpty()));
+                .or(() -> Optional.of("now it has " + more).filter(message -> !more.isEmpty()));
     }
 
     @Test
@@ -84,7 +84,7 @@ class RemediesTest {
         Map<String, String> failed = new LinkedHashMap<>();
         int done = 0;
         for (PlantedFaultsTest.Fault fault : PlantedFaultsTest.faults()
-                .filter(one -> !one.mechanism().equals(MANY))
+                .filter(planted -> !planted.mechanism().equals(MANY))
                 .toList()) {
             RecordedHost host =
                     PlantedFaultsTest.apply(PlantedFaultsTest.host(fault.tree()), fault.tree(), fault.changes());
@@ -101,7 +101,7 @@ class RemediesTest {
         System.out.println("remedies that change files: " + done + ", of which work: " + (done - failed.size()));
         assertThat(done).isGreaterThanOrEqualTo(FEWEST);
         assertThat(failed.size() * 20).isLessThanOrEqualTo(done);
-        assertThat(failed.keySet().stream().map(one -> one.split(", ")[0]).collect(Collectors.toSet()))
+        assertThat(failed.keySet().stream().map(text -> text.split(", ")[0]).collect(Collectors.toSet()))
                 .as(String.join("\n", failed.values()))
                 .isEqualTo(LEFT.keySet());
     }

@@ -134,10 +134,10 @@ class ScreensTest {
                     .filter(cells -> cells.size() > 4)
                     .toList();
             for (int column = 0; column < rows.get(1).size(); column++) {
-                int one = column;
+                int at = column;
                 assertThat(rows.subList(1, rows.size()))
-                        .as(screen + ", " + rows.get(0).get(one))
-                        .anyMatch(cells -> !cells.get(one).equals("-"));
+                        .as(screen + ", " + rows.get(0).get(at))
+                        .anyMatch(cells -> !cells.get(at).equals("-"));
             }
         }
     }

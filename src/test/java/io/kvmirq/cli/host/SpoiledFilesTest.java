@@ -50,23 +50,23 @@ class SpoiledFilesTest {
         HostFacts facts = new HostFacts(host.tree());
         Map<Hop<?>, Link.State> states = new TreeMap<>();
         facts.pci(PciAddress.parse(device)).stream()
-                .flatMap(one -> DeviceChains.of(facts, one).stream())
+                .flatMap(found -> DeviceChains.of(facts, found).stream())
                 .map(InterruptPath::links)
                 .flatMap(List::stream)
                 .forEach(link -> states.merge(link.hop(), link.state(), SpoiledFilesTest::worst));
         return states;
     }
 
-    static Link.State worst(Link.State one, Link.State other) {
+    static Link.State worst(Link.State first, Link.State other) {
         List<Link.State> order = List.of(
                 Link.State.BROKEN, Link.State.DOUBTFUL, Link.State.NOT_SHOWN, Link.State.IDLE, Link.State.WHOLE);
-        return order.get(Math.min(order.indexOf(one), order.indexOf(other)));
+        return order.get(Math.min(order.indexOf(first), order.indexOf(other)));
     }
 
     static Set<String> read(RecordedHost host, String device) {
         ReadOnce files = new ReadOnce(host.tree());
         HostFacts facts = new HostFacts(files);
-        facts.pci(PciAddress.parse(device)).ifPresent(one -> DeviceChains.of(facts, one));
+        facts.pci(PciAddress.parse(device)).ifPresent(found -> DeviceChains.of(facts, found));
         return new TreeSet<>(files.seen().files().keySet());
     }
 

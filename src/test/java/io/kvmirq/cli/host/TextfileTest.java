@@ -140,8 +140,8 @@ class TextfileTest {
         List<String> after = series(Files.readString(file));
         assertThat(after)
                 .containsAll(series(before).stream()
-                        .filter(one -> !one.contains("kvmirq_info"))
-                        .filter(one -> !one.startsWith("kvmirq_flaw{"))
+                        .filter(sample -> !sample.contains("kvmirq_info"))
+                        .filter(sample -> !sample.startsWith("kvmirq_flaw{"))
                         .toList());
     }
 
@@ -160,7 +160,10 @@ class TextfileTest {
     }
 
     private static String line(String numbers, String begin) {
-        return numbers.lines().filter(one -> one.startsWith(begin)).findFirst().orElseThrow();
+        return numbers.lines()
+                .filter(line -> line.startsWith(begin))
+                .findFirst()
+                .orElseThrow();
     }
 
     @Test
@@ -176,7 +179,7 @@ class TextfileTest {
         String numbers = numbers(host);
         assertThat(series(numbers)).hasSizeLessThan(300);
         assertThat(series(numbers))
-                .filteredOn(one -> one.startsWith("kvmirq_flaw{"))
+                .filteredOn(sample -> sample.startsWith("kvmirq_flaw{"))
                 .hasSize(Metrics.MOST_VECTORS);
         assertThat(numbers)
                 .contains("\nkvmirq_flaws{state=\"broken\"} 1000\n")
@@ -188,7 +191,7 @@ class TextfileTest {
         doubtful.put("proc/irq/1099/spurious", "count 1\nunhandled 99901\nlast_unhandled 1 ms\n");
         assertThat(series(numbers(doubtful)))
                 .as("the broken one has its series, though 999 are in doubt")
-                .filteredOn(one -> one.contains("state=\"broken\",flaw="))
+                .filteredOn(sample -> sample.contains("state=\"broken\",flaw="))
                 .singleElement()
                 .asString()
                 .contains("vector=\"MSI-X 999\"");

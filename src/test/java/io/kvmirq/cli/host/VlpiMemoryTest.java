@@ -312,7 +312,7 @@ class VlpiMemoryTest {
             image.word(at, before);
         }
         assertThat(host.lpi(IRQ).known().orElseThrow().orElseThrow().vlpi()).isPresent();
-        assertThat(sentences).hasSizeGreaterThan(5).allSatisfy(one -> assertThat(one)
+        assertThat(sentences).hasSizeGreaterThan(5).allSatisfy(text -> assertThat(text)
                 .doesNotContain("\n")
                 .doesNotContainPattern("ffff[0-9a-fN]{8}")
                 .hasSizeBetween(10, 200));

@@ -343,8 +343,8 @@ class WatchTest {
                         .err()
                         .lines())
                 .satisfiesExactly(
-                        one -> assertThat(one).isEqualTo("kvmirq: note: removed the probes of another run"),
-                        one -> assertThat(one).startsWith("kvmirq: note: latency is not measured: "));
+                        line -> assertThat(line).isEqualTo("kvmirq: note: removed the probes of another run"),
+                        line -> assertThat(line).startsWith("kvmirq: note: latency is not measured: "));
     }
 
     @Test

@@ -61,8 +61,8 @@ class RulesTest {
     @SafeVarargs
     @SuppressWarnings("varargs")
     private static Link link(String text, Rule<One>... rules) {
-        One one = new One(text);
-        return new Flaws().apply(one, new Table<>(rules)).link(Hop.HOST_IRQ, FILE, "27", "seen");
+        One subject = new One(text);
+        return new Flaws().apply(subject, new Table<>(rules)).link(Hop.HOST_IRQ, FILE, "27", "seen");
     }
 
     @Test
@@ -155,7 +155,7 @@ class RulesTest {
     void eachRowIsOfOneRule() {
         List<String> used = Stream.concat(
                         Doctor.tables().stream().flatMap(table -> table.rows().stream()),
-                        Doctor.checks().stream().flatMap(one -> one.rows().stream()))
+                        Doctor.checks().stream().flatMap(check -> check.rows().stream()))
                 .map(Rule::id)
                 .distinct()
                 .toList();
@@ -168,7 +168,7 @@ class RulesTest {
         String printed = Cli.run("doctor", "--rules").out();
         assertThat(Stream.concat(
                         Doctor.tables().stream().flatMap(table -> table.rows().stream()),
-                        Doctor.checks().stream().flatMap(one -> one.rows().stream())))
+                        Doctor.checks().stream().flatMap(check -> check.rows().stream())))
                 .filteredOn(rule -> rule.state() != Rule.Flaw.State.NOTE)
                 .isNotEmpty()
                 .allMatch(rule -> printed.contains("  " + rule.id() + " "));

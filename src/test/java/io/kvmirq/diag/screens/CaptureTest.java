@@ -161,17 +161,19 @@ class CaptureTest {
         HostFacts host = new HostFacts(tree);
         StringBuilder said = new StringBuilder();
         Doctor.examine(host, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)))
-                .forEach(one -> said.append(one).append('\n'));
-        host.pciAddresses().stream().flatMap(one -> host.pci(one).stream()).forEach(device -> DeviceChains.of(
-                        host, device)
-                .forEach(chain -> said.append(chain.fails()).append(chain).append('\n')));
+                .forEach(finding -> said.append(finding).append('\n'));
+        host.pciAddresses().stream()
+                .flatMap(address -> host.pci(address).stream())
+                .forEach(device -> DeviceChains.of(host, device)
+                        .forEach(chain ->
+                                said.append(chain.fails()).append(chain).append('\n')));
         said.append(Listing.of(host, address -> true).toString().replace("[", "\n["));
         Guests guests = Guests.of(host);
-        guests.all().forEach(one -> said.append('\n')
-                .append(one.vcpus())
-                .append(one.vhostFiles())
-                .append(one.workers())
-                .append(one.helpers()));
+        guests.all().forEach(guest -> said.append('\n')
+                .append(guest.vcpus())
+                .append(guest.vhostFiles())
+                .append(guest.workers())
+                .append(guest.helpers()));
         guests.notes().forEach(note -> said.append('\n').append(note));
         String text = said.toString();
         for (VmProcess vm : host.vms().all()) {
@@ -333,7 +335,7 @@ class CaptureTest {
                         "-global",
                         "kvm-pit.lost_tick_policy=discard");
         assertThat(vm.vcpus()).singleElement().matches(vcpu -> vcpu.thread().getAsInt() == 72);
-        assertThat(vm.eventfds()).singleElement().matches(one -> one.id().getAsInt() == 9 && one.count() == 1);
+        assertThat(vm.eventfds()).singleElement().matches(file -> file.id().getAsInt() == 9 && file.count() == 1);
         assertThat(new HostFacts(capture.tree()).vms().all()).hasSize(1);
         assertThat(new String(archive(Capture.of(host.tree(), Capture::analysis, false)), StandardCharsets.ISO_8859_1))
                 .doesNotContain("proc/1/");

@@ -157,12 +157,12 @@ class DoctorAdviceTest {
         Finding finding = finding(remapsNothing(intel()), Check.VFIO);
         assertThat(finding.reason()).isEqualTo("no-remapping");
         assertThat(finding.remedies())
-                .filteredOn(one -> one.text().contains("unsafe"))
+                .filteredOn(remedy -> remedy.text().contains("unsafe"))
                 .singleElement()
-                .matches(one -> one.takes() == Takes.LIVE
-                        && one.text()
+                .matches(remedy -> remedy.takes() == Takes.LIVE
+                        && remedy.text()
                                 .contains("echo 1 > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")
-                        && !one.text().contains("modprobe"));
+                        && !remedy.text().contains("modprobe"));
     }
 
     @Test

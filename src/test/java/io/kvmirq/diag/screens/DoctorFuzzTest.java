@@ -54,17 +54,17 @@ class DoctorFuzzTest {
     /** All files have the same content, after what lets each be parsed further. */
     @FuzzTest(maxDuration = "60s")
     void anyFiles(byte[] bytes) {
-        String any = new String(bytes, StandardCharsets.ISO_8859_1);
+        String text = new String(bytes, StandardCharsets.ISO_8859_1);
         Map<String, byte[]> files = new HashMap<>();
         for (String path : FILES) {
             files.put(path, bytes);
         }
         files.put(
                 "proc/self/limits",
-                ("Max open files " + any + "\nMax locked memory " + any).getBytes(StandardCharsets.UTF_8));
-        files.put("kmsg", ("[1.0] x\n" + any).getBytes(StandardCharsets.UTF_8));
-        files.put("proc/cpuinfo", ("x\nvendor_id : AuthenticAMD\nflags : " + any).getBytes(StandardCharsets.UTF_8));
-        files.put("sys/kernel/debug/irq/domains/VECTOR", ("| CPU | avl\n" + any).getBytes(StandardCharsets.UTF_8));
+                ("Max open files " + text + "\nMax locked memory " + text).getBytes(StandardCharsets.UTF_8));
+        files.put("kmsg", ("[1.0] x\n" + text).getBytes(StandardCharsets.UTF_8));
+        files.put("proc/cpuinfo", ("x\nvendor_id : AuthenticAMD\nflags : " + text).getBytes(StandardCharsets.UTF_8));
+        files.put("sys/kernel/debug/irq/domains/VECTOR", ("| CPU | avl\n" + text).getBytes(StandardCharsets.UTF_8));
         Map<String, String> links = Map.of("proc/7/fd/1", "anon_inode:kvm-vm");
         EnumSet<Check> checks = EnumSet.complementOf(EnumSet.of(Check.BACKENDS, Check.KERNEL_MEMORY));
         CpuTime.within(CpuTime.OF_AN_INPUT, () -> {
@@ -78,10 +78,10 @@ class DoctorFuzzTest {
     void anyFileOfAGuest(byte[] bytes) throws IOException {
         int which = bytes.length == 0 ? 0 : bytes[0] & 0xff;
         String path = OF_A_GUEST.get(which / HOSTS.size() % OF_A_GUEST.size());
-        String any =
+        String text =
                 new String(bytes, Math.min(1, bytes.length), Math.max(0, bytes.length - 1), StandardCharsets.UTF_8);
         RecordedHost host = GuestHosts.of(HOSTS.get(which % HOSTS.size()));
-        host.put(path, path.endsWith("irqtbl") ? "DeviceId 0000:00:02.0\n" + any : any);
+        host.put(path, path.endsWith("irqtbl") ? "DeviceId 0000:00:02.0\n" + text : text);
         CpuTime.within(CpuTime.OF_AN_INPUT, () -> {
             HostFacts facts = new HostFacts(host.tree());
             for (PciAddress address : facts.pciAddresses()) {

@@ -607,8 +607,8 @@ class DoctorTest {
         RecordedHost idle = GuestHosts.of("amd-avic").put("sys/kernel/debug/kvm/100-5/exits", "0\n");
         assertThat(finding(idle, Check.PATHS).text())
                 .startsWith("0000:00:02.0 is broken at its vCPU: no vCPU of the VM has ever run");
-        RecordedHost one = GuestHosts.of("amd-avic").put("sys/kernel/debug/irq/irqs/29", "ddepth:   1\n");
-        assertThat(finding(one, Check.PATHS).text())
+        RecordedHost changed = GuestHosts.of("amd-avic").put("sys/kernel/debug/irq/irqs/29", "ddepth:   1\n");
+        assertThat(finding(changed, Check.PATHS).text())
                 .startsWith("0000:00:02.0 MSI-X 2 is broken at its host irq: the irq is disabled");
     }
 

@@ -213,7 +213,7 @@ class PathSourceTest {
             public List<Link> links(InterruptPath before) {
                 return Stream.of(hop, named(other))
                         .distinct()
-                        .map(one -> Link.whole(one, Evidence.observed("watch"), "1", "seen"))
+                        .map(reached -> Link.whole(reached, Evidence.observed("watch"), "1", "seen"))
                         .toList();
             }
 

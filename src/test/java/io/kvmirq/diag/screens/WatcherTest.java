@@ -78,7 +78,8 @@ class WatcherTest {
     }
 
     private Watcher watcher(LongSupplier clock, Executor executor) {
-        return new Watcher(HostFiles.of(root), clock, executor, one -> true, one -> true, KernelPaths.none(), probes);
+        return new Watcher(
+                HostFiles.of(root), clock, executor, process -> true, path -> true, KernelPaths.none(), probes);
     }
 
     @AfterEach
@@ -150,17 +151,17 @@ class WatcherTest {
                 HostFiles.of(root),
                 nanos::get,
                 Runnable::run,
-                one -> true,
-                one -> true,
+                process -> true,
+                path -> true,
                 KernelPaths.of(image.files(), core),
                 probes);
         image.put(irqfd, "kvm_kernel_irqfd", "kvm", 0);
         image.write(core);
-        for (Watcher.Tick one : List.of(tick(), tick())) {
-            assertThat(one.look())
+        for (Watcher.Tick tick : List.of(tick(), tick())) {
+            assertThat(tick.look())
                     .as("the first look, and one that opens a torn memory")
                     .isPresent();
-            assertThat(one.events()).isEmpty();
+            assertThat(tick.events()).isEmpty();
         }
         for (long kvm : new long[] {vm, 0, vm}) {
             image.put(irqfd, "kvm_kernel_irqfd", "kvm", kvm);
@@ -369,7 +370,7 @@ class WatcherTest {
         String top = root.toRealPath().toString();
         assertThat(open)
                 .contains(top + "/" + INTERRUPTS, top + "/proc/irq/27/effective_affinity_list")
-                .noneMatch(one -> one.startsWith(top + "/sys/kernel/debug"));
+                .noneMatch(file -> file.startsWith(top + "/sys/kernel/debug"));
         watcher.close();
     }
 

@@ -137,7 +137,7 @@ class KernelPathsTest {
         try (KernelPaths paths = changing(image, looks * LOOK + 1, copy, 0x51)) {
             assertThat(paths.of(IRQ).known().orElseThrow().irqfds().known().orElseThrow())
                     .singleElement()
-                    .matches(one -> one.message().equals(one.route()) != differs);
+                    .matches(seen -> seen.message().equals(seen.route()) != differs);
         }
     }
 }

@@ -89,7 +89,7 @@ public final class GuestHosts {
     /** Adds files that each kernel has, and that are not recorded. An empty list of CPUs has a line end. */
     private static RecordedHost usual(RecordedHost host, String device) {
         List<String> all = new ArrayList<>(List.of(device));
-        new HostFacts(host.tree()).boundToVfio().forEach(one -> all.add(one.toString()));
+        new HostFacts(host.tree()).boundToVfio().forEach(address -> all.add(address.toString()));
         for (String each : all) {
             String function = "sys/bus/pci/devices/" + each + "/";
             host.put(function + "enable", "1\n")

@@ -205,16 +205,16 @@ class VmProcessesTest {
                 int pid = (int) ProcessHandle.current().pid();
                 VmProcess own = new HostFacts(HostFiles.of(Path.of("/")))
                         .vms().all().stream()
-                                .filter(one -> one.pid() == pid)
+                                .filter(process -> process.pid() == pid)
                                 .findFirst()
                                 .orElseThrow();
                 assertThat(own.command()).isEqualTo("java");
                 assertThat(own.vms()).isNotEmpty();
                 assertThat(own.vcpus()).extracting(VcpuFile::id).contains(3);
-                assertThat(own.eventfds()).anySatisfy(one -> {
-                    assertThat(one.count()).isEqualTo(0x1f);
-                    assertThat(one.id()).isPresent();
-                    assertThat(one.polled()).isFalse();
+                assertThat(own.eventfds()).anySatisfy(file -> {
+                    assertThat(file.count()).isEqualTo(0x1f);
+                    assertThat(file.id()).isPresent();
+                    assertThat(file.polled()).isFalse();
                 });
             }
         }
@@ -237,8 +237,8 @@ class VmProcessesTest {
                 } finally {
                     first.kick();
                     second.kick();
-                    for (Thread one : threads) {
-                        one.join();
+                    for (Thread thread : threads) {
+                        thread.join();
                     }
                 }
             }
@@ -262,10 +262,10 @@ class VmProcessesTest {
         while (System.nanoTime() < end) {
             Optional<Integer> thread = new HostFacts(root)
                     .vms().all().stream()
-                            .filter(one -> one.pid() == pid)
-                            .flatMap(one -> one.vcpus().stream())
-                            .filter(one -> one.id() == id)
-                            .flatMap(one -> one.thread().stream().boxed())
+                            .filter(process -> process.pid() == pid)
+                            .flatMap(process -> process.vcpus().stream())
+                            .filter(file -> file.id() == id)
+                            .flatMap(file -> file.thread().stream().boxed())
                             .findFirst();
             if (thread.isPresent()) {
                 return root.text("proc/" + pid + "/task/" + thread.get() + "/comm")

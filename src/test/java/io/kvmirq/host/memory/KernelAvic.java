@@ -36,7 +36,7 @@ public final class KernelAvic {
 
     /** Empty where the memory cannot be read, the structures are others, or KVM has no AVIC. */
     public static Optional<KernelAvic> ofThisMachine() {
-        return Unseen.known(KernelAvic::found).known().flatMap(one -> one);
+        return Unseen.known(KernelAvic::found).known().flatMap(avic -> avic);
     }
 
     private static Optional<KernelAvic> found() {

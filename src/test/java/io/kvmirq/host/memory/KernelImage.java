@@ -153,8 +153,8 @@ public final class KernelImage {
 
     private Structure structure(String name) {
         return Stream.concat(Stream.of(kernel), modules.values().stream())
-                .filter(one -> one.containsKey(name))
-                .map(one -> one.get(name))
+                .filter(module -> module.containsKey(name))
+                .map(module -> module.get(name))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException("no struct " + name));
     }
@@ -169,18 +169,18 @@ public final class KernelImage {
     /** Leaves a structure out of BTF. */
     public KernelImage undescribed(String type) {
         kernel.remove(type);
-        modules.values().forEach(one -> one.remove(type));
+        modules.values().forEach(module -> module.remove(type));
         return this;
     }
 
     public KernelImage withoutSymbol(String name) {
-        symbols.keySet().removeIf(one -> one.split("\t")[0].equals(name));
+        symbols.keySet().removeIf(text -> text.split("\t")[0].equals(name));
         return this;
     }
 
     public long symbol(String name) {
         return symbols.entrySet().stream()
-                .filter(one -> one.getKey().split("\t")[0].equals(name))
+                .filter(entry -> entry.getKey().split("\t")[0].equals(name))
                 .mapToLong(Map.Entry::getValue)
                 .findFirst()
                 .orElseThrow();
@@ -573,21 +573,21 @@ public final class KernelImage {
 
     /** An irqfd with a route of its own, paired with a host irq unless that is 0. */
     public long irqfd(long vm, long eventfd, int gsi, int producer, MsiMessage message) {
-        long one = alloc("kvm_kernel_irqfd");
-        put(one, "kvm_kernel_irqfd", "kvm", vm);
-        put(one, "kvm_kernel_irqfd", "eventfd", eventfd);
-        put(one, "kvm_kernel_irqfd", "gsi", gsi);
-        message(one, "kvm_kernel_irqfd", "irq_entry.", gsi, message);
+        long irqfd = alloc("kvm_kernel_irqfd");
+        put(irqfd, "kvm_kernel_irqfd", "kvm", vm);
+        put(irqfd, "kvm_kernel_irqfd", "eventfd", eventfd);
+        put(irqfd, "kvm_kernel_irqfd", "gsi", gsi);
+        message(irqfd, "kvm_kernel_irqfd", "irq_entry.", gsi, message);
         if (producer != 0) {
             long from = alloc("irq_bypass_producer");
             put(from, "irq_bypass_producer", "irq", producer);
-            put(one, "kvm_kernel_irqfd", "producer", from);
+            put(irqfd, "kvm_kernel_irqfd", "producer", from);
         }
-        append(this, at(vm, "kvm", "irqfds.items"), at(one, "kvm_kernel_irqfd", "list"));
+        append(this, at(vm, "kvm", "irqfds.items"), at(irqfd, "kvm_kernel_irqfd", "list"));
         long route = alloc("kvm_kernel_irq_routing_entry");
         message(route, "kvm_kernel_irq_routing_entry", "", gsi, message);
         word(slot(vm, gsi), at(route, "kvm_kernel_irq_routing_entry", "link"));
-        return one;
+        return irqfd;
     }
 
     /** Takes an irqfd off the list of its VM. Its record, and the entry, stay as they are. */
@@ -837,15 +837,15 @@ public final class KernelImage {
             }
             // Parts come before the structures that have them.
             of.values().stream()
-                    .flatMap(one -> one.members.values().stream())
-                    .filter(one -> one.type.isEmpty() && Integer.bitCount(one.size) != 1 || one.size > 8)
+                    .flatMap(structure -> structure.members.values().stream())
+                    .filter(member -> member.type.isEmpty() && Integer.bitCount(member.size) != 1 || member.size > 8)
                     .map(Member::size)
                     .distinct()
                     .forEach(size -> ids.put("of " + size, add("", 4 << 24, size)));
             List<String> left = new ArrayList<>(of.keySet());
             while (!left.isEmpty()) {
                 String name = left.stream()
-                        .filter(one -> of.get(one).members.values().stream()
+                        .filter(text -> of.get(text).members.values().stream()
                                 .allMatch(member -> member.type.isEmpty() || ids.containsKey(member.type)))
                         .findFirst()
                         .orElseThrow();
@@ -854,11 +854,11 @@ public final class KernelImage {
             }
         }
 
-        private void struct(String name, Structure one) {
+        private void struct(String name, Structure structure) {
             // With the flag in bit 31, the widths of bit-fields stand above the offsets.
-            boolean hasBits = one.members.values().stream().anyMatch(member -> member.bit >= 0);
-            ids.put(name, add(name, (hasBits ? 1 << 31 : 0) | 4 << 24 | one.members.size(), one.size));
-            one.members.forEach((member, place) -> {
+            boolean hasBits = structure.members.values().stream().anyMatch(member -> member.bit >= 0);
+            ids.put(name, add(name, (hasBits ? 1 << 31 : 0) | 4 << 24 | structure.members.size(), structure.size));
+            structure.members.forEach((member, place) -> {
                 types.putInt(name(member));
                 types.putInt(
                         !place.type.isEmpty()

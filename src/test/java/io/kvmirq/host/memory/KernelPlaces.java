@@ -40,9 +40,9 @@ public final class KernelPlaces implements AutoCloseable {
 
     private OptionalLong address(long position) {
         return programs.stream()
-                .filter(one ->
-                        one.getInt(0) == 1 && Long.compareUnsigned(position - one.getLong(8), one.getLong(0x28)) < 0)
-                .mapToLong(one -> one.getLong(0x10) + position - one.getLong(8))
+                .filter(program -> program.getInt(0) == 1
+                        && Long.compareUnsigned(position - program.getLong(8), program.getLong(0x28)) < 0)
+                .mapToLong(program -> program.getLong(0x10) + position - program.getLong(8))
                 .findFirst();
     }
 
@@ -77,8 +77,8 @@ public final class KernelPlaces implements AutoCloseable {
     /** The byte at an address. */
     public byte at(long address) throws IOException {
         ByteBuffer program = programs.stream()
-                .filter(one ->
-                        one.getInt(0) == 1 && Long.compareUnsigned(address - one.getLong(0x10), one.getLong(0x28)) < 0)
+                .filter(header -> header.getInt(0) == 1
+                        && Long.compareUnsigned(address - header.getLong(0x10), header.getLong(0x28)) < 0)
                 .findFirst()
                 .orElseThrow();
         return bytes(program.getLong(8) + address - program.getLong(0x10), 1).get(0);

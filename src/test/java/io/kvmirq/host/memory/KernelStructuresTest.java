@@ -1071,15 +1071,15 @@ class KernelStructuresTest {
         try (KernelStructures structures =
                 KernelStructures.of(files, core).known().orElseThrow()) {
             for (int vector = 0; vector < 64; vector++) {
-                HostIrq one = new HostIrq(100 + 64 * 50 + vector);
+                HostIrq hostIrq = new HostIrq(100 + 64 * 50 + vector);
                 assertThat(structures
-                                .posted(one)
+                                .posted(hostIrq)
                                 .known()
                                 .orElseThrow()
                                 .orElseThrow()
                                 .vcpu())
                         .contains(new VcpuId(vector % 8));
-                assertThat(structures.irqfds(one).known().orElseThrow())
+                assertThat(structures.irqfds(hostIrq).known().orElseThrow())
                         .extracting(KernelIrqfd::thread)
                         .containsExactly(1050);
             }

@@ -204,7 +204,7 @@ public final class FakeTracefs implements TraceFiles {
         for (Map<String, List<String>> events : instances.values()) {
             require(of(events, "synthetic/" + name).isEmpty(), Errno.EBUSY);
             for (List<String> triggers : events.values()) {
-                require(triggers.stream().noneMatch(one -> one.contains(".trace(" + name + ",")), Errno.EBUSY);
+                require(triggers.stream().noneMatch(trigger -> trigger.contains(".trace(" + name + ",")), Errno.EBUSY);
             }
         }
         synthetic.remove(name);
@@ -235,7 +235,8 @@ public final class FakeTracefs implements TraceFiles {
             Pattern set = Pattern.compile("[:,]" + read.group(1) + "=");
             require(
                     set.matcher(line).find()
-                            || matched.stream().anyMatch(one -> set.matcher(one).find()),
+                            || matched.stream()
+                                    .anyMatch(text -> set.matcher(text).find()),
                     Errno.EINVAL);
         }
     }
@@ -260,7 +261,7 @@ public final class FakeTracefs implements TraceFiles {
         Map<String, List<String>> events = instances.get(trigger.group(1));
         require(exists(trigger.group(2)), Errno.ENOENT);
         String matched = "onmatch(" + trigger.group(2).replace('/', '.') + ")";
-        boolean isReferred = events.values().stream().flatMap(List::stream).anyMatch(one -> one.contains(matched));
+        boolean isReferred = events.values().stream().flatMap(List::stream).anyMatch(text -> text.contains(matched));
         if (!isReferred) {
             events.remove(trigger.group(2));
         }

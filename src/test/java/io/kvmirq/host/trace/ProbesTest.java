@@ -232,9 +232,9 @@ class ProbesTest {
             {ProbePlan.INJECTED, "common_pid,vector"},
             {ProbePlan.ENDED, ProbePlan.ENDS}
         };
-        for (String[] one : histograms) {
-            assertThat(dropping(one[0], one[1]).missed())
-                    .as(one[0] + " of " + one[1])
+        for (String[] histogram : histograms) {
+            assertThat(dropping(histogram[0], histogram[1]).missed())
+                    .as(histogram[0] + " of " + histogram[1])
                     .isEqualTo(3);
         }
         ProbeCounts untimed = dropping(NAME + "_to_delivered", "id,ns.log2");
@@ -315,10 +315,10 @@ class ProbesTest {
         drop("_wakeup", 5);
         ProbeCounts more = probes.readMore().known().orElseThrow();
         assertThat(more.handlers()).containsExactly(new ProbeCounts.Handler(28, 9, 7));
-        assertThat(more.irqfds()).singleElement().satisfies(one -> {
-            assertThat(one.gsi()).isEqualTo(25);
-            assertThat(one.signals()).isEqualTo(7);
-            assertThat(one.messages()).containsExactly(new ProbeCounts.Message(0xfee00000L, 0x42));
+        assertThat(more.irqfds()).singleElement().satisfies(irqfd -> {
+            assertThat(irqfd.gsi()).isEqualTo(25);
+            assertThat(irqfd.signals()).isEqualTo(7);
+            assertThat(irqfd.messages()).containsExactly(new ProbeCounts.Message(0xfee00000L, 0x42));
         });
         assertThat(more.missed()).as("1 by a probe, 2 by one of two histograms").isEqualTo(3);
         probes.close();

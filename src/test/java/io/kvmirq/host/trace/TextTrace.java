@@ -94,9 +94,9 @@ public final class TextTrace {
             int length = 0;
             Matcher field = FIELD.matcher(file);
             while (field.find()) {
-                Field one = new Field(Integer.parseInt(field.group(2)), Integer.parseInt(field.group(3)));
-                fields.put(field.group(1), one);
-                length = Math.max(length, one.offset + one.size);
+                Field parsed = new Field(Integer.parseInt(field.group(2)), Integer.parseInt(field.group(3)));
+                fields.put(field.group(1), parsed);
+                length = Math.max(length, parsed.offset + parsed.size);
             }
             forms.put(word(file, "name: (\\w+)"), new Form(Integer.parseInt(word(file, "ID: (\\d+)")), length, fields));
         }

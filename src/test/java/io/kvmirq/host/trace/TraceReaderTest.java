@@ -62,7 +62,7 @@ class TraceReaderTest {
 
         @Override
         public boolean read(Pages pages) throws IOException {
-            recorded.forEach(one -> pages.page(one.cpu, one.page));
+            recorded.forEach(recorded -> pages.page(recorded.cpu, recorded.page));
             recorded.clear();
             if (failure.isPresent()) {
                 throw new IOException(failure.get());

@@ -273,7 +273,7 @@ class VcpuScheduleTest {
         for (int step = 0; step < STEPS; step++) {
             for (String line : model.step()) {
                 all.add(line);
-                recorder.record(line).ifPresentOrElse(one -> read(schedule, one), schedule::lost);
+                recorder.record(line).ifPresentOrElse(text -> read(schedule, text), schedule::lost);
             }
             for (int i = 0; i < NAMES.size(); i++) {
                 Phase phase = schedule.phase(TID + i);

@@ -127,11 +127,11 @@ class DestinationsTest {
     /** The bit that the vector selects has no vCPU: the map has no answer, and all are asked. */
     @Test
     void selectedBitWithoutVcpuLeavesTheQuestionToAll() {
-        Destinations<LapicIds> one = destinations(Model.FLAT, 1);
+        Destinations<LapicIds> first = destinations(Model.FLAT, 1);
         Destinations<LapicIds> two = destinations(Model.FLAT, 2);
         ApicMessage third = message(0b111, true, true, DeliveryMode.FIXED, 0x32 + 3 - 0x32 % 3 + 2);
         assertThat(third.vector() % 3).isEqualTo(2);
-        assertThat(one.single(third).map(LapicIds::vcpuId)).contains(0);
+        assertThat(first.single(third).map(LapicIds::vcpuId)).contains(0);
         assertThat(two.single(third)).isEmpty();
     }
 

@@ -202,23 +202,23 @@ class PostingDecisionTest {
     @Test
     void idsOfTheLapicsInhibit() {
         LinuxVersion newest = LinuxVersion.NEWEST;
-        LapicIds one = LapicIds.flat(1, 2);
-        assertThat(inhibits(newest, one, LapicIds.flat(2, 4), LapicIds.x2apic(0x12c)))
+        LapicIds flat = LapicIds.flat(1, 2);
+        assertThat(inhibits(newest, flat, LapicIds.flat(2, 4), LapicIds.x2apic(0x12c)))
                 .as("flat and x2APIC")
                 .containsExactly(InhibitReason.LOGICAL_ID_ALIASED);
-        assertThat(inhibits(newest, one, LapicIds.flat(2, 4), LapicIds.flat(3, 0)))
+        assertThat(inhibits(newest, flat, LapicIds.flat(2, 4), LapicIds.flat(3, 0)))
                 .as("unique")
                 .isEmpty();
-        assertThat(inhibits(newest, one, LapicIds.flat(9, 2)))
+        assertThat(inhibits(newest, flat, LapicIds.flat(9, 2)))
                 .as("two with one")
                 .containsExactly(InhibitReason.LOGICAL_ID_ALIASED);
-        assertThat(inhibits(newest, one, LapicIds.flat(2, 0xc)))
+        assertThat(inhibits(newest, flat, LapicIds.flat(2, 0xc)))
                 .as("two bits")
                 .containsExactly(InhibitReason.LOGICAL_ID_ALIASED);
-        assertThat(inhibits(newest, one, LapicIds.flat(2, 4).withId(7)))
+        assertThat(inhibits(newest, flat, LapicIds.flat(2, 4).withId(7)))
                 .as("another id")
                 .containsExactly(InhibitReason.APIC_ID_MODIFIED);
-        assertThat(inhibits(newest, one, LapicIds.flat(2, 4).withId(3), LapicIds.flat(3, 8)))
+        assertThat(inhibits(newest, flat, LapicIds.flat(2, 4).withId(3), LapicIds.flat(3, 8)))
                 .as("the id of another one")
                 .containsExactly(
                         InhibitReason.PHYSICAL_ID_ALIASED,

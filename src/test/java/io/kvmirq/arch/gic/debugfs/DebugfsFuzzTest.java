@@ -34,23 +34,29 @@ class DebugfsFuzzTest {
         StringBuilder text = new StringBuilder("vgic_model:\t" + state.model() + "\nnr_spis:\t" + state.spis() + "\n");
         state.lpis().ifPresent(lpis -> text.append("nr_lpis:\t").append(lpis).append('\n'));
         text.append("enabled:\t").append(state.enabled() ? 1 : 0).append('\n');
-        for (Interrupt one : state.interrupts()) {
-            assertThat(one.owner().isPresent() && one.id() >= InterruptId.FIRST_SPI)
+        for (Interrupt interrupt : state.interrupts()) {
+            assertThat(interrupt.owner().isPresent() && interrupt.id() >= InterruptId.FIRST_SPI)
                     .isFalse();
-            text.append(one.owner().isPresent() ? "VCPU " + one.owner().getAsInt() : "SPI 0")
+            text.append(
+                            interrupt.owner().isPresent()
+                                    ? "VCPU " + interrupt.owner().getAsInt()
+                                    : "SPI 0")
                     .append(" TYP ID TGT_ID PLAEHCG HWID TARGET SRC PRI VCPU_ID\n")
-                    .append(row(one));
+                    .append(row(interrupt));
         }
         return text.toString();
     }
 
-    private static String row(Interrupt one) {
-        return one.kind() + " " + one.id() + " " + one.target().orElse(-1) + " " + digit(one.pendingLatch())
-                + digit(one.lineHigh()) + digit(one.active()) + digit(one.enabled()) + digit(one.hardware())
-                + digit(one.level()) + one.group() + " " + one.hardwareId() + " " + Long.toHexString(one.targets())
+    private static String row(Interrupt interrupt) {
+        return interrupt.kind() + " " + interrupt.id() + " "
+                + interrupt.target().orElse(-1) + " " + digit(interrupt.pendingLatch())
+                + digit(interrupt.lineHigh()) + digit(interrupt.active()) + digit(interrupt.enabled())
+                + digit(interrupt.hardware())
+                + digit(interrupt.level()) + interrupt.group() + " " + interrupt.hardwareId() + " "
+                + Long.toHexString(interrupt.targets())
                 + " "
-                + Integer.toHexString(one.sources()) + " " + one.priority() + " "
-                + one.queuedOn().orElse(-1) + "\n";
+                + Integer.toHexString(interrupt.sources()) + " " + interrupt.priority() + " "
+                + interrupt.queuedOn().orElse(-1) + "\n";
     }
 
     private static int digit(boolean set) {
@@ -62,9 +68,10 @@ class DebugfsFuzzTest {
         for (ItsState.Device device : state.devices()) {
             text.append("Device ID: 0x" + Long.toHexString(device.id()) + ", Event ID Range: [0 - " + device.lastEvent()
                     + "]\n");
-            for (ItsState.Translation one : device.translations()) {
-                text.append(one.event() + " " + one.id() + " " + one.hardwareId() + " "
-                        + one.target().orElse(0xffff_ffffL) + " " + one.collection() + " " + digit(one.isVlpi())
+            for (ItsState.Translation translation : device.translations()) {
+                text.append(translation.event() + " " + translation.id() + " " + translation.hardwareId() + " "
+                        + translation.target().orElse(0xffff_ffffL) + " " + translation.collection() + " "
+                        + digit(translation.isVlpi())
                         + "\n");
             }
         }

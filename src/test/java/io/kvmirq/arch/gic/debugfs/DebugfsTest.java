@@ -64,7 +64,7 @@ class DebugfsTest {
     void timersAreMappedAndNotForwarded() throws IOException {
         VgicState state = VgicState.parse(resource("vgic-state-gicv4.txt"));
         List<Interrupt> mapped = state.interrupts().stream()
-                .filter(one -> one.delivery() == Delivery.HW_INTERRUPT)
+                .filter(interrupt -> interrupt.delivery() == Delivery.HW_INTERRUPT)
                 .toList();
         assertThat(ids(mapped)).containsExactly(27, 30);
         assertThat(mapped).allMatch(ppi -> ppi.kind() == Kind.PPI && ppi.hardwareId() == ppi.id() && ppi.level());

@@ -150,8 +150,8 @@ final class VgicSpace implements Explorer.Model, Space {
 
     VgicSpace actor(String name, String what, Runnable... code) {
         List<Operation> operations = new ArrayList<>();
-        for (Runnable one : code) {
-            operations.add(words.operation(what, one));
+        for (Runnable runnable : code) {
+            operations.add(words.operation(what, runnable));
         }
         actors.add(new Actor(name, operations, false));
         return this;

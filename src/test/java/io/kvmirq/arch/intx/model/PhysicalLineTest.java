@@ -68,8 +68,8 @@ class PhysicalLineTest {
 
     @ParameterizedTest
     @CsvSource({"true, true, true", "true, false, false", "false, true, false", "false, false, false"})
-    void onlySharedRequestsShare(boolean one, boolean other, boolean granted) {
-        assertThat(line.request(first, one, true)).isTrue();
+    void onlySharedRequestsShare(boolean shared, boolean other, boolean granted) {
+        assertThat(line.request(first, shared, true)).isTrue();
         assertThat(line.request(second, other, true)).isEqualTo(granted);
         assertThat(line.handlers()).isEqualTo(granted ? 2 : 1);
     }

@@ -14,136 +14,136 @@ import org.junit.jupiter.params.provider.ValueSource;
 class VfioIntxDirectTest {
     @Test
     void directEoiSignalsAndMasksNothing() {
-        OneDevice one = new OneDevice(Kind.PLATFORM).enabled();
+        OneDevice world = new OneDevice(Kind.PLATFORM).enabled();
         LineEvent mapped = new LineEvent();
-        one.vfio.chooseDirect(mapped);
-        assertThat(one.vfio.isDirect()).isTrue();
-        one.device.request();
-        assertThat(one.line.take()).isTrue();
+        world.vfio.chooseDirect(mapped);
+        assertThat(world.vfio.isDirect()).isTrue();
+        world.device.request();
+        assertThat(world.line.take()).isTrue();
         assertThat(mapped.isSignalled()).isTrue();
-        assertThat(one.signals).isZero();
-        assertThat(one.vfio.isMasked()).isFalse();
-        assertThat(one.line.isActive()).isTrue();
-        one.vfio.chooseAutoMask();
-        assertThat(one.vfio.isDirect()).isFalse();
-        one.vfio.deactivate();
-        one.line.take();
-        assertThat(one.signals).isEqualTo(1);
+        assertThat(world.signals).isZero();
+        assertThat(world.vfio.isMasked()).isFalse();
+        assertThat(world.line.isActive()).isTrue();
+        world.vfio.chooseAutoMask();
+        assertThat(world.vfio.isDirect()).isFalse();
+        world.vfio.deactivate();
+        world.line.take();
+        assertThat(world.signals).isEqualTo(1);
     }
 
     /** The interrupt that is in flight unmasks at its EOI, and the next one is direct. */
     @Test
     void directEoiIsChosenWhileTheDeviceIsMasked() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        one.interrupt();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
+        world.interrupt();
         LineEvent mapped = new LineEvent();
-        one.vfio.chooseDirect(mapped);
-        one.device.serve();
-        one.vfio.unmask();
-        one.interrupt();
-        assertThat(one.signals).isEqualTo(1);
+        world.vfio.chooseDirect(mapped);
+        world.device.serve();
+        world.vfio.unmask();
+        world.interrupt();
+        assertThat(world.signals).isEqualTo(1);
         assertThat(mapped.isSignalled()).isTrue();
     }
 
     @Test
     void nextUserOfAClosedDeviceStartsWithTheAutomaticMask() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
         LineEvent ofOldVm = new LineEvent();
-        one.vfio.chooseDirect(ofOldVm);
-        one.vfio.close();
-        assertThat(one.vfio.isDirect()).isFalse();
-        one.enabled();
-        one.interrupt();
-        assertThat(one.signals).isEqualTo(1);
+        world.vfio.chooseDirect(ofOldVm);
+        world.vfio.close();
+        assertThat(world.vfio.isDirect()).isFalse();
+        world.enabled();
+        world.interrupt();
+        assertThat(world.signals).isEqualTo(1);
         assertThat(ofOldVm.isSignalled()).isFalse();
-        assertThat(one.line.isActive()).isFalse();
+        assertThat(world.line.isActive()).isFalse();
     }
 
     @Test
     void disablingKeepsTheChoice() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        one.vfio.chooseDirect(one::signal);
-        one.vfio.disable();
-        assertThat(one.vfio.isDirect()).isTrue();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
+        world.vfio.chooseDirect(world::signal);
+        world.vfio.disable();
+        assertThat(world.vfio.isDirect()).isTrue();
     }
 
     /** Without an EOI to come, the interrupt would stay active. */
     @Test
     void directEoiLeavesNoInterruptActiveThatReachesNoGuest() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        one.vfio.chooseDirect(one::signal);
-        one.vfio.unwire();
-        one.interrupt();
-        assertThat(one.line.isActive()).isFalse();
-        assertThat(one.vfio.isMasked()).isTrue();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
+        world.vfio.chooseDirect(world::signal);
+        world.vfio.unwire();
+        world.interrupt();
+        assertThat(world.line.isActive()).isFalse();
+        assertThat(world.vfio.isMasked()).isTrue();
     }
 
     /** A second signal goes to the trigger, whose EOI unmasks. */
     @Test
     void directEoiSignalsTheTriggerAgainAfterAMask() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
         LineEvent mapped = new LineEvent();
-        one.vfio.chooseDirect(mapped);
-        one.vfio.mask();
-        one.device.request();
-        one.vfio.unmask();
-        assertThat(one.vfio.isMasked()).isTrue();
-        assertThat(one.signals).isEqualTo(1);
+        world.vfio.chooseDirect(mapped);
+        world.vfio.mask();
+        world.device.request();
+        world.vfio.unmask();
+        assertThat(world.vfio.isMasked()).isTrue();
+        assertThat(world.signals).isEqualTo(1);
         assertThat(mapped.isSignalled()).isFalse();
-        assertThat(one.line.take()).isFalse();
+        assertThat(world.line.take()).isFalse();
     }
 
     @Test
     void disablingDirectEoiDeactivatesTheInterrupt() {
-        OneDevice one = new OneDevice(Kind.PLATFORM).enabled();
-        one.vfio.chooseDirect(one::signal);
-        one.interrupt();
-        one.vfio.disable();
-        assertThat(one.line.isActive()).isFalse();
+        OneDevice world = new OneDevice(Kind.PLATFORM).enabled();
+        world.vfio.chooseDirect(world::signal);
+        world.interrupt();
+        world.vfio.disable();
+        assertThat(world.line.isActive()).isFalse();
     }
 
     /** The way in which the interrupt was forwarded counts, not the handler that is chosen at the end. */
     @Test
     void disablingDeactivatesWhatWasForwardedBeforeAnotherChoice() {
-        OneDevice one = new OneDevice(Kind.PLATFORM).enabled();
-        one.vfio.chooseDirect(one::signal);
-        one.interrupt();
-        one.vfio.chooseAutoMask();
-        one.vfio.disable();
-        assertThat(one.line.isActive()).isFalse();
+        OneDevice world = new OneDevice(Kind.PLATFORM).enabled();
+        world.vfio.chooseDirect(world::signal);
+        world.interrupt();
+        world.vfio.chooseAutoMask();
+        world.vfio.disable();
+        assertThat(world.line.isActive()).isFalse();
     }
 
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
     void disablingDeactivatesNoInterruptThatAnotherDeviceForwarded(boolean masked) {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        VfioIntx other = VfioIntx.of(new IntxDevice(one.line, Kind.PCI_2_3), false);
-        other.enable(one::signal);
-        one.vfio.chooseDirect(one::signal);
-        other.chooseDirect(one::signal);
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
+        VfioIntx other = VfioIntx.of(new IntxDevice(world.line, Kind.PCI_2_3), false);
+        other.enable(world::signal);
+        world.vfio.chooseDirect(world::signal);
+        other.chooseDirect(world::signal);
         if (masked) {
-            one.vfio.mask();
+            world.vfio.mask();
         }
         other.device.request();
-        one.line.take();
-        one.vfio.disable();
-        assertThat(one.line.isActive()).isTrue();
+        world.line.take();
+        world.vfio.disable();
+        assertThat(world.line.isActive()).isTrue();
         other.disable();
-        assertThat(one.line.isActive()).isFalse();
+        assertThat(world.line.isActive()).isFalse();
     }
 
     @Test
     void handlerThatThrowsGivesTheLineBack() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        one.vfio.chooseDirect(() -> {
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
+        world.vfio.chooseDirect(() -> {
             throw new UnsupportedOperationException("a signal");
         });
-        one.device.request();
-        assertThatExceptionOfType(UnsupportedOperationException.class).isThrownBy(one.line::take);
-        assertThat(one.line.isActive()).isFalse();
-        one.vfio.chooseAutoMask();
-        assertThat(one.line.take()).isTrue();
-        assertThat(one.signals).isEqualTo(1);
+        world.device.request();
+        assertThatExceptionOfType(UnsupportedOperationException.class).isThrownBy(world.line::take);
+        assertThat(world.line.isActive()).isFalse();
+        world.vfio.chooseAutoMask();
+        assertThat(world.line.take()).isTrue();
+        assertThat(world.signals).isEqualTo(1);
     }
 
     @Test

@@ -10,72 +10,72 @@ import org.junit.jupiter.api.Test;
 class VfioIntxEventsTest {
     @Test
     void newTriggerKeepsTheMask() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
         LineEvent next = new LineEvent();
-        one.vfio.mask();
-        one.vfio.trigger(next);
-        assertThat(one.vfio.isMasked()).isTrue();
-        one.vfio.loopback();
-        assertThat(one.signals).isZero();
+        world.vfio.mask();
+        world.vfio.trigger(next);
+        assertThat(world.vfio.isMasked()).isTrue();
+        world.vfio.loopback();
+        assertThat(world.signals).isZero();
         assertThat(next.isSignalled()).isTrue();
     }
 
     @Test
     void withoutATriggerNothingIsSignalled() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        one.vfio.unwire();
-        one.device.request();
-        assertThat(one.line.take()).isTrue();
-        assertThat(one.vfio.isMasked()).isTrue();
-        assertThat(one.signals).isZero();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
+        world.vfio.unwire();
+        world.device.request();
+        assertThat(world.line.take()).isTrue();
+        assertThat(world.vfio.isMasked()).isTrue();
+        assertThat(world.signals).isZero();
     }
 
     @Test
     void unmaskEventUnmasks() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
         LineEvent unmask = new LineEvent();
-        assertThat(one.vfio.setUnmaskEvent(unmask)).isTrue();
-        one.vfio.mask();
+        assertThat(world.vfio.setUnmaskEvent(unmask)).isTrue();
+        world.vfio.mask();
         unmask.signal();
-        assertThat(one.vfio.isMasked()).isFalse();
+        assertThat(world.vfio.isMasked()).isFalse();
         assertThat(unmask.isSignalled()).isFalse();
     }
 
     @Test
     void unmaskEventThatIsSignalledBeforeUnmasksAtOnce() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
         LineEvent unmask = new LineEvent();
         unmask.signal();
-        one.vfio.mask();
-        one.vfio.setUnmaskEvent(unmask);
-        assertThat(one.vfio.isMasked()).isFalse();
+        world.vfio.mask();
+        world.vfio.setUnmaskEvent(unmask);
+        assertThat(world.vfio.isMasked()).isFalse();
     }
 
     @Test
     void secondUnmaskEventIsBusy() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
         LineEvent first = new LineEvent();
-        assertThat(one.vfio.setUnmaskEvent(first)).isTrue();
-        assertThat(one.vfio.setUnmaskEvent(new LineEvent())).isFalse();
-        one.vfio.clearUnmaskEvent();
-        one.vfio.clearUnmaskEvent();
-        one.vfio.mask();
+        assertThat(world.vfio.setUnmaskEvent(first)).isTrue();
+        assertThat(world.vfio.setUnmaskEvent(new LineEvent())).isFalse();
+        world.vfio.clearUnmaskEvent();
+        world.vfio.clearUnmaskEvent();
+        world.vfio.mask();
         first.signal();
         assertThat(first.isSignalled()).isTrue();
-        assertThat(one.vfio.isMasked()).isTrue();
-        assertThat(one.vfio.setUnmaskEvent(new LineEvent())).isTrue();
+        assertThat(world.vfio.isMasked()).isTrue();
+        assertThat(world.vfio.setUnmaskEvent(new LineEvent())).isTrue();
     }
 
     /** One bool: the resample of an earlier interrupt ends the mask of the user. */
     @Test
     void unmaskEventEndsTheUsersMask() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
         LineEvent unmask = new LineEvent();
-        one.vfio.setUnmaskEvent(unmask);
-        one.interrupt();
-        one.vfio.mask();
-        one.device.serve();
+        world.vfio.setUnmaskEvent(unmask);
+        world.interrupt();
+        world.vfio.mask();
+        world.device.serve();
         unmask.signal();
-        assertThat(one.vfio.isMasked()).isFalse();
+        assertThat(world.vfio.isMasked()).isFalse();
     }
 }

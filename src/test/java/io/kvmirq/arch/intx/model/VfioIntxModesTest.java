@@ -18,15 +18,15 @@ import org.junit.jupiter.params.provider.ValueSource;
 class VfioIntxModesTest {
     @Test
     void inAnotherModeMasksMirrorDisIntx() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3);
-        one.vfio.enableMessages(InterruptMode.MSIX);
-        one.vfio.mask();
-        assertThat(one.device.isDisabled()).isTrue();
-        assertThat(one.vfio.isMasked()).isFalse();
-        one.vfio.unmask();
-        assertThat(one.device.isDisabled()).isFalse();
-        one.vfio.writeDisIntx(true);
-        assertThat(one.device.isDisabled()).isTrue();
+        OneDevice world = new OneDevice(Kind.PCI_2_3);
+        world.vfio.enableMessages(InterruptMode.MSIX);
+        world.vfio.mask();
+        assertThat(world.device.isDisabled()).isTrue();
+        assertThat(world.vfio.isMasked()).isFalse();
+        world.vfio.unmask();
+        assertThat(world.device.isDisabled()).isFalse();
+        world.vfio.writeDisIntx(true);
+        assertThat(world.device.isDisabled()).isTrue();
         OneDevice old = new OneDevice(Kind.PCI);
         old.vfio.mask();
         old.vfio.unmask();
@@ -36,40 +36,40 @@ class VfioIntxModesTest {
 
     @Test
     void disablingFreesTheLineAndTheEvents() {
-        OneDevice one = new OneDevice(Kind.PCI).enabled();
+        OneDevice world = new OneDevice(Kind.PCI).enabled();
         LineEvent unmask = new LineEvent();
-        one.vfio.setUnmaskEvent(unmask);
-        one.vfio.disable();
-        assertThat(one.vfio.mode()).isEqualTo(InterruptMode.NONE);
-        assertThat(one.line.handlers()).isZero();
+        world.vfio.setUnmaskEvent(unmask);
+        world.vfio.disable();
+        assertThat(world.vfio.mode()).isEqualTo(InterruptMode.NONE);
+        assertThat(world.line.handlers()).isZero();
         unmask.signal();
         assertThat(unmask.isSignalled()).isTrue();
-        one.enabled();
-        assertThat(one.vfio.mode()).isEqualTo(InterruptMode.INTX);
-        assertThat(one.vfio.setUnmaskEvent(unmask)).isTrue();
+        world.enabled();
+        assertThat(world.vfio.mode()).isEqualTo(InterruptMode.INTX);
+        assertThat(world.vfio.setUnmaskEvent(unmask)).isTrue();
     }
 
     @ParameterizedTest
     @CsvSource({"PCI_2_3, false, true", "PCI_2_3, true, false", "PCI, false, false", "PLATFORM, false, false"})
     void onlyADeviceThatMasksItselfSharesItsLine(Kind kind, boolean nointxmask, boolean shared) {
-        OneDevice one = new OneDevice(kind, nointxmask).enabled();
-        IntxDevice other = new IntxDevice(one.line, kind);
+        OneDevice world = new OneDevice(kind, nointxmask).enabled();
+        IntxDevice other = new IntxDevice(world.line, kind);
         VfioIntx second = VfioIntx.of(other, nointxmask);
-        assertThat(second.enable(one::signal)).isEqualTo(shared);
+        assertThat(second.enable(world::signal)).isEqualTo(shared);
         assertThat(second.mode()).isEqualTo(shared ? InterruptMode.INTX : InterruptMode.NONE);
-        assertThat(one.line.handlers()).isEqualTo(shared ? 2 : 1);
+        assertThat(world.line.handlers()).isEqualTo(shared ? 2 : 1);
     }
 
     @Test
     void closingSetsDisIntx() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        one.vfio.writeDisIntx(true);
-        one.device.request();
-        one.vfio.close();
-        assertThat(one.vfio.mode()).isEqualTo(InterruptMode.NONE);
-        assertThat(one.line.isHigh()).isFalse();
-        one.enabled();
-        assertThat(one.vfio.isMasked()).isFalse();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
+        world.vfio.writeDisIntx(true);
+        world.device.request();
+        world.vfio.close();
+        assertThat(world.vfio.mode()).isEqualTo(InterruptMode.NONE);
+        assertThat(world.line.isHigh()).isFalse();
+        world.enabled();
+        assertThat(world.vfio.isMasked()).isFalse();
         OneDevice old = new OneDevice(Kind.PCI);
         old.vfio.enableMessages(InterruptMode.MSI);
         old.vfio.close();
@@ -79,126 +79,126 @@ class VfioIntxModesTest {
     @ParameterizedTest
     @CsvSource({"PCI_2_3, MSI", "PCI_2_3, MSIX", "PCI, MSI", "PCI, MSIX"})
     void deviceThatUsesMessagesDoesNotAssertItsLine(Kind kind, InterruptMode mode) {
-        OneDevice one = new OneDevice(kind);
-        one.vfio.enableMessages(mode);
-        one.device.request();
-        assertThat(one.line.isHigh()).isFalse();
-        assertThat(one.device.isDisabled()).isEqualTo(kind == Kind.PCI_2_3);
-        one.vfio.unmask();
-        assertThat(one.line.isHigh()).isFalse();
-        one.vfio.disableMessages();
-        assertThat(one.line.isHigh()).isTrue();
-        assertThat(one.device.isDisabled()).isFalse();
+        OneDevice world = new OneDevice(kind);
+        world.vfio.enableMessages(mode);
+        world.device.request();
+        assertThat(world.line.isHigh()).isFalse();
+        assertThat(world.device.isDisabled()).isEqualTo(kind == Kind.PCI_2_3);
+        world.vfio.unmask();
+        assertThat(world.line.isHigh()).isFalse();
+        world.vfio.disableMessages();
+        assertThat(world.line.isHigh()).isTrue();
+        assertThat(world.device.isDisabled()).isFalse();
     }
 
     /** pci_intx_for_msi. */
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
     void disablingMessagesClearsDisIntx(boolean nointxmask) {
-        OneDevice one = new OneDevice(Kind.PCI_2_3, nointxmask);
-        one.device.disable(true);
-        one.vfio.enableMessages(InterruptMode.MSI);
-        one.vfio.disableMessages();
-        assertThat(one.device.isDisabled()).isFalse();
+        OneDevice world = new OneDevice(Kind.PCI_2_3, nointxmask);
+        world.device.disable(true);
+        world.vfio.enableMessages(InterruptMode.MSI);
+        world.vfio.disableMessages();
+        assertThat(world.device.isDisabled()).isFalse();
     }
 
     @ParameterizedTest
     @EnumSource(names = "PLATFORM", mode = EnumSource.Mode.EXCLUDE)
     void closingDisablesMessages(Kind kind) {
-        OneDevice one = new OneDevice(kind);
-        one.vfio.enableMessages(InterruptMode.MSI);
-        one.device.request();
-        one.vfio.close();
-        assertThat(one.device.isDisabled()).isEqualTo(kind == Kind.PCI_2_3);
-        one.enabled();
-        assertThat(one.line.isHigh()).isTrue();
+        OneDevice world = new OneDevice(kind);
+        world.vfio.enableMessages(InterruptMode.MSI);
+        world.device.request();
+        world.vfio.close();
+        assertThat(world.device.isDisabled()).isEqualTo(kind == Kind.PCI_2_3);
+        world.enabled();
+        assertThat(world.line.isHigh()).isTrue();
     }
 
     @Test
     void removedDeviceLeavesItsLine() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        assertIllegalState(one.vfio::remove, "the device is in mode INTX: expected NONE; disable that mode first");
-        one.vfio.disable();
-        one.device.request();
-        assertThat(one.line.isHigh()).isTrue();
-        one.vfio.remove();
-        assertThat(one.line.isHigh()).isFalse();
-        assertThat(one.line.add(() -> Taken.NONE))
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
+        assertIllegalState(world.vfio::remove, "the device is in mode INTX: expected NONE; disable that mode first");
+        world.vfio.disable();
+        world.device.request();
+        assertThat(world.line.isHigh()).isTrue();
+        world.vfio.remove();
+        assertThat(world.line.isHigh()).isFalse();
+        assertThat(world.line.add(() -> Taken.NONE))
                 .as("the number of its handler")
                 .isZero();
     }
 
     @Test
     void refusalGivesTheGateBack() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3);
-        assertThatIllegalStateException().isThrownBy(one.vfio::disable);
-        one.enabled();
-        assertThatIllegalStateException().isThrownBy(() -> one.vfio.enable(one::signal));
-        one.vfio.mask();
-        assertThat(one.vfio.isMasked()).isTrue();
+        OneDevice world = new OneDevice(Kind.PCI_2_3);
+        assertThatIllegalStateException().isThrownBy(world.vfio::disable);
+        world.enabled();
+        assertThatIllegalStateException().isThrownBy(() -> world.vfio.enable(world::signal));
+        world.vfio.mask();
+        assertThat(world.vfio.isMasked()).isTrue();
     }
 
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
     void closedDeviceKeepsDisIntxUntilItIsUsedAgain(boolean nointxmask) {
-        OneDevice one = new OneDevice(Kind.PCI_2_3, nointxmask).enabled();
+        OneDevice world = new OneDevice(Kind.PCI_2_3, nointxmask).enabled();
         LineEvent unmask = new LineEvent();
-        one.vfio.setUnmaskEvent(unmask);
-        one.vfio.close();
+        world.vfio.setUnmaskEvent(unmask);
+        world.vfio.close();
         unmask.signal();
-        one.vfio.unmask();
-        one.vfio.writeDisIntx(true);
-        one.vfio.writeDisIntx(false);
-        assertThat(one.device.isDisabled()).isTrue();
-        one.enabled();
-        assertThat(one.device.isDisabled()).isFalse();
-        one.vfio.mask();
-        assertThat(one.vfio.isMasked()).isTrue();
-        one.vfio.close();
-        one.vfio.enableMessages(InterruptMode.MSI);
-        one.vfio.disableMessages();
-        assertThat(one.device.isDisabled()).isFalse();
-        one.vfio.close();
-        one.vfio.mask();
-        assertThat(one.device.isDisabled()).isTrue();
+        world.vfio.unmask();
+        world.vfio.writeDisIntx(true);
+        world.vfio.writeDisIntx(false);
+        assertThat(world.device.isDisabled()).isTrue();
+        world.enabled();
+        assertThat(world.device.isDisabled()).isFalse();
+        world.vfio.mask();
+        assertThat(world.vfio.isMasked()).isTrue();
+        world.vfio.close();
+        world.vfio.enableMessages(InterruptMode.MSI);
+        world.vfio.disableMessages();
+        assertThat(world.device.isDisabled()).isFalse();
+        world.vfio.close();
+        world.vfio.mask();
+        assertThat(world.device.isDisabled()).isTrue();
     }
 
     @Test
     void nextUserSetsDisIntxBeforeAModeIsEnabled() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        one.vfio.close();
-        one.vfio.open();
-        assertThat(one.device.isDisabled()).isFalse();
-        one.vfio.mask();
-        assertThat(one.device.isDisabled()).isTrue();
-        one.vfio.open();
-        assertThat(one.device.isDisabled()).as("open already").isTrue();
-        one.vfio.writeDisIntx(true);
-        one.enabled();
-        assertThat(one.vfio.isMasked()).isTrue();
+        OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
+        world.vfio.close();
+        world.vfio.open();
+        assertThat(world.device.isDisabled()).isFalse();
+        world.vfio.mask();
+        assertThat(world.device.isDisabled()).isTrue();
+        world.vfio.open();
+        assertThat(world.device.isDisabled()).as("open already").isTrue();
+        world.vfio.writeDisIntx(true);
+        world.enabled();
+        assertThat(world.vfio.isMasked()).isTrue();
     }
 
     @Test
     void oneModeAtATime() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3);
-        assertIllegalState(one.vfio::disable, "the device is in mode NONE: expected INTX; enable it first");
-        assertThatIllegalStateException().isThrownBy(one.vfio::loopback);
+        OneDevice world = new OneDevice(Kind.PCI_2_3);
+        assertIllegalState(world.vfio::disable, "the device is in mode NONE: expected INTX; enable it first");
+        assertThatIllegalStateException().isThrownBy(world.vfio::loopback);
         assertIllegalState(
-                () -> one.vfio.trigger(one::signal), "the device is in mode NONE: expected INTX; enable it first");
-        assertThatIllegalStateException().isThrownBy(one.vfio::unwire);
-        assertThatIllegalStateException().isThrownBy(() -> one.vfio.setUnmaskEvent(new LineEvent()));
-        assertThatIllegalStateException().isThrownBy(one.vfio::disableMessages);
-        one.vfio.enableMessages(InterruptMode.MSI);
+                () -> world.vfio.trigger(world::signal), "the device is in mode NONE: expected INTX; enable it first");
+        assertThatIllegalStateException().isThrownBy(world.vfio::unwire);
+        assertThatIllegalStateException().isThrownBy(() -> world.vfio.setUnmaskEvent(new LineEvent()));
+        assertThatIllegalStateException().isThrownBy(world.vfio::disableMessages);
+        world.vfio.enableMessages(InterruptMode.MSI);
         assertIllegalState(
-                () -> one.vfio.enable(one::signal),
+                () -> world.vfio.enable(world::signal),
                 "the device is in mode MSI: expected NONE; disable that mode first");
-        assertThatIllegalStateException().isThrownBy(() -> one.vfio.enableMessages(InterruptMode.MSIX));
-        one.vfio.disableMessages();
-        one.vfio.enableMessages(InterruptMode.MSIX);
-        one.vfio.disableMessages();
-        one.enabled();
-        assertThatIllegalStateException().isThrownBy(() -> one.vfio.enable(one::signal));
-        assertThatIllegalStateException().isThrownBy(() -> one.vfio.enableMessages(InterruptMode.MSI));
+        assertThatIllegalStateException().isThrownBy(() -> world.vfio.enableMessages(InterruptMode.MSIX));
+        world.vfio.disableMessages();
+        world.vfio.enableMessages(InterruptMode.MSIX);
+        world.vfio.disableMessages();
+        world.enabled();
+        assertThatIllegalStateException().isThrownBy(() -> world.vfio.enable(world::signal));
+        assertThatIllegalStateException().isThrownBy(() -> world.vfio.enableMessages(InterruptMode.MSI));
     }
 
     @ParameterizedTest
@@ -211,7 +211,7 @@ class VfioIntxModesTest {
 
     @Test
     void deviceHasOneVfio() {
-        OneDevice one = new OneDevice(Kind.PCI_2_3);
-        assertIllegalState(() -> VfioIntx.of(one.device, false), "the device has a VfioIntx already: use that one");
+        OneDevice world = new OneDevice(Kind.PCI_2_3);
+        assertIllegalState(() -> VfioIntx.of(world.device, false), "the device has a VfioIntx already: use that one");
     }
 }

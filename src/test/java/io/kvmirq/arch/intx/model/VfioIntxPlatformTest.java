@@ -14,24 +14,24 @@ class VfioIntxPlatformTest {
     @ParameterizedTest
     @CsvSource({"PCI_2_3, false", "PCI, false", "PLATFORM, true"})
     void loopbackMasksAPlatformDevice(Kind kind, boolean masks) {
-        OneDevice one = new OneDevice(kind).enabled();
-        one.vfio.loopback();
-        assertThat(one.signals).isEqualTo(1);
-        assertThat(one.vfio.isMasked()).isEqualTo(masks);
+        OneDevice world = new OneDevice(kind).enabled();
+        world.vfio.loopback();
+        assertThat(world.signals).isEqualTo(1);
+        assertThat(world.vfio.isMasked()).isEqualTo(masks);
     }
 
     /** The guest's EOI would deactivate the next interrupt. */
     @Test
     void loopbackMasksAPlatformDeviceWithDirectEoiToo() {
-        OneDevice one = new OneDevice(Kind.PLATFORM).enabled();
+        OneDevice world = new OneDevice(Kind.PLATFORM).enabled();
         LineEvent mapped = new LineEvent();
-        one.vfio.chooseDirect(mapped);
-        one.vfio.loopback();
+        world.vfio.chooseDirect(mapped);
+        world.vfio.loopback();
         assertThat(mapped.isSignalled()).isFalse();
-        assertThat(one.signals).isEqualTo(1);
-        assertThat(one.vfio.isMasked()).isTrue();
-        one.vfio.loopback();
-        assertThat(one.signals).isEqualTo(1);
+        assertThat(world.signals).isEqualTo(1);
+        assertThat(world.vfio.isMasked()).isTrue();
+        world.vfio.loopback();
+        assertThat(world.signals).isEqualTo(1);
     }
 
     @Test
@@ -43,37 +43,37 @@ class VfioIntxPlatformTest {
 
     @Test
     void maskOfAPlatformDeviceSurvivesItsTriggers() {
-        OneDevice one = new OneDevice(Kind.PLATFORM);
-        one.vfio.mask();
-        assertThat(one.vfio.isMasked()).isTrue();
-        one.enabled();
-        assertThat(one.line.isDisabled()).isTrue();
-        one.vfio.disable();
-        assertThat(one.vfio.isMasked()).isTrue();
-        one.enabled();
-        one.vfio.unmask();
-        assertThat(one.line.isDisabled()).isFalse();
-        one.vfio.disable();
-        one.vfio.mask();
-        one.vfio.unmask();
-        assertThat(one.vfio.isMasked()).isFalse();
-        one.vfio.mask();
-        one.vfio.close();
-        assertThat(one.vfio.isMasked()).isFalse();
+        OneDevice world = new OneDevice(Kind.PLATFORM);
+        world.vfio.mask();
+        assertThat(world.vfio.isMasked()).isTrue();
+        world.enabled();
+        assertThat(world.line.isDisabled()).isTrue();
+        world.vfio.disable();
+        assertThat(world.vfio.isMasked()).isTrue();
+        world.enabled();
+        world.vfio.unmask();
+        assertThat(world.line.isDisabled()).isFalse();
+        world.vfio.disable();
+        world.vfio.mask();
+        world.vfio.unmask();
+        assertThat(world.vfio.isMasked()).isFalse();
+        world.vfio.mask();
+        world.vfio.close();
+        assertThat(world.vfio.isMasked()).isFalse();
     }
 
     @Test
     void lineOfAPlatformDeviceIsDisabledWithoutATrigger() {
-        OneDevice one = new OneDevice(Kind.PLATFORM).enabled();
-        one.vfio.unwire();
-        one.vfio.unwire();
-        assertThat(one.line.isDisabled()).isTrue();
-        one.vfio.mask();
-        one.vfio.trigger(one::signal);
-        one.vfio.trigger(one::signal);
-        assertThat(one.line.isDisabled()).isTrue();
-        one.vfio.unmask();
-        assertThat(one.line.isDisabled()).isFalse();
+        OneDevice world = new OneDevice(Kind.PLATFORM).enabled();
+        world.vfio.unwire();
+        world.vfio.unwire();
+        assertThat(world.line.isDisabled()).isTrue();
+        world.vfio.mask();
+        world.vfio.trigger(world::signal);
+        world.vfio.trigger(world::signal);
+        assertThat(world.line.isDisabled()).isTrue();
+        world.vfio.unmask();
+        assertThat(world.line.isDisabled()).isFalse();
     }
 
     @Test

@@ -129,9 +129,9 @@ public enum PostedVariant implements Variant<PostedScenario> {
     HARVEST_FIRST("sync takes PIR before it clears ON", (words, base) -> new PiDescriptor(words, base) {
         @Override
         boolean take(long seen, SharedWords irr, int at) {
-            boolean any = harvest(irr, at);
+            boolean found = harvest(irr, at);
             clearOn(seen);
-            return any;
+            return found;
         }
     }),
     PLAIN_PUT("preemption sets SN by load and store", (words, base) -> new PiDescriptor(words, base) {

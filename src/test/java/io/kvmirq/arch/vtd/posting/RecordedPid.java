@@ -37,7 +37,7 @@ public record RecordedPid(long control, String pir, int cpu, String phase) {
     /** The descriptor of a phase, by the beginning of its text. */
     public static RecordedPid of(String kernel, String phase) throws IOException {
         return of(kernel).stream()
-                .filter(one -> one.phase.startsWith(phase))
+                .filter(pid -> pid.phase.startsWith(phase))
                 .findFirst()
                 .orElseThrow();
     }

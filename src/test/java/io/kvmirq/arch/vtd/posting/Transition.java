@@ -30,7 +30,7 @@ record Transition(String id, String op, Map<String, String> values, List<Long> b
                 all.add(read(json));
             }
         }
-        return all.stream().filter(one -> one.op.equals(op)).toList();
+        return all.stream().filter(transition -> transition.op.equals(op)).toList();
     }
 
     /** As the shared file has them. */
