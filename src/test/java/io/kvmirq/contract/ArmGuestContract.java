@@ -134,7 +134,7 @@ class ArmGuestContract extends ArmVms {
 
     /** The latch of an edge interrupt is cleared when the guest takes the interrupt. */
     @Test
-    void latchOfALevelIsClearedAtItsEnd() {
+    void latchOfALevelIsClearedAtItsEoi() {
         vgic.makeLevel(SPI);
         vgic.setLatched(SPI, true);
         guest.runTo(ArmGuest.IN_SERVICE, SPI.number());

@@ -172,10 +172,10 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void deassignWithAnotherLeftKeepsTheLine() {
-        int one = level(world.eventfd());
+        int first = level(world.eventfd());
         int other = level(world.eventfd());
-        raise(one);
-        assertOk(kernel.irqfdDeassign(vm, one, GSI));
+        raise(first);
+        assertOk(kernel.irqfdDeassign(vm, first, GSI));
         assertThat(world.ioapicLine(vm, GSI)).isTrue();
         assertOk(kernel.irqfdDeassign(vm, other, GSI));
         assertThat(world.ioapicLine(vm, GSI)).isFalse();
@@ -322,7 +322,7 @@ class ResampleContract extends KernelSuite {
     }
 
     @Test
-    void lineThatUserspaceHoldsInterruptsAgainAtTheEnd() {
+    void lineThatUserspaceHoldsInterruptsAgainAtTheEoi() {
         RealModeGuest guest = guested();
         level(resample);
         assertOk(kernel.lineSet(vm, GSI, 1));
@@ -365,7 +365,7 @@ class ResampleContract extends KernelSuite {
     }
 
     @Test
-    void plainIrqfdsNeverHearOfTheEnd() {
+    void plainIrqfdsGetNoEoi() {
         int event = world.eventfd();
         RealModeGuest guest = guested();
         assertOk(kernel.irqfdAssign(vm, event, GSI));
@@ -438,7 +438,7 @@ class ResampleContract extends KernelSuite {
 
     /** The loop, once around and ended by the deassign. */
     @Test
-    void eventfdThatIsItsOwnResamplefdInterruptsAgainAtEachEnd() {
+    void eventfdThatIsItsOwnResamplefdInterruptsAgainAtEachEoi() {
         int event = world.eventfd();
         RealModeGuest guest = guested();
         assertOk(kernel.irqfdAssignLevel(vm, event, event, GSI));

@@ -313,7 +313,7 @@ class FakeArmVcpuTest {
     // Active interrupts
 
     @Test
-    void takenInterruptIsActiveUntilItsEnd() {
+    void takenInterruptIsActiveUntilItsEoi() {
         int active = GuestGic.word(DistributorRegister.GICD_ISACTIVER, SPI);
         vgic.makeLevel(SPI);
         send(SPI);
@@ -327,7 +327,7 @@ class FakeArmVcpuTest {
     }
 
     @Test
-    void edgeOfAnActiveInterruptIsTakenAfterItsEnd() {
+    void edgeOfAnActiveInterruptIsTakenAfterItsEoi() {
         send(SPI);
         assertThat(first.acknowledge()).isEqualTo(SPI.number());
         send(SPI);
@@ -370,7 +370,7 @@ class FakeArmVcpuTest {
 
     /** The latch of an edge is cleared when the guest takes the interrupt, as ArmGuestContract sees on a real kernel. */
     @Test
-    void latchOfALevelIsClearedAtItsEnd() {
+    void latchOfALevelIsClearedAtItsEoi() {
         vgic.makeLevel(SPI);
         vgic.setLatched(SPI, true);
         assertThat(first.acknowledge()).isEqualTo(SPI.number());

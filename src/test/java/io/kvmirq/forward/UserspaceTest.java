@@ -202,7 +202,7 @@ class UserspaceTest {
 
     /** A later end of the interrupt tries again: the line is not left masked for ever. */
     @Test
-    void injectorThatFailsIsTriedAgainAfterTheNextEnd() {
+    void injectorThatFailsIsTriedAgainAfterTheNextEoi() {
         try (Line line = new Line()) {
             failsFrom(line, 1, 4);
             line.device(true);
@@ -377,8 +377,8 @@ class UserspaceTest {
                 line.loop.pollNanos(0);
                 line.relayed.endOfInterrupt(); // the device still asserts: a second interrupt
                 line.loop.pollNanos(0);
-                for (Thread one : threads) {
-                    one.join();
+                for (Thread thread : threads) {
+                    thread.join();
                 }
                 steps = Math.max(steps, line.steps);
                 line.atStep(0, () -> {});

@@ -265,7 +265,7 @@ class GuestIoapicTest {
     }
 
     @Test
-    void listenerThatFailsKeepsNoOtherFromTheEnd() {
+    void eoiReachesOtherListenersAfterOneFails() {
         ioapic.addEndListener(GSI, () -> {
             throw new IllegalStateException("closed");
         });

@@ -195,7 +195,7 @@ class DistributorTest {
 
     /** A level-triggered interrupt in a list register is not offered until its end. An edge is. */
     @Test
-    void queuedLevelWaitsForItsEnd() {
+    void queuedLevelWaitsForItsEoi() {
         v2.set(LEVEL, 0, 32, 1);
         v2.set(ENABLED, 0, 32, 3);
         v2.raise(0, 32);

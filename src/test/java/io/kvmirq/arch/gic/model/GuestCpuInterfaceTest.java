@@ -70,7 +70,7 @@ class GuestCpuInterfaceTest extends VgicSetUp {
     }
 
     @Test
-    void priorityIsActiveFromTheAcknowledgeToTheEnd() {
+    void priorityIsActiveFromTheAcknowledgeToTheEoi() {
         assertThat(registers.activePriorities()).isZero();
         nest();
         assertThat(registers.activePriorities()).isEqualTo(1 << 0xa | 1 << 0x9);

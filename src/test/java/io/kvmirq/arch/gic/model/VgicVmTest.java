@@ -54,7 +54,7 @@ class VgicVmTest extends VgicSetUp {
     }
 
     @Test
-    void latchOfALevelLastsUntilItsEnd() {
+    void latchOfALevelLastsUntilItsEoi() {
         gic.set(InterruptState.LATCH, 0, 32, 1 << 34 - 32);
         enter();
         assertThat(gic.is(InterruptState.LATCH, 0, 34)).as("queued").isTrue();

@@ -32,17 +32,17 @@ class VirtualInterfaceTest extends VgicSetUp {
     @ParameterizedTest
     @CsvSource({"1", "3"})
     void edgeOfAnActiveHardwareInterruptLetsTheGuestRun(int count) {
-        VgicVm one = new VgicVm(host, 1, 32, count, deactivated::add);
-        one.distributor().set(ENABLED, 0, 32, 3);
-        VgicVcpu only = one.vcpu(0);
+        VgicVm vm = new VgicVm(host, 1, 32, count, deactivated::add);
+        vm.distributor().set(ENABLED, 0, 32, 3);
+        VgicVcpu only = vm.vcpu(0);
         only.registers().setListRegister(0, HW | 33L << 10 | ACTIVE_BIT | 33);
         only.registers().setActivePriorities(1);
-        one.distributor().raise(0, 33);
+        vm.distributor().raise(0, 33);
         only.thread().load(0);
         assertThat(only.thread().enter()).isTrue();
         assertThat(underflows(only.registers())).isFalse();
         assertThat(host.cpu(0).isInterrupted()).isFalse();
-        assertThat(one.distributor().pending(0, 32)).as("waits").isEqualTo(2);
+        assertThat(vm.distributor().pending(0, 32)).as("waits").isEqualTo(2);
         only.guest().end(33);
         only.thread().exit();
         assertThat(only.thread().block(true)).as("deliverable again").isFalse();
@@ -64,7 +64,7 @@ class VirtualInterfaceTest extends VgicSetUp {
     }
 
     @Test
-    void sgiOfAnActiveHardwareInterruptWaitsForItsEnd() {
+    void sgiOfAnActiveHardwareInterruptWaitsForItsEoi() {
         restoreActive(HW | 20L << 10 | ACTIVE_BIT | 5);
         gic.send(0, 0, 5);
         gic.send(1, 0, 5);
@@ -80,7 +80,7 @@ class VirtualInterfaceTest extends VgicSetUp {
     // One list register of the VM for each SPI
 
     @Test
-    void edgeThatIsRoutedElsewhereStaysUntilItsEnd() {
+    void edgeThatIsRoutedElsewhereStaysUntilItsEoi() {
         raiseAndAcknowledge(32);
         gic.setTarget(32, 1);
         assertThat(gic.target(32)).isEqualTo(1);

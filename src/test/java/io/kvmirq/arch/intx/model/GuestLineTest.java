@@ -148,11 +148,11 @@ class GuestLineTest {
         Resampler resampler = new Resampler(
                 high -> held.stream().map(Thread::holdsLock).forEach(holds -> events.add(high + " " + holds)));
         held.add(resampler);
-        Signal one = () -> events.add("signalled " + Thread.holdsLock(held.get(0)));
-        resampler.add(one);
+        Signal signal = () -> events.add("signalled " + Thread.holdsLock(held.get(0)));
+        resampler.add(signal);
         resampler.acknowledge();
         assertThat(events).containsExactly("false true", "signalled true");
-        resampler.remove(one);
+        resampler.remove(signal);
         assertThat(events).endsWith("false true").hasSize(3);
     }
 
