@@ -54,7 +54,9 @@ class PassedNvme {
                         System.out.println("not for the bus: " + exit);
                     }
                 }
-                fake.vcpu(0).answers().forEach(one -> System.out.println("the guest reads 0x" + Long.toHexString(one)));
+                fake.vcpu(0)
+                        .answers()
+                        .forEach(answer -> System.out.println("the guest reads 0x" + Long.toHexString(answer)));
                 hardware.sendMessage(0); // real hardware does this on its own
                 System.out.println(device + " sent " + VECTOR + ": " + vcpu.x86().isRequested(VECTOR));
             }

@@ -99,8 +99,8 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
     private static byte[] part(int kind, int at, int... lengthAndMore) {
         ByteBuffer body = ByteBuffer.allocate(9 + 4 * lengthAndMore.length).order(ByteOrder.LITTLE_ENDIAN);
         body.put((byte) kind).putInt(0).putInt(at);
-        for (int one : lengthAndMore) {
-            body.putInt(one);
+        for (int word : lengthAndMore) {
+            body.putInt(word);
         }
         return body.array();
     }
