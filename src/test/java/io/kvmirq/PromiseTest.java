@@ -196,8 +196,8 @@ class PromiseTest {
                         "DirectEoi.java",
                         "PendingLpi.java",
                         "PostedRequest.java",
-                        "ToldMirror.java",
-                        "WayOfAnInterrupt.java");
+                        "AutoEoiGuest.java",
+                        "PathOfInterrupt.java");
     }
 
     private static Set<String> examplesWithMarkedTypes(Path directory, int depth) throws Exception {
@@ -237,10 +237,10 @@ class PromiseTest {
             }
         } else if (used instanceof ParameterizedType generic) {
             leaks(from, generic.getRawType(), promised, leaks);
-            Arrays.stream(generic.getActualTypeArguments()).forEach(one -> leaks(from, one, promised, leaks));
+            Arrays.stream(generic.getActualTypeArguments()).forEach(argument -> leaks(from, argument, promised, leaks));
         } else if (used instanceof WildcardType wildcard) {
             Stream.concat(Arrays.stream(wildcard.getUpperBounds()), Arrays.stream(wildcard.getLowerBounds()))
-                    .forEach(one -> leaks(from, one, promised, leaks));
+                    .forEach(bound -> leaks(from, bound, promised, leaks));
         } else if (used instanceof GenericArrayType array) {
             leaks(from, array.getGenericComponentType(), promised, leaks);
         }

@@ -81,7 +81,8 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
     /** In a microsecond. */
     private static final int NANOS_PER_MICRO = 1000;
 
-    private static final String HELD_TEXT = "that wait, unless the guest has since unmasked the pin or ended its interrupt";
+    private static final String HELD_TEXT =
+            "that wait, unless the guest has since unmasked the pin or ended its interrupt";
 
     private static final int EWOULDBLOCK = -Errno.EAGAIN.number();
 
@@ -383,7 +384,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                 .mapToLong(Handler::count)
                 .sum();
         Signals signals = counted.signals(eventfds);
-        Steps steps = new Steps(signals);
+        StageSteps steps = new StageSteps(signals);
         steps.add(Hop.HOST_IRQ, "host irq", handled, String.valueOf(irq), Optional.empty());
         boolean isShared = counted.shared().contains(irq);
         steps.add(
@@ -410,7 +411,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                 .stream()
                 .map(entry -> {
                     Signals signals = counted.signals(entry.getValue());
-                    Steps steps = new Steps(signals);
+                    StageSteps steps = new StageSteps(signals);
                     String value = "id " + entry.getKey() + ", signalled by " + counted.callers(entry.getKey());
                     steps.add(Hop.EVENTFD, "eventfd", signals.count(), value, Optional.empty());
                     return steps.irqfds();
@@ -423,7 +424,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
     }
 
     /** For one use. */
-    private static final class Steps {
+    private static final class StageSteps {
         private final Signals signals;
         private final Counted counted;
         private final List<Stage> stages = new ArrayList<>();
@@ -438,7 +439,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         /** Signals of pins whose level KVM keeps until it can raise them. */
         private long held;
 
-        Steps(Signals signals) {
+        StageSteps(Signals signals) {
             this.signals = signals;
             this.counted = signals.counted();
         }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-import static io.kvmirq.arch.gic.model.Its.BASER_COLLECTIONS;
-import static io.kvmirq.arch.gic.model.Its.BASER_DEVICES;
-import static io.kvmirq.arch.gic.model.Its.CBASER;
-import static io.kvmirq.arch.gic.model.Its.CTLR;
-import static io.kvmirq.arch.gic.model.Its.CWRITER;
-import static io.kvmirq.arch.gic.model.Its.ENABLED;
-import static io.kvmirq.arch.gic.model.Its.VALID;
+import static io.kvmirq.arch.gic.model.EmulatedIts.BASER_COLLECTIONS;
+import static io.kvmirq.arch.gic.model.EmulatedIts.BASER_DEVICES;
+import static io.kvmirq.arch.gic.model.EmulatedIts.CBASER;
+import static io.kvmirq.arch.gic.model.EmulatedIts.CTLR;
+import static io.kvmirq.arch.gic.model.EmulatedIts.CWRITER;
+import static io.kvmirq.arch.gic.model.EmulatedIts.ENABLED;
+import static io.kvmirq.arch.gic.model.EmulatedIts.VALID;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;

@@ -144,7 +144,8 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
                 interrupts.add(interrupt);
             }
             journal.step(
-                    Scenarios.MANY_ROUTES + " irqfds → " + spis.get(0) + "-" + (FIRST_OF_MANY.number() + Scenarios.MANY_ROUTES - 1),
+                    Scenarios.MANY_ROUTES + " irqfds → " + spis.get(0) + "-"
+                            + (FIRST_OF_MANY.number() + Scenarios.MANY_ROUTES - 1),
                     "assigned");
             interrupts.forEach(EventFd::signal);
             int seen = 0;
@@ -152,7 +153,9 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
                 seen += patience.eventually(() -> state.isLatched(spi)) ? 1 : 0;
             }
             tally.count(Scenarios.MANY_ROUTES, seen);
-            journal.step("raise all " + Scenarios.MANY_ROUTES + " at once", seen + " of " + Scenarios.MANY_ROUTES + " seen pending");
+            journal.step(
+                    "raise all " + Scenarios.MANY_ROUTES + " at once",
+                    seen + " of " + Scenarios.MANY_ROUTES + " seen pending");
         }
     }
 

@@ -224,7 +224,9 @@ public final class Format {
     /** Number and size of the words: {@code 2 words of 64 bits}; the names of up to 4 words follow in parentheses. */
     public String wordsText() {
         return wordCount + (wordCount == 1 ? " word" : " words") + " of " + wordBits + " bits"
-                + (wordNames.isEmpty() || wordCount > MOST_NAMED_WORDS ? "" : " (" + String.join(", ", wordNames) + ")");
+                + (wordNames.isEmpty() || wordCount > MOST_NAMED_WORDS
+                        ? ""
+                        : " (" + String.join(", ", wordNames) + ")");
     }
 
     /** The values of the fields, in the order of {@link #fields()}. */

@@ -56,7 +56,7 @@ public final class Forwarding implements AutoCloseable {
     private final VfioDevice device;
     private final Mirror mirror;
     private final Optional<Userspace> userspace;
-    private final SetUp setUp;
+    private final ForwardingSetup setUp;
 
     private final Object delivery = new Object();
     private final ForwardedChange change = new ForwardedChange(this);
@@ -71,8 +71,8 @@ public final class Forwarding implements AutoCloseable {
         this.device = told.device;
         this.mirror = told.mirror.orElseGet(() -> Mirror.of(host()));
         this.userspace = told.userspace;
-        this.setUp = new SetUp(this);
-        this.vmListener = new ToldMirror(mirror);
+        this.setUp = new ForwardingSetup(this);
+        this.vmListener = new MirrorListener(mirror);
         if (vm.kernel() != device.fd().kernel()) {
             throw new IllegalArgumentException(
                     vm + " and " + device.name() + " belong to two kernels: open both from one Kernel");
@@ -214,7 +214,7 @@ public final class Forwarding implements AutoCloseable {
     public ForwardedIrq forward(MessageIrq irq, Gsi gsi, MsiMessage message) {
         Objects.requireNonNull(gsi, "gsi is null");
         Objects.requireNonNull(message, "message is null");
-        return forward(new SetUp.Batch(
+        return forward(new ForwardingSetup.Batch(
                         Objects.requireNonNull(irq, "irq is null").alone(),
                         i -> message,
                         Optional.of(List.of(gsi)),
@@ -246,7 +246,7 @@ public final class Forwarding implements AutoCloseable {
     public List<ForwardedIrq> forwardAll(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
         Objects.requireNonNull(messages, "messages is null");
-        return forward(new SetUp.Batch(which, messages, Optional.empty(), Optional.empty(), false, false));
+        return forward(new ForwardingSetup.Batch(which, messages, Optional.empty(), Optional.empty(), false, false));
     }
 
     /**
@@ -256,7 +256,7 @@ public final class Forwarding implements AutoCloseable {
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
         Objects.requireNonNull(messages, "messages is null");
-        return forward(new SetUp.Batch(which, messages, Optional.empty(), Optional.empty(), false, true));
+        return forward(new ForwardingSetup.Batch(which, messages, Optional.empty(), Optional.empty(), false, true));
     }
 
     /**
@@ -269,7 +269,7 @@ public final class Forwarding implements AutoCloseable {
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
         Objects.requireNonNull(messages, "messages is null");
-        return forward(new SetUp.Batch(which, messages, Optional.empty(), Optional.empty(), true, false));
+        return forward(new ForwardingSetup.Batch(which, messages, Optional.empty(), Optional.empty(), true, false));
     }
 
     /**
@@ -286,10 +286,10 @@ public final class Forwarding implements AutoCloseable {
             throw new IllegalArgumentException(
                     wired.size() + " eventfds for " + which.size() + " vectors: expected one for each");
         }
-        return forward(new SetUp.Batch(which, messages, Optional.empty(), Optional.of(wired), true, false));
+        return forward(new ForwardingSetup.Batch(which, messages, Optional.empty(), Optional.of(wired), true, false));
     }
 
-    private List<ForwardedIrq> forward(SetUp.Batch batch) {
+    private List<ForwardedIrq> forward(ForwardingSetup.Batch batch) {
         MsiMessage[] each = new MsiMessage[batch.which().size()];
         for (int i = 0; i < each.length; i++) {
             each[i] = ForwardedChange.message(batch.messages(), i);

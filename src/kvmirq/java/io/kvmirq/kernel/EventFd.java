@@ -113,7 +113,8 @@ public final class EventFd implements AutoCloseable {
         if (count < 0) {
             throw new IllegalArgumentException(count + " eventfds: expected 0 or more");
         }
-        if (count > MOST_UNCHECKED_EVENTFDS && DescriptorLimit.isBelow(kernel.backend().libc().hostFiles(), count)) {
+        if (count > MOST_UNCHECKED_EVENTFDS
+                && DescriptorLimit.isBelow(kernel.backend().libc().hostFiles(), count)) {
             throw failed(kernel, EMFILE, 0, count);
         }
         return Fd.make(

@@ -64,7 +64,7 @@ public final class Cpuid {
      */
     public static Cpuid ofHost(Kernel kernel) {
         Objects.requireNonNull(kernel, "kernel is null");
-        return read(HostCpu.cpuid(kernel, MOST_LEAVES));
+        return read(SupportedCpu.cpuid(kernel, MOST_LEAVES));
     }
 
     /** Makes a Cpuid with these leaves, such as the {@link #leaves} of another host. */

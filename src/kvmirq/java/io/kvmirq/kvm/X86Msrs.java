@@ -35,7 +35,7 @@ public final class X86Msrs {
     public static X86Msrs ofHost(Kernel kernel) {
         Objects.requireNonNull(kernel, "kernel is null");
         X86Msrs msrs = new X86Msrs();
-        ByteBuffer list = HostCpu.msrs(kernel);
+        ByteBuffer list = SupportedCpu.msrs(kernel);
         int count = list.getInt(Uapi.KvmMsrList.NMSRS);
         for (int i = 0; i < count; i++) {
             msrs.set(list.getInt(Uapi.KvmMsrList.SIZE + i * Integer.BYTES), 0);

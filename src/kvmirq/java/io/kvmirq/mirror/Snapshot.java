@@ -10,7 +10,7 @@ import io.kvmirq.arch.amd.AvicTables;
 import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
-import io.kvmirq.mirror.VcpuRun.Descriptor;
+import io.kvmirq.mirror.VcpuPlace.Descriptor;
 import io.kvmirq.path.FieldValue;
 import io.kvmirq.path.HardwareFields;
 import io.kvmirq.path.Hop;
@@ -42,7 +42,7 @@ public final class Snapshot {
     public static final Hop<Instant> LAPICS_TAKEN = Hop.beside("LAPICs read", Instant.class);
 
     private final Map<EventFdId, EventFdEnds> ends;
-    private final Map<VcpuId, VcpuRun> runs;
+    private final Map<VcpuId, VcpuPlace> runs;
     /** The kernel version whose rules for descriptors apply; none if vCPUs have no descriptor. */
     private final Known<ApicvKernel> descriptors;
 
@@ -53,7 +53,7 @@ public final class Snapshot {
 
     Snapshot(
             Map<EventFdId, EventFdEnds> ends,
-            Map<VcpuId, VcpuRun> runs,
+            Map<VcpuId, VcpuPlace> runs,
             Known<ApicvKernel> descriptors,
             Optional<Boolean> x2apic,
             Map<Producer, HeldMessage> held,
@@ -143,7 +143,7 @@ public final class Snapshot {
     /** A vCPU's state in the host's schedule, such as loaded or asleep; empty if no event reported it. */
     public Optional<VcpuStage> stage(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");
-        return Optional.ofNullable(runs.get(vcpu)).map(VcpuRun::stage);
+        return Optional.ofNullable(runs.get(vcpu)).map(VcpuPlace::stage);
     }
 
     /**
@@ -158,7 +158,7 @@ public final class Snapshot {
     }
 
     private Known<PredictedPid> pid(VcpuId vcpu, ApicvKernel kernel) {
-        VcpuRun run = runs.get(vcpu);
+        VcpuPlace run = runs.get(vcpu);
         if (run == null || run.descriptor() == Descriptor.UNKNOWN) {
             return new Known.Unknown<>(unknownPid(run));
         }
@@ -206,7 +206,7 @@ public final class Snapshot {
                 new HopValue<>(hop, new Known.Predicted<>(new HardwareFields(format.title(), fields))));
     }
 
-    private static String unknownPid(@Nullable VcpuRun run) {
+    private static String unknownPid(@Nullable VcpuPlace run) {
         if (run == null) {
             return "no event said how the vCPU is scheduled";
         }

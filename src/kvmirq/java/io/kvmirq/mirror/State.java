@@ -18,7 +18,7 @@ import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.mirror.EntryUpdate.Moment;
-import io.kvmirq.mirror.VcpuRun.Descriptor;
+import io.kvmirq.mirror.VcpuPlace.Descriptor;
 import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -159,19 +159,21 @@ final class State {
             facts++;
             predictAbout(entered.vcpu());
         } else if (event instanceof Event.VcpuLoaded loaded) {
-            run(loaded.vcpu(), new VcpuRun(new VcpuStage.Loaded(loaded.cpu().number()), Descriptor.UPDATED));
+            run(loaded.vcpu(), new VcpuPlace(new VcpuStage.Loaded(loaded.cpu().number()), Descriptor.UPDATED));
         } else if (event instanceof Event.VcpuPreempted preempted) {
-            run(preempted.vcpu(), new VcpuRun(new VcpuStage.Preempted(), stopped()));
+            run(preempted.vcpu(), new VcpuPlace(new VcpuStage.Preempted(), stopped()));
         } else if (event instanceof Event.VcpuLeft left) {
-            run(left.vcpu(), new VcpuRun(new VcpuStage.Left(), leavesDescriptors() ? Descriptor.AS_LOADED : stopped()));
+            run(
+                    left.vcpu(),
+                    new VcpuPlace(new VcpuStage.Left(), leavesDescriptors() ? Descriptor.AS_LOADED : stopped()));
         } else if (event instanceof Event.VcpuBlocked blocked) {
-            run(blocked.vcpu(), new VcpuRun(new VcpuStage.Blocked(), stopped()));
+            run(blocked.vcpu(), new VcpuPlace(new VcpuStage.Blocked(), stopped()));
         } else if (event instanceof Event.VcpuUnseen unseen) {
             unseen(unseen.vcpu());
         } else if (event instanceof Event.VcpuEntered entered) {
-            run(entered.vcpu(), new VcpuRun(new VcpuStage.InRun(), Descriptor.UNKNOWN));
+            run(entered.vcpu(), new VcpuPlace(new VcpuStage.InRun(), Descriptor.UNKNOWN));
         } else if (event instanceof Event.VcpuOutside outside) {
-            run(outside.vcpu(), new VcpuRun(new VcpuStage.Left(), Descriptor.UNKNOWN));
+            run(outside.vcpu(), new VcpuPlace(new VcpuStage.Left(), Descriptor.UNKNOWN));
         } else if (event instanceof Event.LapicSampled sampled) {
             if (lapics.put(sampled.vcpu(), sampled.sample())) {
                 lapic();
@@ -275,8 +277,8 @@ final class State {
 
     /** A vCPU's schedule as its entries show it; null if not known. */
     @Nullable
-    VcpuRun runOfEntries(VcpuId vcpu) {
-        VcpuRun run = runs.get(vcpu);
+    VcpuPlace runOfEntries(VcpuId vcpu) {
+        VcpuPlace run = runs.get(vcpu);
         boolean hidden = run != null && run.stage() instanceof VcpuStage.Loaded && writesOnce() && !avic.isShown(vcpu);
         return hidden ? null : run;
     }
@@ -392,8 +394,8 @@ final class State {
     }
 
     /** Records a vCPU's schedule step. On AMD KVM updates the entries on its list. */
-    private void run(VcpuId vcpu, VcpuRun run) {
-        VcpuRun before = runs.get(vcpu);
+    private void run(VcpuId vcpu, VcpuPlace run) {
+        VcpuPlace before = runs.get(vcpu);
         if (runs.put(vcpu, run)) {
             if (run.stage() instanceof VcpuStage.Loaded && !run.equals(before)) {
                 avic.load(vcpu);

@@ -2,21 +2,21 @@
 package io.kvmirq.mirror;
 
 import io.kvmirq.VcpuId;
-import io.kvmirq.mirror.VcpuRun.Descriptor;
+import io.kvmirq.mirror.VcpuPlace.Descriptor;
 import java.util.HashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** Each vCPU's last known schedule step. */
 final class VcpuRuns {
-    private final Map<VcpuId, VcpuRun> runs = new HashMap<>();
+    private final Map<VcpuId, VcpuPlace> runs = new HashMap<>();
 
     @Nullable
-    VcpuRun get(VcpuId vcpu) {
+    VcpuPlace get(VcpuId vcpu) {
         return runs.get(vcpu);
     }
 
-    Map<VcpuId, VcpuRun> copy() {
+    Map<VcpuId, VcpuPlace> copy() {
         return new HashMap<>(runs);
     }
 
@@ -24,8 +24,8 @@ final class VcpuRuns {
      * Records a schedule step; true if the vCPU's state changes. A sleeping vCPU changes its state only when it is
      * loaded.
      */
-    boolean put(VcpuId vcpu, VcpuRun run) {
-        VcpuRun before = runs.get(vcpu);
+    boolean put(VcpuId vcpu, VcpuPlace run) {
+        VcpuPlace before = runs.get(vcpu);
         if (before != null
                 && before.stage() instanceof VcpuStage.Blocked
                 && run.stage() instanceof VcpuStage.Preempted) {
@@ -50,6 +50,6 @@ final class VcpuRuns {
      */
     void endPosting() {
         runs.replaceAll((vcpu, run) ->
-                run.stage() instanceof VcpuStage.Left ? new VcpuRun(run.stage(), Descriptor.UNKNOWN) : run);
+                run.stage() instanceof VcpuStage.Left ? new VcpuPlace(run.stage(), Descriptor.UNKNOWN) : run);
     }
 }

@@ -286,7 +286,7 @@ final class X86Rules {
 
     /** The entry after a step of its vCPU's schedule. Source: {@code avic_vcpu_load}, {@code avic_vcpu_put}. */
     static PredictedIrte.AmdGuest running(
-            PredictedIrte.AmdGuest entry, Optional<AvicKernel> kernel, @Nullable VcpuRun run) {
+            PredictedIrte.AmdGuest entry, Optional<AvicKernel> kernel, @Nullable VcpuPlace run) {
         VcpuStage stage = run == null ? new VcpuStage.InRun() : run.stage();
         boolean known = !(stage instanceof VcpuStage.InRun);
         OptionalInt cpu = stage instanceof VcpuStage.Loaded loaded ? OptionalInt.of(loaded.cpu()) : OptionalInt.empty();

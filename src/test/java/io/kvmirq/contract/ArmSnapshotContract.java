@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.arch.gic.model.Its.*;
+import static io.kvmirq.arch.gic.model.EmulatedIts.*;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -149,9 +149,9 @@ class ArmSnapshotContract extends ArmVms {
 
         boolean isLpiPending() {
             vgic.savePendingTables();
-            ByteBuffer one = ByteBuffer.allocate(1);
-            memory.get(PENDING + LPI / Byte.SIZE, one);
-            return (one.get(0) >>> LPI % Byte.SIZE & 1) != 0;
+            ByteBuffer octet = ByteBuffer.allocate(1);
+            memory.get(PENDING + LPI / Byte.SIZE, octet);
+            return (octet.get(0) >>> LPI % Byte.SIZE & 1) != 0;
         }
     }
 

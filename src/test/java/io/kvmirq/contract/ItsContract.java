@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.arch.gic.model.Its.*;
+import static io.kvmirq.arch.gic.model.EmulatedIts.*;
 import static io.kvmirq.contract.World.*;
 import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;

@@ -5,7 +5,7 @@ import static io.kvmirq.differential.Call.call;
 import static io.kvmirq.uapi.UapiArm64.*;
 
 import io.kvmirq.arch.gic.ItsCommand;
-import io.kvmirq.arch.gic.model.Its;
+import io.kvmirq.arch.gic.model.EmulatedIts;
 import io.kvmirq.differential.Descriptors.Kind;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -56,13 +56,18 @@ final class ItsSteps {
                     ArmSide.TABLES_AT + ArmSide.RING);
             step(Operation.SET_VALUE, vgic, KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, of, 1);
         }
-        step(Operation.SET_VALUE, its, KVM_DEV_ARM_VGIC_GRP_ITS_REGS, Its.BASER_DEVICES, Its.VALID | ArmSide.TABLES_AT);
         step(
                 Operation.SET_VALUE,
                 its,
                 KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
-                Its.BASER_COLLECTIONS,
-                Its.VALID | ArmSide.TABLES_AT + ArmSide.COLLECTIONS);
+                EmulatedIts.BASER_DEVICES,
+                EmulatedIts.VALID | ArmSide.TABLES_AT);
+        step(
+                Operation.SET_VALUE,
+                its,
+                KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
+                EmulatedIts.BASER_COLLECTIONS,
+                EmulatedIts.VALID | ArmSide.TABLES_AT + ArmSide.COLLECTIONS);
         commands(
                 its,
                 ItsCommand.mapDevice(0, 2, EVENTS),
@@ -74,24 +79,24 @@ final class ItsSteps {
     /** The ring begins anew; the ITS takes it all when it is switched on. */
     private void commands(long its, long[]... all) {
         List<Call> calls = new ArrayList<>();
-        calls.add(call(Operation.SET_VALUE, its, KVM_DEV_ARM_VGIC_GRP_ITS_REGS, Its.CTLR, 0));
+        calls.add(call(Operation.SET_VALUE, its, KVM_DEV_ARM_VGIC_GRP_ITS_REGS, EmulatedIts.CTLR, 0));
         calls.add(call(
                 Operation.SET_VALUE,
                 its,
                 KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
-                Its.CBASER,
-                Its.VALID | ArmSide.TABLES_AT + ArmSide.RING));
+                EmulatedIts.CBASER,
+                EmulatedIts.VALID | ArmSide.TABLES_AT + ArmSide.RING));
         for (int i = 0; i < all.length; i++) {
             calls.add(call(Operation.COMMAND, i, all[i][0], all[i][1], all[i][2]));
         }
-        calls.add(call(Operation.SET_VALUE, its, KVM_DEV_ARM_VGIC_GRP_ITS_REGS, Its.CTLR, 1));
+        calls.add(call(Operation.SET_VALUE, its, KVM_DEV_ARM_VGIC_GRP_ITS_REGS, EmulatedIts.CTLR, 1));
         calls.add(call(
                 Operation.SET_VALUE,
                 its,
                 KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
-                Its.CWRITER,
+                EmulatedIts.CWRITER,
                 (long) all.length * ItsCommand.SIZE));
-        calls.add(call(Operation.GET_VALUE, its, KVM_DEV_ARM_VGIC_GRP_ITS_REGS, Its.CREADR, 0));
+        calls.add(call(Operation.GET_VALUE, its, KVM_DEV_ARM_VGIC_GRP_ITS_REGS, EmulatedIts.CREADR, 0));
         draft.step(calls);
     }
 

@@ -11,7 +11,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.VlpiObstacle;
-import io.kvmirq.arch.gic.model.Its;
+import io.kvmirq.arch.gic.model.EmulatedIts;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.ItsEvents;
@@ -138,9 +138,9 @@ class ItsEventsTest {
         long first = 0x5000_0000L;
         GuestMemory more = world.vm.addMemory(first, 0x2_0000);
         more.mapping().put(0, new byte[] {0, 0, 1, 0x50, 0, 0, 0, (byte) 0x80}); // valid, 0x50010000
-        world.service.its().writeRegister(Its.CTLR, 0);
-        world.service.its().writeRegister(Its.BASER_DEVICES, Its.VALID | INDIRECT | first);
-        world.service.its().writeRegister(Its.CTLR, Its.ENABLED);
+        world.service.its().writeRegister(EmulatedIts.CTLR, 0);
+        world.service.its().writeRegister(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | INDIRECT | first);
+        world.service.its().writeRegister(EmulatedIts.CTLR, EmulatedIts.ENABLED);
         irq.mask();
         ItsEvents events = new ItsEvents(world.service.its(), List.of(world.service.memory(), more));
         assertThat(events.tell(forwarding)).isEmpty();
@@ -160,9 +160,9 @@ class ItsEventsTest {
         long first = 0x5000_0000L;
         int device = 0x2010;
         GuestMemory more = world.vm.addMemory(first, 0x3_0000);
-        world.service.its().writeRegister(Its.CTLR, 0);
-        world.service.its().writeRegister(Its.BASER_DEVICES, Its.VALID | 1 | first);
-        world.service.its().writeRegister(Its.CTLR, Its.ENABLED);
+        world.service.its().writeRegister(EmulatedIts.CTLR, 0);
+        world.service.its().writeRegister(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | 1 | first);
+        world.service.its().writeRegister(EmulatedIts.CTLR, EmulatedIts.ENABLED);
         world.service.mapDevice(device, first + 0x2_0000);
         irq.reroute(MsiMessage.toIts(GuestIts.ITS, device, 0));
         irq.mask();
@@ -178,9 +178,9 @@ class ItsEventsTest {
         long first = 0x5000_0000L;
         GuestMemory more = world.vm.addMemory(first, 0x2_0000);
         more.mapping().put(0x1_0000, new byte[] {1, 0, 0, 0, 0, 0, 0, 0});
-        world.service.its().writeRegister(Its.CTLR, 0);
-        world.service.its().writeRegister(Its.BASER_DEVICES, Its.VALID | first);
-        world.service.its().writeRegister(Its.CTLR, Its.ENABLED);
+        world.service.its().writeRegister(EmulatedIts.CTLR, 0);
+        world.service.its().writeRegister(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | first);
+        world.service.its().writeRegister(EmulatedIts.CTLR, EmulatedIts.ENABLED);
         irq.reroute(MsiMessage.toIts(GuestIts.ITS, 0x2000, 0));
         irq.mask();
         assertThat(new ItsEvents(world.service.its(), List.of(world.service.memory(), more)).tell(forwarding))
@@ -197,9 +197,9 @@ class ItsEventsTest {
         Arrays.fill(content, (byte) 0xa5);
         rom.put(0, content);
         GuestMemory readOnly = world.vm.addReadOnlyMemory(first, rom);
-        world.service.its().writeRegister(Its.CTLR, 0);
-        world.service.its().writeRegister(Its.BASER_DEVICES, Its.VALID | first);
-        world.service.its().writeRegister(Its.CTLR, Its.ENABLED);
+        world.service.its().writeRegister(EmulatedIts.CTLR, 0);
+        world.service.its().writeRegister(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | first);
+        world.service.its().writeRegister(EmulatedIts.CTLR, EmulatedIts.ENABLED);
         assertThat(tellMasked(List.of(world.service.memory(), readOnly))).contains("at 0x50000080, which is not in");
         ByteBuffer after = ByteBuffer.allocate(content.length);
         rom.get(0, after);
@@ -213,9 +213,9 @@ class ItsEventsTest {
         MemoryFile file = MemoryFile.create(world.vm.kernel(), "bar", 0x1_0000);
         GuestMemory bar = world.vm.addMemory(
                 first, Mapping.forGuest(file.fd(), 0, 0x1_0000).mapping());
-        world.service.its().writeRegister(Its.CTLR, 0);
-        world.service.its().writeRegister(Its.BASER_DEVICES, Its.VALID | first);
-        world.service.its().writeRegister(Its.CTLR, Its.ENABLED);
+        world.service.its().writeRegister(EmulatedIts.CTLR, 0);
+        world.service.its().writeRegister(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | first);
+        world.service.its().writeRegister(EmulatedIts.CTLR, EmulatedIts.ENABLED);
         assertThat(tellMasked(List.of(world.service.memory(), bar)))
                 .contains("at 0x50000080, in guest memory")
                 .contains("which Java cannot reach");
@@ -277,10 +277,10 @@ class ItsEventsTest {
     void hostWithoutGicv4StaysUnposted() {
         GicV4World plain = new GicV4World("gicv3");
         Forwarding there = Forwarding.of(plain.vm, plain.device);
-        ForwardedIrq one =
+        ForwardedIrq irq =
                 there.forwardMasked(plain.device.msix(0, 1), i -> message(0)).get(0);
         tell(plain, there);
-        one.unmask();
-        assertThat(one.predicted()).isInstanceOf(Posting.NotPosted.class);
+        irq.unmask();
+        assertThat(irq.predicted()).isInstanceOf(Posting.NotPosted.class);
     }
 }

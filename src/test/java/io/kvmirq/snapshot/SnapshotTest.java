@@ -366,12 +366,12 @@ class SnapshotTest {
     void everyKindOfStateIsCompared() {
         try (SnapshotVm from = new SnapshotVm()) {
             from.vcpus.get(0).x86().enableLapic();
-            VmData saved = VmData.read(from.parts());
+            X86Data saved = X86Data.read(from.parts());
             from.vcpus.get(0).x86().setMsrs(new X86Msrs().set(X86Msr.STAR, 5));
-            assertThat(VmData.read(from.parts()).difference(saved))
+            assertThat(X86Data.read(from.parts()).difference(saved))
                     .contains("vcpu 0: MSR 0xc0000081 (STAR) 0x5, not 0x0");
             from.vm.routes().remove(new Gsi(3));
-            assertThat(VmData.read(from.parts()).difference(saved).orElseThrow())
+            assertThat(X86Data.read(from.parts()).difference(saved).orElseThrow())
                     .startsWith("routes ");
         }
     }

@@ -205,9 +205,9 @@ class SplitSnapshotTest {
     @Test
     void chipsAreCompared() {
         try (Split from = new Split()) {
-            VmData saved = VmData.read(from.parts());
+            X86Data saved = X86Data.read(from.parts());
             from.redirect(LEVEL | VECTOR.number());
-            assertThat(VmData.read(from.parts()).difference(saved).orElseThrow())
+            assertThat(X86Data.read(from.parts()).difference(saved).orElseThrow())
                     .startsWith("IOAPIC of the VMM ");
         }
     }

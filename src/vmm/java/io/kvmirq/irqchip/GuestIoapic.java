@@ -11,7 +11,7 @@ import io.kvmirq.Route;
 import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.forward.Userspace;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.vmm.Steps;
+import io.kvmirq.vmm.StepRunner;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
@@ -207,7 +207,7 @@ public final class GuestIoapic implements Userspace.Injector {
             try {
                 writeRegister(written, steps);
             } finally {
-                Steps.all(steps);
+                StepRunner.runAll(steps);
             }
         }
     }
@@ -301,7 +301,7 @@ public final class GuestIoapic implements Userspace.Injector {
         try {
             drive(source, pin, isHigh, steps);
         } finally {
-            Steps.all(steps);
+            StepRunner.runAll(steps);
         }
     }
 
@@ -331,7 +331,7 @@ public final class GuestIoapic implements Userspace.Injector {
                 lower(pin, each -> true, steps);
             }
         }
-        Steps.all(steps);
+        StepRunner.runAll(steps);
     }
 
     /** Lowers lines that were high until the guest's EOI. */
@@ -431,7 +431,7 @@ public final class GuestIoapic implements Userspace.Injector {
             }
         }
         steps.addAll(last);
-        Steps.all(steps);
+        StepRunner.runAll(steps);
     }
 
     private synchronized void endEoi(int pin, int vector) {

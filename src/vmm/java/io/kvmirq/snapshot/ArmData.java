@@ -157,7 +157,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
         }
         return parts.vgicWords().misfit(vgic).or(() -> vcpus.entrySet().stream()
                 .filter(entry -> !new HashSet<>(
-                                VmData.vcpu(parts, entry.getKey()).arm64().registers())
+                                X86Data.vcpu(parts, entry.getKey()).arm64().registers())
                         .equals(entry.getValue().registers().keySet()))
                 .findFirst()
                 .map(entry ->
@@ -167,7 +167,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
 
     @Override
     public void writeVcpus(VmParts parts) {
-        vcpus.forEach((id, data) -> data.write(VmData.vcpu(parts, id)));
+        vcpus.forEach((id, data) -> data.write(X86Data.vcpu(parts, id)));
     }
 
     @Override

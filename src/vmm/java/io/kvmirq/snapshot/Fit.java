@@ -42,7 +42,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                                 parts.vcpus.keySet().equals(machine.vcpus().keySet()),
                                 "it has the vCPUs " + machine.vcpus().keySet() + ", and this VM has "
                                         + parts.vcpus.keySet()),
-                        () -> machine instanceof VmData vm
+                        () -> machine instanceof X86Data vm
                                 ? misfitOfChips(vm, parts)
                                         .or(() -> misfitOfNames(
                                                 "source of lines",
@@ -58,7 +58,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                                 .findFirst(),
                         () -> misfitOfRoutes(parts),
                         () -> misfitOfGsis(parts),
-                        () -> machine instanceof VmData vm
+                        () -> machine instanceof X86Data vm
                                 ? misfitOfVcpus(vm, parts)
                                 : ((ArmData) machine).misfit(parts))
                 .map(Supplier::get)
@@ -66,19 +66,19 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                 .findFirst();
     }
 
-    private static Optional<String> misfitOfChips(VmData vm, VmParts parts) {
+    private static Optional<String> misfitOfChips(X86Data vm, VmParts parts) {
         X86Vm x86 = parts.vm.x86();
         return Stream.of(
                         unless(
-                                vm.hasLapics() == VmData.hasLapics(parts)
+                                vm.hasLapics() == X86Data.hasLapics(parts)
                                         && vm.chips().isPresent()
-                                                == VmData.chips(x86).isPresent(),
+                                                == X86Data.chips(x86).isPresent(),
                                 "it is of a VM with another irqchip: full, split or none"),
                         unless(
                                 vm.guestChips().fits(parts),
                                 "only one of the two has this IOAPIC or these PICs of the VMM (VmParts.ioapic and pic)"),
                         unless(
-                                vm.pit().isPresent() == VmData.pit(x86).isPresent(),
+                                vm.pit().isPresent() == X86Data.pit(x86).isPresent(),
                                 "only one of the two has a timer (createPit)"),
                         unless(
                                 vm.has32BitApicIds() == x86.has32BitApicIds(),
@@ -178,13 +178,13 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                 .map(gsi -> gsi + " of it has an irqfd here already: close it before the restore");
     }
 
-    private static Optional<String> misfitOfVcpus(VmData vm, VmParts parts) {
+    private static Optional<String> misfitOfVcpus(X86Data vm, VmParts parts) {
         Cpuid host = Cpuid.ofHost(parts.vm.kernel());
         X86Msrs known = X86Msrs.ofHost(parts.vm.kernel());
         return vm.vcpus().entrySet().stream()
                 .flatMap(entry -> entry
                         .getValue()
-                        .misfit(VmData.vcpu(parts, entry.getKey()), host, known)
+                        .misfit(X86Data.vcpu(parts, entry.getKey()), host, known)
                         .map(text -> new VcpuId(entry.getKey()) + " has " + text)
                         .stream())
                 .findFirst();

@@ -7,7 +7,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.pci.EmulatedFunction;
 import io.kvmirq.undo.Undo;
-import io.kvmirq.vmm.Steps;
+import io.kvmirq.vmm.StepRunner;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -153,7 +153,7 @@ final class HeldVm implements AutoCloseable {
                 steps.add(() -> forward(from, into));
             }
         });
-        Steps.all(steps);
+        StepRunner.runAll(steps);
     }
 
     private static void forward(EventFd from, EventFd to) {
@@ -161,7 +161,7 @@ final class HeldVm implements AutoCloseable {
         try {
             signal(to, count);
         } catch (RuntimeException e) {
-            Steps.all(List.of(() -> signal(from, count), () -> {
+            StepRunner.runAll(List.of(() -> signal(from, count), () -> {
                 throw e;
             }));
         }
@@ -184,6 +184,6 @@ final class HeldVm implements AutoCloseable {
             }
         }));
         back.clear();
-        Steps.all(steps);
+        StepRunner.runAll(steps);
     }
 }

@@ -8,17 +8,17 @@ import java.util.Map;
 import java.util.Optional;
 
 /** The state of a VM of one architecture, without its eventfds and devices. */
-sealed interface MachineData permits VmData, ArmData {
+sealed interface MachineData permits X86Data, ArmData {
     String X86 = "x86_64";
     String ARM = "arm64";
 
     /** @param parts of a paused VM whose vCPUs belong to this thread, and whose irqfds are masked */
     static MachineData read(VmParts parts) {
-        return parts.vm.isArm64() ? ArmData.read(parts) : VmData.read(parts);
+        return parts.vm.isArm64() ? ArmData.read(parts) : X86Data.read(parts);
     }
 
     private static MachineData of(Node state, String architecture) {
-        return architecture.equals(ARM) ? ArmData.of(state) : VmData.of(state);
+        return architecture.equals(ARM) ? ArmData.of(state) : X86Data.of(state);
     }
 
     static MachineData of(Node state) {

@@ -35,8 +35,8 @@ record Node(String path, Object value) {
 
     Node at(String name) {
         return find(name)
-                .orElseThrow(
-                        () -> new SnapshotException(inside(name) + " of the snapshot is missing; " + Document.GIVE_TEXT));
+                .orElseThrow(() ->
+                        new SnapshotException(inside(name) + " of the snapshot is missing; " + Document.GIVE_TEXT));
     }
 
     Optional<Node> find(String name) {

@@ -52,7 +52,8 @@ final class DecideText {
             terminal.line(name + ": " + terminal.good("posted") + " to " + posted.vcpu() + ", vector "
                     + Hex.of(posted.vector().number()));
             terminal.fact("entry", FACT_WIDTH, entry(host, posted).toString());
-            terminal.fact("", FACT_WIDTH, "with examples of addresses and of a VM's number; kvmirq decode shows each field");
+            terminal.fact(
+                    "", FACT_WIDTH, "with examples of addresses and of a VM's number; kvmirq decode shows each field");
             posted.inhibits()
                     .forEach(reason -> terminal.line("  inhibited: " + reason.cause()
                             + "; the entry stays posted, and software takes the vector to the guest"));
@@ -61,7 +62,8 @@ final class DecideText {
             terminal.line(name + ": " + terminal.bad("not posted") + ": " + reason.text());
             terminal.fact("here:", FACT_WIDTH, unposted.detail());
             printWhy(reason, question.remedy(host, unposted), terminal);
-            terminal.fact("entry", FACT_WIDTH, "remapped, as the host set it up: the host's interrupt signals the eventfd");
+            terminal.fact(
+                    "entry", FACT_WIDTH, "remapped, as the host set it up: the host's interrupt signals the eventfd");
         }
         question.bugs(host).forEach(bug -> terminal.fact("note:", FACT_WIDTH, bug));
     }

@@ -9,8 +9,8 @@ import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.GuestRows;
+import io.kvmirq.diag.screens.HostScan;
 import io.kvmirq.diag.screens.LiveChains;
-import io.kvmirq.diag.screens.Look;
 import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.diag.sources.Guests;
@@ -95,7 +95,7 @@ record ExplainAnswer(
                 .filter(guest -> chains.stream().anyMatch(chain -> chain.guest()
                         .equals(Optional.of(guest.process().asGuest()))))
                 .flatMap(guest -> PathsCheck.paths(host, guest, false).stream())
-                .filter(path -> Look.flaw(path).isPresent())
+                .filter(path -> HostScan.flaw(path).isPresent())
                 .map(path -> ExplainText.headline(path, "", chains));
     }
 

@@ -12,7 +12,7 @@ import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.Drift;
 import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.GuestRows;
-import io.kvmirq.diag.screens.Look;
+import io.kvmirq.diag.screens.HostScan;
 import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Claim;
@@ -104,7 +104,7 @@ final class ExplainText {
         for (InterruptPath path : guests) {
             Link link = path.links().get(0);
             if (link.isFlawed()
-                    || Look.slowed(path).isPresent()
+                    || HostScan.slowed(path).isPresent()
                     || chains.isEmpty() && path.subject() == Flaw.Subject.GUEST) {
                 lines.add(new Headline(
                         Verdict.of(List.of(path), List.of(), List.of()).rank(), headline(path, "", all)));
@@ -127,7 +127,7 @@ final class ExplainText {
 
     /** Writes the verdict about some paths, and their flaws with the guest or the device that each is about. */
     static void write(Json json, Verdict verdict, List<InterruptPath> paths) {
-        json.value("verdict", verdict).objects("flaws", Look.flaws(paths), (to, told) -> to.value(
+        json.value("verdict", verdict).objects("flaws", HostScan.flaws(paths), (to, told) -> to.value(
                         "guest", told.guest().map(InterruptPath.Guest::name))
                 .value("pid", told.guest().map(InterruptPath.Guest::process))
                 .value("device", told.device().map(DeviceName::toString))
@@ -152,7 +152,7 @@ final class ExplainText {
                         ? "all " + all
                         : same > 1 ? same + " of " + all : worst.name() + " (one of " + all + ")";
         boolean many = same > 1 || worst.interrupt().filter(Interrupt::isAll).isPresent();
-        return who + (many ? " are " : " is ") + inWords(worst, verdict) + Look.slowedClause(chains);
+        return who + (many ? " are " : " is ") + inWords(worst, verdict) + HostScan.slowedClause(chains);
     }
 
     /**
@@ -170,7 +170,7 @@ final class ExplainText {
         return (ofHelper ? "a helper of " : "")
                 + guest
                 + (!link.isFlawed()
-                        ? " has no flaw that files show" + Look.slowedClause(List.of(path))
+                        ? " has no flaw that files show" + HostScan.slowedClause(List.of(path))
                         : (link.state() == Link.State.BROKEN ? " is stopped" : " is in doubt")
                                 + (ofHelper ? ": " : " at the VMM: ")
                                 + first(link));

@@ -5,7 +5,7 @@ import io.kvmirq.cli.frame.Columns;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Verdict;
-import io.kvmirq.diag.screens.Look;
+import io.kvmirq.diag.screens.HostScan;
 import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.diag.sources.GuestRates;
 import io.kvmirq.diag.sources.GuestRates.Rate;
@@ -92,7 +92,7 @@ final class GuestTable {
                         paths.stream().filter(path -> path.links().get(0).state() == state))
                 .findFirst()
                 .or(() -> paths.stream()
-                        .filter(path -> Look.slowed(path).isPresent())
+                        .filter(path -> HostScan.slowed(path).isPresent())
                         .findFirst())
                 .map(path -> ExplainText.headline(path, all, paths))
                 .orElse(

@@ -14,9 +14,9 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.cli.frame.Version;
 import io.kvmirq.diag.Verdict;
+import io.kvmirq.diag.screens.HostScan;
 import io.kvmirq.diag.screens.Listing;
 import io.kvmirq.diag.screens.LiveChains;
-import io.kvmirq.diag.screens.Look;
 import io.kvmirq.diag.screens.Metrics;
 import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.diag.sources.GuestRates;
@@ -150,7 +150,9 @@ public final class ListCommand implements Command {
         }
         if (textfile.isPresent()) {
             try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
-                return write(textfile.get(), Look.of(host, memory), terminal) ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
+                return write(textfile.get(), HostScan.of(host, memory), terminal)
+                        ? ExitCode.OK
+                        : ExitCode.COULD_NOT_RUN;
             }
         }
         if (!vectors) {
@@ -193,7 +195,7 @@ public final class ListCommand implements Command {
     }
 
     /** Writes the numbers of a host. Returns false, after an error message, if the file cannot be written. */
-    public static boolean write(Path file, Look look, Terminal terminal) {
+    public static boolean write(Path file, HostScan look, Terminal terminal) {
         byte[] text = Metrics.of(look, Version.number()).getBytes(StandardCharsets.UTF_8);
         return NewFile.replace(file, terminal, out -> out.write(text));
     }
@@ -286,7 +288,9 @@ public final class ListCommand implements Command {
                 Foreign.printable(row.guest().orElse("-"), Columns.WIDEST_COLUMN),
                 String.valueOf(row.count()),
                 live.map(found -> rate(row, found)).orElse("-"),
-                row.cpus().map(cpus -> Foreign.printable(cpus, Columns.WIDEST_COLUMN)).orElse("-"),
+                row.cpus()
+                        .map(cpus -> Foreign.printable(cpus, Columns.WIDEST_COLUMN))
+                        .orElse("-"),
                 listed(row.vcpus(), VcpuId::number)
                         .map(vcpus -> vcpus + mark(row.vcpuEvidence()))
                         .orElse("-"),

@@ -8,8 +8,8 @@ import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.frame.UnreadableInputException;
+import io.kvmirq.diag.screens.HostScan;
 import io.kvmirq.diag.screens.Listing;
-import io.kvmirq.diag.screens.Look;
 import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.InterruptPath;
@@ -95,7 +95,7 @@ final class ManyHosts {
                             Foreign.printable(path.guest().orElseThrow().name(), Columns.WIDEST_COLUMN));
                     row.set(
                             columns.size(),
-                            Foreign.printable(Look.text(Look.flaw(path).orElseThrow())));
+                            Foreign.printable(HostScan.text(HostScan.flaw(path).orElseThrow())));
                     flawed.add(row);
                     guests++;
                 }

@@ -126,7 +126,8 @@ final class WatchTerminal implements AutoCloseable {
 
     private int afterEscape() throws IOException {
         int next = terminal.reader().read(KEY_REST_MILLIS);
-        int last = next == '[' || next == 'O' ? terminal.reader().read(KEY_REST_MILLIS) : NonBlockingReader.READ_EXPIRED;
+        int last =
+                next == '[' || next == 'O' ? terminal.reader().read(KEY_REST_MILLIS) : NonBlockingReader.READ_EXPIRED;
         return last == 'A' ? 'k' : last == 'B' ? 'j' : NonBlockingReader.READ_EXPIRED;
     }
 

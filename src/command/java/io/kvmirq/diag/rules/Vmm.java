@@ -189,8 +189,8 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
         }
         HostInterrupts all = host().interrupts().get();
         return Fact.of(all.rows().stream()
-                .filter(row ->
-                        row.count() > uptime.get() / SELDOM_SECONDS && !row.handlers().contains("vfio-"))
+                .filter(row -> row.count() > uptime.get() / SELDOM_SECONDS
+                        && !row.handlers().contains("vfio-"))
                 .flatMap(row -> only(row.irq().number()).stream()
                         .mapToObj(alone::get)
                         .filter(Objects::nonNull)

@@ -123,7 +123,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
             all.stream()
                     .filter(chain ->
                             chain.interrupt().filter(armed::containsKey).isEmpty()
-                                    && Look.flaw(chain).isPresent())
+                                    && HostScan.flaw(chain).isPresent())
                     .forEach(chains::add);
             all.stream()
                     .filter(chain ->
@@ -185,7 +185,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                         .text("proc/irq/" + irq.number() + "/effective_affinity_list")
                         .map(String::strip)
                         .filter(cpus -> !cpus.isEmpty()),
-                Look.flaw(chain).map(Look::text));
+                HostScan.flaw(chain).map(HostScan::text));
     }
 
     private static <T> List<T> numbers(InterruptPath chain, Hop<T> hop) {

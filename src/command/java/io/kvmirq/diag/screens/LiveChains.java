@@ -85,7 +85,7 @@ public final class LiveChains {
 
     private InterruptPath observed(InterruptPath chain) {
         return chain.link(Hop.HOST_IRQ)
-                .filter(link -> Look.isArmed(chain))
+                .filter(link -> HostScan.isArmed(chain))
                 .filter(link -> link.numbers(Hop.HOST_IRQ).size() == 1)
                 .map(link -> link.numbers(Hop.HOST_IRQ).get(0).number())
                 .filter(live.irqs()::containsKey)

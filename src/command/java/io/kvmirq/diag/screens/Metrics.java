@@ -37,7 +37,7 @@ public final class Metrics {
     private Metrics() {}
 
     /** The text, with a line end after each line. */
-    public static String of(Look look, String version) {
+    public static String of(HostScan look, String version) {
         Metrics metrics = new Metrics();
         metrics.host(look, version);
         metrics.guests(look);
@@ -98,7 +98,7 @@ public final class Metrics {
         write(name, type, help, samples);
     }
 
-    private void host(Look look, String version) {
+    private void host(HostScan look, String version) {
         Samples info = new Samples("version", "kernel");
         info.add(1, version, look.kernel().orElse(""));
         write("info", GAUGE, "Versions of kvmirq and of the host's kernel.", info);
@@ -118,12 +118,12 @@ public final class Metrics {
         write("interrupts_total", COUNTER, "Interrupts of a row of /proc/interrupts, on all CPUs.", rows);
     }
 
-    private void guests(Look look) {
+    private void guests(HostScan look) {
         Samples vcpus = new Samples("guest");
         Samples exits = new Samples("guest");
         Samples injected = new Samples("guest");
         Samples inhibited = new Samples("guest", "reason");
-        for (Look.Seen guest : look.guests()) {
+        for (HostScan.Seen guest : look.guests()) {
             String name = guest.guest().process().name();
             vcpus.add(guest.guest().vcpus().all(), name);
             guest.guest().exits().ifPresent(count -> exits.add(count, name));
@@ -141,7 +141,7 @@ public final class Metrics {
                 inhibited);
     }
 
-    private void vectors(Look look) {
+    private void vectors(HostScan look) {
         Samples vectors = new Samples("guest", "device", "posted");
         Samples irqs = new Samples("guest", "device");
         Map<String, String> guests = new TreeMap<>();
@@ -151,7 +151,7 @@ public final class Metrics {
             }
             guests.putIfAbsent(path.device(), guest(path));
             Optional<Boolean> posted = path.posted();
-            for (String state : Look.isArmed(path) ? List.of("yes", "no", "unknown") : List.<String>of()) {
+            for (String state : HostScan.isArmed(path) ? List.of("yes", "no", "unknown") : List.<String>of()) {
                 boolean own = state.equals(posted.map(yes -> yes ? "yes" : "no").orElse("unknown"));
                 vectors.add(own ? 1 : 0, guest(path), path.device(), state);
             }
@@ -178,10 +178,10 @@ public final class Metrics {
 
     /** The worst link of a path, or else one with a delay of the past. */
     private static Optional<Link> flaw(InterruptPath path) {
-        return Look.flaw(path).or(() -> Look.slowed(path));
+        return HostScan.flaw(path).or(() -> HostScan.slowed(path));
     }
 
-    private void flaws(Look look) {
+    private void flaws(HostScan look) {
         Samples counts = new Samples("state");
         Samples single = new Samples(
                 "guest", "device", "vector", "hop", "state", "flaw", "subject", "weight", "span", "severity");
@@ -189,7 +189,7 @@ public final class Metrics {
         for (Link.State state : List.of(Link.State.BROKEN, Link.State.DOUBTFUL)) {
             counts.add(
                     look.paths().stream()
-                            .flatMap(path -> Look.flaw(path).stream())
+                            .flatMap(path -> HostScan.flaw(path).stream())
                             .filter(link -> link.state() == state)
                             .count(),
                     state.label());

@@ -74,7 +74,8 @@ public final class PathsCheck {
                         paths(host, guest, guest.process().devices().stream().allMatch(device -> host.armed(device)
                                         .isEmpty()))
                                 .stream())
-                .filter(path -> Look.flaw(path).isPresent() || Look.slowed(path).isPresent())
+                .filter(path ->
+                        HostScan.flaw(path).isPresent() || HostScan.slowed(path).isPresent())
                 .toList();
     }
 
@@ -197,7 +198,7 @@ public final class PathsCheck {
         Map<String, String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
         String seen = looked(devices, guests) + " looked at, and no link that is seen is broken"
                 + (verdict.past() ? "; since boot, and perhaps over: " + shown(host, doubtful) : " or doubtful")
-                + Look.slowedClause(all);
+                + HostScan.slowedClause(all);
         Finding finding = !whole
                 ? Finding.of(
                         Check.PATHS,

@@ -43,7 +43,7 @@ import java.util.stream.IntStream;
 
 /**
  * Watches a host: rates by guest, vector and CPU, and changes. A tick reads counters, affinities, power states, the
- * configuration of devices, and whether a VMM is stopped; files other than KVM's counters stay open. A {@link Look} at all
+ * configuration of devices, and whether a VMM is stopped; files other than KVM's counters stay open. A {@link HostScan} at all
  * else takes longer, so a thread takes one after the other: at once if a tick shows that something changed, and otherwise at
  * most a tenth of the time. Between looks, for another tenth, it asks kernel memory for changes. For one thread.
  *
@@ -135,7 +135,7 @@ public final class Watcher implements AutoCloseable {
             List<Event> events,
             Map<String, Double> totals,
             Map<Integer, Double> cpus,
-            Optional<Look> look) {}
+            Optional<HostScan> look) {}
 
     /** A vector that VFIO has armed. The first one of a device has its power state. */
     private record Vector(
@@ -220,9 +220,9 @@ public final class Watcher implements AutoCloseable {
 
     private final Map<String, Told> waiting = new HashMap<>();
     /** A look, or nothing if kernel memory shows no reason for one. */
-    private Optional<CompletableFuture<Optional<Look>>> looking = Optional.empty();
+    private Optional<CompletableFuture<Optional<HostScan>>> looking = Optional.empty();
 
-    private Look look;
+    private HostScan look;
     private final List<Vector> vectors = new ArrayList<>();
     private final List<Sign> signs = new ArrayList<>();
     /** The inhibits of AVIC in a guest, the fault of its VMM, or the worst of its vectors, by its process. */
@@ -281,10 +281,10 @@ public final class Watcher implements AutoCloseable {
         this.took = 0;
     }
 
-    private Look look() {
+    private HostScan look() {
         long begin = nanos.getAsLong();
         HostFacts host = new HostFacts(files);
-        Look look = Look.of(host, seen);
+        HostScan look = HostScan.of(host, seen);
         probes.apply(host).ifPresent(counted::add);
         looked = nanos.getAsLong();
         took = looked - begin;
@@ -292,7 +292,7 @@ public final class Watcher implements AutoCloseable {
     }
 
     /** A look, if kernel memory shows that a vector has another way. */
-    private Optional<Look> lookIfChanged() {
+    private Optional<HostScan> lookIfChanged() {
         long begin = nanos.getAsLong();
         boolean changed = memory.changed();
         asked = nanos.getAsLong();
@@ -300,14 +300,14 @@ public final class Watcher implements AutoCloseable {
         return changed ? lookAgain() : Optional.empty();
     }
 
-    private Optional<Look> lookAgain() {
+    private Optional<HostScan> lookAgain() {
         if (!readsMemory) {
             // The types of KVM's module are read with the first irqfds.
             readsMemory = memory.irqfds().known().isPresent();
             opened = readsMemory || seen != memory && memory.inhibits().known().isPresent();
             seen = memory;
         }
-        Look look;
+        HostScan look;
         int rounds = 0;
         do {
             moved = false;
@@ -336,12 +336,12 @@ public final class Watcher implements AutoCloseable {
         if (ticks == 0) {
             take(look, true);
         }
-        Optional<Look> before = ticks == 0 ? Optional.of(look) : taken();
+        Optional<HostScan> before = ticks == 0 ? Optional.of(look) : taken();
         boolean due = moved || now - looked >= took * LOOK_TIMES_BETWEEN_LOOKS;
         if (looking.isEmpty() && (due || readsMemory && now - asked >= asking * LOOK_TIMES_BETWEEN_LOOKS)) {
             looking = Optional.of(CompletableFuture.supplyAsync(due ? this::lookAgain : this::lookIfChanged, executor));
         }
-        Optional<Look> taken = ticks == 0 ? before : taken().or(() -> before);
+        Optional<HostScan> taken = ticks == 0 ? before : taken().or(() -> before);
         vectors.forEach(this::state);
         List<Row> rows = rows(seconds);
         Map<String, Double> totals = new TreeMap<>();
@@ -353,13 +353,13 @@ public final class Watcher implements AutoCloseable {
     }
 
     /** The look that a thread has taken since the last tick. If files changed meanwhile, it may tell of two moments. */
-    private Optional<Look> taken() {
+    private Optional<HostScan> taken() {
         if (looking.filter(CompletableFuture::isDone).isEmpty()) {
             return Optional.empty();
         }
-        CompletableFuture<Optional<Look>> done = looking.get();
+        CompletableFuture<Optional<HostScan>> done = looking.get();
         looking = Optional.empty();
-        Optional<Look> taken = done.join();
+        Optional<HostScan> taken = done.join();
         taken.ifPresent(now -> {
             torn = moved;
             take(now, false);
@@ -430,7 +430,7 @@ public final class Watcher implements AutoCloseable {
 
     // Looks
 
-    private void take(Look now, boolean first) {
+    private void take(HostScan now, boolean first) {
         Map<Integer, String> then = names(look);
         Map<Integer, String> names = names(now);
         if (!first) {
@@ -450,10 +450,10 @@ public final class Watcher implements AutoCloseable {
             if ((pid == 0 || names.containsKey(pid)) && paths.test(path)) {
                 facts(path, facts);
                 if (path.interrupt().isEmpty()) {
-                    flaw(path).ifPresent(link -> wrong.put(pid, Look.text(link)));
+                    flaw(path).ifPresent(link -> wrong.put(pid, HostScan.text(link)));
                 }
                 List<HostIrq> numbers = irqs(path);
-                if (Look.isArmed(path) && !numbers.isEmpty()) {
+                if (HostScan.isArmed(path) && !numbers.isEmpty()) {
                     int irq = numbers.get(0).number();
                     String files = "sys/bus/pci/devices/" + path.device();
                     armed.add(key(path));
@@ -475,7 +475,7 @@ public final class Watcher implements AutoCloseable {
                             path,
                             irq,
                             stages.map(Stages::stages).orElse(List.of()),
-                            flaw(path).map(Look::text).or(path::whyNot).orElse(""),
+                            flaw(path).map(HostScan::text).or(path::whyNot).orElse(""),
                             value("proc/irq/" + irq + "/effective_affinity_list", key(path), all -> all, used),
                             power));
                 }
@@ -484,7 +484,7 @@ public final class Watcher implements AutoCloseable {
         counted.clear();
         passed.keySet().retainAll(armed);
         storms.retainAll(vectors.stream().map(Vector::irq).toList());
-        for (Look.Seen guest : now.guests()) {
+        for (HostScan.Seen guest : now.guests()) {
             VmProcess process = guest.guest().process();
             value("proc/" + process.pid() + "/stat", "", Watcher::stopped, used)
                     .ifPresent(stat -> signs.add(new Sign(stat, Optional.empty())));
@@ -512,7 +512,7 @@ public final class Watcher implements AutoCloseable {
                                 .filter(flaw -> flaw.state() == worst.state())
                                 .count();
                         if (worst.state() == Link.State.BROKEN || !wrong.containsKey(pid)) {
-                            wrong.put(pid, same + " of " + all.size() + " vectors: " + Look.text(worst));
+                            wrong.put(pid, same + " of " + all.size() + " vectors: " + HostScan.text(worst));
                         }
                     });
                 });
@@ -542,9 +542,9 @@ public final class Watcher implements AutoCloseable {
         });
     }
 
-    private Map<Integer, String> names(Look of) {
+    private Map<Integer, String> names(HostScan of) {
         Map<Integer, String> names = new TreeMap<>();
-        for (Look.Seen guest : of.guests()) {
+        for (HostScan.Seen guest : of.guests()) {
             if (guests.test(guest.guest().process())) {
                 names.put(guest.guest().process().pid(), guest.guest().process().name());
             }
@@ -564,7 +564,7 @@ public final class Watcher implements AutoCloseable {
     /** A guest that exits is not paused, though its vCPUs wait for another thread at the moment of a look. */
     private Optional<Link> flaw(InterruptPath path) {
         String own = pid(path) + "-";
-        return Look.flaw(path)
+        return HostScan.flaw(path)
                 .filter(link -> link.flaws().stream().noneMatch(flaw -> List.of("vmm.paused", "vmm.incoming")
                                 .contains(flaw.rule()))
                         || grown.entrySet().stream()
@@ -583,9 +583,9 @@ public final class Watcher implements AutoCloseable {
         flaw(path).ifPresent(link -> {
             String id = link.state().label() + " " + link.hop()
                     + link.flaws().stream().map(Flaw::rule).toList();
-            add(to, "flaw", id, Look.text(link), path);
+            add(to, "flaw", id, HostScan.text(link), path);
         });
-        if (Look.isArmed(path)) {
+        if (HostScan.isArmed(path)) {
             add(to, "armed", "yes", "VFIO has armed it", path);
             path.posted().ifPresent(posted -> {
                 String text = posted
@@ -731,7 +731,7 @@ public final class Watcher implements AutoCloseable {
                             history(key(vector.path()), rate, used)));
         }
         List<Row> all = new ArrayList<>();
-        for (Look.Seen seen : look.guests()) {
+        for (HostScan.Seen seen : look.guests()) {
             VmProcess process = seen.guest().process();
             if (guests.test(process)) {
                 List<Row> own = byGuest.getOrDefault(process.pid(), List.of());
@@ -745,7 +745,7 @@ public final class Watcher implements AutoCloseable {
         return all;
     }
 
-    private Row guest(Look.Seen seen, List<Row> own, double seconds, Set<String> used) {
+    private Row guest(HostScan.Seen seen, List<Row> own, double seconds, Set<String> used) {
         VmProcess process = seen.guest().process();
         long[] more = {0, 0};
         for (String directory : seen.directories()) {

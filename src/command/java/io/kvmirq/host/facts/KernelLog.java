@@ -270,7 +270,8 @@ public final class KernelLog {
         String brief = device.toString().substring(device.toString().indexOf(':') + 1);
         Pattern subject = Pattern.compile("(?<![\\w:])" + Pattern.quote(device.toString()) + "(?!\\w)"
                 + (device.domain() == 0 ? "|(?:\\[|device=)" + Pattern.quote(brief) + "(?!\\w)" : "")
-                + IOMMU_LOSS + irqs.stream().map(irq -> "|\\birq " + irq + "\\b").collect(Collectors.joining())
+                + IOMMU_LOSS
+                + irqs.stream().map(irq -> "|\\birq " + irq + "\\b").collect(Collectors.joining())
                 + threads.stream()
                         .map(tid -> "|:" + Pattern.quote(tid) + "(?: blocked|\\])|\\(" + Pattern.quote(tid) + "\\)")
                         .collect(Collectors.joining()));

@@ -17,7 +17,8 @@ final class CpuInterface {
     private static final int PRIORITIES = 0xf8;
 
     private static final long OF_HOST = RegisterFields.ICC_CTLR_LEVEL3.mask();
-    private static final long COMPARED_FIELDS = RegisterFields.ICC_CTLR_SERRORS.mask() | RegisterFields.ICC_CTLR_LEVEL3.mask();
+    private static final long COMPARED_FIELDS =
+            RegisterFields.ICC_CTLR_SERRORS.mask() | RegisterFields.ICC_CTLR_LEVEL3.mask();
 
     /** ICC_CTLR_EL1 without the fields that are in ICH_VMCR. */
     private long type = OF_HOST

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.arch.gic.model.Its;
+import io.kvmirq.arch.gic.model.EmulatedIts;
 import io.kvmirq.arch.gic.model.Lpis;
 
 /** An in-kernel ITS and its address. Source: arch/arm64/kvm/vgic/vgic-its.c. */
 final class FakeIts {
-    private final Its service;
+    private final EmulatedIts service;
     private long base = VgicPlaces.NOWHERE;
 
     FakeIts(Lpis lpis) {
-        this.service = new Its(lpis);
+        this.service = new EmulatedIts(lpis);
     }
 
-    Its its() {
+    EmulatedIts its() {
         return service;
     }
 
@@ -27,7 +27,7 @@ final class FakeIts {
 
     /** Whether an address belongs to the ITS; each of its addresses works as a doorbell. */
     boolean isAt(long address) {
-        return hasPlace() && Long.compareUnsigned(address - base, Its.SIZE) < 0;
+        return hasPlace() && Long.compareUnsigned(address - base, EmulatedIts.SIZE) < 0;
     }
 
     void setBase(long to) {

@@ -2,7 +2,7 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.NotModelledException;
-import io.kvmirq.arch.gic.model.Its;
+import io.kvmirq.arch.gic.model.EmulatedIts;
 import io.kvmirq.arch.gic.model.ItsRegister;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
@@ -26,7 +26,7 @@ final class ItsFile extends KvmDeviceFile {
 
     /** @return the rule that refuses a base address; empty for none. Two ITSs may have the same address */
     private Optional<Answer> place(long to) {
-        Optional<Answer> refused = VgicPlaces.check(vm, service.base(), to, Its.SIZE);
+        Optional<Answer> refused = VgicPlaces.check(vm, service.base(), to, EmulatedIts.SIZE);
         if (refused.isEmpty()) {
             service.setBase(to);
         }
@@ -82,7 +82,7 @@ final class ItsFile extends KvmDeviceFile {
     }
 
     private int write(int offset, long value) {
-        if (offset == Its.CWRITER || offset == Its.CTLR) {
+        if (offset == EmulatedIts.CWRITER || offset == EmulatedIts.CTLR) {
             host.note(VgicAnswer.ITS_COMMANDS);
         }
         return service.its()
@@ -134,7 +134,7 @@ final class ItsFile extends KvmDeviceFile {
         return 0;
     }
 
-    private int tables(Optional<Its.TableFault> fault) {
+    private int tables(Optional<EmulatedIts.TableFault> fault) {
         host.note(VgicAnswer.ITS_TABLES);
         return fault.map(why -> switch (why) {
                     case NO_MEMORY -> host.refuse(FileAnswer.FAULT);

@@ -84,8 +84,8 @@ public record PciFunction(
         });
         int bytes = others.stream().mapToInt(PciFunction::aligned).sum();
         if (bytes > MOST_OTHER_BYTES) {
-            throw new IllegalArgumentException("other capabilities of " + bytes + " bytes: expected at most " + MOST_OTHER_BYTES
-                    + ", after each is rounded up to a multiple of 4");
+            throw new IllegalArgumentException("other capabilities of " + bytes + " bytes: expected at most "
+                    + MOST_OTHER_BYTES + ", after each is rounded up to a multiple of 4");
         }
     }
 

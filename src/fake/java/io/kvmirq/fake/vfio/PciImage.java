@@ -170,7 +170,8 @@ final class PciImage {
         }
         if (function.has(Trait.POWER)) {
             link(POWER_AT, POWER_ID, POWER_LENGTH, false);
-            values.putShort(POWER_AT + FLAGS, (short) POWER_VERSION).putShort(POWER_AT + POWER_CONTROL, (short) NO_SOFT_RESET);
+            values.putShort(POWER_AT + FLAGS, (short) POWER_VERSION)
+                    .putShort(POWER_AT + POWER_CONTROL, (short) NO_SOFT_RESET);
         }
         if (function.msi() != 0) {
             msi();

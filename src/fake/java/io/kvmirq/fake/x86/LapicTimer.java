@@ -116,7 +116,8 @@ final class LapicTimer {
     private void awaitDeadline() {
         long left = deadline == 0 ? 0 : tsc.nanosUntil(deadline);
         if (left != 0) {
-            armed = time.after(Duration.ofNanos(left < 0 ? LONGEST_NANOS : Math.min(left, LONGEST_NANOS)), this::expire);
+            armed = time.after(
+                    Duration.ofNanos(left < 0 ? LONGEST_NANOS : Math.min(left, LONGEST_NANOS)), this::expire);
         } else if (deadline != 0) {
             expire();
         }

@@ -12,8 +12,8 @@ import io.kvmirq.diag.rules.DeviceRules;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
+import io.kvmirq.diag.screens.HostScan;
 import io.kvmirq.diag.screens.Listing;
-import io.kvmirq.diag.screens.Look;
 import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.HostFacts;
@@ -112,9 +112,9 @@ class CommandsAgreeTest {
                     PlantedFaultsTest.apply(PlantedFaultsTest.host(tree.tree()), tree.tree(), tree.changes())
                             .tree());
             Map<String, List<Flaw>> explain = flaws(explained(host));
-            Map<String, List<Flaw>> look = flaws(Look.of(host, KernelPaths.none()).paths().stream());
+            Map<String, List<Flaw>> look = flaws(HostScan.of(host, KernelPaths.none()).paths().stream());
             Map<String, List<Flaw>> list = flaws(Stream.concat(
-                    Listing.of(host, any -> true).chains().stream(), PathsCheck.flawedGuests(host).stream()));
+                    Listing.of(host, address -> true).chains().stream(), PathsCheck.flawedGuests(host).stream()));
             for (Map<String, List<Flaw>> other : List.of(look, list)) {
                 for (String subject : other.keySet()) {
                     if (explain.containsKey(subject) && !explain.get(subject).equals(other.get(subject))) {

@@ -8,8 +8,8 @@ record FileLine(String file, int line, String text) {
     private static final int SHOWN_CHARACTERS = 60;
 
     IllegalArgumentException unexpected(String expected) {
-        return new IllegalArgumentException(
-                "line " + line + " of " + file + " is '" + Foreign.printable(text, SHOWN_CHARACTERS) + "': expected " + expected);
+        return new IllegalArgumentException("line " + line + " of " + file + " is '"
+                + Foreign.printable(text, SHOWN_CHARACTERS) + "': expected " + expected);
     }
 
     int number(String digits, int radix) {

@@ -60,7 +60,7 @@ public final class AvicVcpu {
         long entry = AvicTables.PHYSICAL_VALID.mask() | AvicTables.BACKING_PAGE.with(page >>> 12);
         words.set(at(SHADOW), entry);
         words.set(at(TABLE), entry);
-        this.thread = new VcpuThread(vm.avic().host(), index, words, at(THREAD), new Steps());
+        this.thread = new VcpuThread(vm.avic().host(), index, words, at(THREAD), new StepHooks());
     }
 
     static int words(int irqfds) {
@@ -268,7 +268,7 @@ public final class AvicVcpu {
         list.unlock();
     }
 
-    private final class Steps implements VcpuHooks {
+    private final class StepHooks implements VcpuHooks {
         /** Models {@code avic_vcpu_load}. */
         @Override
         public void load(HostCpu here, Optional<HostCpu> last) {

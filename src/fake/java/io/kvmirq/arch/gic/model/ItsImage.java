@@ -3,7 +3,7 @@ package io.kvmirq.arch.gic.model;
 
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.gic.InterruptId;
-import io.kvmirq.arch.gic.model.Its.TableFault;
+import io.kvmirq.arch.gic.model.EmulatedIts.TableFault;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
@@ -35,12 +35,12 @@ final class ItsImage {
     private static final BitField TARGET = new BitField("rdbase", 16, 32);
     private static final long NO_TARGET = 0xffff_ffffL;
 
-    private final Its service;
+    private final EmulatedIts service;
     private final ItsTables tables;
     private final Lpis lpis;
     private final ByteBuffer entry = ByteBuffer.allocate(ItsTable.ENTRY).order(ByteOrder.LITTLE_ENDIAN);
 
-    ItsImage(Its service, ItsTables tables, Lpis lpis) {
+    ItsImage(EmulatedIts service, ItsTables tables, Lpis lpis) {
         this.service = service;
         this.tables = tables;
         this.lpis = lpis;
@@ -62,7 +62,7 @@ final class ItsImage {
     }
 
     private Optional<TableFault> saveDevices() {
-        long table = service.read(Its.BASER_DEVICES);
+        long table = service.read(EmulatedIts.BASER_DEVICES);
         List<Map.Entry<Integer, ItsTables.Device>> devices = tables.devices();
         List<Integer> ids = devices.stream().map(Map.Entry::getKey).toList();
         for (int i = 0; VALID.isSet(table) && i < ids.size(); i++) {
@@ -115,7 +115,7 @@ final class ItsImage {
 
     /** Saves the collections one after the other. An invalid entry ends them, if there is room. */
     private Optional<TableFault> saveCollections() {
-        long table = service.read(Its.BASER_COLLECTIONS);
+        long table = service.read(EmulatedIts.BASER_COLLECTIONS);
         if (!VALID.isSet(table)) {
             return Optional.empty();
         }
@@ -151,7 +151,7 @@ final class ItsImage {
     }
 
     private Optional<TableFault> restoreCollections() {
-        long table = service.read(Its.BASER_COLLECTIONS);
+        long table = service.read(EmulatedIts.BASER_COLLECTIONS);
         if (!VALID.isSet(table)) {
             return Optional.empty();
         }
@@ -173,7 +173,7 @@ final class ItsImage {
 
     private Optional<TableFault> restoreCollection(int collection, long target) {
         boolean exists = target == NO_TARGET || lpis.index((int) target).isPresent();
-        boolean fits = ItsTable.entry(service.read(Its.BASER_COLLECTIONS), collection, lpis.ram())
+        boolean fits = ItsTable.entry(service.read(EmulatedIts.BASER_COLLECTIONS), collection, lpis.ram())
                 .isPresent();
         if (!exists) {
             return Optional.of(TableFault.CONTRADICTION);
@@ -193,7 +193,7 @@ final class ItsImage {
     }
 
     private Optional<TableFault> restoreDevices() {
-        long table = service.read(Its.BASER_DEVICES);
+        long table = service.read(EmulatedIts.BASER_DEVICES);
         if (!VALID.isSet(table)) {
             return Optional.empty();
         }
@@ -235,7 +235,7 @@ final class ItsImage {
             if (VALID.isSet(value)) {
                 next = NEXT_DEVICE.of(value);
                 int device = first + at / ItsTable.ENTRY;
-                if (ItsTable.entry(service.read(Its.BASER_DEVICES), device, lpis.ram())
+                if (ItsTable.entry(service.read(EmulatedIts.BASER_DEVICES), device, lpis.ram())
                         .isEmpty()) {
                     return Scan.failed(TableFault.CONTRADICTION);
                 }

@@ -6,14 +6,14 @@ import java.util.Optional;
 
 /** The registers of an ITS, at offsets in bytes. Source: ARM IHI 0069, "The ITS register map"; vgic-its.c. */
 public enum ItsRegister {
-    GITS_CTLR(Its.CTLR, 4),
-    GITS_IIDR(Its.IIDR, 4),
-    GITS_TYPER(Its.TYPER, 8),
-    GITS_CBASER(Its.CBASER, 8),
-    GITS_CWRITER(Its.CWRITER, 8),
-    GITS_CREADR(Its.CREADR, 8),
+    GITS_CTLR(EmulatedIts.CTLR, 4),
+    GITS_IIDR(EmulatedIts.IIDR, 4),
+    GITS_TYPER(EmulatedIts.TYPER, 8),
+    GITS_CBASER(EmulatedIts.CBASER, 8),
+    GITS_CWRITER(EmulatedIts.CWRITER, 8),
+    GITS_CREADR(EmulatedIts.CREADR, 8),
     /** The eight registers GITS_BASER0 to 7 for tables; KVM implements two. */
-    GITS_BASER(Its.BASER_DEVICES, 64),
+    GITS_BASER(EmulatedIts.BASER_DEVICES, 64),
     GITS_IDREGS(0xffd0, 48);
 
     private final int offset;

@@ -67,7 +67,7 @@ final class ItsTable {
             return OptionalLong.empty();
         }
         long second = pointer.getLong(0);
-        return (second & Its.VALID) == 0
+        return (second & EmulatedIts.VALID) == 0
                 ? OptionalLong.empty()
                 : visible((second & LEVEL_2) + (long) (id % entries) * ENTRY, ram);
     }

@@ -28,7 +28,7 @@ public final class VlpiMapping {
     }
 
     /** An MSI's route; {@code its} is empty if no ITS has the address, {@code device} if the VMM set no device id. */
-    public record Route(Optional<Its> its, OptionalInt device, int event) {}
+    public record Route(Optional<EmulatedIts> its, OptionalInt device, int event) {}
 
     private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);
 

@@ -8,7 +8,7 @@
  * change a list register without this lock. KVM does not access a list register while the guest runs. {@code make
  * races} runs tests of these models with guests and vCPU threads that the tests define.
  *
- * <p>MSI messages: an {@link io.kvmirq.arch.gic.model.Its} models the ITS that KVM emulates; {@code io.kvmirq.kvm.Its}
+ * <p>MSI messages: an {@link io.kvmirq.arch.gic.model.EmulatedIts} models the ITS that KVM emulates; {@code io.kvmirq.kvm.Its}
  * is the handle of an ITS in KVM. The model of the ITS reads {@link io.kvmirq.arch.gic.ItsCommand commands} from a ring
  * in {@link io.kvmirq.arch.gic.model.GuestRam} and makes {@link io.kvmirq.arch.gic.model.Lpis} pending. The fake
  * kernel's VGIC consists of these classes and a distributor.

@@ -32,8 +32,10 @@ public final class VcpuEvents {
 
     private static final int FLAGS_KEPT =
             KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM;
-    private static final int FLAGS_KNOWN =
-            FLAGS_KEPT | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+    private static final int FLAGS_KNOWN = FLAGS_KEPT
+            | KVM_VCPUEVENT_VALID_SIPI_VECTOR
+            | KVM_VCPUEVENT_VALID_PAYLOAD
+            | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
     private static final int VECTOR = 0xff;
     /** The mask of {@code smm} and {@code pending} in the four bytes from {@code smi} on; no guest of the fake has them. */
     private static final int SMI = 0xffff;

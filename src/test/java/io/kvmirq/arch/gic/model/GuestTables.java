@@ -51,17 +51,17 @@ final class GuestTables implements GuestRam {
     }
 
     /** Enables LPIs at each vCPU, and the ITS. */
-    void enable(Lpis lpis, int vcpus, Its service) {
+    void enable(Lpis lpis, int vcpus, EmulatedIts service) {
         for (int vcpu = 0; vcpu < vcpus; vcpu++) {
             lpis.setPropertyBase(vcpu, PROPERTIES | 15);
             lpis.setPendingBase(vcpu, PENDING + vcpu * 0x1_0000L);
             lpis.enable(vcpu, true);
         }
         end = 0;
-        service.write(Its.CBASER, Its.VALID | RING);
-        service.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
-        service.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
-        service.write(Its.CTLR, Its.ENABLED);
+        service.write(EmulatedIts.CBASER, EmulatedIts.VALID | RING);
+        service.write(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | DEVICES);
+        service.write(EmulatedIts.BASER_COLLECTIONS, EmulatedIts.VALID | COLLECTIONS);
+        service.write(EmulatedIts.CTLR, EmulatedIts.ENABLED);
     }
 
     /** A value in a field of a command. */
@@ -71,21 +71,21 @@ final class GuestTables implements GuestRam {
         return new With(field, value);
     }
 
-    void command(Its service, ItsCommand command, With... fields) {
+    void command(EmulatedIts service, ItsCommand command, With... fields) {
         long[] words = new long[ItsCommand.SIZE / Long.BYTES];
         words[0] = ItsCommand.NUMBER.with(command.number());
-        for (With one : fields) {
-            words[one.field().word()] = one.field().put(words[one.field().word()], one.value());
+        for (With field : fields) {
+            words[field.field().word()] = field.field().put(words[field.field().word()], field.value());
         }
         command(service, words);
     }
 
-    void command(Its service, long[] words) {
+    void command(EmulatedIts service, long[] words) {
         for (int i = 0; i < words.length; i++) {
             memory.putLong(RING + end + i * Long.BYTES, words[i]);
         }
         end = (end + ItsCommand.SIZE) % RING_SIZE;
-        service.write(Its.CWRITER, end);
+        service.write(EmulatedIts.CWRITER, end);
     }
 
     /** The address of a device's table of up to 32 events. */
@@ -93,11 +93,11 @@ final class GuestTables implements GuestRam {
         return 0x9_0000 + (device & 0xff) * 0x100;
     }
 
-    void mapDevice(Its service, int device, int bits) {
+    void mapDevice(EmulatedIts service, int device, int bits) {
         command(service, ItsCommand.mapDevice(device, bits, events(device)));
     }
 
-    void mapCollection(Its service, int collection, int vcpu, boolean valid) {
+    void mapCollection(EmulatedIts service, int collection, int vcpu, boolean valid) {
         command(
                 service,
                 ItsCommand.MAPC,
@@ -106,7 +106,7 @@ final class GuestTables implements GuestRam {
                 with(ItsCommand.VALID, valid ? 1 : 0));
     }
 
-    void mapEvent(Its service, int device, int event, int lpi, int collection) {
+    void mapEvent(EmulatedIts service, int device, int event, int lpi, int collection) {
         command(service, ItsCommand.mapEvent(device, event, lpi, collection));
     }
 }

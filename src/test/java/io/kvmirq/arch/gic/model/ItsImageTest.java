@@ -24,9 +24,9 @@ class ItsImageTest extends ItsSetUp {
     private static final int HIGH_DEVICE = 8192 + DEVICE + 1;
 
     private void setTable(int offset, long value) {
-        service.write(Its.CTLR, 0);
+        service.write(EmulatedIts.CTLR, 0);
         service.write(offset, value);
-        service.write(Its.CTLR, Its.ENABLED);
+        service.write(EmulatedIts.CTLR, EmulatedIts.ENABLED);
     }
 
     /** The same tables, and nothing mapped, as after a start of the VMM. */
@@ -36,9 +36,9 @@ class ItsImageTest extends ItsSetUp {
     }
 
     private void useTwoLevels() {
-        memory.putLong(DEVICES, Its.VALID | LOW_DEVICES);
-        memory.putLong(DEVICES + 8, Its.VALID | HIGH_DEVICES);
-        setTable(Its.BASER_DEVICES, Its.VALID | INDIRECT | DEVICES);
+        memory.putLong(DEVICES, EmulatedIts.VALID | LOW_DEVICES);
+        memory.putLong(DEVICES + 8, EmulatedIts.VALID | HIGH_DEVICES);
+        setTable(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | INDIRECT | DEVICES);
     }
 
     @Test
@@ -55,27 +55,27 @@ class ItsImageTest extends ItsSetUp {
                 .isEqualTo(6L << 48 | (long) LPI << 16 | 3);
         assertThat(memory.getLong(COLLECTIONS)).isEqualTo(1L << 63 | 1L << 16 | COLLECTION);
         assertThat(memory.getLong(COLLECTIONS + 8)).as("no vCPU yet").isEqualTo(1L << 63 | 0xffff_ffffL << 16 | 40);
-        Its other = new Its(lpis);
+        EmulatedIts other = new EmulatedIts(lpis);
         ram.enable(lpis, VCPUS, other);
         assertThat(other.restore()).isEmpty();
         assertThat(other.lpi(DEVICE, 1)).hasValue(LPI);
         assertThat(other.lpi(DEVICE, 7)).hasValue(LPI + 7);
         assertThat(other.lpi(DEVICE, 2)).isEmpty();
         assertThat(other.lpi(DEVICE + 5, 3)).as("no vCPU yet").isEmpty();
-        assertThat(other.restore()).contains(Its.TableFault.EXISTS);
+        assertThat(other.restore()).contains(EmulatedIts.TableFault.EXISTS);
     }
 
     @Test
     void failedRestoreLeavesNothing() {
         map();
         service.save();
-        assertThat(service.restore()).contains(Its.TableFault.EXISTS);
-        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(service.restore()).contains(EmulatedIts.TableFault.EXISTS);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(EmulatedIts.Outcome.UNMAPPED);
         service.reset();
         ram.enable(lpis, VCPUS, service);
         memory.putLong(GuestTables.events(DEVICE) + 16, (long) LPI << 16 | 9); // a collection that is not
         memory.putLong(GuestTables.events(DEVICE) + 8, 1L << 48 | (long) LPI << 16 | COLLECTION);
-        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.restore()).contains(EmulatedIts.TableFault.CONTRADICTION);
         mapCollection(COLLECTION, 1, true);
         assertThat(service.lpi(DEVICE, 1)).as("the device is unmapped").isEmpty();
         assertThat(lpis.vcpu(LPI)).isEmpty();
@@ -84,14 +84,14 @@ class ItsImageTest extends ItsSetUp {
     @Test
     void collectionBeyondItsTableIsNotRestored() {
         memory.putLong(COLLECTIONS, 1L << 63 | 0x2000);
-        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.restore()).contains(EmulatedIts.TableFault.CONTRADICTION);
     }
 
     @Test
     void eventWithoutACollectionIsNotSaved() {
         map();
         mapCollection(COLLECTION, 1, false);
-        assertThat(service.save()).contains(Its.TableFault.LOST_COLLECTION);
+        assertThat(service.save()).contains(EmulatedIts.TableFault.LOST_COLLECTION);
     }
 
     /** A restore after it must not bring them back. */
@@ -130,17 +130,17 @@ class ItsImageTest extends ItsSetUp {
         restart();
         useTwoLevels();
         memory.putLong(GuestTables.events(DEVICE) + 8, 8191L << 16 | COLLECTION); // no LPI
-        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.restore()).contains(EmulatedIts.TableFault.CONTRADICTION);
     }
 
     /** Page 8 of the second level is of devices from 65536 on. */
     @Test
     void deviceBeyondTheIdsIsNotRestored() {
         useTwoLevels();
-        memory.putLong(DEVICES + 8 * 8, Its.VALID | HIGH_DEVICES);
-        memory.putLong(HIGH_DEVICES, Its.VALID);
+        memory.putLong(DEVICES + 8 * 8, EmulatedIts.VALID | HIGH_DEVICES);
+        memory.putLong(HIGH_DEVICES, EmulatedIts.VALID);
         memory.putLong(DEVICES + 8, 0);
-        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.restore()).contains(EmulatedIts.TableFault.CONTRADICTION);
     }
 
     @ParameterizedTest
@@ -149,9 +149,10 @@ class ItsImageTest extends ItsSetUp {
         mapCollection(COLLECTION, 1, true);
         service.save();
         restart();
-        setTable(Its.BASER_DEVICES, Its.VALID | levels | DEVICES);
+        setTable(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | levels | DEVICES);
         memory.putLong(
-                GuestTables.RING, Its.VALID); // what a level after the table would be, at the address of its entry
+                GuestTables.RING,
+                EmulatedIts.VALID); // what a level after the table would be, at the address of its entry
         assertThat(service.restore()).isEmpty();
     }
 
@@ -185,7 +186,7 @@ class ItsImageTest extends ItsSetUp {
         service.save();
         restart();
         memory.putLong(GuestTables.events(DEVICE + 1), (long) LPI + 1 << 16 | 9); // a collection that is not
-        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.restore()).contains(EmulatedIts.TableFault.CONTRADICTION);
         assertThat(lpis.vcpu(LPI)).isEmpty();
         assertThat(lpis.vcpu(LPI + 1)).isEmpty();
         assertThat(service.save()).isEmpty();
@@ -194,8 +195,8 @@ class ItsImageTest extends ItsSetUp {
 
     @Test
     void collectionOfAVcpuThatDoesNotExistIsNotRestored() {
-        memory.putLong(COLLECTIONS, Its.VALID | (long) VCPUS << 16 | COLLECTION);
-        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
+        memory.putLong(COLLECTIONS, EmulatedIts.VALID | (long) VCPUS << 16 | COLLECTION);
+        assertThat(service.restore()).contains(EmulatedIts.TableFault.CONTRADICTION);
     }
 
     /** 8192 collections fill 64 KiB: nothing is written or read after them. */
@@ -204,7 +205,7 @@ class ItsImageTest extends ItsSetUp {
         for (int collection = 0; collection < PAGE / 8; collection++) {
             mapCollection(collection, collection % VCPUS, true);
         }
-        long next = Its.VALID | COLLECTION;
+        long next = EmulatedIts.VALID | COLLECTION;
         memory.putLong(COLLECTIONS + PAGE, next);
         assertThat(service.save()).isEmpty();
         assertThat(memory.getLong(COLLECTIONS + PAGE)).isEqualTo(next);
@@ -226,21 +227,21 @@ class ItsImageTest extends ItsSetUp {
     void tableThatCannotBeWrittenIsNotSaved(int address) {
         map();
         ram.readOnly = address;
-        assertThat(service.save()).contains(Its.TableFault.NO_MEMORY);
+        assertThat(service.save()).contains(EmulatedIts.TableFault.NO_MEMORY);
     }
 
     @Test
     void deviceWhoseTableHasNoPlaceForItIsNotSaved() {
         map();
-        setTable(Its.BASER_DEVICES, Its.VALID | INDIRECT | DEVICES);
-        assertThat(service.save()).contains(Its.TableFault.CONTRADICTION);
+        setTable(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | INDIRECT | DEVICES);
+        assertThat(service.save()).contains(EmulatedIts.TableFault.CONTRADICTION);
     }
 
     @ParameterizedTest
     @CsvSource({"0x100, 0", "0x100, 0x4000000000000000", "0x108, 0"})
     void tableOutsideMemoryIsNotRestored(String register, String levels) {
-        setTable(Integer.decode(register), Its.VALID | Long.decode(levels) | SIZE);
-        assertThat(service.restore()).contains(Its.TableFault.NO_MEMORY);
+        setTable(Integer.decode(register), EmulatedIts.VALID | Long.decode(levels) | SIZE);
+        assertThat(service.restore()).contains(EmulatedIts.TableFault.NO_MEMORY);
         mapDevice(DEVICE, 5);
         mapCollection(COLLECTION, 1, true);
         mapEvent(DEVICE, 1, LPI, COLLECTION);
@@ -256,7 +257,7 @@ class ItsImageTest extends ItsSetUp {
             lpis.enable(vcpu, false);
             lpis.setPropertyBase(vcpu, SIZE | 15);
         }
-        assertThat(service.restore()).contains(Its.TableFault.NO_MEMORY);
+        assertThat(service.restore()).contains(EmulatedIts.TableFault.NO_MEMORY);
     }
 
     /** An event that is not mapped names no collection, and ends none. */
@@ -271,13 +272,13 @@ class ItsImageTest extends ItsSetUp {
         mapEvent(DEVICE, 1, LPI, COLLECTION);
         mapEvent(DEVICE, 2, LPI, COLLECTION + 1);
         assertThat(service.save()).isEmpty();
-        assertThat(memory.getLong(COLLECTIONS)).isEqualTo(Its.VALID | 1 << 16 | COLLECTION);
+        assertThat(memory.getLong(COLLECTIONS)).isEqualTo(EmulatedIts.VALID | 1 << 16 | COLLECTION);
         assertThat(memory.getLong(COLLECTIONS + 8)).isZero();
     }
 
     /** Bits 51:48 of an address are bits 15:12 of the register. */
     @Test
     void addressOfATableHas52Bits() {
-        assertThat(ItsTable.address(Its.VALID | 0x1234_5678_9000L)).isEqualTo(0x9_1234_5678_0000L);
+        assertThat(ItsTable.address(EmulatedIts.VALID | 0x1234_5678_9000L)).isEqualTo(0x9_1234_5678_0000L);
     }
 }

@@ -5,7 +5,7 @@ import static io.kvmirq.arch.gic.model.GuestTables.with;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.arch.gic.ItsCommand;
-import io.kvmirq.arch.gic.model.Its.Outcome;
+import io.kvmirq.arch.gic.model.EmulatedIts.Outcome;
 import org.junit.jupiter.api.Test;
 
 /** Messages of events whose LPI is not at the vCPU of their collection. */

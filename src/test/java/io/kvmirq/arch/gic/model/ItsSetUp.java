@@ -31,7 +31,7 @@ abstract class ItsSetUp {
             ram,
             () -> true,
             DEAF);
-    final Its service = new Its(lpis);
+    final EmulatedIts service = new EmulatedIts(lpis);
 
     @BeforeEach
     void enable() {

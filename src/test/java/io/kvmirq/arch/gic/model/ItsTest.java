@@ -20,11 +20,11 @@ import org.junit.jupiter.params.provider.ValueSource;
 class ItsTest extends ItsSetUp {
     /** Writes a register while the ITS is disabled, and enables the ITS again. */
     private void writeDisabled(int register, long... values) {
-        service.write(Its.CTLR, 0);
+        service.write(EmulatedIts.CTLR, 0);
         for (long value : values) {
             service.write(register, value);
         }
-        service.write(Its.CTLR, Its.ENABLED);
+        service.write(EmulatedIts.CTLR, EmulatedIts.ENABLED);
     }
 
     @Test
@@ -33,15 +33,15 @@ class ItsTest extends ItsSetUp {
         assertThat(lpis.vcpu(LPI)).hasValue(1);
         assertThat(lpis.isPending(LPI)).isFalse();
         assertThat(service.lpi(DEVICE, 1)).hasValue(LPI);
-        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(EmulatedIts.Outcome.PENDING);
         assertThat(lpis.isPending(LPI)).isTrue();
     }
 
     @Test
     void unknownMessagesAreDropped() {
         map();
-        assertThat(service.message(DEVICE + 1, 1)).isEqualTo(Its.Outcome.UNMAPPED);
-        assertThat(service.message(DEVICE, 2)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(service.message(DEVICE + 1, 1)).isEqualTo(EmulatedIts.Outcome.UNMAPPED);
+        assertThat(service.message(DEVICE, 2)).isEqualTo(EmulatedIts.Outcome.UNMAPPED);
         assertThat(service.lpi(DEVICE, 2)).isEmpty();
     }
 
@@ -49,36 +49,36 @@ class ItsTest extends ItsSetUp {
     void disabledItsOrRedistributorIsBusy() {
         map();
         lpis.enable(1, false);
-        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.DISABLED);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(EmulatedIts.Outcome.DISABLED);
         lpis.enable(1, true);
-        service.write(Its.CTLR, 0);
-        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.DISABLED);
+        service.write(EmulatedIts.CTLR, 0);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(EmulatedIts.Outcome.DISABLED);
         assertThat(lpis.isPending(LPI)).isFalse();
     }
 
     @Test
     void itsWithoutTablesIsNotEnabled() {
-        Its other = new Its(lpis);
-        other.write(Its.CTLR, Its.ENABLED);
-        assertThat(other.read(Its.CTLR) & Its.ENABLED).isZero();
+        EmulatedIts other = new EmulatedIts(lpis);
+        other.write(EmulatedIts.CTLR, EmulatedIts.ENABLED);
+        assertThat(other.read(EmulatedIts.CTLR) & EmulatedIts.ENABLED).isZero();
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {Its.CBASER, Its.BASER_DEVICES, Its.BASER_COLLECTIONS})
+    @ValueSource(ints = {EmulatedIts.CBASER, EmulatedIts.BASER_DEVICES, EmulatedIts.BASER_COLLECTIONS})
     void itsIsNotEnabledWithoutOneOfItsTables(int register) {
         writeDisabled(register, 0);
-        assertThat(service.read(Its.CTLR) & Its.ENABLED).isZero();
+        assertThat(service.read(EmulatedIts.CTLR) & EmulatedIts.ENABLED).isZero();
     }
 
     @Test
     void commandsWaitWhileTheItsIsDisabled() {
-        service.write(Its.CTLR, 0);
+        service.write(EmulatedIts.CTLR, 0);
         mapDevice(DEVICE, 5);
-        assertThat(service.read(Its.CTLR)).isZero();
-        assertThat(service.read(Its.CREADR)).isZero();
-        service.write(Its.CTLR, Its.ENABLED);
-        assertThat(service.read(Its.CREADR)).isEqualTo(ItsCommand.SIZE);
-        assertThat(service.read(Its.CTLR)).isEqualTo(1L << 31 | Its.ENABLED);
+        assertThat(service.read(EmulatedIts.CTLR)).isZero();
+        assertThat(service.read(EmulatedIts.CREADR)).isZero();
+        service.write(EmulatedIts.CTLR, EmulatedIts.ENABLED);
+        assertThat(service.read(EmulatedIts.CREADR)).isEqualTo(ItsCommand.SIZE);
+        assertThat(service.read(EmulatedIts.CTLR)).isEqualTo(1L << 31 | EmulatedIts.ENABLED);
     }
 
     @Test
@@ -86,11 +86,11 @@ class ItsTest extends ItsSetUp {
         for (int i = 0; i < 0x1000 / ItsCommand.SIZE; i++) {
             command(ItsCommand.SYNC);
         }
-        assertThat(service.read(Its.CREADR)).isZero();
+        assertThat(service.read(EmulatedIts.CREADR)).isZero();
         map();
-        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
-        service.write(Its.CWRITER, 0x1000);
-        assertThat(service.read(Its.CWRITER)).isEqualTo(ram.end());
+        assertThat(service.message(DEVICE, 1)).isEqualTo(EmulatedIts.Outcome.PENDING);
+        service.write(EmulatedIts.CWRITER, 0x1000);
+        assertThat(service.read(EmulatedIts.CWRITER)).isEqualTo(ram.end());
     }
 
     @Test
@@ -129,11 +129,11 @@ class ItsTest extends ItsSetUp {
     void unmappedCollectionTakesNoMessages() {
         map();
         mapCollection(COLLECTION, 1, false);
-        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(EmulatedIts.Outcome.UNMAPPED);
         mapCollection(COLLECTION, 1, true);
         assertThat(service.message(DEVICE, 1))
                 .as("the event has forgotten its collection")
-                .isEqualTo(Its.Outcome.UNMAPPED);
+                .isEqualTo(EmulatedIts.Outcome.UNMAPPED);
     }
 
     @Test
@@ -141,9 +141,9 @@ class ItsTest extends ItsSetUp {
         mapDevice(DEVICE, 5);
         mapEvent(DEVICE, 1, LPI, COLLECTION);
         assertThat(lpis.vcpu(LPI)).isEmpty();
-        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(EmulatedIts.Outcome.UNMAPPED);
         mapCollection(COLLECTION, 0, true);
-        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(EmulatedIts.Outcome.PENDING);
         assertThat(lpis.vcpu(LPI)).hasValue(0);
     }
 
@@ -152,7 +152,7 @@ class ItsTest extends ItsSetUp {
         map();
         service.message(DEVICE, 1);
         onEvent(ItsCommand.DISCARD, 1);
-        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(EmulatedIts.Outcome.UNMAPPED);
         assertThat(lpis.isPending(LPI)).isFalse();
         assertThat(lpis.vcpu(LPI)).isEmpty();
     }
@@ -183,7 +183,7 @@ class ItsTest extends ItsSetUp {
         mapEvent(DEVICE, 1, LPI, 0x2000);
         assertThat(service.lpi(DEVICE, 1)).isEmpty();
         mapCollection(0x1fff, 1, true);
-        writeDisabled(Its.BASER_COLLECTIONS, Its.VALID | SIZE);
+        writeDisabled(EmulatedIts.BASER_COLLECTIONS, EmulatedIts.VALID | SIZE);
         mapEvent(DEVICE, 1, LPI, 0x1fff);
         assertThat(service.lpi(DEVICE, 1)).hasValue(LPI);
     }
@@ -228,26 +228,28 @@ class ItsTest extends ItsSetUp {
 
     @Test
     void tableOfTwoLevelsHasToBeValid() {
-        writeDisabled(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
+        writeDisabled(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | 1L << 62 | DEVICES);
         map();
         assertThat(service.lpi(DEVICE, 1)).isEmpty();
-        memory.putLong(DEVICES, Its.VALID | 0x8_0000);
+        memory.putLong(DEVICES, EmulatedIts.VALID | 0x8_0000);
         map();
         assertThat(service.lpi(DEVICE, 1)).hasValue(LPI);
-        assertThat(service.read(Its.BASER_COLLECTIONS) & 1L << 62).isZero();
+        assertThat(service.read(EmulatedIts.BASER_COLLECTIONS) & 1L << 62).isZero();
     }
 
     @Test
     void registersReadAsKvmSanitizesThem() {
-        assertThat(service.read(Its.TYPER)).isEqualTo(0x1ef71);
-        assertThat(service.read(Its.IIDR)).isEqualTo(0x4b00043bL);
-        assertThat(service.read(Its.CBASER)).isEqualTo(Its.VALID | 3L << 59 | RING);
-        service.write(Its.CBASER, 0);
-        assertThat(service.read(Its.CBASER)).as("read-only while enabled").isEqualTo(Its.VALID | 3L << 59 | RING);
-        assertThat(service.read(Its.BASER_DEVICES))
-                .isEqualTo(Its.VALID | 3L << 59 | 1L << 56 | 7L << 48 | DEVICES | 2 << 8);
-        assertThat(service.read(Its.BASER_COLLECTIONS))
-                .isEqualTo(Its.VALID | 3L << 59 | 4L << 56 | 7L << 48 | COLLECTIONS | 2 << 8);
+        assertThat(service.read(EmulatedIts.TYPER)).isEqualTo(0x1ef71);
+        assertThat(service.read(EmulatedIts.IIDR)).isEqualTo(0x4b00043bL);
+        assertThat(service.read(EmulatedIts.CBASER)).isEqualTo(EmulatedIts.VALID | 3L << 59 | RING);
+        service.write(EmulatedIts.CBASER, 0);
+        assertThat(service.read(EmulatedIts.CBASER))
+                .as("read-only while enabled")
+                .isEqualTo(EmulatedIts.VALID | 3L << 59 | RING);
+        assertThat(service.read(EmulatedIts.BASER_DEVICES))
+                .isEqualTo(EmulatedIts.VALID | 3L << 59 | 1L << 56 | 7L << 48 | DEVICES | 2 << 8);
+        assertThat(service.read(EmulatedIts.BASER_COLLECTIONS))
+                .isEqualTo(EmulatedIts.VALID | 3L << 59 | 4L << 56 | 7L << 48 | COLLECTIONS | 2 << 8);
         assertThat(service.read(0x110)).isZero();
         assertThat(lpis.propertyBase()).isEqualTo(PROPERTIES | 15 | 3 << 7);
     }
@@ -255,10 +257,10 @@ class ItsTest extends ItsSetUp {
     @Test
     void newRingBeginsAtItsStart() {
         map();
-        assertThat(service.read(Its.CREADR)).isPositive();
-        service.write(Its.CTLR, 0);
-        service.write(Its.CBASER, service.read(Its.CBASER));
-        assertThat(service.read(Its.CREADR)).isZero();
+        assertThat(service.read(EmulatedIts.CREADR)).isPositive();
+        service.write(EmulatedIts.CTLR, 0);
+        service.write(EmulatedIts.CBASER, service.read(EmulatedIts.CBASER));
+        assertThat(service.read(EmulatedIts.CREADR)).isZero();
     }
 
     @Test
@@ -278,8 +280,8 @@ class ItsTest extends ItsSetUp {
                 .isZero();
         lpis.enable(0, false);
         lpis.setPropertyBase(0, PROPERTIES);
-        Its second = new Its(lpis);
-        assertThat(second.read(Its.CTLR)).isEqualTo(1L << 31);
+        EmulatedIts second = new EmulatedIts(lpis);
+        assertThat(second.read(EmulatedIts.CTLR)).isEqualTo(1L << 31);
         assertThat(lpis.propertyBase()).isEqualTo(1 << 10 | 3 << 7);
     }
 
@@ -291,7 +293,7 @@ class ItsTest extends ItsSetUp {
         "0x90800, 0x0020000020080003, CONTRADICTION", // the next event is event 32
         "0x20040, 0x80000000fffffe04, NO_MEMORY"
     })
-    void tablesThatContradictThemselvesAreRefused(String at, String value, Its.TableFault fault) {
+    void tablesThatContradictThemselvesAreRefused(String at, String value, EmulatedIts.TableFault fault) {
         map();
         service.save();
         service.reset();
@@ -303,17 +305,17 @@ class ItsTest extends ItsSetUp {
 
     @Test
     void tablesOfTwoLevelsAreSavedAndRestored() {
-        writeDisabled(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
-        memory.putLong(DEVICES + 8, Its.VALID | 0x8_0000);
+        writeDisabled(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | 1L << 62 | DEVICES);
+        memory.putLong(DEVICES + 8, EmulatedIts.VALID | 0x8_0000);
         mapDevice(0x2003, 5);
         mapCollection(COLLECTION, 1, true);
         mapEvent(0x2003, 1, LPI, COLLECTION);
         assertThat(service.save()).isEmpty();
         assertThat(memory.getLong(0x8_0000 + 3 * 8)).isEqualTo(1L << 63 | GuestTables.events(0x2003) >> 3 | 4);
-        long devices = service.read(Its.BASER_DEVICES);
+        long devices = service.read(EmulatedIts.BASER_DEVICES);
         service.reset();
         ram.enable(lpis, VCPUS, service);
-        writeDisabled(Its.BASER_DEVICES, devices);
+        writeDisabled(EmulatedIts.BASER_DEVICES, devices);
         assertThat(service.restore()).isEmpty();
         assertThat(service.lpi(0x2003, 1)).hasValue(LPI);
     }
@@ -322,27 +324,28 @@ class ItsTest extends ItsSetUp {
     void resetItsIsEmpty() {
         map();
         service.reset();
-        assertThat(service.read(Its.CTLR)).isEqualTo(1L << 31);
-        assertThat(service.read(Its.CBASER)).isZero();
-        assertThat(service.read(Its.BASER_DEVICES) & Its.VALID).isZero();
-        assertThat(service.read(Its.BASER_COLLECTIONS) & Its.VALID).isZero();
+        assertThat(service.read(EmulatedIts.CTLR)).isEqualTo(1L << 31);
+        assertThat(service.read(EmulatedIts.CBASER)).isZero();
+        assertThat(service.read(EmulatedIts.BASER_DEVICES) & EmulatedIts.VALID).isZero();
+        assertThat(service.read(EmulatedIts.BASER_COLLECTIONS) & EmulatedIts.VALID)
+                .isZero();
         assertThat(lpis.vcpu(LPI)).isEmpty();
     }
 
     @Test
     void vmmIsRefusedWhereAGuestWouldBeIgnored() {
-        assertThat(service.write(Its.CREADR, 0)).contains(Its.Refusal.ENABLED);
-        service.write(Its.CTLR, 0);
-        assertThat(service.write(Its.CREADR, 0x1000)).contains(Its.Refusal.BEYOND_RING);
-        assertThat(service.write(Its.CREADR, 0x20)).isEmpty();
-        assertThat(service.write(Its.IIDR, 1 << 12)).contains(Its.Refusal.VERSION);
-        assertThat(service.write(Its.IIDR, 0)).isEmpty();
+        assertThat(service.write(EmulatedIts.CREADR, 0)).contains(EmulatedIts.Refusal.ENABLED);
+        service.write(EmulatedIts.CTLR, 0);
+        assertThat(service.write(EmulatedIts.CREADR, 0x1000)).contains(EmulatedIts.Refusal.BEYOND_RING);
+        assertThat(service.write(EmulatedIts.CREADR, 0x20)).isEmpty();
+        assertThat(service.write(EmulatedIts.IIDR, 1 << 12)).contains(EmulatedIts.Refusal.VERSION);
+        assertThat(service.write(EmulatedIts.IIDR, 0)).isEmpty();
     }
 
     @Test
     void invalidTableForgetsEverything() {
         map();
-        writeDisabled(Its.BASER_DEVICES, 0, Its.VALID | DEVICES);
+        writeDisabled(EmulatedIts.BASER_DEVICES, 0, EmulatedIts.VALID | DEVICES);
         assertThat(service.lpi(DEVICE, 1)).isEmpty();
         assertThat(lpis.vcpu(LPI)).isEmpty();
     }
@@ -350,25 +353,25 @@ class ItsTest extends ItsSetUp {
     @Test
     void tableThatStaysValidForgetsNothing() {
         map();
-        service.write(Its.CTLR, 0);
-        service.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
-        service.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
-        service.write(Its.CTLR, Its.ENABLED);
+        service.write(EmulatedIts.CTLR, 0);
+        service.write(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | DEVICES);
+        service.write(EmulatedIts.BASER_COLLECTIONS, EmulatedIts.VALID | COLLECTIONS);
+        service.write(EmulatedIts.CTLR, EmulatedIts.ENABLED);
         assertThat(service.lpi(DEVICE, 1)).hasValue(LPI);
     }
 
     @Test
     void invalidTableOfCollectionsForgetsThem() {
         map();
-        writeDisabled(Its.BASER_COLLECTIONS, 0, Its.VALID | COLLECTIONS);
+        writeDisabled(EmulatedIts.BASER_COLLECTIONS, 0, EmulatedIts.VALID | COLLECTIONS);
         assertThat(service.lpi(DEVICE, 1)).isEmpty();
         assertThat(service.lpiOfEvent(DEVICE, 1)).as("the event stays").hasValue(LPI);
-        assertThat(service.save()).contains(Its.TableFault.LOST_COLLECTION);
+        assertThat(service.save()).contains(EmulatedIts.TableFault.LOST_COLLECTION);
     }
 
     @Test
     void registersOfANewItsAreThoseOfKvm() {
-        Its other = new Its(lpis);
-        assertThat(other.read(Its.BASER_DEVICES)).isEqualTo(3L << 59 | 1L << 56 | 7L << 48 | 1 << 10 | 2 << 8);
+        EmulatedIts other = new EmulatedIts(lpis);
+        assertThat(other.read(EmulatedIts.BASER_DEVICES)).isEqualTo(3L << 59 | 1L << 56 | 7L << 48 | 1 << 10 | 2 << 8);
     }
 }

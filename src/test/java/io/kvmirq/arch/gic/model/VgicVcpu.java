@@ -37,7 +37,7 @@ public final class VgicVcpu {
         this.base = base;
         this.registers = registers;
         this.guest = new GuestCpuInterface(this, registers, words, vm.deactivate());
-        this.thread = new VcpuThread(vm.host(), index, words, at(THREAD), new Steps());
+        this.thread = new VcpuThread(vm.host(), index, words, at(THREAD), new StepHooks());
     }
 
     static int words(int registers) {
@@ -120,7 +120,7 @@ public final class VgicVcpu {
         }
     }
 
-    private final class Steps implements VcpuHooks {
+    private final class StepHooks implements VcpuHooks {
         @Override
         public void load(HostCpu here, Optional<HostCpu> last) {
             words.set(at(ON), here.number() + 1);

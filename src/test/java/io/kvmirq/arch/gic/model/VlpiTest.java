@@ -40,7 +40,7 @@ class VlpiTest {
             ram,
             () -> true,
             ItsSetUp.DEAF);
-    private final Its service = new Its(lpis);
+    private final EmulatedIts service = new EmulatedIts(lpis);
 
     @BeforeEach
     void map() {
@@ -139,7 +139,7 @@ class VlpiTest {
     @Test
     void hostIrqFindsItsVlpiSince616() {
         List<Runnable> changes = List.of(
-                () -> service.write(Its.CTLR, 0),
+                () -> service.write(EmulatedIts.CTLR, 0),
                 () -> lpis.enable(0, false),
                 () -> ram.mapCollection(service, 0, 0, false));
         for (Runnable change : changes) {
@@ -149,7 +149,7 @@ class VlpiTest {
             assertThat(mapping.isVlpi()).isTrue();
             assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
             assertThat(lpis.hostIrq(LPI)).isEmpty();
-            service.write(Its.CTLR, Its.ENABLED);
+            service.write(EmulatedIts.CTLR, EmulatedIts.ENABLED);
             lpis.enable(0, true);
         }
     }
@@ -351,7 +351,7 @@ class VlpiTest {
         mapping(VlpiKernel.BY_HOST_IRQ, vpes(version)).register(route(0));
         service.message(DEVICE, 0);
         boolean readable = version == Vpe.Version.V4_1;
-        assertThat(service.save()).isEqualTo(readable ? Optional.empty() : Optional.of(Its.TableFault.VLPI));
+        assertThat(service.save()).isEqualTo(readable ? Optional.empty() : Optional.of(EmulatedIts.TableFault.VLPI));
         assertThat(lpis.savePending()).isTrue();
         int bits = ram.memory.get(GuestTables.PENDING + LPI / 8);
         assertThat((bits >>> LPI % 8 & 1) != 0).isEqualTo(readable);

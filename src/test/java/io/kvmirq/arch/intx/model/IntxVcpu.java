@@ -42,7 +42,7 @@ public final class IntxVcpu {
         this.index = index;
         this.words = words;
         this.base = base;
-        this.thread = new VcpuThread(host, index, words, at(THREAD), new Steps());
+        this.thread = new VcpuThread(host, index, words, at(THREAD), new StepHooks());
     }
 
     int at(int word) {
@@ -113,7 +113,7 @@ public final class IntxVcpu {
         return words.get(at(IN_GUEST)) != 0;
     }
 
-    private final class Steps implements VcpuHooks {
+    private final class StepHooks implements VcpuHooks {
         @Override
         public boolean hasInterrupt() {
             return IntxVcpu.this.hasInterrupt();

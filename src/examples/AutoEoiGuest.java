@@ -17,7 +17,7 @@ import io.kvmirq.vfio.VfioDevice;
 import java.util.EnumSet;
 
 /** A VMM offers its guest AutoEOI, and tells the mirror when the guest uses it. */
-class ToldMirror {
+class AutoEoiGuest {
     public static void main(String[] args) {
         FakeKernel fake = new FakeKernel(Profile.of("amd-avic"));
         fake.pciDevice("0000:3b:00.0", 7).express().msix(1).add();

@@ -17,7 +17,7 @@ import io.kvmirq.path.InterruptPath;
 import io.kvmirq.vfio.VfioDevice;
 
 /** Prints the way of a posted interrupt whose vCPU has run and is in user space. */
-class WayOfAnInterrupt {
+class PathOfInterrupt {
     public static void main(String[] args) {
         FakeKernel fake = new FakeKernel(Profile.of("vtd-posting"));
         fake.pciDevice("0000:3b:00.0", 7).express().msix(1).add();

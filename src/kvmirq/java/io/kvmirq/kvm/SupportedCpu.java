@@ -11,11 +11,11 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /** CPUID leaves and MSRs that KVM supports on an x86 host, read from {@code /dev/kvm}. */
-final class HostCpu {
+final class SupportedCpu {
     /** Linux 7.1 lists fewer. A refusal of a shorter list costs a JVM's first snapshot more than the list itself. */
     private static final int MSRS_OF_FIRST_CALL = 1024;
 
-    private HostCpu() {}
+    private SupportedCpu() {}
 
     /** @param most the number of leaves to allocate */
     static ByteBuffer cpuid(Kernel kernel, int most) {

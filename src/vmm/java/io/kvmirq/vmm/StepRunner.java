@@ -4,14 +4,14 @@ package io.kvmirq.vmm;
 import org.jspecify.annotations.Nullable;
 
 /** Runs a list of steps to its end, even if some steps throw. */
-public final class Steps {
-    private Steps() {}
+public final class StepRunner {
+    private StepRunner() {}
 
     /**
      * Runs every step in order, even if some of them throw. After the last step, throws the last exception; other
      * exceptions are its suppressed exceptions. If steps threw Errors, throws the first Error unchanged instead.
      */
-    public static void all(Iterable<? extends Runnable> steps) {
+    public static void runAll(Iterable<? extends Runnable> steps) {
         @Nullable RuntimeException failure = null;
         @Nullable Error error = null;
         for (Runnable step : steps) {

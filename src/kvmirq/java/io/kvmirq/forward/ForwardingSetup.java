@@ -22,7 +22,7 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** Sets up and tears down a {@link Forwarding}'s interrupts. Its lock guards all methods except {@link #irqs}. */
-final class SetUp {
+final class ForwardingSetup {
     private final Forwarding owner;
     private final Triggers triggers = new Triggers();
     private final ForwardChecks checks;
@@ -30,7 +30,7 @@ final class SetUp {
     /** The numbers of the vectors that another owner wired to their eventfds. */
     private final BitSet wired = new BitSet();
 
-    SetUp(Forwarding owner) {
+    ForwardingSetup(Forwarding owner) {
         this.owner = owner;
         checks = new ForwardChecks(owner.vm(), owner.device(), triggers);
     }

@@ -48,7 +48,7 @@ import java.util.stream.Stream;
  * @param hostIrqs how often the host handled irqs of each device, also of vectors that are not armed any more
  * @param counters rows of {@code /proc/interrupts} without a number, such as {@code PIN}
  */
-public record Look(
+public record HostScan(
         Optional<String> kernel,
         Optional<Boolean> posts,
         OptionalLong vectorsLeft,
@@ -73,7 +73,7 @@ public record Look(
     public record Seen(Guest guest, List<String> directories, List<String> inhibits) {}
 
     /** Looks at a host, and at what the memory of its kernel shows. */
-    public static Look of(HostFacts host, KernelPaths memory) {
+    public static HostScan of(HostFacts host, KernelPaths memory) {
         Optional<PostingHost> posting = host.posting().host();
         boolean inhibited = posting.filter(
                         found -> found.vendor() == Vendor.AMD && found.flaw().isEmpty())
@@ -87,7 +87,7 @@ public record Look(
                 .toList();
         TreeMap<String, Long> counters = new TreeMap<>();
         host.interrupts().ifPresent(all -> ROWS.forEach(row -> all.count(row).ifPresent(n -> counters.put(row, n))));
-        return new Look(
+        return new HostScan(
                 host.kernel(),
                 posting.map(found -> found.flaw().isEmpty()),
                 host.limits().vectorsLeft().known().map(OptionalLong::of).orElse(OptionalLong.empty()),

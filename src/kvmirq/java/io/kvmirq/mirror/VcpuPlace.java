@@ -10,7 +10,7 @@ import java.util.OptionalInt;
  * @param cpu the APIC id of the CPU on which a sleeping or preempted vCPU was: PID.NDST keeps it until the next load,
  *     because {@code vmx_vcpu_pi_put()} does not write it. A call on a vCPU in user space may load it
  */
-record VcpuRun(VcpuStage stage, Descriptor descriptor, OptionalInt cpu) {
+record VcpuPlace(VcpuStage stage, Descriptor descriptor, OptionalInt cpu) {
     /** A vCPU descriptor's state. */
     enum Descriptor {
         /** KVM has updated it for this place. */
@@ -20,16 +20,16 @@ record VcpuRun(VcpuStage stage, Descriptor descriptor, OptionalInt cpu) {
         UNKNOWN
     }
 
-    VcpuRun(VcpuStage stage, Descriptor descriptor) {
+    VcpuPlace(VcpuStage stage, Descriptor descriptor) {
         this(stage, descriptor, OptionalInt.empty());
     }
 
     /** This place, which follows {@code before}. */
-    VcpuRun after(VcpuRun before) {
+    VcpuPlace after(VcpuPlace before) {
         if (!(stage instanceof VcpuStage.Blocked || stage instanceof VcpuStage.Preempted)) {
             return this;
         }
-        return new VcpuRun(
+        return new VcpuPlace(
                 stage,
                 descriptor,
                 before.stage instanceof VcpuStage.Loaded loaded

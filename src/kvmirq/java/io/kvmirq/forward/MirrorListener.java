@@ -9,7 +9,7 @@ import io.kvmirq.mirror.Mirror;
 import java.util.List;
 
 /** Reports a VM's vCPU events to a mirror. */
-record ToldMirror(Mirror mirror) implements VmListener {
+record MirrorListener(Mirror mirror) implements VmListener {
     @Override
     public void vmCreated() {
         mirror.apply(new Event.VmCreated());

@@ -9,7 +9,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 
 /** Steps of which some fail. */
-class StepsTest {
+class StepRunnerTest {
     private final List<String> taken = new ArrayList<>();
 
     private Runnable step(RuntimeException failure) {
@@ -26,7 +26,8 @@ class StepsTest {
         Runnable fails = () -> {
             throw error;
         };
-        Throwable thrown = catchThrowable(() -> Steps.all(List.of(fails, step(later), () -> taken.add("last"))));
+        Throwable thrown =
+                catchThrowable(() -> StepRunner.runAll(List.of(fails, step(later), () -> taken.add("last"))));
         assertThat(taken).containsExactly("later", "last");
         assertThat(thrown).isSameAs(error);
     }
@@ -36,7 +37,7 @@ class StepsTest {
         RuntimeException first = new IllegalStateException("first");
         RuntimeException second = new IllegalStateException("second");
         Throwable thrown =
-                catchThrowable(() -> Steps.all(List.of(step(first), step(second), () -> taken.add("third"))));
+                catchThrowable(() -> StepRunner.runAll(List.of(step(first), step(second), () -> taken.add("third"))));
         assertThat(taken).containsExactly("first", "second", "third");
         assertThat(thrown).isSameAs(second).hasSuppressedException(first);
     }
@@ -44,8 +45,8 @@ class StepsTest {
     @Test
     void oneFailureOfTwoStepsIsThrown() {
         RuntimeException same = new IllegalStateException("same");
-        assertThat(catchThrowable(() -> Steps.all(List.of(step(same), step(same)))))
+        assertThat(catchThrowable(() -> StepRunner.runAll(List.of(step(same), step(same)))))
                 .isSameAs(same);
-        Steps.all(List.of());
+        StepRunner.runAll(List.of());
     }
 }

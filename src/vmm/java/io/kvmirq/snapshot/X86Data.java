@@ -30,7 +30,7 @@ import java.util.stream.Stream;
  * The state of an x86 VM without eventfds and devices: chips of the full or split irqchip, lines that the VMM holds
  * high, vCPUs by id.
  */
-record VmData(
+record X86Data(
         boolean has32BitApicIds,
         boolean hasBroadcastQuirk,
         boolean hasLapics,
@@ -51,7 +51,7 @@ record VmData(
     // Reading
 
     /** @param parts of a paused VM whose vCPUs belong to this thread, and whose irqfds are masked */
-    static VmData read(VmParts parts) {
+    static X86Data read(VmParts parts) {
         Vm vm = parts.vm;
         Map<Integer, VcpuState> states = new TreeMap<>();
         parts.vcpus.forEach((id, vcpu) -> states.put(id, vcpu.state()));
@@ -63,7 +63,7 @@ record VmData(
         X86Vm x86 = vm.x86();
         List<Gsi> lines =
                 routes.stream().map(Route::gsi).distinct().filter(x86::isHigh).toList();
-        return new VmData(
+        return new X86Data(
                 x86.has32BitApicIds(),
                 x86.hasBroadcastQuirk(),
                 hasLapics,
@@ -151,7 +151,7 @@ record VmData(
     }
 
     /** Fields that differ from the saved state, clocks excepted. */
-    Optional<String> difference(VmData saved) {
+    Optional<String> difference(X86Data saved) {
         Stream<Optional<String>> ofVcpus = saved.vcpus.entrySet().stream()
                 .map(entry -> Objects.requireNonNull(vcpus.get(entry.getKey()))
                         .difference(entry.getValue())
@@ -208,7 +208,7 @@ record VmData(
         return tree;
     }
 
-    static VmData of(Node node) {
+    static X86Data of(Node node) {
         Map<Integer, VcpuData> vcpus = new TreeMap<>();
         for (Node vcpu : node.all("vcpus")) {
             if (vcpus.put(vcpu.at("id").integer(0, VcpuId.MAX), VcpuData.of(vcpu)) != null) {
@@ -220,7 +220,7 @@ record VmData(
             throw node.at("vcpus").flaw("a LAPIC of each vCPU if hasLapics is true, and else of none");
         }
         List<Route> routes = RouteData.all(node.at("routes"), false);
-        return new VmData(
+        return new X86Data(
                 node.at("has32BitApicIds").flag(),
                 // A snapshot of an older version lacks this field: the quirk is enabled, as in nearly all VMs.
                 node.find("hasBroadcastQuirk").map(Node::flag).orElse(true),

@@ -15,7 +15,7 @@ import java.util.OptionalLong;
  *
  * <p>Source: GIC architecture specification, "The ITS"; arch/arm64/kvm/vgic/vgic-its.c.
  */
-public final class Its {
+public final class EmulatedIts {
     /** The size in bytes: 64 KiB of control registers, then 64 KiB with the register that devices write to. */
     public static final long SIZE = 0x2_0000;
 
@@ -73,7 +73,7 @@ public final class Its {
     private long collections = ItsTable.initial(ItsTable.TYPE_COLLECTION);
 
     /** Creates a disabled ITS, and resets GICR_PROPBASER: a VMM restores this register after this call. */
-    public Its(Lpis lpis) {
+    public EmulatedIts(Lpis lpis) {
         this.lpis = lpis;
         this.tables = new ItsTables(lpis);
         lpis.addIts();
