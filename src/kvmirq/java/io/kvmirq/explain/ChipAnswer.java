@@ -27,7 +27,7 @@ public enum ChipAnswer implements Answer {
         + "until its vector has left IRR and ISR", "ioapic.c rtc_irq_eoi(), ioapic_lazy_update_eoi()")),
     IOAPIC_REGISTERS(behaviour(MEASURED, "the kernel handles a guest's accesses to the registers at 0xfec00000",
         "ioapic.c ioapic_mmio_write()")),
-    LAPIC_ACCEPTS(behaviour(MEASURED, "an enabled LAPIC accepts a vector into IRR, also if its bit is set already",
+    LAPIC_ACCEPTS(behaviour(MEASURED, "an enabled LAPIC accepts a vector into IRR even if its bit is set already",
         "lapic.c __apic_accept_irq()")),
     LAPIC_EOI(behaviour(MEASURED,
         "an EOI clears the highest vector in ISR; it is forwarded if a pin of the IOAPIC waits for it",
@@ -47,9 +47,9 @@ public enum ChipAnswer implements Answer {
         + " vCPU when it is switched on again", "lapic.c kvm_lapic_set_base()")),
     LAPIC_COUNT(behaviour(MEASURED, "KVM_SET_LAPIC starts the timer from the current count, which is 0 without an"
         + " initial count", "lapic.c apic_get_tmcct()")),
-    LAPIC_TIMER(behaviour(MEASURED, "the end of a LAPIC's timer is an interrupt when its vCPU runs, if its entry is not"
-        + " masked; ends in the meantime are one", "lapic.c apic_timer_fn(), kvm_inject_apic_timer_irqs()")),
-    LAPIC_DEADLINE(behaviour(MEASURED, "MSR 0x6e0 is the TSC at which the LAPIC's timer ends, in that mode alone; its end"
+    LAPIC_TIMER(behaviour(MEASURED, "an expired LAPIC timer interrupts when its vCPU runs, unless its entry is masked;"
+        + " several expirations until then are one interrupt", "lapic.c apic_timer_fn(), kvm_inject_apic_timer_irqs()")),
+    LAPIC_DEADLINE(behaviour(MEASURED, "MSR 0x6e0 is the TSC at which the LAPIC timer expires, in that mode only; expiry"
         + " clears it", "lapic.c kvm_set_lapic_tscdeadline_msr()")),
     LAPIC_COMMAND_WIDE(behaviour(MEASURED, "in x2APIC mode the upper half of ICR lies at 0x304; KVM_SET_LAPIC takes it"
         + " from ICR2 (0x310), and KVM_GET_LAPIC shows it at both", "lapic.c kvm_apic_state_fixup()")),

@@ -31,7 +31,7 @@ public enum Condition {
     PLATFORM("platform", Kind.INDEX, "the interrupt of a platform device"),
     FOREIGN("foreign", Kind.PROCESS, "called from another process than the one that made the VM"),
     OWN("own", Kind.PROCESS, "called from the process that made the VM"),
-    MISALIGNED("misaligned", Kind.ALIGNMENT, "an address or size is no multiple of 4096"),
+    MISALIGNED("misaligned", Kind.ALIGNMENT, "an address or size is not a multiple of 4096"),
     WRAPPING("wrapping", Kind.ALIGNMENT, "the range ends beyond 2^64"),
     ALIGNED("aligned", Kind.ALIGNMENT, "addresses and sizes are multiples of 4096, and the range is below 2^64"),
     KVM_VFIO("kvm-vfio", Kind.DEVICE, "the device is KVM-VFIO"),

@@ -32,16 +32,16 @@ public enum InterruptAnswer implements Answer {
         "irqchip.c kvm_set_irq_routing()").unless(TYPED_CALL)),
     ROUTES_TOO_MANY(refusal(MEASURED, ROUTES, EINVAL, "more than 4096 entries", "nr",
         "kvm_main.c KVM_SET_GSI_ROUTING").unless(TYPED_CALL)),
-    ROUTE_FLAGS(refusal(MEASURED, ROUTES, EINVAL, "an entry has flags its type has not", ENTRIES,
+    ROUTE_FLAGS(refusal(MEASURED, ROUTES, EINVAL, "an entry has flags that its type lacks", ENTRIES,
         "irqchip.c kvm_set_irq_routing()").unless(TYPED_CALL)),
-    ROUTES_FLAGS(refusal(MEASURED, ROUTES, EINVAL, "a table has no flags", "kvm_irq_routing.flags",
+    ROUTES_FLAGS(refusal(MEASURED, ROUTES, EINVAL, "a routing table has no flags", "kvm_irq_routing.flags",
         "kvm_main.c KVM_SET_GSI_ROUTING").unless(TYPED_CALL)),
-    ROUTE_XEN(refusal(SOURCE, ROUTES, EINVAL, "a Xen event channel from 1024 on, and the guest has 32 bits",
+    ROUTE_XEN(refusal(SOURCE, ROUTES, EINVAL, "a Xen event channel of 1024 or above in a 32-bit guest",
         "KVM_XEN_ATTR_TYPE_LONG_MODE first", "xen.c kvm_xen_setup_evtchn()").needs(X86, OTHER_ROUTES)),
     ROUTE_SYNTHETIC(behaviour(LAB,
         "with Hyper-V built in a route may be a synthetic interrupt; a vCPU without SynIC does not accept it",
         "hyperv.c kvm_hv_set_sint()")),
-    ROUTES_REPLACED(behaviour(MEASURED, "the whole table is replaced, or nothing on an error",
+    ROUTES_REPLACED(behaviour(MEASURED, "the table is replaced as a whole, or not at all on an error",
         "irqchip.c kvm_set_irq_routing()")),
 
     // Messages and lines
@@ -74,8 +74,8 @@ public enum InterruptAnswer implements Answer {
         "irq.c kvm_irq_delivery_to_apic()")),
     LINE_NEEDS_IRQCHIP(refusal(MEASURED, LINE, ENXIO, "the VM has no in-kernel irqchip", "KVM_CREATE_IRQCHIP first",
         "x86.c kvm_vm_ioctl_irq_line()").certainWhen(NO_IRQCHIP)),
-    LINE_UNROUTED(success(MEASURED, LINE, "0 does not say that a chip took it: KVM_IRQ_LINE_STATUS gives -1 for a GSI"
-        + " without route, or whose pins are all masked",
+    LINE_UNROUTED(success(MEASURED, LINE, "0 does not say that a chip took it: KVM_IRQ_LINE_STATUS returns -1 for a GSI"
+        + " without a route, or whose pins are all masked",
         "the status, the routes of the GSI, and the mask bits of its pins", "irqchip.c kvm_set_irq()")),
     LINE_STATUS_SUM(behaviour(MEASURED, "the status is the sum of all route results except -1",
         "irqchip.c kvm_set_irq()")),
@@ -93,7 +93,7 @@ public enum InterruptAnswer implements Answer {
         "this device has nothing to get, whatever the attribute: not a question of permission",
         "HAS_DEVICE_ATTR, which tells whether an attribute exists", "kvm_main.c kvm_device_ioctl_attr()")),
     VFIO_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "the device has no such group or attribute on this kernel",
-        "KVM-VFIO has group 1 with ADD (1) and DEL (2); group 2, of 2014's forwarding, never merged",
+        "KVM-VFIO has group 1 with ADD (1) and DEL (2); group 2, the forwarding of 2014, was never merged",
         "vfio.c kvm_vfio_set_attr()").unless(VGIC_DEVICE)),
     KVM_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "the system has attribute 0 of group 0 only,"
         + " and with kvm_amd since 6.10 that of group 1", "group and attr",
@@ -123,17 +123,17 @@ public enum InterruptAnswer implements Answer {
     FORWARD_TWICE(refusal(SOURCE, KVM_VFIO_FORWARD, EINVAL,
         "this interrupt is forwarded already, to this GSI or another one", "unforward it first", FORWARDING)),
     FORWARD_NO_LINE(refusal(INFERRED, KVM_VFIO_FORWARD, EINVAL,
-        "the device has no such interrupt, or the GSI is no SPI of the guest's VGIC; messages do not forward",
+        "the device has no such interrupt, or the GSI is not an SPI of the guest's VGIC; messages cannot be forwarded",
         "index, subindex and GSI", FORWARDING)),
     FORWARD_UNKNOWN(refusal(SOURCE, KVM_VFIO_FORWARD, EINVAL, "UNFORWARD names an interrupt that is not forwarded",
         "device, index and subindex; the GSI does not count", FORWARDING)),
     FORWARD_SIGNALLED(refusal(SOURCE, KVM_VFIO_FORWARD, EBUSY, "VFIO signals an eventfd for this interrupt already",
         "forward it first, then arm it", FORWARDING)),
     FORWARD_STUB(behaviour(SOURCE,
-        "on an architecture that does not forward, KVM-VFIO registers the interrupt, answers 0 and changes nothing",
+        "on an architecture that does not forward, KVM-VFIO registers the interrupt, returns 0 and changes nothing",
         "[PATCH v3 7/8] KVM: kvm-vfio: kvm_arch_vfio_set_forward()")),
     UNFORWARD_LIVE(behaviour(INFERRED,
-        "an interrupt that is active can be unforwarded: the host ends it, and the handler masks from then on",
+        "an active interrupt can be unforwarded: the host ends it, and the handler masks from then on",
         "[PATCH v3 7/8] KVM: kvm-vfio: kvm_arch_vfio_set_forward()"));
     // spotless:on
 

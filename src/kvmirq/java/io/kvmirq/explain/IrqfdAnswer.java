@@ -58,7 +58,7 @@ public enum IrqfdAnswer implements Answer {
         "eventfd.c irqfd_inject()")),
     RESAMPLE_ON_EOI(behaviour(MEASURED, "the guest's EOI lowers the line and signals every resamplefd of the GSI",
         "eventfd.c irqfd_resampler_ack()")),
-    RESAMPLE_AT_UNMASK(behaviour(MEASURED, "the unmask of a pending level signals the resamplefds and does not interrupt;"
+    RESAMPLE_AT_UNMASK(behaviour(MEASURED, "unmasking a pending level signals the resamplefds and does not interrupt;"
         + " before 6.4 it interrupts", "ioapic.c ioapic_write_indirect()")),
     RESAMPLE_LAST_LOWERS(behaviour(MEASURED,
         "removing the last resampling irqfd of a GSI lowers its line; so does a first one refused with EBUSY",
@@ -79,7 +79,7 @@ public enum IrqfdAnswer implements Answer {
         "coalesced zones and in-kernel devices: at most 1000 beside ioeventfds",
         "kvm_main.c kvm_io_bus_register_dev()")),
     IOEVENTFD_NONE(refusal(MEASURED, IOEVENTFD_DEASSIGN, ENOENT, "none was assigned with exactly this eventfd, bus,"
-        + " address, length and datamatch (an irqfd's deassign says 0 in such a case)", RANGE + ": as at the"
+        + " address, length and datamatch (deassigning an irqfd returns 0 in this case)", RANGE + ": as at the"
         + " assignment; the eventfd's close does not remove it", "eventfd.c kvm_deassign_ioeventfd_idx()")),
     IOEVENTFD_NOT_AN_EVENTFD_DEASSIGN(refusal(UNTESTED, IOEVENTFD_DEASSIGN, EINVAL, "the descriptor is not an eventfd",
         EVENTFDS, "fs/eventfd.c eventfd_ctx_fdget()").or(IOEVENTFD_NOT_AN_EVENTFD.row)),

@@ -57,7 +57,7 @@ public final class ProcessLimit {
     }
 
     private static String noThread() {
-        return "no thread could be made: raise RLIMIT_NPROC (ulimit -u), pids.max of the cgroup, or RLIMIT_AS (ulimit -v)";
+        return "no thread could be created: raise RLIMIT_NPROC (ulimit -u), pids.max of the cgroup, or RLIMIT_AS (ulimit -v)";
     }
 
     private static String noMemory() {

@@ -13,10 +13,10 @@ public enum SetupAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
     CPUID_OF_VCPU_ROOM(refusal(MEASURED, CPUID_OF_VCPU, E2BIG, "nent has no room for the vCPU's leaves", "nent: as many"
         + " as KVM_SET_CPUID2 set", "cpuid.c kvm_vcpu_ioctl_get_cpuid2()").unless(TYPED_CALL)),
-    CPUID_KEPT(behaviour(MEASURED, "KVM_GET_CPUID2 gives the leaves of KVM_SET_CPUID2; the kernel changes bits of leaves"
+    CPUID_KEPT(behaviour(MEASURED, "KVM_GET_CPUID2 returns the leaves of KVM_SET_CPUID2; the kernel changes bits of leaves"
         + " 1, 7 and 0xd as the guest's registers change", "cpuid.c kvm_update_cpuid_runtime()")),
     TSC_SLOWER(refusal(MEASURED, TSC_RATE, EINVAL, "the processor cannot slow a guest's TSC down",
-        "KVM_CAP_TSC_CONTROL; the rate is kept all the same", "x86.c set_tsc_khz()").needs(X86)),
+        "KVM_CAP_TSC_CONTROL; the rate is kept anyway", "x86.c set_tsc_khz()").needs(X86)),
     TSC_OF_VM(refusal(MEASURED, TSC_RATE, EINVAL, "the VM has vCPUs already: its rate is for later ones",
         "KVM_SET_TSC_KHZ of the vCPU", "x86.c kvm_arch_vm_ioctl()").needs(X86, NEW)),
     TSC_OF_HOST(behaviour(MEASURED, "with kvm_pvm a guest reads the processor's TSC: writes of the TSC and of its"

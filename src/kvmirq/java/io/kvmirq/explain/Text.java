@@ -3,7 +3,7 @@ package io.kvmirq.explain;
 
 /** Clauses that several answers share, or that are too long for a row. */
 final class Text {
-    static final String FDS = "look at /proc/PID/fd of the process";
+    static final String FDS = "look at the process's /proc/PID/fd";
     static final String KINDS =
             FDS + ": anon_inode:kvm-vm is a VM, kvm-vcpu:N a vCPU, kvm-vfio a device, [eventfd] an eventfd";
     static final String LOAD = "ls /sys/module/kvm_intel /sys/module/kvm_amd; modprobe the one of this CPU";
@@ -17,7 +17,7 @@ final class Text {
     static final String RANGE = "addr, len, flags and datamatch";
     static final String FORWARDING = "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014";
     static final String SET = "flags, index, start, count and argsz of vfio_irq_set";
-    static final String OWNER = "a driver of the host has another device of the group";
+    static final String OWNER = "a host driver has another device of the group";
     static final String GROUP = "/sys/kernel/iommu_groups/N/devices: bind each one to vfio-pci or to no driver";
     static final String NO_COMPATIBLE = "the iommufd has no address space for requests of containers";
     static final String COMPATIBLE = "VFIO_GROUP_SET_CONTAINER of a group with the iommufd first, or IOMMU_VFIO_IOAS";
@@ -28,7 +28,7 @@ final class Text {
             "which irqfd has it: eventfd-id in /proc/*/fdinfo is the same for every copy; deassign it there, or"
                     + " wait until that VM's last descriptor is closed (a forked child may hold one)";
     static final String MAP_RANGE =
-            "size is 0, READ and WRITE are missing, a number is no multiple of the page size, or the IOMMU"
+            "size is 0, READ and WRITE are missing, a number is not a multiple of the page size, or the IOMMU"
                     + " reserves a part of the range";
     static final String RESERVED = "unmap it first: /sys/kernel/iommu_groups/N/reserved_regions";
     static final String HANDLERS =

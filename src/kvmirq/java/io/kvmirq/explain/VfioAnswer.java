@@ -44,8 +44,8 @@ public enum VfioAnswer implements Answer {
         "group.c vfio_group_ioctl_get_status(), vfio_group_ioctl_set_container()").also(VFIO_CONTAINER)),
     VFIO_GROUP_NOT_VIABLE(refusal(SOURCE, VFIO_CONTAINER, EPERM, OWNER, GROUP,
         "iommu.c iommu_group_claim_dma_owner()")),
-    GROUP_HAS_DOMAIN(refusal(UNTESTED, VFIO_CONTAINER, EBUSY, "a driver of the host has attached the group, or a PASID of"
-        + " it, to an IOMMU domain of its own", "unbind the host's drivers from all devices of the group",
+    GROUP_HAS_DOMAIN(refusal(UNTESTED, VFIO_CONTAINER, EBUSY, "a host driver has attached the group, or a PASID of"
+        + " it, to its own IOMMU domain", "unbind the host's drivers from all devices of the group",
         "drivers/iommu/iommu.c __iommu_take_dma_ownership()").also(VFIO_DEVICE_FD)),
     GROUP_NO_REMAPPING(refusal(UNTESTED, VFIO_CONTAINER, EPERM, "the IOMMU does not remap interrupts: enable that in"
         + " firmware, or, if all guests are trusted, load vfio_iommu_type1 with allow_unsafe_interrupts=1",
@@ -57,7 +57,7 @@ public enum VfioAnswer implements Answer {
     VFIO_NOT_A_CONTAINER(refusal(SOURCE, VFIO_CONTAINER, EBADFD, "the file is neither a VFIO container nor an iommufd",
         "the descriptor behind the argument: /dev/vfio/vfio", "group.c vfio_group_ioctl_set_container()")),
     VFIO_NOT_A_CONTAINER_BEFORE(refusal(LAB, VFIO_CONTAINER, EINVAL,
-        "the file is no VFIO container, on a kernel before 6.2",
+        "the file is not a VFIO container, on a kernel before 6.2",
         "the descriptor behind the argument: /dev/vfio/vfio", "vfio_main.c vfio_group_ioctl_set_container()")),
     VFIO_NO_CONTAINER(refusal(LAB, VFIO_CONTAINER_UNSET, EINVAL, "the group has no container",
         "GROUP_GET_STATUS, which shows it", "group.c vfio_group_ioctl_unset_container()")),
@@ -67,11 +67,11 @@ public enum VfioAnswer implements Answer {
         "SET_CONTAINER of a group first, then SET_IOMMU once", "container.c vfio_ioctl_set_iommu()")),
     VFIO_IOMMU_TYPE(refusal(LAB, VFIO_IOMMU, ENODEV, "no IOMMU driver has this type",
         "VFIO_CHECK_EXTENSION of the type", "container.c vfio_ioctl_set_iommu()")),
-    VFIO_IOMMU_NO_TYPE(refusal(LAB, VFIO_IOMMU, EINVAL, "an extension of the IOMMU driver that is no type of it",
+    VFIO_IOMMU_NO_TYPE(refusal(LAB, VFIO_IOMMU, EINVAL, "an extension of the IOMMU driver that is not an IOMMU type",
         "VFIO_TYPE1v2_IOMMU", "vfio_iommu_type1.c vfio_iommu_type1_open()")),
-    VFIO_IOMMU_NESTING(refusal(SOURCE, VFIO_IOMMU, EINVAL, "the IOMMU of a group has no nesting", "VFIO_TYPE1v2_IOMMU",
+    VFIO_IOMMU_NESTING(refusal(SOURCE, VFIO_IOMMU, EINVAL, "a group's IOMMU does not support nesting", "VFIO_TYPE1v2_IOMMU",
         "vfio_iommu_type1.c vfio_iommu_type1_attach_group()")),
-    VFIO_EXTENSIONS(behaviour(LAB, "an extension that the IOMMU driver does not have is 0",
+    VFIO_EXTENSIONS(behaviour(LAB, "an extension that the IOMMU driver lacks reads 0",
         "container.c VFIO_CHECK_EXTENSION")),
 
     // DMA mappings
@@ -81,16 +81,16 @@ public enum VfioAnswer implements Answer {
     VFIO_MAP_ARGUMENTS(refusal(LAB, VFIO_MAP, EINVAL, "argsz is below 32, or a flag is unknown", "argsz and flags",
         "vfio_iommu_type1.c vfio_iommu_type1_map_dma()")),
     VFIO_MAP_RANGE(refusal(LAB, VFIO_MAP, EINVAL,
-        "size is 0, READ and WRITE are missing, or a number is no multiple of the page size",
+        "size is 0, READ and WRITE are missing, or a number is not a multiple of the page size",
         "flags, vaddr, iova and size", "vfio_iommu_type1.c vfio_dma_do_map()")),
     VFIO_MAP_WRAPS_BEFORE(like(LAB, VFIO_MAP_RANGE.row)),
     VFIO_MAP_WRAPS(refusal(SOURCE, VFIO_MAP, EOVERFLOW, "the range ends beyond 2^64",
         "vaddr, iova and size; before 6.18 this is EINVAL", "vfio_iommu_type1.c vfio_dma_do_map()")),
     VFIO_MAP_EXISTS(refusal(LAB, VFIO_MAP, EEXIST, "a part of the range is mapped already", "unmap it first",
         "vfio_iommu_type1.c vfio_dma_do_map()")),
-    VFIO_MAP_LIMIT(refusal(SOURCE, VFIO_MAP, ENOSPC, "the container has its most mappings",
-        "the parameter dma_entry_limit of vfio_iommu_type1", "vfio_iommu_type1.c vfio_dma_do_map()")),
-    DMA_MAP_LOCKED(refusal(SOURCE, VFIO_MAP, ENOMEM, "RLIMIT_MEMLOCK is too low for so much memory of DMA: raise it,"
+    VFIO_MAP_LIMIT(refusal(SOURCE, VFIO_MAP, ENOSPC, "the container has as many mappings as it may",
+        "the dma_entry_limit parameter of vfio_iommu_type1", "vfio_iommu_type1.c vfio_dma_do_map()")),
+    DMA_MAP_LOCKED(refusal(SOURCE, VFIO_MAP, ENOMEM, "RLIMIT_MEMLOCK is too low for this much DMA memory: raise it,"
         + " or give the process CAP_IPC_LOCK", "ulimit -l, and VmPin and VmLck in /proc/PID/status",
         "vfio_iommu_type1.c vfio_pin_pages_remote(), drivers/iommu/iommufd/pages.c do_update_pinned()").also(IOAS_MAP, VFIO_ATTACH)),
     VFIO_MAP_RESERVED(refusal(LAB, VFIO_MAP, EINVAL, "the IOMMU reserves a part of the range",
@@ -100,21 +100,21 @@ public enum VfioAnswer implements Answer {
         + " with 39 bits they end at 512 GiB, and a guest may place large BARs higher",
         "VFIO_IOMMU_GET_INFO, which lists the ranges; QEMU: -cpu host,host-phys-bits-limit=39",
         "vfio_iommu_type1.c vfio_iommu_iova_dma_valid()").also(IOAS_MAP)),
-    MAP_ABOVE_WIDTH_OF_DOMAIN(refusal(UNTESTED, VFIO_MAP, EFAULT, "the range is above the addresses that the domain of"
-        + " the IOMMU translates", "dmesg | grep 'iommu width'", "drivers/iommu/intel/iommu.c intel_iommu_map()")),
+    MAP_ABOVE_WIDTH_OF_DOMAIN(refusal(UNTESTED, VFIO_MAP, EFAULT, "the range is above the addresses that the IOMMU"
+        + " domain translates", "dmesg | grep 'iommu width'", "drivers/iommu/intel/iommu.c intel_iommu_map()")),
     MAP_NOT_PINNED(refusal(UNTESTED, VFIO_MAP, EFAULT, "the memory at vaddr cannot be pinned: nothing is mapped there, it"
         + " is read-only, or it is a BAR of a device that sleeps or has memory space off",
         "/proc/PID/maps at vaddr", "vfio_iommu_type1.c vaddr_get_pfns()").also(IOAS_MAP)),
-    MAP_OF_EACH_DEVICE(refusal(UNTESTED, VFIO_MAP, ENOMEM, "behind a virtual IOMMU each device has a container of its own,"
+    MAP_OF_EACH_DEVICE(refusal(UNTESTED, VFIO_MAP, ENOMEM, "behind a virtual IOMMU each device has its own container,"
         + " and RLIMIT_MEMLOCK must hold the guest's memory once for each of them",
         "VmLck in /proc/PID/status, and ulimit -l; libvirt: hard_limit of memtune", "vfio_iommu_type1.c vfio_lock_acct()")),
-    VFIO_IOMMU_INFO_ARGUMENTS(refusal(LAB, VFIO_IOMMU_INFO, EINVAL, "argsz is below 16", "argsz: with less than it says"
-        + " then, there are no capabilities", "vfio_iommu_type1.c vfio_iommu_type1_get_info()").unless(TYPED_CALL)),
+    VFIO_IOMMU_INFO_ARGUMENTS(refusal(LAB, VFIO_IOMMU_INFO, EINVAL, "argsz is below 16", "argsz: below the value that it"
+        + " returns, there are no capabilities", "vfio_iommu_type1.c vfio_iommu_type1_get_info()").unless(TYPED_CALL)),
     VFIO_UNMAP_ARGUMENTS(refusal(LAB, VFIO_UNMAP, EINVAL,
         "argsz is below 24, or the flags are unknown or exclude each other",
         "argsz and flags", "vfio_iommu_type1.c vfio_iommu_type1_unmap_dma()")),
     VFIO_UNMAP_RANGE(refusal(LAB, VFIO_UNMAP, EINVAL,
-        "size is 0 or a number is no multiple of the page size, or with FLAG_ALL one is not 0",
+        "size is 0 or a number is not a multiple of the page size, or with FLAG_ALL one is not 0",
         "iova and size", "vfio_iommu_type1.c vfio_dma_do_unmap()")),
     VFIO_UNMAP_WRAPS_BEFORE(like(LAB, VFIO_UNMAP_RANGE.row)),
     VFIO_UNMAP_WRAPS(refusal(SOURCE, VFIO_UNMAP, EOVERFLOW, "the range ends beyond 2^64",
@@ -144,9 +144,9 @@ public enum VfioAnswer implements Answer {
     VFIO_REMOVE_WAITS(behaviour(SOURCE,
         "the host asks for a device by its request interrupt, and removes it after the last close of its files",
         "vfio_main.c vfio_unregister_group_dev()")),
-    INFO_OF_ANOTHER_KIND(refusal(UNTESTED, VFIO_INFO, EINVAL, "the file is no opened VFIO device: it is of another"
-        + " kind, or not bound to an iommufd", "readlink /proc/PID/fd/N: /dev/kvm, vCPUs and empty containers answer"
-        + " so, too", "vfio_main.c vfio_device_fops_unl_ioctl()")),
+    INFO_OF_ANOTHER_KIND(refusal(UNTESTED, VFIO_INFO, EINVAL, "the file is not an open VFIO device: it is of another"
+        + " kind, or not bound to an iommufd", "readlink /proc/PID/fd/N: /dev/kvm, vCPUs and empty containers return"
+        + " it too", "vfio_main.c vfio_device_fops_unl_ioctl()")),
     REGION_ABSENT(refusal(UNTESTED, VFIO_REGION_INFO, EINVAL, "the device has no such region",
         "num_regions of VFIO_DEVICE_GET_INFO", "vfio_pci_core.c vfio_pci_ioctl_get_region_info()")),
     VFIO_INFO_ARGUMENTS(refusal(LAB, VFIO_INFO, EINVAL, "argsz is too short", "argsz",
@@ -155,37 +155,37 @@ public enum VfioAnswer implements Answer {
     NOT_A_VFIO_DEVICE(refusal(UNTESTED, VFIO_INFO, ENOTTY, "the file is of another kind",
         "readlink /proc/PID/fd/N: anon_inode:[vfio-device], or /dev/vfio/devices/vfioN", "fs/ioctl.c")),
     REGION_READ_DISABLED(refusal(LAB, VFIO_READ, EIO,
-        "memory or I/O space of the device is off, or the device is powered down",
+        "the device's memory or I/O space is off, or it is powered down",
         "bits 0 and 1 of COMMAND in configuration space", "vfio_pci_rdwr.c vfio_pci_bar_rw()").also(VFIO_WRITE)),
     VFIO_ROM_OFF(refusal(UNTESTED, VFIO_READ, ENOMEM, "the expansion ROM has no valid content, or memory space is off",
         "bit 1 of COMMAND in configuration space", "vfio_pci_rdwr.c vfio_pci_bar_rw(), drivers/pci/rom.c")),
     VFIO_REGION_EMPTY(refusal(LAB, VFIO_READ, EINVAL,
-        "the access is outside of the region, or the region has another size or no access",
+        "the access is outside the region, or the region has another size or no access",
         "VFIO_DEVICE_GET_REGION_INFO: size and flags", "vfio_pci_core.c vfio_pci_rw()").also(VFIO_WRITE)),
     VFIO_REGION_MAP(refusal(LAB, MMAP, EINVAL,
         "only a BAR of whole pages can be mapped, shared, and through a file that is bound",
         "VFIO_REGION_INFO_FLAG_MMAP of the region", "vfio_pci_core.c vfio_pci_core_mmap()")),
     VFIO_PLATFORM_REGION(like(SOURCE, VFIO_REGION_EMPTY.row)),
     VFIO_CONFIG_RANGE(refusal(LAB, VFIO_READ, EFAULT,
-        "the access is outside of the configuration space of the device", "VFIO_DEVICE_GET_REGION_INFO of the"
+        "the access is outside the device's configuration space", "VFIO_DEVICE_GET_REGION_INFO of the"
         + " configuration space: its size is 256 or 4096", "vfio_pci_config.c vfio_config_do_rw()").also(VFIO_WRITE)),
     VFIO_RESET_IMPOSSIBLE(refusal(LAB, VFIO_RESET, EINVAL, "the device has no function reset",
         "bit 0 of the flags of VFIO_DEVICE_GET_INFO; a hot reset takes the whole bus",
         "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
-    RESET_BUSY(refusal(SOURCE, VFIO_RESET, EAGAIN, "another thread of the host has the device's lock, as the one that"
-        + " removes the device, until it is closed", "ask again, or close the device if the host asked for it",
+    RESET_BUSY(refusal(SOURCE, VFIO_RESET, EAGAIN, "another host thread holds the device's lock, such as one that"
+        + " removes the device, until it is closed", "retry, or close the device if the host asked for it",
         "drivers/pci/pci.c pci_try_reset_function(), pci_reset_bus()").also(VFIO_HOT_RESET, VFIO_DEVICE_FD)),
     RESET_FAILED(refusal(UNTESTED, VFIO_RESET, ENOTTY, "the device did not come back from its reset, or none of its reset"
-        + " methods works any more", "dmesg | grep 'not ready', and reset_method below the device in sysfs",
+        + " methods works any longer", "dmesg | grep 'not ready', and reset_method below the device in sysfs",
         "drivers/pci/pci.c pci_dev_wait(), __pci_reset_function_locked()")),
     VFIO_LAST_CLOSE(behaviour(LAB, "the last close of a device disables its interrupts and forgets its eventfds",
         "vfio_pci_core.c vfio_pci_core_disable()")),
-    VFIO_BUS_MASTER(behaviour(LAB, "a device that is no bus master sends no message", "PCI 3.0, Bus Master Enable")),
+    VFIO_BUS_MASTER(behaviour(LAB, "a device with bus mastering off sends no messages", "PCI 3.0, Bus Master Enable")),
     VFIO_HOT_RESET_ARGUMENTS(refusal(LAB, VFIO_HOT_RESET, EINVAL, "argsz is too short, flags is not 0, or count is 0"
         + " or above the number of devices on the bus", "count: the files of all groups with a device on the bus; 0"
         + " for a device that was opened through its cdev", "vfio_pci_core.c vfio_pci_ioctl_pci_hot_reset()")),
     VFIO_HOT_RESET_ROOT_BUS(refusal(LAB, VFIO_HOT_RESET, ENODEV,
-        "no bridge and no slot can reset the bus of the device, as for all devices of a root bus",
+        "neither a bridge nor a slot can reset the device's bus, as for all devices on a root bus",
         "VFIO_DEVICE_RESET, if the device has a function reset", "vfio_pci_core.c vfio_pci_ioctl_pci_hot_reset()")),
     VFIO_HOT_RESET_ROOM(refusal(LAB, VFIO_HOT_RESET, ENOSPC,
         "argsz is too short for all devices on the bus; count says how many there are",

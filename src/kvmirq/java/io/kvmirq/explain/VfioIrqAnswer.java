@@ -36,7 +36,7 @@ public enum VfioIrqAnswer implements Answer {
     VFIO_IRQS_UNMASK_EVENTFD(refusal(LAB, SET_IRQS, EBUSY, "INTx has an unmask eventfd already",
         "clear it with -1 before setting another", "drivers/vfio/pci/vfio_pci_intrs.c").needs(INTX)),
     SET_IRQS_NO_LINE(refusal(UNTESTED, SET_IRQS, ENODEV,
-        "the host has no line for the pin of the device: use MSI or MSI-X",
+        "the host has no line for the device's pin: use MSI or MSI-X",
         "irq below the device in sysfs, which is 0 then", "vfio_pci_intrs.c vfio_intx_enable()").needs(INTX)),
     VFIO_IRQS_SHARED(refusal(LAB, SET_IRQS, EBUSY, "another handler has the line, and one of the two must be"
         + " exclusive: its device cannot mask itself, or vfio-pci has nointxmask=1",
@@ -51,7 +51,7 @@ public enum VfioIrqAnswer implements Answer {
         "another of INTx, MSI and MSI-X is active: there is no implicit switch", "disable the other first: TRIGGER,"
         + " DATA_NONE, count 0", "drivers/vfio/pci/vfio_pci_intrs.c").unless(ERR_REQ, PLATFORM)),
     VFIO_IRQS_INACTIVE(refusal(LAB, SET_IRQS, EINVAL,
-        "the index is not active: to disable twice, or to raise or mask what is off, is refused",
+        "the index is not active: disabling it twice, or raising or masking what is off, is refused",
         "whether TRIGGER with eventfds came before", "drivers/vfio/pci/vfio_pci_intrs.c")),
     VFIO_IRQS_INDEX(refusal(LAB, SET_IRQS, EINVAL,
         "the index or a flag is unknown, argsz is too short for the data, or there is not exactly one kind of data",
@@ -65,8 +65,8 @@ public enum VfioIrqAnswer implements Answer {
         "the power state in its configuration space", "msi.c __pci_enable_msi_range(), __pci_enable_msix_range()").needs(MSI)),
     VFIO_IRQS_NO_VECTOR(refusal(LAB, SET_IRQS, ERANGE, "MSI or MSI-X cannot be enabled with no vector",
         "count: at least 1", "drivers/vfio/pci/vfio_pci_intrs.c").needs(MSI)),
-    VFIO_IRQS_NO_SPACE(refusal(LAB, SET_IRQS, ENOSPC, "the host has no interrupt vectors left (a positive result means"
-        + " so many would be had, and nothing is enabled)", "fewer vectors, or spread the device's interrupts over"
+    VFIO_IRQS_NO_SPACE(refusal(LAB, SET_IRQS, ENOSPC, "the host has no interrupt vectors left (a positive result says"
+        + " how many are left, and nothing is enabled)", "fewer vectors, or spread the device's interrupts over"
         + " more CPUs", "drivers/vfio/pci/vfio_pci_intrs.c").needs(MSI)),
     VFIO_IRQS_COUNT(refusal(LAB, SET_IRQS, EINVAL, "count 0 is for TRIGGER with DATA_NONE alone, which disables",
         "count: 1 for INTx, the error and the request interrupt",
@@ -86,7 +86,7 @@ public enum VfioIrqAnswer implements Answer {
     VFIO_CLOSE_DISINTX(behaviour(SOURCE, "the last close restores the configuration: DisINTx is clear, and a device"
         + " that is not reset may assert its line", "vfio_pci_core.c vfio_pci_core_disable()")),
     HOST_LINE_POLLED(behaviour(SOURCE,
-        "a shared line that is disabled since no handler claims its interrupts is polled ten times a second",
+        "a shared line that is disabled because no handler claims its interrupts is polled ten times a second",
         "kernel/irq/spurious.c poll_spurious_irqs()")),
     VFIO_UNMASK_READS(behaviour(LAB, "a signal of the unmask eventfd is consumed and unmasks INTx",
         "virqfd.c virqfd_wakeup()")),
@@ -105,11 +105,11 @@ public enum VfioIrqAnswer implements Answer {
     VFIO_PLATFORM_ONE(refusal(SOURCE, SET_IRQS, EINVAL, "an index of a platform device has one interrupt",
         "start 0 and count 1; count 0 is for TRIGGER with DATA_NONE, which disables",
         "vfio_platform_irq.c vfio_platform_set_irq_trigger()").needs(PLATFORM).unless(TYPED_CALL)),
-    VFIO_PLATFORM_EDGE(refusal(SOURCE, SET_IRQS, EINVAL, "the interrupt of the platform device is an edge, which"
+    VFIO_PLATFORM_EDGE(refusal(SOURCE, SET_IRQS, EINVAL, "the platform device's interrupt is an edge, which"
         + " cannot be masked", "VFIO_IRQ_INFO_MASKABLE of VFIO_DEVICE_GET_IRQ_INFO",
         "vfio_platform_irq.c vfio_platform_set_irq_mask()").needs(PLATFORM).unless(TYPED_CALL)),
     VFIO_PLATFORM_EVENTFD(refusal(SOURCE, SET_IRQS, EBUSY,
-        "the interrupt has an eventfd already that masks it, or that unmasks it", "clear it with -1 before setting"
+        "the interrupt already has an eventfd that masks it, or one that unmasks it", "clear it with -1 before setting"
         + " another", "vfio_platform_irq.c vfio_platform_set_irq_unmask()").needs(PLATFORM)),
     PLATFORM_SHARED(refusal(UNTESTED, SET_IRQS, EBUSY, "another driver has the line of the platform device's interrupt",
         "/proc/interrupts for the line's other users", "vfio_platform_irq.c vfio_set_trigger()").needs(PLATFORM)),

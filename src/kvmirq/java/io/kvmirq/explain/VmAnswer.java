@@ -36,27 +36,27 @@ public enum VmAnswer implements Answer {
     // Capabilities
     CAP_FLAGS(refusal(MEASURED, CAP_ENABLE, EINVAL, "KVM_ENABLE_CAP has no flags", "kvm_enable_cap.flags, which is 0",
         "x86.c kvm_vm_ioctl_enable_cap(), arm.c kvm_vm_ioctl_enable_cap()").unless(TYPED_CALL)),
-    CAP_UNKNOWN(refusal(MEASURED, CAP_ENABLE, EINVAL, "the capability is not one to enable, or not on a VM",
+    CAP_UNKNOWN(refusal(MEASURED, CAP_ENABLE, EINVAL, "the capability cannot be enabled, or not on a VM",
         "KVM_CHECK_EXTENSION of it", "x86.c kvm_vm_ioctl_enable_cap()")),
-    VCPU_CAP(refusal(MEASURED, CAP_ENABLE, EINVAL, "the capability is not one of a vCPU",
+    VCPU_CAP(refusal(MEASURED, CAP_ENABLE, EINVAL, "the capability cannot be enabled on a vCPU",
         "whether it is to be enabled on the VM", "x86.c kvm_vcpu_ioctl_enable_cap()")),
-    MAX_VCPU_ID_VALUE(refusal(MEASURED, CAP_ENABLE, EINVAL, "a limit of ids beyond the kernel's own",
+    MAX_VCPU_ID_VALUE(refusal(MEASURED, CAP_ENABLE, EINVAL, "an id limit beyond the kernel's own",
         "args[0] against KVM_CAP_MAX_VCPU_ID", "x86.c KVM_CAP_MAX_VCPU_ID").unless(TYPED_CALL)),
-    MAX_VCPU_ID_BOOT(refusal(MEASURED, CAP_ENABLE, EINVAL, "since 6.11 the limit of ids is not below the boot vCPU's",
+    MAX_VCPU_ID_BOOT(refusal(MEASURED, CAP_ENABLE, EINVAL, "since 6.11 the id limit cannot be below the boot vCPU's",
         "KVM_SET_BOOT_CPU_ID", "x86.c KVM_CAP_MAX_VCPU_ID").unless(TYPED_CALL)),
-    MAX_VCPU_ID_CHOSEN(refusal(MEASURED, CAP_ENABLE, EINVAL, "the limit of ids was chosen already, or a vCPU created",
+    MAX_VCPU_ID_CHOSEN(refusal(MEASURED, CAP_ENABLE, EINVAL, "the id limit was set already, or a vCPU exists",
         ORDER, "x86.c KVM_CAP_MAX_VCPU_ID").unless(TYPED_CALL)),
     BUS_CYCLE_VALUE(refusal(MEASURED, CAP_ENABLE, EINVAL, "a cycle of the APIC bus has 1 to 2^25 ns", "args[0]",
         "x86.c KVM_CAP_X86_APIC_BUS_CYCLES_NS").unless(TYPED_CALL)),
-    BUS_CYCLE_NEEDS_LAPICS(refusal(MEASURED, CAP_ENABLE, ENXIO, "the VM has no LAPICs in the kernel",
-        "which irqchip was made, which comes first", "x86.c KVM_CAP_X86_APIC_BUS_CYCLES_NS").unless(TYPED_CALL)),
+    BUS_CYCLE_NEEDS_LAPICS(refusal(MEASURED, CAP_ENABLE, ENXIO, "the VM has no in-kernel LAPICs",
+        "which irqchip was created, which comes first", "x86.c KVM_CAP_X86_APIC_BUS_CYCLES_NS").unless(TYPED_CALL)),
     BUS_CYCLE_AFTER_VCPU(refusal(MEASURED, CAP_ENABLE, EINVAL, "vCPUs exist already: set the APIC bus first", ORDER,
         "x86.c KVM_CAP_X86_APIC_BUS_CYCLES_NS").unless(TYPED_CALL)),
     X2APIC_TWO_BITS_BEFORE(refusal(LAB, X2APIC, EINVAL, "this kernel knows bits 0 and 1 only", X2APIC_FLAGS,
         "x86.c KVM_X2APIC_API_VALID_FLAGS")),
     X2APIC_BITS(refusal(MEASURED, X2APIC, EINVAL, "bits this kernel does not know", X2APIC_FLAGS,
         "x86.c KVM_X2APIC_API_VALID_FLAGS")),
-    X2APIC_BOTH_SUPPRESS(refusal(MEASURED, X2APIC, EINVAL, "EOI broadcasts cannot be suppressed and not suppressed",
+    X2APIC_BOTH_SUPPRESS(refusal(MEASURED, X2APIC, EINVAL, "EOI broadcasts cannot be both suppressed and not",
         "bits 2 and 3: one of them", "x86.c KVM_CAP_X2APIC_API")),
     X2APIC_SUPPRESS_SPLIT(refusal(MEASURED, X2APIC, EINVAL, "suppressing EOI broadcasts needs the split irqchip",
         "bit 2, and which irqchip the VM has", "x86.c KVM_CAP_X2APIC_API").needs(NO_IRQCHIP, FULL_IRQCHIP)),
@@ -80,23 +80,23 @@ public enum VmAnswer implements Answer {
     SPLIT_PINS(refusal(MEASURED, SPLIT_IRQCHIP, EINVAL, "more than 4096 pins", "args[0]",
         "x86.c KVM_CAP_SPLIT_IRQCHIP")),
     CHIP_NEEDS_FULL(refusal(MEASURED, IRQCHIP_STATE, ENXIO, "this VM has no full in-kernel irqchip",
-        "which irqchip was made: with the split one PIC and IOAPIC are the VMM's", "x86.c KVM_GET_IRQCHIP")),
+        "which irqchip was created: with the split one PIC and IOAPIC are the VMM's", "x86.c KVM_GET_IRQCHIP")),
     CHIP_UNKNOWN(refusal(MEASURED, IRQCHIP_STATE, EINVAL, "chips are 0 (PIC master), 1 (slave) and 2 (IOAPIC)",
         "chip_id", "irq.c kvm_vm_ioctl_get_irqchip()").unless(TYPED_CALL)),
     SPLIT_PINS_KEPT(behaviour(MEASURED, "the pin count is kept in 8 bits: 4096 becomes 0",
         "kvm_host.h nr_reserved_ioapic_pins")),
-    PIT_EXISTS(refusal(MEASURED, PIT_CREATE, EEXIST, "the VM has a timer already", "who made it",
+    PIT_EXISTS(refusal(MEASURED, PIT_CREATE, EEXIST, "the VM already has a timer", "who made it",
         "x86.c KVM_CREATE_PIT2")),
     PIT_NEEDS_PIC(refusal(MEASURED, PIT_CREATE, ENOENT, "the timer needs the PICs of the full irqchip",
         "which irqchip the VM has", "x86.c KVM_CREATE_PIT2")),
     PIT_WITHOUT_PIC_BEFORE(behaviour(LAB, "on 6.1 KVM_CREATE_PIT2 needs no in-kernel PIC", "x86.c KVM_CREATE_PIT2")),
-    PIT_NONE(refusal(MEASURED, PIT_GET, ENXIO, "the VM has no timer in the kernel", "whether it was created",
+    PIT_NONE(refusal(MEASURED, PIT_GET, ENXIO, "the VM has no in-kernel timer", "whether it was created",
         "x86.c KVM_GET_PIT2")),
-    PIT_RESTART(behaviour(MEASURED, "KVM_SET_PIT2 loads each count anew: a channel counts from its whole count",
+    PIT_RESTART(behaviour(MEASURED, "KVM_SET_PIT2 reloads every count: a channel starts again from its full count",
         "i8254.c kvm_vm_ioctl_set_pit2()")),
     PIT_REINJECTS(behaviour(SOURCE, "on AMD a timer that makes up for lost ticks inhibits AVIC, so no vCPU that has run"
         + " since gets posted interrupts", "i8254.c kvm_pit_set_reinject()")),
-    CLOCK_FLAGS(refusal(MEASURED, CLOCK_SET, EINVAL, "flags that KVM_GET_CLOCK does not give",
+    CLOCK_FLAGS(refusal(MEASURED, CLOCK_SET, EINVAL, "flags that KVM_GET_CLOCK does not return",
         "flags: 2, 4 and 8 are known", "x86.c kvm_vm_ioctl_set_clock()").unless(TYPED_CALL)),
     CLOCK_GOES_ON(behaviour(MEASURED, "KVM_GET_CLOCK continues from the value of KVM_SET_CLOCK, in nanoseconds",
         "x86.c kvm_vm_ioctl_set_clock()")),
@@ -113,13 +113,13 @@ public enum VmAnswer implements Answer {
         "x86.c KVM_SET_BOOT_CPU_ID")),
 
     // vCPUs
-    VCPU_EXISTS(refusal(MEASURED, VCPU_CREATE, EEXIST, "this VM already has a vCPU of that id", "the ids made so far",
+    VCPU_EXISTS(refusal(MEASURED, VCPU_CREATE, EEXIST, "this VM already has a vCPU of that id", "the ids created so far",
         "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
     VCPU_ID(refusal(MEASURED, VCPU_CREATE, EINVAL, "the id is beyond this VM's limit, or it has all its vCPUs",
         "KVM_CAP_MAX_VCPU_ID and KVM_CAP_MAX_VCPUS", "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
     VCPU_ID_AVIC_BEFORE(refusal(SOURCE, VCPU_CREATE, EINVAL,
         "up to 6.16, kvm_amd with avic=1 takes ids up to 254, with x2AVIC up to 511",
-        "a lower id, or avic=0: KVM_CAP_MAX_VCPU_ID does not tell this limit", "avic.c avic_init_backing_page()")
+        "a lower id, or avic=0: KVM_CAP_MAX_VCPU_ID does not show this limit", "avic.c avic_init_backing_page()")
         .unless(ARM64, NEW)),
     VCPU_ID_HALF_BEFORE(behaviour(LAB, "before 6.11 the upper 32 bits of a vCPU id are ignored",
         "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
@@ -127,8 +127,8 @@ public enum VmAnswer implements Answer {
     SREGS_CONTRADICT(refusal(MEASURED, SREGS_SET, EINVAL, "the control registers contradict each other",
         "CR0.PG needs PE, NW needs CD; EFER.LMA and a 64-bit code segment need LME and PG",
         "x86.c kvm_is_valid_sregs()").also(VCPU_RUN).needs(X86)),
-    SREGS_CR3(refusal(MEASURED, SREGS_SET, EINVAL, "in long mode CR3 is no physical address of the guest",
-        "cr3: the CPUID tells the bits of an address (36 without leaf 0x80000008)", "x86.c kvm_is_valid_sregs()")
+    SREGS_CR3(refusal(MEASURED, SREGS_SET, EINVAL, "in long mode CR3 is not a guest physical address",
+        "cr3: the CPUID gives the address width (36 without leaf 0x80000008)", "x86.c kvm_is_valid_sregs()")
         .also(VCPU_RUN).needs(X86)),
     SREGS_CR4(refusal(MEASURED, SREGS_SET, EINVAL, "CR4 has bits that the vCPU's CPUID or the processor lacks",
         "cr4, and KVM_SET_CPUID2, which comes first", "x86.h __cr4_reserved_bits()").also(VCPU_RUN).needs(X86)),
@@ -136,8 +136,8 @@ public enum VmAnswer implements Answer {
         + " kernels such as 6.12.117 check", "efer, and KVM_SET_CPUID2, which comes first", "x86.c kvm_is_valid_sregs()")
         .needs(X86)),
     SREGS_APIC_BASE(refusal(MEASURED, SREGS_SET, EINVAL, "the base of the LAPIC has reserved bits or no such mode",
-        "apic_base: bits 7:0 and 9 are 0, x2APIC needs the enable bit and the CPUID, which also tells the bits of an"
-        + " address (36 without leaf 0x80000008)", "x86.c kvm_apic_set_base()").also(VCPU_RUN).needs(X86)),
+        "apic_base: bits 7:0 and 9 are 0, x2APIC needs the enable bit and the CPUID, which also gives the"
+        + " address width (36 without leaf 0x80000008)", "x86.c kvm_apic_set_base()").also(VCPU_RUN).needs(X86)),
     VCPU_STATE_WITHOUT_LAPIC(refusal(MEASURED, VCPU_STATE, EINVAL, "without in-kernel LAPIC a vCPU is always runnable",
         "which irqchip the VM has", "x86.c kvm_arch_vcpu_ioctl_set_mpstate()").certainWhen(NO_IRQCHIP)),
     VCPU_STATE_UNKNOWN(refusal(MEASURED, VCPU_STATE, EINVAL, "x86 has no such state", "kvm_mp_state.mp_state",
@@ -145,8 +145,8 @@ public enum VmAnswer implements Answer {
     VCPU_STATE_FIRST(behaviour(MEASURED,
         "the boot vCPU starts runnable; with in-kernel LAPICs the other vCPUs wait for INIT",
         "x86.c kvm_arch_vcpu_create()")),
-    MSR_ROOM(refusal(MEASURED, MSR_LIST, E2BIG, "nmsrs has no room for the list", "nmsrs: the kernel has put there how"
-        + " many it has", "x86.c KVM_GET_MSR_INDEX_LIST").unless(TYPED_CALL)),
+    MSR_ROOM(refusal(MEASURED, MSR_LIST, E2BIG, "nmsrs has no room for the list", "nmsrs now holds the required"
+        + " count", "x86.c KVM_GET_MSR_INDEX_LIST").unless(TYPED_CALL)),
     MSRS_MANY(refusal(MEASURED, MSRS_GET, E2BIG, "one call takes at most 255 MSRs", "nmsrs", "x86.c msr_io()")
         .also(MSRS_SET).unless(TYPED_CALL)),
     MSRS_STOP(behaviour(MEASURED, "KVM_GET_MSRS and KVM_SET_MSRS stop at the first MSR that is unknown or does not take"
@@ -165,14 +165,14 @@ public enum VmAnswer implements Answer {
     EVENTS_FLAGS(refusal(MEASURED, EVENTS_SET, EINVAL, "flags that this kernel does not know, or that the VM has not"
         + " enabled", "flags: 0x10 needs KVM_CAP_EXCEPTION_PAYLOAD, 0x20 KVM_CAP_X86_TRIPLE_FAULT_EVENT",
         "x86.c kvm_vcpu_ioctl_x86_set_vcpu_events()")),
-    EVENTS_EXCEPTION(refusal(MEASURED, EVENTS_SET, EINVAL, "an exception is 0 to 31, and not 2, the NMI",
+    EVENTS_EXCEPTION(refusal(MEASURED, EVENTS_SET, EINVAL, "an exception is 0 to 31, except 2, the NMI",
         "exception.nr", "x86.c kvm_vcpu_ioctl_x86_set_vcpu_events()")),
     EVENTS_MANAGEMENT_STARTUP(refusal(LAB, EVENTS_SET, EINVAL, "before 6.17 a vCPU that has received INIT takes no SMI",
         "smi.smm and smi.pending; KVM_SET_MP_STATE comes first", "x86.c kvm_vcpu_ioctl_x86_set_vcpu_events()")),
     EVENTS_NO_MANAGEMENT(refusal(MEASURED, EVENTS_SET, EINVAL, "this kernel has no System Management Mode",
         "smi.smm, smi.pending and smi.smm_inside_nmi, which are 0 there; the other events were set",
         "x86.c kvm_vcpu_ioctl_x86_set_vcpu_events()")),
-    EVENTS_NMIS(behaviour(MEASURED, "an unmasked vCPU keeps two of the NMIs it is given, a masked one",
+    EVENTS_NMIS(behaviour(MEASURED, "an unmasked vCPU keeps up to two NMIs, a masked one keeps one",
         "x86.c process_nmi()")),
     EVENTS_ONE_NMI_BEFORE(behaviour(LAB, "before 6.4 KVM_GET_VCPU_EVENTS says whether an NMI is pending, not how many",
         "x86.c kvm_vcpu_ioctl_x86_get_vcpu_events()")),
@@ -192,14 +192,14 @@ public enum VmAnswer implements Answer {
         ORDER, "x86.c KVM_GET_LAPIC").certainWhen(NO_IRQCHIP)),
     LAPIC_X2APIC_ID_BEFORE(behaviour(LAB, "on 6.1 KVM_SET_LAPIC in x2APIC mode accepts any id, and"
         + " physical messages look for the vCPU's", "lapic.c kvm_apic_state_fixup()")),
-    VCPU_IMMEDIATE_EXIT(refusal(MEASURED, VCPU_RUN, EINTR, "immediate_exit is set, or a signal came",
-        "kvm_run.immediate_exit; it is the VMM's way out and no failure", "x86.c kvm_arch_vcpu_ioctl_run()")),
+    VCPU_IMMEDIATE_EXIT(refusal(MEASURED, VCPU_RUN, EINTR, "immediate_exit is set, or a signal arrived",
+        "kvm_run.immediate_exit; not an error: this is how a VMM leaves KVM_RUN", "x86.c kvm_arch_vcpu_ioctl_run()")),
     RUN_WAITING(refusal(MEASURED, VCPU_RUN, EAGAIN, "the vCPU is an application processor (AP), which waits for INIT"
         + " and SIPI", "call KVM_RUN again, which waits for the rest, or start it with KVM_SET_MP_STATE"
         + " (KVM_MP_STATE_RUNNABLE)", "x86.c kvm_arch_vcpu_ioctl_run()").needs(X86)),
     VCPU_RUN_ARGUMENT(refusal(MEASURED, VCPU_RUN, EINVAL, "KVM_RUN takes no argument", "pass 0",
         "kvm_main.c kvm_vcpu_ioctl()").unless(TYPED_CALL)),
-    RUN_CR8(refusal(MEASURED, VCPU_RUN, EINVAL, "without in-kernel LAPIC KVM_RUN sets CR8, and this is no priority",
+    RUN_CR8(refusal(MEASURED, VCPU_RUN, EINVAL, "without in-kernel LAPIC KVM_RUN sets CR8, and this is not a priority",
         "kvm_run.cr8: 0 to 15", "x86.c kvm_arch_vcpu_ioctl_run()").needs(NO_IRQCHIP)),
     RUN_MEMORY(refusal(UNTESTED, VCPU_RUN, EFAULT, "the guest touched memory that this process has unmapped",
         "the memory slots against /proc/PID/maps", "x86.c vcpu_run(), kvm_main.c hva_to_pfn()")),
@@ -210,7 +210,7 @@ public enum VmAnswer implements Answer {
     VCPU_OUT_PASSED(behaviour(MEASURED, "where KVM emulates real mode, RIP is past an OUT when it exits; where the"
         + " processor runs it (SVM, VMX with unrestricted_guest) it is at the OUT until the next KVM_RUN",
         "x86.c kvm_fast_pio_out()")),
-    VCPU_READ_WAITS(behaviour(MEASURED, "at the exit of a read RIP is at the read; the next KVM_RUN takes the answer, also"
+    VCPU_READ_WAITS(behaviour(MEASURED, "at the exit of a read RIP is at the read; the next KVM_RUN takes the answer, even"
         + " with immediate_exit", "x86.c complete_fast_pio_in(), complete_emulated_mmio()")),
     RUN_WINDOW(behaviour(MEASURED, "with request_interrupt_window and without in-kernel PIC, KVM_RUN exits where an"
         + " interrupt of the VMM would be taken; kvm_pvm may run some instructions longer", "x86.c vcpu_run()")),
@@ -222,7 +222,7 @@ public enum VmAnswer implements Answer {
         "x86.c kvm_emulate_halt()")),
     VCPU_HALT_PASSED(behaviour(MEASURED, "since 6.12, a vCPU does not halt while an interrupt or NMI waits that would end"
         + " the halt", "x86.c __kvm_emulate_halt()")),
-    VCPU_ONE_CALL(behaviour(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, also during HLT",
+    VCPU_ONE_CALL(behaviour(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, even during HLT",
         "kvm_main.c kvm_vcpu_ioctl()")),
     VCPU_INTERRUPT_PIC(refusal(MEASURED, INTERRUPT, ENXIO,
         "the full in-kernel irqchip delivers interrupts, not the VMM: signal a message, a line or an irqfd instead",
@@ -242,7 +242,7 @@ public enum VmAnswer implements Answer {
     MEMORY_WRAPS(refusal(MEASURED, MEMORY, EINVAL, "it ends beyond 2^64", "guest address and size",
         "kvm_main.c kvm_set_memory_region()").certainWhen(WRAPPING)),
     MEMORY_CHANGED(refusal(MEASURED, MEMORY, EINVAL, "the slot has other memory already",
-        "delete the slot first (size 0); moving it and logging may change in place",
+        "delete the slot first (size 0); a move or its logging may change in place",
         "kvm_main.c kvm_set_memory_region()")),
     MEMORY_ABSENT(refusal(MEASURED, MEMORY, EINVAL, "there is no slot to delete", SLOT,
         "kvm_main.c kvm_set_memory_region()").unless(TYPED_CALL)),
@@ -257,7 +257,7 @@ public enum VmAnswer implements Answer {
         "kvm_main.c kvm_get_dirty_log_protect()").unless(TYPED_CALL)),
     DIRTY_LOG_NONE(refusal(MEASURED, DIRTY_LOG, ENOENT, "there is no such slot, or it keeps no log",
         "KVM_MEM_LOG_DIRTY_PAGES in its flags", "kvm_main.c kvm_get_dirty_log_protect()").unless(TYPED_CALL)),
-    DIRTY_LOG_OF_GUEST(behaviour(MEASURED, "the log has pages that the guest or KVM wrote, and none that only user space"
+    DIRTY_LOG_OF_GUEST(behaviour(MEASURED, "the log has pages that the guest or KVM wrote, but none that only user space"
         + " did", "kvm_main.c mark_page_dirty_in_slot()")),
     MEMORY_READ_ONLY(behaviour(MEASURED, "a guest's write to read-only memory exits as MMIO",
         "x86 mmu.c kvm_handle_error_pfn()")),

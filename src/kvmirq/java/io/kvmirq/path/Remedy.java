@@ -107,7 +107,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         return of(
                 Objects.requireNonNull(change, "change is null"),
                 text,
-                change == Change.KERNEL ? "all that a new kernel may change" : "");
+                change == Change.KERNEL ? "everything that a new kernel may change" : "");
     }
 
     /** A change that takes effect at the usual time of its kind, such as at a reboot, with its risk. */

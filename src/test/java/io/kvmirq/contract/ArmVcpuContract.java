@@ -286,11 +286,11 @@ class ArmVcpuContract extends ArmVms {
     void sveIsMadeFinalOnce() {
         assumeHas(SVE, "SVE");
         Vcpu vcpu = initialized(Arm64Vcpu.Feature.SVE);
-        assertThat(refused(Errno.EPERM, vcpu.arm64()::registers)).contains("the vCPU has SVE, which is not final");
+        assertThat(refused(Errno.EPERM, vcpu.arm64()::registers)).contains("the vCPU has SVE, which is not finalised");
         refused(Errno.EPERM, vcpu::run);
         vcpu.arm64().setRegister(ArmRegister.PC, RAM);
         vcpu.arm64().finalizeSve();
-        assertThat(refused(Errno.EPERM, vcpu.arm64()::finalizeSve)).contains("SVE is final already");
+        assertThat(refused(Errno.EPERM, vcpu.arm64()::finalizeSve)).contains("SVE is finalised already");
         assertThat(vcpu.arm64().register(ArmRegister.PC)).isEqualTo(RAM);
         assertThat(vcpu.arm64().registers()).doesNotContain(ArmRegister.v(0)).hasSizeGreaterThan(50);
         refused(Errno.EINVAL, () -> vcpu.arm64().registerBytes(ArmRegister.v(0)));

@@ -200,7 +200,7 @@ class ExplainContract extends VfioSuite {
         Said live = Said.of("explain", nic, vector).fails("device that may not send, of a stopped VMM", "files", 18);
         assertThat(live.text()).contains(nic + "  MSI-X " + vector + "  → java (process " + forward.pid() + ")");
         assertThat(live.value("host irq")).isEqualTo(irq);
-        assertThat(live.broken()).startsWith("D0: bus mastering of the device is off");
+        assertThat(live.broken()).startsWith("D0: bus mastering is off");
         assertThat(live.text()).containsPattern("VMM +broken .* stopped");
         assertThat(SeenPaths.of(calls).of(nic, "MSI-X " + vector, forward.pid()))
                 .containsEntry(Hop.HOST_IRQ, live.value("host irq"))

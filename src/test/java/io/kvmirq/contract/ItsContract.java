@@ -314,7 +314,7 @@ class ItsContract extends ArmVms {
                 .contains("GITS_CREADR cannot be set while the ITS is enabled");
         service.writeRegister(CTLR, 0);
         assertThat(refused(Errno.EINVAL, () -> service.writeRegister(CREADR, 0x1000)))
-                .endsWith("EINVAL (GITS_CREADR is beyond the ring of commands)");
+                .endsWith("EINVAL (GITS_CREADR is beyond the command queue)");
         assertThat(refused(Errno.EINVAL, () -> service.writeRegister(IIDR, 1 << 12)))
                 .endsWith("EINVAL (GITS_IIDR names a version of the tables that this kernel does not have)");
     }
@@ -334,7 +334,7 @@ class ItsContract extends ArmVms {
         vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
         GuestGic.write(vgic, FIRST, RedistributorRegister.GICR_PENDBASER, MEMORY + 0x100_0000);
         assertThat(refused(Errno.EFAULT, vgic::savePendingTables))
-                .endsWith("EFAULT (the pending table of a vCPU lies outside the memory of the guest)");
+                .endsWith("EFAULT (a vCPU's pending table lies outside guest memory)");
     }
 
     // LPIs that are in the list of a vCPU

@@ -176,7 +176,7 @@ class ItsEventsContract {
             return false;
         } catch (KernelException e) {
             assertThat(e.errno()).isEqualTo(Errno.EBUSY);
-            assertThat(e).hasMessageContaining("a vCPU runs");
+            assertThat(e).hasMessageContaining("a vCPU is running");
             return true;
         }
     }

@@ -245,7 +245,7 @@ class LiveLossesContract extends VfioSuite {
                         .of(DeviceChains.of(after, after.pci(nic).orElseThrow(), 1))
                         .remarks())
                 .anyMatch(text -> text.startsWith(
-                        "it passed no stage: the device sent nothing, or the mask of its vector holds it"));
+                        "it passed no stage: the device sent nothing, or its vector mask holds it back"));
     }
 
     /** A driver that sets up its queues while it is watched: another vector was armed before. */

@@ -178,7 +178,7 @@ class PlantedContract extends VfioSuite {
                 nic,
                 VECTOR,
                 18,
-                "MSI-X of the device is off",
+                "the device's MSI-X is off",
                 () -> bits(MSIX_CONTROL, 0x8000, false),
                 () -> bits(MSIX_CONTROL, 0x8000, true));
         named(
@@ -289,7 +289,7 @@ class PlantedContract extends VfioSuite {
                 nic,
                 VECTOR,
                 19,
-                "may run on CPU 0 only, and waited for it",
+                "may run only on CPU 0, and waited for it",
                 () -> {
                     run("taskset -p 1 " + vcpu + "; renice -n 19 -p " + vcpu
                             + "; taskset 1 sh -c 'while :; do :; done' > /dev/null 2>&1 & echo $! > "
@@ -314,7 +314,7 @@ class PlantedContract extends VfioSuite {
         Cli.Ended waits = explain(vfio.place(EDU).address(), 0);
         device.hardware.serve();
         assertOk(device.intx(UNMASK));
-        assertThat(waits.out()).contains("its pin is masked while an interrupt waits");
+        assertThat(waits.out()).contains("its pin is masked while an interrupt is pending");
         assertThat(flaw(waits)).isEqualTo(flaw(before));
         waits.exited(before.exitCode());
     }

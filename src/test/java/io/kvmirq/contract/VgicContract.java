@@ -52,7 +52,7 @@ class VgicContract extends ArmVms {
         Vm small = made.add(Vm.create(kernel, 36));
         assertThat(refused(Errno.E2BIG, () -> vgic(small).setDistributor(1L << 36)))
                 .startsWith("vgic address set device (fd ")
-                .endsWith(" distributor=0x1000000000: E2BIG (the place is beyond the VM's addresses)");
+                .endsWith(" distributor=0x1000000000: E2BIG (the range is beyond the VM's addresses)");
         int most = kernel.facts().guestAddressBits().orElseThrow();
         Vm large = made.add(Vm.create(kernel, most));
         vgic(large).setDistributor((1L << most) - 0x1_0000);
@@ -147,7 +147,7 @@ class VgicContract extends ArmVms {
         VgicV3 vgic = vgic(vm);
         vgic.setDistributor(DISTRIBUTOR);
         assertThat(refused(Errno.EEXIST, () -> vgic.setDistributor(DISTRIBUTOR)))
-                .contains("this place was set already");
+                .contains("this address was set already");
         vgic.setRedistributors(REDISTRIBUTORS);
         refused(Errno.EEXIST, () -> vgic.setRedistributors(REDISTRIBUTORS));
     }
@@ -250,7 +250,7 @@ class VgicContract extends ArmVms {
     void regionsComeInTurnAndApart() {
         VgicV3 vgic = vgic(vm);
         assertThat(refused(Errno.EINVAL, () -> vgic.addRedistributors(1, REDISTRIBUTORS, 2)))
-                .contains("regions come in the order of their index");
+                .contains("regions are set in index order");
         vgic.addRedistributors(0, REDISTRIBUTORS, 2);
         refused(Errno.EINVAL, () -> vgic.addRedistributors(0, REDISTRIBUTORS, 2));
         refused(Errno.EINVAL, () -> vgic.addRedistributors(2, 0x900_0000L, 2));
@@ -323,7 +323,7 @@ class VgicContract extends ArmVms {
         assertThat(refused(Errno.EBUSY, () -> vm.arm64().setSpi(new Spi(42), true)))
                 .matches("line set vm=\\d+ spi 42 level=1: EBUSY \\(the VGIC is not initialised yet\\)");
         refused(Errno.EBUSY, () -> vm.arm64().setPpi(FIRST, new Ppi(27), true));
-        assertThat(refused(Errno.EBUSY, () -> vgic.readDistributor(0x204))).contains("registers are there after init");
+        assertThat(refused(Errno.EBUSY, () -> vgic.readDistributor(0x204))).contains("registers exist only after init");
         refused(Errno.EBUSY, () -> vgic.writeDistributor(0x204, 0));
         refused(Errno.EBUSY, () -> vgic.isHigh(new Spi(42)));
         assertThat(refused(Errno.ENXIO, vgic::savePendingTables)).contains("before init there is nothing to save");
@@ -385,7 +385,7 @@ class VgicContract extends ArmVms {
         Its service = made.add(vm.arm64().createIts());
         assertThatThrownBy(() -> service.setAddress(ITS + 0x1000)).isInstanceOf(IllegalArgumentException.class);
         assertThat(refused(Errno.ENXIO, () -> service.readRegister(0)))
-                .contains("no such register, or the ITS has no place yet");
+                .contains("no such register, or the ITS has no address yet");
         service.setAddress(ITS);
         refused(Errno.EEXIST, () -> service.setAddress(ITS));
         long quiescent = 1L << 31;

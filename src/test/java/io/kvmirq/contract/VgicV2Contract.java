@@ -125,7 +125,7 @@ class VgicV2Contract extends GicV2Vms {
         assertThat(vgic.distributor()).hasValue(DISTRIBUTOR + 0x1000);
         assertThat(vgic.cpuInterface()).hasValue(CPU_INTERFACE + 0x1000);
         assertThat(refused(Errno.EEXIST, () -> vgic.setDistributor(DISTRIBUTOR)))
-                .contains("this place was set already");
+                .contains("this address was set already");
         refused(Errno.EEXIST, () -> vgic.setCpuInterface(CPU_INTERFACE));
     }
 

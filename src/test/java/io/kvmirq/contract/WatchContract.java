@@ -65,7 +65,7 @@ class WatchContract extends VfioSuite {
     private static final int MOST_TICKS = 2;
     private static final int BEGIN = 0x1000;
     /** This process runs its vCPU only at times, and else looks like a guest that may be paused. */
-    private static final String PAUSED = "flaw java .*VMM doubtful: the thread of each vCPU waits for another .*";
+    private static final String PAUSED = "flaw java .*VMM doubtful: every vCPU thread waits for another .*";
     /** Port 0xcf8 chooses MSI-X of the device in the guest's slot 2. */
     private static final String CHOOSE = "o /w 0xcf8 0x800010a0";
 
@@ -292,7 +292,7 @@ class WatchContract extends VfioSuite {
                 "SIGKILL",
                 "power planted " + nic + ": from D0 to D3hot",
                 () -> qemu.destroyForcibly().waitFor(),
-                "gone planted: process " + pid + " holds no VM any more");
+                "gone planted: process " + pid + " no longer holds a VM");
         planted(
                 watched,
                 "QEMU begins",
@@ -409,7 +409,7 @@ class WatchContract extends VfioSuite {
                 "vector masked",
                 posting,
                 irqs.get(1)::mask,
-                at("irqfd", "1", "no VM has an irqfd of this eventfd"));
+                at("irqfd", "1", "no VM has an irqfd for this eventfd"));
         planted(watched, "vector unmasked", posting, irqs.get(1)::unmask, at("irqfd", "1", "process \\d+: KVM "));
         planted(
                 watched,

@@ -234,7 +234,7 @@ class ItsEventsTest {
         irq.mask();
         faults.fail("KVM_SET_DEVICE_ATTR", 1, Errno.EFAULT);
         assertThat(new ItsEvents(world.service.its(), List.of(world.service.memory())).tell(forwarding))
-                .hasValueSatisfying(why -> assertThat(why).contains("EFAULT (the tables lie outside the memory"));
+                .hasValueSatisfying(why -> assertThat(why).contains("EFAULT (the tables lie outside guest memory"));
         irq.unmask();
         assertThat(irq.predicted()).isInstanceOf(Posting.Unknown.class);
     }
@@ -252,7 +252,7 @@ class ItsEventsTest {
     void runningVcpuIsASentence() {
         irq.mask();
         faults.fail("KVM_SET_DEVICE_ATTR", 1, Errno.EBUSY);
-        assertThat(refused(Errno.EBUSY, () -> tell(world, forwarding))).contains("a vCPU runs");
+        assertThat(refused(Errno.EBUSY, () -> tell(world, forwarding))).contains("a vCPU is running");
         irq.unmask();
         assertThat(irq.predicted()).isInstanceOf(Posting.Unknown.class);
     }

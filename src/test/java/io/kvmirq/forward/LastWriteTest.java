@@ -209,7 +209,7 @@ class LastWriteTest {
                     .startsWith(
                             lastOne
                                     ? "posted to vcpu 1, vector 0x41: the guest's LAPICs had this logical destination"
-                                    : "not posted: the message means no vCPU, or more than one: logical destination 0x2"
+                                    : "not posted: the message targets no vCPU, or more than one: logical destination 0x2"
                                             + " means vCPUs 0, 1");
         }
     }

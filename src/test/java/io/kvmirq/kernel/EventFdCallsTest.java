@@ -144,7 +144,7 @@ class EventFdCallsTest {
             assertThatThrownBy(event::signal)
                     .isInstanceOf(KernelException.class)
                     .hasMessage(
-                            "eventfd signal eventfd=7 count=1: EAGAIN (the count would pass 2^64-2: no reader drains"
+                            "eventfd signal eventfd=7 count=1: EAGAIN (the count would exceed 2^64-2: no reader drains"
                                     + " it)");
         }
         verify(backend).eventfdSignal(EVENT, 1);

@@ -88,7 +88,7 @@ class KernelTest {
             assertThat(kernel.backendName()).isEmpty();
             assertThatThrownBy(event::signal)
                     .isInstanceOf(KernelException.class)
-                    .hasMessageContaining("EAGAIN (the count would pass");
+                    .hasMessageContaining("EAGAIN (the count would exceed");
         }
     }
 

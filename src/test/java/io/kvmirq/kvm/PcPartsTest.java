@@ -63,7 +63,7 @@ class PcPartsTest {
         vm.x86().setPitReinjection(false);
         vm.x86().setPitReinjection(true);
         assertThat(refused(Errno.EEXIST, vm.x86()::createPitWithSpeaker))
-                .isEqualTo("pit create " + vm + ": EEXIST (the VM has a timer already)");
+                .isEqualTo("pit create " + vm + ": EEXIST (the VM already has a timer)");
     }
 
     @OnBothKernels
@@ -112,7 +112,7 @@ class PcPartsTest {
     void timerTravelsAsBytes(Kernels kernels) {
         open(kernels);
         assertThat(refused(Errno.ENXIO, vm.x86()::pit))
-                .isEqualTo("pit get " + vm + ": ENXIO (the VM has no timer in the kernel)");
+                .isEqualTo("pit get " + vm + ": ENXIO (the VM has no in-kernel timer)");
         vm.x86().createPit();
         X86Pit pit = vm.x86().pit().set(X86Pit.Name.COUNT_1, 0x1234).set(X86Pit.Name.GATE_2, 1);
         vm.x86().setPit(X86Pit.of(pit.bytes()));

@@ -132,7 +132,7 @@ class VmmInterruptsTest {
                 .hasMessageContaining("capability=9999");
         assertThatThrownBy(() -> vcpu.enableCapability(9999))
                 .isInstanceOf(KernelException.class)
-                .hasMessageContaining("the capability is not one of a vCPU");
+                .hasMessageContaining("the capability cannot be enabled on a vCPU");
         assertThatThrownBy(() -> vm.enableCapability(1, 1, 2, 3, 4, 5))
                 .hasMessage("5 arguments of capability 1: expected at most 4");
     }

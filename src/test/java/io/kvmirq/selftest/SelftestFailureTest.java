@@ -41,7 +41,7 @@ class SelftestFailureTest {
         HEAP(() -> new OutOfMemoryError("Java heap space"), "not enough memory: Java gives this command "),
         THREAD(
                 () -> new OutOfMemoryError("unable to create native thread: possibly out of memory"),
-                "no thread could be made: raise RLIMIT_NPROC (ulimit -u), "),
+                "no thread could be created: raise RLIMIT_NPROC (ulimit -u), "),
         STATE(
                 () -> new IllegalStateException("no signal is free"),
                 "java.lang.IllegalStateException: no signal is free");

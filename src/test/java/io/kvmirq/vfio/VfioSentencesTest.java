@@ -109,7 +109,7 @@ class VfioSentencesTest {
                 VfioContainer container = adopted.createSpace()) {
             assertThat(Refusals.refused(Errno.EPERM, () -> adopted.openDevice(TestDevice.FAKE, container)))
                     .startsWith("vfio container set ")
-                    .contains("a driver of the host has another device of the group, or the IOMMU does not");
+                    .contains("a host driver has another device of the group, or the IOMMU does not");
             assertThatThrownBy(() -> adopted.openDevice(PciAddress.parse("0000:00:1f.0"), container))
                     .hasMessageContaining("ENODEV (no device of that name is in the group");
         }
@@ -169,7 +169,7 @@ class VfioSentencesTest {
     @Test
     void pinWithoutALine() {
         assertThat(refused("vfioIrqsSet", 1, Errno.ENODEV, VfioSentencesTest::armIntx))
-                .endsWith("INTx: ENODEV (the host has no line for the pin of the device: use MSI or MSI-X)");
+                .endsWith("INTx: ENODEV (the host has no line for the device's pin: use MSI or MSI-X)");
     }
 
     @Test
@@ -188,7 +188,7 @@ class VfioSentencesTest {
                                     Mapping.anonymous(device.fd().kernel(), 4096)
                                             .mapping());
                 }))
-                .contains("ENOMEM (RLIMIT_MEMLOCK is too low for so much memory of DMA: raise it, or give");
+                .contains("ENOMEM (RLIMIT_MEMLOCK is too low for this much DMA memory: raise it, or give");
     }
 
     /** The sentence has the limit, what is needed, and how to raise it. */
@@ -220,7 +220,7 @@ class VfioSentencesTest {
     void busyLineOfAPlatformDeviceIsNotCalledIntx() {
         assertThat(DeviceCalls.busy(IrqKind.PLATFORM, true).text()).contains("another driver has the line");
         assertThat(DeviceCalls.busy(IrqKind.PLATFORM, false).text())
-                .contains("an eventfd already that masks it, or that unmasks it");
+                .contains("already has an eventfd that masks it, or one that unmasks it");
         assertThat(DeviceCalls.busy(IrqKind.INTX, true).text()).contains("must be exclusive");
         assertThat(DeviceCalls.busy(IrqKind.INTX, false).text()).contains("unmask eventfd");
     }
@@ -305,7 +305,8 @@ class VfioSentencesTest {
         Kernel kernel = hardware.kernel();
         int number = hardware.fake.backend().libc().open(Buffers.cString(path), Uapi.O_RDWR);
         assertThatThrownBy(() -> VfioDevice.adopt(kernel, TestDevice.FAKE, number, Ownership.OWNED))
-                .hasMessageStartingWith("vfio info vfio device 0000:00:02.0 (fd " + number + "): EINVAL (the file is no"
-                        + " opened VFIO device: it is of another kind, or not bound to an iommufd)");
+                .hasMessageStartingWith(
+                        "vfio info vfio device 0000:00:02.0 (fd " + number + "): EINVAL (the file is not"
+                                + " an open VFIO device: it is of another kind, or not bound to an iommufd)");
     }
 }

@@ -85,8 +85,9 @@ record VfioReport(
                 .filter(VfioReport::isUsable)
                 .map(device -> device.device().address().toString())
                 .toList();
-        terminal.line(terminal.bold(usable.size() + " of " + devices.size() + " PCI devices can be given to a guest now"
-                + (usable.isEmpty() ? "" : ": " + Finding.some(usable, MOST_NAMED))));
+        terminal.line(
+                terminal.bold(usable.size() + " of " + devices.size() + " PCI devices can be assigned to a guest now"
+                        + (usable.isEmpty() ? "" : ": " + Finding.some(usable, MOST_NAMED))));
         if (!usable.isEmpty()) {
             ifHidden(host, terminal, "these");
         }
@@ -115,7 +116,7 @@ record VfioReport(
                     flaws.isEmpty() ? terminal.good("usable") : flaws));
         }
         Columns.print(table, terminal);
-        terminal.say(host.command("vfio BDF") + " explains the word of a device");
+        terminal.say(host.command("vfio BDF") + " explains a device's status");
     }
 
     void print() {
@@ -138,7 +139,7 @@ record VfioReport(
         fact("reset", resets());
         List<String> kept = host.reserved(device);
         if (!kept.isEmpty()) {
-            fact("reserved", String.join(", ", kept) + ": VFIO maps no memory of a guest there");
+            fact("reserved", String.join(", ", kept) + ": VFIO maps no guest memory there");
         }
         device.numaNode().ifPresent(node -> fact("NUMA node", String.valueOf(node)));
         uses.forEach(use -> fact("in use", use + ": the host loses it with the device"));
@@ -164,18 +165,18 @@ record VfioReport(
         String address = device.address() + " ";
         String said = Foreign.printable(link.text());
         if (link.state() == Link.State.BROKEN) {
-            return terminal.bad(address + "sends no interrupt: " + said);
+            return terminal.bad(address + "cannot send interrupts: " + said);
         }
         if (isUsable() || isWithGuest()) {
             boolean doubtful = link.state() == Link.State.DOUBTFUL;
             String verdict = (refusals.isEmpty()
-                            ? "can be given to a guest"
+                            ? "can be assigned to a guest"
                             : doubtful ? "is in use: " + guest() : "is in order: " + guest())
                     + (doubtful ? ", in doubt: " + said : "");
             return doubtful ? terminal.bold(address + verdict) : terminal.good(address + verdict);
         }
         String more = refusals.size() > 1 ? ", and " + (refusals.size() - 1) + " more below" : "";
-        return terminal.bad(address + "cannot be given to a guest now: "
+        return terminal.bad(address + "cannot be assigned to a guest now: "
                 + Foreign.printable(refusals.get(0).text()) + more);
     }
 
@@ -237,13 +238,13 @@ record VfioReport(
                     irqs.count().isPresent() ? String.valueOf(irqs.count().getAsInt()) : "?";
             terminal.say(String.format("  %d %-5s %5s  ", all.indexOf(irqs), irqs.kind(), count)
                     + (irqs.flags().isEmpty()
-                            ? "not described: VFIO answers EINVAL"
+                            ? "not described: VFIO returns EINVAL"
                             : irqs.flags().stream().map(Enum::name).collect(Collectors.joining(" ")))
                     + irqs.doubt().map(text -> "; " + text).orElse(""));
         }
         if (!device.config().isComplete()) {
             terminal.say(
-                    "  ? needs root, or in a copy a config that root read: the configuration space could not be read whole");
+                    "  ? needs root, or in a copy a config that root read: configuration space could not be read in full");
         }
         armed.forEach(irq -> terminal.say("  armed: " + irq.kind() + " " + irq.vector() + ", " + irq.irq()));
         List<HostIrq> unarmed = device.messageIrqs().stream()

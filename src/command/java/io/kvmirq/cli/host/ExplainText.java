@@ -215,7 +215,7 @@ final class ExplainText {
                         ? "delivered by hardware (posted)"
                         : "delivered by KVM (not posted: "
                                 + first(chain.whyNot().orElse("")) + ")")
-                .orElse("not broken as far as it is seen; no file shows whether hardware delivers (posts)");
+                .orElse("not broken as far as is visible; no file shows whether hardware delivers (posts)");
     }
 
     /** The first flaw of a link, or what it says without one. */
@@ -256,7 +256,7 @@ final class ExplainText {
                                         : hidden.stream()
                                                 .map(link -> link.hop().label())
                                                 .distinct()
-                                                .collect(Collectors.joining(", ", "; not all was looked at: ", ""))),
+                                                .collect(Collectors.joining(", ", "; not checked in full: ", ""))),
                         terminal);
     }
 
@@ -297,7 +297,7 @@ final class ExplainText {
             return terminal.bold("no link of it is visible (exit code " + ExitCode.COULD_NOT_RUN + ")");
         }
         return terminal.good((whole == all
-                        ? "in order as far as it is seen"
+                        ? "in order as far as is visible"
                         : "nothing visible is broken: " + whole + " of " + all + " links")
                 + (chain.isNeverPosted() ? "; not posted here, whatever the VM does" : ""));
     }
@@ -502,7 +502,7 @@ final class ExplainText {
                 .map(hop -> hop.label() + ": " + chain.whyNot().orElse(""))
                 .or(() -> chain.firstDoubtful()
                         .map(link -> "in doubt: " + link.hop().label() + ": " + link.text()))
-                .orElse(chain.isIdle() ? "not used" : "in order as far as it is seen");
+                .orElse(chain.isIdle() ? "not used" : "in order as far as is visible");
     }
 
     private static boolean isSame(InterruptPath shown, InterruptPath chain) {

@@ -88,7 +88,7 @@ public final class LiveOption {
         String time = typed.equals(TRACEPOINTS) ? String.valueOf(BY_DEFAULT) : typed.replace("," + TRACEPOINTS, "");
         int seconds = time.matches("\\d{1,4}") ? Integer.parseInt(time) : 0;
         if (seconds < 1 || seconds > LONGEST_SECONDS) {
-            throw new IllegalArgumentException(NAME + " " + Foreign.quoted(typed) + " is no time: expected 1 to "
+            throw new IllegalArgumentException(NAME + " " + Foreign.quoted(typed) + " is not a time: expected 1 to "
                     + LONGEST_SECONDS + " seconds, such as 10");
         }
         return new LiveOption(machine(arguments, machine), seconds, byProbes);

@@ -193,7 +193,7 @@ public final class WatchCommand implements Command {
         double seconds = typed.matches("\\d{1,4}(\\.\\d{1,3})?") ? Double.parseDouble(typed) : 0;
         if (seconds < SHORTEST_SECONDS || seconds > LONGEST_SECONDS) {
             throw new IllegalArgumentException(
-                    "--interval " + Foreign.quoted(typed) + " is no time: expected 0.1 to 3600 seconds, such as 2");
+                    "--interval " + Foreign.quoted(typed) + " is not a time: expected 0.1 to 3600 seconds, such as 2");
         }
         return seconds;
     }

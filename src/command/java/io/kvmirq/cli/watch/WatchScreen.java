@@ -291,7 +291,7 @@ final class WatchScreen {
         List<Row> rows = rows();
         if (rows.isEmpty()) {
             String hidden = unreadable == 0 ? "" : ": " + unreadable + " processes may not be read, run as root";
-            String none = filter.isEmpty() ? "no guest is seen" : "no guest that is seen has it";
+            String none = filter.isEmpty() ? "no guest is visible" : "no visible guest has it";
             lines.add(cut(none + hidden, width, AttributedStyle.DEFAULT));
         }
         selected = Math.max(0, Math.min(selected, rows.size() - 1));

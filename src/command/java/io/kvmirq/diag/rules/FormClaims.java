@@ -63,15 +63,15 @@ public final class FormClaims {
         }
     }
 
-    private static final String TO_HOST = " posts to a CPU of the host (intremap=posted_msi), and not to the guest";
+    private static final String TO_HOST = " posts to a host CPU (intremap=posted_msi) instead of the guest";
 
     /** Addresses in the host's memory, which are never printed. */
     private static final Set<BitField> ADDRESSES =
             Set.of(PostedIrte.ADDRESS_LOW, PostedIrte.ADDRESS_HIGH, GaIrte.ROOT, AvicTables.BACKING_PAGE);
 
     private static final Evidence ITS = Evidence.observed("kernel memory, its_device.event_map");
-    private static final String COPY = "the kernel's copy of the ITS's entry";
-    private static final Claim TO_CPU = Claim.of(Question.FORM, false, ITS, COPY + " names a CPU of the host");
+    private static final String COPY = "the kernel's copy of the ITS entry";
+    private static final Claim TO_CPU = Claim.of(Question.FORM, false, ITS, COPY + " names a host CPU");
 
     private final HostFacts host;
     private final PciDevice device;
@@ -100,7 +100,7 @@ public final class FormClaims {
             return its.map(this::ofVlpis)
                     .orElseGet(() -> Claim.unknown(
                             Question.FORM,
-                            "no VM is seen that has the device",
+                            "no visible VM has the device",
                             host.hidesProcesses().map(Known.Unknown::remedy).orElse("look while the VM runs")));
         }
         Optional<Claim> seen = interrupt
@@ -216,7 +216,7 @@ public final class FormClaims {
                 "the IOMMU's entry"
                         + (toGuest
                                 ? " names a vCPU (posted)"
-                                : entry.isPosted() ? TO_HOST : " names a CPU of the host (remapped)")
+                                : entry.isPosted() ? TO_HOST : " names a host CPU (remapped)")
                         + (denied ? ", which debugfs does not show" : ""));
     }
 
@@ -252,7 +252,7 @@ public final class FormClaims {
     private static String form(Vendor vendor, List<Entry> own) {
         return vendor == Vendor.INTEL && own.stream().allMatch(entry -> Irte.POSTED.isSet(entry.low()))
                 ? TO_HOST
-                : " names a CPU of the host (remapped)";
+                : " names a host CPU (remapped)";
     }
 
     /** The armed vectors of all devices of the VM, because a vLPI may belong to any of them. */

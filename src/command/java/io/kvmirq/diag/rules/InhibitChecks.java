@@ -31,7 +31,7 @@ import java.util.stream.Collectors;
  */
 public final class InhibitChecks {
     private static final String TRACEPOINT =
-            "the tracepoint kvm:kvm_apicv_inhibit_changed shows each reason when it begins and ends; switch it on before"
+            "the tracepoint kvm:kvm_apicv_inhibit_changed shows when each reason begins and ends; enable it before"
                     + " the VM starts";
 
     private static final EnumSet<InhibitReason> BY_COMMAND_LINE = EnumSet.of(
@@ -57,7 +57,7 @@ public final class InhibitChecks {
             return Finding.pass(
                     Check.AVIC_INHIBITS,
                     "not-amd",
-                    "does not apply: only KVM on AMD takes a posted entry back when a VM inhibits APIC virtualization");
+                    "does not apply: only on AMD does KVM take a posted entry back when a VM inhibits APIC virtualization");
         }
         Finding finding = finding(host, posting.get());
         if (posting.get().flaw().isPresent()) {
@@ -116,7 +116,7 @@ public final class InhibitChecks {
                         Status.UNKNOWN,
                         "not-visible",
                         vms.isEmpty()
-                                ? "no VM is seen: "
+                                ? "no VM is visible: "
                                         + host.hidesProcesses().orElseThrow().why()
                                 : "no command line of a VMM inhibits AVIC; what guests do is not visible: "
                                         + EnumSet.complementOf(BY_COMMAND_LINE).stream()

@@ -153,6 +153,6 @@ public final class IntxRemarks {
         return other.address()
                 + vm(other.address())
                         .map(vm -> " of guest " + vm.name() + " (process " + vm.pid() + ")")
-                        .orElse(" of no guest that is seen");
+                        .orElse(" of no visible guest");
     }
 }

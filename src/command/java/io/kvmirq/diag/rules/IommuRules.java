@@ -47,8 +47,8 @@ public final class IommuRules {
         String translate() {
             List<String> units = host().iommus();
             int groups = host().groups();
-            return String.join(", ", units) + (units.size() == 1 ? " translates" : " translate")
-                    + " the DMA of devices, in " + groups + (groups == 1 ? " group" : " groups");
+            return String.join(", ", units) + (units.size() == 1 ? " translates" : " translate") + " device DMA, in "
+                    + groups + (groups == 1 ? " group" : " groups");
         }
 
         boolean isAmd() {
@@ -88,7 +88,7 @@ public final class IommuRules {
                             + (isAmd()
                                     ? "amd-iommu,intremap=on,xtsup=on)"
                                     : "intel-iommu,intremap=on,caching-mode=on)"),
-                    "DMA of its devices becomes slower");
+                    "its devices' DMA becomes slower");
         }
 
         /** The remedies that enable the IOMMU: first the kernel options that are certainly missing. */
@@ -134,7 +134,7 @@ public final class IommuRules {
             } else if (all.isEmpty()) {
                 all.add(Remedy.of(
                         Change.FIRMWARE,
-                        "do as the kernel's log says why (dmesg | grep -e DMAR-IR: -e AMD-Vi:); often the firmware"
+                        "the kernel's log says why (dmesg | grep -e DMAR-IR: -e AMD-Vi:); often the firmware"
                                 + " opts out of x2APIC, or has no IOAPIC in its tables"));
             }
             return all;
@@ -308,7 +308,7 @@ public final class IommuRules {
                                 ? "put 'options " + module + " " + options + "' into " + HostKvm.OPTIONS
                                 : "remove " + String.join(" and ", against) + " from the kernel's command line"),
                 Takes.MODULE_RELOAD,
-                "all VMs of the host have to end for it");
+                "all VMs on the host have to end first");
     }
 
     /** Whether a word switches its parameter on: {@code kstrtobool()} in lib/kstrtox.c. */

@@ -43,7 +43,7 @@ public final class KvmRules {
             return modules.isEmpty()
                     ? ""
                     : "; " + String.join(", ", modules) + (modules.size() == 1 ? " is" : " are")
-                            + " there, loaded or built in";
+                            + " loaded or built in";
         }
 
         boolean is(Access access) {

@@ -137,7 +137,7 @@ record PciFunction(
     /** The link that names the driver. */
     static final Fact<PciFunction, Boolean> DRIVER_LINK = new Fact<>(DEVICES + "{function}/driver", function ->
         !function.device.unlinked() ? new Known.Observed<>(true)
-        : new Known.Unknown<>(Known.Reason.ABSENT, "no link names the driver of the device, and VFIO has armed its interrupts:"
+        : new Known.Unknown<>(Known.Reason.ABSENT, "no link names the driver of the device, but VFIO has armed its interrupts:"
             + " an unbind waits until the device is closed, or the link was not copied", Fact.LOOK_AGAIN));
     static final Fact<PciFunction, Power> POWER = new Fact<>(DEVICES + "{function}/{power}", PciFunction::power);
     static final Fact<PciFunction, PciCapabilities> CONFIG = new Fact<>(DEVICES + "{function}/config", function ->

@@ -192,7 +192,7 @@ public final class PostingClaims {
                     ? ofHost
                     : Claim.unknown(
                             Question.ELIGIBLE,
-                            ofHost.text() + "; no VM is seen that has the device",
+                            ofHost.text() + "; no visible VM has the device",
                             host.hidesProcesses().map(Known.Unknown::remedy).orElse("start the guest"));
         }
         return arm ? ofGic(process.get()) : ofLapics(process.get(), interrupt);
@@ -232,8 +232,8 @@ public final class PostingClaims {
             return Claim.of(
                     Question.ELIGIBLE,
                     true,
-                    Evidence.predicted("no setting of the host prevents it"),
-                    ofHost.text() + ", and no obstacle of the VM is seen");
+                    Evidence.predicted("no host setting prevents it"),
+                    ofHost.text() + ", and no obstacle in the VM is visible");
         }
         return interrupt
                 .armed()
@@ -320,12 +320,12 @@ public final class PostingClaims {
                 ? Claim.of(
                         Question.ELIGIBLE,
                         true,
-                        Evidence.predicted("no setting of host and VMM is against it; a guest may still inhibit AVIC"),
-                        ofHost.text() + ", and the command line of the VMM makes no inhibit reason")
+                        Evidence.predicted("no host or VMM setting prevents it, but a guest may still inhibit AVIC"),
+                        ofHost.text() + ", and the VMM's command line inhibits nothing")
                 : Claim.unknown(
                         Question.ELIGIBLE,
                         ofHost.text()
-                                + "; whether the VM inhibits AVIC, as a PIT in the kernel does, is not shown for '"
+                                + "; whether the VM inhibits AVIC, as an in-kernel PIT does, is not shown for '"
                                 + holder.command() + "'",
                         GuestRules.byVmmAfter("watch the tracepoint kvm_apicv_inhibit_changed"));
     }
@@ -346,7 +346,7 @@ public final class PostingClaims {
                                 ? "; see whether AVIC is inhibited: "
                                         + "the last inhibits= of the tracepoint kvm_apicv_inhibit_changed"
                                 : ""))
-                .orElse("let the guest map the event of the device in its ITS");
+                .orElse("have the guest map the device's event in its ITS");
         return Claim.of(form.question(), false, form.evidence().orElseThrow(), form.text())
                 .with(List.of(Remedy.look(remedy)));
     }
@@ -360,7 +360,7 @@ public final class PostingClaims {
                     Question.REQUESTED,
                     false,
                     Evidence.predicted("KVM does not ask while " + eligible.text()),
-                    "KVM asks for no posting");
+                    "KVM does not ask for posting");
         }
         return Claim.unknown(
                 Question.REQUESTED,

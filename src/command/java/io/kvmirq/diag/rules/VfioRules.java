@@ -175,7 +175,7 @@ public final class VfioRules {
         String use() {
             if (holder == 0) {
                 return "VFIO has armed " + host().armed(device.address()).size()
-                        + " of its interrupts, so a program that is not seen has it open";
+                        + " of its interrupts, so a program that is not visible has it open";
             }
             return guest().map(vm -> "guest " + vm.name() + " (process " + holder + ") uses it")
                     .orElseGet(() -> "process " + host().named(holder) + " has it open"

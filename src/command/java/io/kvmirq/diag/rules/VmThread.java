@@ -103,9 +103,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
             case THREAD ->
                 process
                         + tid
-                        + (isNeeded()
-                                ? ""
-                                : " (" + name() + ")" + (isHelper() ? ", which serves queues of virtio," : ""));
+                        + (isNeeded() ? "" : " (" + name() + ")" + (isHelper() ? ", which serves virtio queues," : ""));
         };
     }
 

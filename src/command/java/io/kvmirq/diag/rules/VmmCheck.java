@@ -93,7 +93,7 @@ public final class VmmCheck {
             flaws.fine(
                     seen == 1
                             ? "its thread is neither stopped nor traced"
-                            : seen + " of its threads were looked at, and none is stopped or traced");
+                            : seen + " of its threads were checked, and none is stopped or traced");
         }
         return link("process " + process.pid());
     }
@@ -208,7 +208,7 @@ public final class VmmCheck {
             return process.hasEnded()
                     ? Optional.empty()
                     : Optional.of(flaws.link(
-                            Hop.VMM, process.evidence(STAT.file()), "", "no process is seen that has the device open"));
+                            Hop.VMM, process.evidence(STAT.file()), "", "no visible process has the device open"));
         }
         return stat.get().isExiting()
                 ? flaws.apply(process, VmmRules.EXITING).flawed(Hop.VMM, Optional.empty())

@@ -33,7 +33,7 @@ public final class VmmRules {
             ? ": threads of it have not ended" : "").first(),
         // One look proves nothing, because reading a page from a disk takes a moment.
         rule("vmm.uninterruptible", STATUS, thread -> thread.state() == 'D' && thread.isNeeded())
-            .with(VmThread::called, VmThread::place, thread -> thread.isLeader() ? "" : ": it takes no interrupt meanwhile")
+            .with(VmThread::called, VmThread::place, thread -> thread.isLeader() ? "" : ": it takes no interrupts meanwhile")
             .fill(thread -> thread.path("proc/{thread}/stack")).first(),
         rule("vmm.far-memory", NEAR, VmThread::isFarFromMemory).with(VmThread::called, VmThread::allowed, VmThread::memory)
             .fill(thread -> thread.memory()).on("vCPUs", thread -> thread.vcpu().isPresent() && thread.isOfOneNode()),

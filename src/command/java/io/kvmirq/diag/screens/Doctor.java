@@ -156,14 +156,14 @@ public final class Doctor {
         }
         List<String> directories = left.known().orElse(List.of());
         if (directories.isEmpty()) {
-            return Finding.pass(Check.TRACING, "none", "no killed kvmirq has left a tracing instance");
+            return Finding.pass(Check.TRACING, "none", "no tracing instances left behind by killed kvmirq runs");
         }
         boolean probes =
                 directories.stream().anyMatch(directory -> directory.startsWith("/sys/kernel/tracing/events/"));
         return Finding.warn(
                         Check.TRACING,
                         "left",
-                        "killed runs of kvmirq --live have left tracing instances or probes, which take memory and slow"
+                        "killed kvmirq --live runs left tracing instances or probes behind, which take memory and slow"
                                 + " the events that they record: " + String.join(", ", directories))
                 .with("left", directories)
                 .with(Remedy.command(

@@ -101,7 +101,7 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                                 "injected",
                                 "KVM's counters are not there",
                                 host.forDebugfs(
-                                        "ls /sys/kernel/debug/kvm, whose names begin with the thread that made the VM")));
+                                        "ls /sys/kernel/debug/kvm, where names begin with the thread that created the VM")));
         rows.add(vcpus(host, guest.vcpus(), path));
         rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", GuestRules.BY_VMM));
         rows.add(Row.notShown(
@@ -124,7 +124,7 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                 .collect(Collectors.toCollection(TreeSet::new));
         return named.isEmpty()
                 ? Row.notShown(
-                        "virtio", "the VMM's command line names no device of virtio", "ask the VMM (QEMU: info qtree)")
+                        "virtio", "the VMM's command line names no virtio device", "ask the VMM (QEMU: info qtree)")
                 : Row.seen("virtio", path + "cmdline", "the command line names " + String.join(", ", named));
     }
 
@@ -135,7 +135,7 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                 "vhost",
                 path + "fd",
                 files.isEmpty()
-                        ? "no file of vhost is open: the VMM serves its devices, or another process by vhost-user"
+                        ? "no vhost file is open: the VMM serves its devices, or another process by vhost-user"
                         : "open: "
                                 + files.entrySet().stream()
                                         .map(entry ->

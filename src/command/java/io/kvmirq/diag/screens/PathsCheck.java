@@ -175,7 +175,7 @@ public final class PathsCheck {
         if (devices == 0 && !armed.isEmpty() && host.pciAddresses().isEmpty()) {
             return unknown(
                     "VFIO has armed interrupts of " + armed.get(0)
-                            + ", and /sys/bus/pci/devices lists no device: it was not copied, or is not mounted",
+                            + ", but /sys/bus/pci/devices lists no device: it was not copied, or is not mounted",
                     Fact.LOOK_AGAIN);
         }
         if (host.interrupts().isEmpty() && whole) {
@@ -193,10 +193,10 @@ public final class PathsCheck {
                                     .toList());
         }
         if (devices + guests == 0 && whole) {
-            return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
+            return Finding.pass(Check.PATHS, "none", "no visible process has a VFIO device open");
         }
         Map<String, String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
-        String seen = looked(devices, guests) + " looked at, and no link that is seen is broken"
+        String seen = looked(devices, guests) + " checked, and no visible link is broken"
                 + (verdict.past() ? "; since boot, and perhaps over: " + shown(host, doubtful) : " or doubtful")
                 + HostScan.slowedClause(all);
         Finding finding = !whole
@@ -227,7 +227,7 @@ public final class PathsCheck {
         return armed == 0
                 ? Optional.empty()
                 : Optional.of("VFIO has armed " + armed + (armed == 1 ? " interrupt" : " interrupts") + " of " + address
-                        + ", and no process that is seen has it open");
+                        + ", but no visible process has it open");
     }
 
     private static Finding unknown(String why, String remedy) {
@@ -235,8 +235,8 @@ public final class PathsCheck {
     }
 
     private static String looked(int devices, int guests) {
-        String guestDevices = devices == 1 ? "1 device of a guest" : devices + " devices of guests";
-        String other = guests == 1 ? "1 guest without a device of VFIO" : guests + " guests without a device of VFIO";
+        String guestDevices = devices == 1 ? "1 guest device" : devices + " guest devices";
+        String other = guests == 1 ? "1 guest without a VFIO device" : guests + " guests without a VFIO device";
         return (guests == 0 ? guestDevices : devices == 0 ? other : guestDevices + " and " + other)
                 + (devices + guests == 1 ? " was" : " were");
     }

@@ -435,7 +435,7 @@ public final class Watcher implements AutoCloseable {
         Map<Integer, String> names = names(now);
         if (!first) {
             tellOthers(names, then, "came", " holds a VM");
-            tellOthers(then, names, "gone", " holds no VM any more");
+            tellOthers(then, names, "gone", " no longer holds a VM");
         }
         look = now;
         vectors.clear();
@@ -637,7 +637,7 @@ public final class Watcher implements AutoCloseable {
                                 case "armed" -> "VFIO has disarmed it";
                                 case "flaw", "loses" -> "repaired: " + of.text();
                                 case "inhibited" -> "cleared: " + of.text();
-                                default -> "not known any more: " + of.text();
+                                default -> "no longer known: " + of.text();
                             });
             tell(of.kind(), of.path(), text);
             irqs(of.path()).forEach(irq -> mark(irq.number(), of.kind()));

@@ -113,7 +113,7 @@ public record Guests(List<Guest> all, List<String> notes) {
             without.removeAll(held);
             if (!without.isEmpty()) {
                 notes.add(without.size() + (without.size() == 1 ? " device has" : " devices have")
-                        + " armed vectors and no guest that is seen, the first is " + without.first()
+                        + " armed vectors but no visible guest, the first is " + without.first()
                         + ": " + host.command("list --all") + " lists them");
             }
             orphans(hidden.isEmpty());
@@ -132,7 +132,7 @@ public record Guests(List<Guest> all, List<String> notes) {
             made.addAll(directories);
             if (directories.isEmpty() && !vmDirectories().isEmpty()) {
                 notes.add("process " + process.pid() + " (" + process.name()
-                        + ") holds a VM and did not make it: it is no VMM, or the VMM gave it the VM's file");
+                        + ") holds a VM but did not create it: it is not a VMM, or the VMM gave it the VM's file");
             }
             List<Worker> workers = new ArrayList<>();
             List<String> helpers = new ArrayList<>();
@@ -140,12 +140,13 @@ public record Guests(List<Guest> all, List<String> notes) {
                 boolean ofKernel = named.stat().isOfKernel();
                 String why = ofKernel || named.stat().isWorker()
                         ? named.kind().equals("vhost") && vhostFiles.isEmpty()
-                                ? "the process has no file of vhost open"
+                                ? "the process has no vhost file open"
                                 : ""
                         : "the kernel did not start it";
                 if (!why.isEmpty()) {
                     notes.add("thread " + named.tid() + " is named "
-                            + named.stat().name() + " and is no helper of process " + process.pid() + " ("
+                            + named.stat().name()
+                            + " but is not a helper of process " + process.pid() + " ("
                             + process.name() + "): " + why);
                 } else if (named.kind().equals("vhost")) {
                     String path = ofKernel ? "proc/" + named.tid() : "proc/" + process.pid() + "/task/" + named.tid();
@@ -243,8 +244,9 @@ public record Guests(List<Guest> all, List<String> notes) {
             for (String directory : all ? vmDirectories() : List.<String>of()) {
                 if (!made.contains(directory)) {
                     String maker = directory.substring(0, directory.indexOf('-'));
-                    notes.add("VM " + directory + " of debugfs is an orphan: thread " + maker
-                            + ", which made it, no longer has it open, and the VM lives until its last file is closed");
+                    notes.add(
+                            "VM " + directory + " in debugfs is an orphan: thread " + maker
+                                    + ", which created it, no longer has it open, and the VM lives until its last file is closed");
                 }
             }
             for (Named thread : kernelThreads) {
@@ -253,7 +255,7 @@ public record Guests(List<Guest> all, List<String> notes) {
                             + thread.stat().name() + ") works for "
                             + (files.list("proc/" + thread.owner() + "/task").isEmpty()
                                     ? "thread " + thread.owner() + ", which is gone: an orphan"
-                                    : "process " + thread.owner() + ", which is not seen to hold a VM"));
+                                    : "process " + thread.owner() + ", which is not known to hold a VM"));
                 }
             }
         }

@@ -57,7 +57,7 @@ final class DeviceUses {
                         + (routed.contains(name) ? " and has the default route" : "")
                         + tree.linkName("sys/class/net/" + name + "/master")
                                 .filter(routed::contains)
-                                .map(bridge -> " and is the way of " + bridge + ", which has the default route")
+                                .map(bridge -> " and is the uplink of " + bridge + ", which has the default route")
                                 .orElse(""));
             }
         }

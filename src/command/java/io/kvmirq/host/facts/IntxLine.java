@@ -99,7 +99,7 @@ public record IntxLine(
         HostIrq shown = new HostIrq((int) device.irq());
         return device.messageIrqs().contains(shown)
                 ? new Known.Unknown<>(
-                        irq + " shows the irq of MSI in place of that of the pin, since the device uses MSI",
+                        irq + " shows the MSI irq instead of the pin's, because the device uses MSI",
                         "look before the guest enables MSI")
                 : new Known.Observed<>(shown);
     }
@@ -124,12 +124,12 @@ public record IntxLine(
                     "the configuration space of the device cannot be read", "look on the host itself");
         }
         if (config.isIntxDisabled()) {
-            return new Known.Observed<>("COMMAND.DisINTx of the device reads 1");
+            return new Known.Observed<>("the device's COMMAND.DisINTx reads 1");
         }
         if (config.isExpress()) {
             return new Known.Observed<>("PCI Express devices have DisINTx, except those that Linux lists as broken");
         }
-        String zero = "COMMAND.DisINTx of the device reads 0, as it does without DisINTx and while INTx is not masked";
+        String zero = "the device's COMMAND.DisINTx reads 0, as it does without DisINTx and while INTx is not masked";
         return config.isComplete()
                 ? new Known.Unknown<>(zero, "look while the guest masks INTx or uses MSI")
                 : new Known.Unknown<>(
@@ -140,12 +140,10 @@ public record IntxLine(
     public Known<Requested> requested() {
         int others = handlers.known().map(List::size).orElse(0);
         if (armed && others > 0) {
-            return new Known.Observed<>(
-                    new Requested(Request.SHAREABLE, "other handlers are on it beside that of VFIO"));
+            return new Known.Observed<>(new Requested(Request.SHAREABLE, "it has other handlers besides VFIO's"));
         }
         if (broken) {
-            return new Known.Observed<>(
-                    new Requested(Request.EXCLUSIVE, "Linux lists DisINTx of the device as broken"));
+            return new Known.Observed<>(new Requested(Request.EXCLUSIVE, "Linux lists the device's DisINTx as broken"));
         }
         return nointxmask.then(on -> on
                 ? new Known.Observed<>(new Requested(Request.EXCLUSIVE, "nointxmask of vfio-pci is Y"))

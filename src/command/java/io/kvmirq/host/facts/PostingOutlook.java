@@ -35,9 +35,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
                         host.posting().flaw().orElseThrow(),
                         Optional.of(flaw.get().remedy()))
                 : new PostingOutlook(
-                        Optional.of(true),
-                        "a message of a device reaches a running vCPU without KVM",
-                        Optional.empty());
+                        Optional.of(true), "device messages reach a running vCPU without KVM", Optional.empty());
     }
 
     private static PostingOutlook unremapped(HostFacts host) {
@@ -75,8 +73,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
                     Optional.of("look again while a VM with an ITS runs"));
         }
         return used.get()
-                ? new PostingOutlook(
-                        Optional.of(true), "GICv4 delivers a message of a device as a vLPI", Optional.empty())
+                ? new PostingOutlook(Optional.of(true), "GICv4 delivers device messages as vLPIs", Optional.empty())
                 : new PostingOutlook(used, none.text(), Optional.of(none.remedy()));
     }
 

@@ -8,7 +8,7 @@ import java.util.function.Supplier;
 final class Unseen extends RuntimeException {
     private static final long serialVersionUID = 1;
     private static final int MOST_TRIES = 3;
-    private static final String LOOK_AGAIN = "look again; if it stays, report it with the kernel's release";
+    private static final String LOOK_AGAIN = "look again; if it persists, report it with the kernel's release";
 
     private final String why;
     private final String remedy;

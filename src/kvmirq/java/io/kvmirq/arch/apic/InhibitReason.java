@@ -16,7 +16,7 @@ public enum InhibitReason {
             true,
             false,
             "a module parameter or the hardware switches APIC virtualization off",
-            "load kvm_intel with enable_apicv=1 or kvm_amd with avic=1 npt=1, and make a new VM"),
+            "load kvm_intel with enable_apicv=1 or kvm_amd with avic=1 npt=1, and create a new VM"),
     HYPERV(
             true,
             true,
@@ -30,12 +30,12 @@ public enum InhibitReason {
             true,
             true,
             "the guest changed a LAPIC's id in xAPIC mode",
-            "let the guest leave the id as the vCPU's number, or use x2APIC mode"),
+            "have the guest leave the id as the vCPU's number, or use x2APIC mode"),
     APIC_BASE_MODIFIED(
             true,
             false,
             "the guest moved a LAPIC away from 0xfee00000",
-            "let the guest leave the LAPIC there, and make a new VM"),
+            "have the guest leave the LAPIC there, and create a new VM"),
     /** Inhibits only one vCPU's APIC virtualization, never the VM's. */
     NESTED(false, true, "the vCPU runs a nested guest", "none: it ends with the nested guest"),
     IRQWIN(
@@ -52,9 +52,9 @@ public enum InhibitReason {
     LOGICAL_ID_ALIASED(
             false,
             true,
-            "logical ids of LAPICs are not unique, as of more than 8 vCPUs in the flat model; usual for a moment while"
+            "logical LAPIC ids are not unique, as with more than 8 vCPUs in the flat model; normal for a moment while"
                     + " a guest boots",
-            "let the guest use x2APIC mode (QEMU: -cpu ...,+x2apic)"),
+            "have the guest use x2APIC mode (QEMU: -cpu ...,+x2apic)"),
     PHYSICAL_ID_TOO_BIG(
             false,
             false,

@@ -35,20 +35,20 @@ public enum PostingObstacle {
             "load the module with enable_apicv=1, or avic=1 (and npt=1)"),
     /** The module parameter enable_device_posted_irqs, which exists since Linux 6.16, is 0. */
     DEVICES_NOT_POSTED(
-            "KVM posts no interrupts of devices",
+            "KVM does not post device interrupts",
             "kvm_x86_vendor_init(), when the module is loaded",
             "/sys/module/kvm_intel/parameters/enable_device_posted_irqs, or that of kvm_amd, is N",
             "load the module with enable_device_posted_irqs=1"),
     NO_LAPIC_IN_KERNEL(
-            "the VM has no LAPICs in the kernel",
+            "the VM has no in-kernel LAPICs",
             "kvm_arch_irqfd_allowed(): KVM_IRQFD fails with EINVAL",
             "the errno of KVM_IRQFD",
-            "create the irqchip, full or split, in the kernel"),
+            "create an in-kernel irqchip, full or split"),
     NO_PRODUCER(
             "no driver offers the interrupt as a producer: it is INTx, emulated, or a vector that VFIO has not enabled",
             "vfio_msi_set_vector_signal() and vhost-vDPA register producers, nothing else does",
             "/proc/interrupts has no vfio-msi[N](BDF) or vfio-msix[N](BDF) for it",
-            "let the guest use MSI or MSI-X, and enable the vector through VFIO"),
+            "have the guest use MSI or MSI-X, and enable the vector through VFIO"),
     NO_CONSUMER(
             "no irqfd listens to the eventfd: the VMM delivers the interrupt itself",
             "kvm_irqfd_assign() registers the consumer",
@@ -58,7 +58,7 @@ public enum PostingObstacle {
             "the eventfd has another producer or consumer",
             "irq_bypass_register_producer(), EBUSY",
             "dmesg: irq bypass producer|consumer (eventfd ...) registration fails: -16",
-            "give each vector an eventfd of its own"),
+            "give each vector its own eventfd"),
     NOT_ONE_MESSAGE(
             "the GSI has no route, a route to a pin, or several routes",
             "irqfd_update() and kvm_arch_irq_bypass_add_producer()",
@@ -75,19 +75,19 @@ public enum PostingObstacle {
             "the tracepoint kvm_msi_set_irq shows the mode",
             "none: SMI, NMI, INIT and ExtINT are delivered by software"),
     NOT_ONE_VCPU(
-            "the message means no vCPU, or more than one",
+            "the message targets no vCPU, or more than one",
             "kvm_intr_is_single_vcpu()",
             "the tracepoint kvm_msi_set_irq shows dst; in the guest, /proc/irq/N/effective_affinity",
-            "let the guest direct the vector to exactly one vCPU that the VM has"),
+            "have the guest direct the vector to exactly one of the VM's vCPUs"),
     /** The obstacle exists on AMD hosts only. */
     DOMAIN_NOT_UNMANAGED(
-            "the device is not in a domain of VFIO",
+            "the device is not in a VFIO domain",
             "amd_ir_set_vcpu_affinity(), EINVAL: the domain has to be of type UNMANAGED",
             "the driver is vfio-pci and a container or IOAS is open; iommu_group/type does not show it",
             "attach the group to a container, or the device to an IOAS"),
     /** The obstacle exists on AMD hosts only. */
     INHIBITED(
-            "KVM inhibits APIC virtualization of this VM, and posts nothing meanwhile",
+            "KVM inhibits APIC virtualization for this VM, so it posts nothing",
             "avic_pi_update_irte() and avic_refresh_apicv_exec_ctrl()",
             "the last inhibits= of the tracepoint kvm_apicv_inhibit_changed; kvm_pi_irte_update says \"enabled\""
                     + " nevertheless",
@@ -105,7 +105,7 @@ public enum PostingObstacle {
         this.remedy = remedy;
     }
 
-    /** The obstacle as a clause, such as "KVM posts no interrupts of devices". */
+    /** The obstacle as a clause, such as "KVM does not post device interrupts". */
     public String text() {
         return text;
     }

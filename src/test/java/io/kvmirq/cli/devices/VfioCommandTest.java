@@ -43,7 +43,7 @@ class VfioCommandTest {
                 .link("sys/class/net/nic0", "../../devices/pci0000:00/0000:00:05.0/net/nic0")
                 .put("sys/devices/pci0000:00/0000:00:05.0/net/nic0/operstate", "up\n");
         assertThat(of(host, "0000:00:05.0").exited(1).out())
-                .startsWith("0000:00:05.0 cannot be given to a guest now: ")
+                .startsWith("0000:00:05.0 cannot be assigned to a guest now: ")
                 .contains(
                         "do: bind it to vfio-pci; the host loses then: the network interface nic0 is up and has the default route"
                                 + " (live; risk: the host is cut off from its network)\n");
@@ -57,7 +57,7 @@ class VfioCommandTest {
                 .link("sys/devices/pci0000:00/0000:00:05.0/net/nic0/master", "../../../../virtual/net/br0")
                 .put("sys/devices/pci0000:00/0000:00:05.0/net/nic0/operstate", "up\n");
         assertThat(of(host, "0000:00:05.0").exited(1).out())
-                .contains("the network interface nic0 is up and is the way of br0, which has the default route"
+                .contains("the network interface nic0 is up and is the uplink of br0, which has the default route"
                         + " (live; risk: the host is cut off from its network)\n");
     }
 
@@ -83,8 +83,8 @@ class VfioCommandTest {
             value = {
                 "vtd         | off: a remapping unit cannot post, or the processor has no cx16: dmar0 has CAP.PI 0 (none on this hardware;"
                         + " on an emulated IOMMU this is usual)",
-                "vtd-posting | on: a message of a device reaches a running vCPU without KVM",
-                "amd-avic    | on: a message of a device reaches a running vCPU without KVM",
+                "vtd-posting | on: device messages reach a running vCPU without KVM",
+                "amd-avic    | on: device messages reach a running vCPU without KVM",
                 "gicv3       | off: the host has no GICv4, or kvm-arm.vgic_v4_enable is not set (on a host with GICv4,"
                         + " boot with kvm-arm.vgic_v4_enable=1)",
                 "gicv4       | not known: kvm-arm.vgic_v4_enable is set, and only a running VM shows whether the host"
@@ -222,14 +222,13 @@ class VfioCommandTest {
         assertThat(of(host, vmd).exited(1).out())
                 .contains("bind it to vfio-pci; the host loses then: " + disk + " on its bus")
                 .contains("risk: the host loses it)")
-                .contains("nothing for " + disk + ": it is on the device's bus, and goes with its driver")
+                .contains("nothing for " + disk + ": it is on the device's bus, and goes away with its driver")
                 .doesNotContain("bind each of them");
         assertThat(Cli.run("vfio", "--root", temporary.toString(), disk)
                         .exited(1)
                         .out())
-                .contains("drivers of the host use other devices of IOMMU group " + group + ": " + vmd + " (vmd)")
-                .contains(
-                        "do: disable VMD for the slot of the device", "do: give the guest the whole controller " + vmd)
+                .contains("host drivers use other devices in IOMMU group " + group + ": " + vmd + " (vmd)")
+                .contains("do: disable VMD for the device's slot", "do: pass through the whole controller " + vmd)
                 .doesNotContain("bind each of them");
     }
 

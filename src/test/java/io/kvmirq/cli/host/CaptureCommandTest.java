@@ -63,7 +63,7 @@ class CaptureCommandTest {
                         "\n      VMM  /proc/100 of guest-1; threads of the kernel for it: kvm-pit 107, vhost 105, vhost"
                                 + " 106\n",
                         "\n     note  kernel thread 109 (vhost-99) works for thread 99, which is gone: an orphan\n",
-                        "\n     note  VM 77-9 of debugfs is an orphan: ");
+                        "\n     note  VM 77-9 in debugfs is an orphan: ");
     }
 
     /** A device that is opened would change the host that is captured. */

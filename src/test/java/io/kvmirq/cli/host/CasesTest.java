@@ -32,22 +32,22 @@ class CasesTest {
             another-guest-is-frozen | doctor --check paths | 1 | none | guest db is broken at its VMM
             apic-errors | explain 0000:00:01.0 | 0 | host irq doubtful | have reported 48211 errors (ERR)
             configuration-request-retry | explain 0000:00:01.0 | 18 | device broken | Configuration Request Retry Status
-            device-and-vcpus-at-other-nodes | explain 0000:00:01.0 | 0 | host irq doubtful | the device is at node 1
+            device-and-vcpus-at-other-nodes | explain 0000:00:01.0 | 0 | host irq doubtful | the device is on node 1
             entry-of-remapping-missing | explain 0000:00:01.0 | 10 | host irq broken | no present entry 20
-            entry-with-another-source | explain 0000:00:01.0 | 10 | host irq broken | allows the source 00:03.0
+            entry-with-another-source | explain 0000:00:01.0 | 10 | host irq broken | allows source 00:03.0
             harmless-amd-of-linux-5-15 | explain 0000:00:02.0 | 0 | none | nothing visible is broken
             harmless-intx-pending-at-this-moment | explain 0000:00:02.0 | 0 | none | nothing visible is broken
             harmless-vgpu | explain 0000:00:02.0 | 0 | none | the host keeps 0000:00:02.0
             parent-of-a-vgpu-fell-off-the-bus | explain 0000:00:02.0 | 18 | device broken | does not answer
-            host-posted-msi | explain 0000:00:01.0 | 17 | none | posts to a CPU of the host (intremap=posted_msi)
+            host-posted-msi | explain 0000:00:01.0 | 17 | none | posts to a host CPU (intremap=posted_msi)
             iommu-reports-faults | explain 0000:00:01.0 | 0 | host irq doubtful | has reported 48211 faults
-            iothread-hangs | explain --vm web | 0 | others doubtful | (IO iothread1), which serves queues of virtio, sleeps
+            iothread-hangs | explain --vm web | 0 | others doubtful | (IO iothread1), which serves virtio queues, sleeps
             irq-thread-starved-by-a-fifo-vcpu | explain 0000:00:01.0 | 0 | host irq doubtful | CPU 1/KVM, priority 99
             one-vector-is-not-posted | explain 0000:00:01.0 | 17 | none | not posted
             vcpus-of-class-idle | explain 0000:00:01.0 | 0 | VMM doubtful | has the class SCHED_IDLE
             vhost-worker-starved | explain --vm web | 0 | others doubtful | the worker 2230 of vhost is ready to run
             harmless-unplugged-vcpu-on-an-isolated-host | explain 0000:00:01.0 | 0 | none | nothing visible is broken
-            lpis-pending-and-not-enabled | explain 0000:00:01.0 | 0 | vCPU doubtful | 5 LPIs of the VM are pending and not enabled
+            lpis-pending-and-not-enabled | explain 0000:00:01.0 | 0 | vCPU doubtful | 5 LPIs of the VM are pending but not enabled
             more-vectors-than-gsi-routes | explain 0000:00:01.0 | 0 | GSI doubtful | VFIO has armed 4101 vectors for the VM
             split-irqchip-serves-a-pin | explain 0000:00:02.0 | 0 | none | with a split irqchip
             avic-inhibited-by-x2apic | explain 0000:00:02.0 | 17 | none | before Linux 6.0 a guest that has x2APIC inhibits AVIC
@@ -59,14 +59,14 @@ class CasesTest {
             kvmirq-in-a-container | explain 0000:00:01.0 --nagios | 3 | none | KVMIRQ UNKNOWN: all 5 interrupts
             kvmirq-in-a-container | list --all --nagios | 3 | none | KVMIRQ UNKNOWN: all 5 interrupts
             kvmirq-in-a-container | doctor --check paths | 3 | none | in a pid namespace of its own
-            kvmirq-in-a-container | vfio 0000:00:01.0 | 1 | none | so a program that is not seen has it open
+            kvmirq-in-a-container | vfio 0000:00:01.0 | 1 | none | so a program that is not visible has it open
             locked-down-kernel | explain 0000:00:01.0 | 0 | none | the kernel is locked down (confidentiality)
             harmless-unnamed-threads-on-an-isolated-host | explain 0000:00:01.0 | 0 | none | nothing visible is broken
             device-process-of-crosvm-stopped | vfio 0000:00:01.0 | 1 | none | for guest crosvm (process 2217), with which it shares eventfds; open()
             device-process-of-crosvm-stopped | list --all | 0 | none | 0000:00:01.0
             vmx-off-in-firmware | doctor --check kvm | 1 | none | enable VT-x, or SVM on AMD
             vmx-off-in-firmware | doctor --check posting | 3 | none | so kvm_intel cannot be loaded
-            vmm-dumps-core | explain 0000:00:01.0 | 19 | VMM broken | has crashed and writes its core
+            vmm-dumps-core | explain 0000:00:01.0 | 19 | VMM broken | has crashed and is dumping core
             """)
     void caseIsNamed(String name, String command, int code, String flaw, String words) throws Exception {
         assumeTrue(Files.exists(CASES), "needs ../shared/cases/admin, the cases from the field");
@@ -92,7 +92,7 @@ class CasesTest {
             delimiter = '|',
             value = {
                 "two-guests-pinned-to-one-cpu | explain 0000:00:01.0 | taskset -cp 1 2220 | taskset -cp 0-2",
-                "irq-thread-starved-by-a-fifo-vcpu | explain 0000:00:01.0 | or the other thread a lower priority | chrt -f -p 99",
+                "irq-thread-starved-by-a-fifo-vcpu | explain 0000:00:01.0 | or lower the other thread | chrt -f -p 99",
                 "vhost-worker-starved | explain --vm web | taskset -cp 1 2230 | 0-1",
                 "booted-with-noapic | doctor | remove noapic | opts out of x2APIC"
             })

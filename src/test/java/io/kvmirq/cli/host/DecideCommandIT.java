@@ -88,7 +88,7 @@ class DecideCommandIT {
     /** With 9 vCPUs two LAPICs of the flat model have one logical id, and KVM remaps on AMD. */
     @ParameterizedTest
     @CsvSource({
-        "flat, 9, 7.1, 1, logical ids of LAPICs are not unique",
+        "flat, 9, 7.1, 1, logical LAPIC ids are not unique",
         "flat, 8, 7.1, 0, posted to vcpu 0",
         "flat, 9, 6.1, 0, posted to vcpu 0",
         "x2apic, 600, 7.1, 1, a vCPU id is above what the AVIC table holds",

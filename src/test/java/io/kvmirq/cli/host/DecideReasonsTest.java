@@ -196,7 +196,7 @@ class DecideReasonsTest {
                 .isEqualTo("""
                         msi 0x8090040/0x1
                           event 1, for an ITS of the guest
-                        arm64 (Linux 6.12.1, as the host's files show it): a vLPI: GICv4 delivers a message of a device as a vLPI
+                        arm64 (Linux 6.12.1, as the host's files show it): a vLPI: GICv4 delivers device messages as vLPIs
                         """);
     }
 

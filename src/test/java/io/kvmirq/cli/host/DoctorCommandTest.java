@@ -113,7 +113,7 @@ class DoctorCommandTest {
         "dev/vhost-net,       cpuset cpu io memory, /dev/vhost-net is missing",
         "dev/net/tun,         cpuset cpu io memory, /dev/net/tun is missing",
         "dev/vhost-vsock,     cpuset cpu io memory, /dev/vhost-vsock is missing",
-        "'',                  cpuset cpu io,        control groups have no controller memory"
+        "'',                  cpuset cpu io,        control groups have no memory controller"
     })
     void missingSupportIsAWarning(String missing, String controllers, String text) throws IOException {
         RecordedHost host = host("amd-avic")
@@ -140,7 +140,7 @@ class DoctorCommandTest {
                 .put("proc/cgroups", "#subsys_name hierarchy num_cgroups enabled\n" + rows);
         assertThat(of(host, "--check", "support").exited(0).out())
                 .startsWith("WARN")
-                .contains("control groups have no controller devices; encrypted guests: no\n");
+                .contains("control groups have no devices controller; encrypted guests: no\n");
     }
 
     @Test

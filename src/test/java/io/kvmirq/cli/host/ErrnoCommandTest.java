@@ -23,7 +23,7 @@ class ErrnoCommandTest {
                 "set-irqs ENOTTY             | MSI and MSI-X have no MASK and UNMASK",
                 "routes-set EIO              | belongs to another process",
                 "get-device-attr EPERM       | nothing to get",
-                "ioeventfd-deassign ENOENT   | an irqfd's deassign says 0",
+                "ioeventfd-deassign ENOENT   | deassigning an irqfd returns 0",
                 "vcpu-init EINVAL            | a feature that this host lacks, such as SVE or a PMU",
                 "open ENOENT                 | arm64 needs a start at EL2",
                 "irqfd-deassign 0            | does not say that anything was assigned"

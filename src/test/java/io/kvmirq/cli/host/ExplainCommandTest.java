@@ -266,7 +266,7 @@ class ExplainCommandTest {
                 .contains("  also MSI-X 2, host irq 29: not used\n");
         assertThat(of(withoutHandler(pit(), ""), AMD, "2").exited(0).out())
                 .contains(
-                        "  device vector  not used   VFIO has not armed MSI-X 2, and others of the device are armed: the"
+                        "  device vector  not used   VFIO has not armed MSI-X 2, but others of the device are armed: the"
                                 + " guest masks it or does not use it [observed: /proc/interrupts]\n")
                 .endsWith("nothing visible is broken: the interrupt is not used\n");
     }
@@ -303,12 +303,12 @@ class ExplainCommandTest {
         Cli.Ended printed = of(host, AMD, "2").exited(0);
         assertThat(printed.out())
                 .startsWith(
-                        "MSI-X 2 of web is in doubt at the device vector: VFIO has not armed MSI-X 2, though it came 7 times")
-                .contains("  host irq       ok         29: allocated, and no handler of VFIO"
+                        "MSI-X 2 of web is in doubt at the device vector: VFIO has not armed MSI-X 2, although it fired 7 times")
+                .contains("  host irq       ok         29: allocated, without a VFIO handler"
                         + " [observed: /sys/kernel/irq/29/hwirq]\n")
                 .contains(
-                        "  device vector  doubtful   VFIO has not armed MSI-X 2, though it came 7 times: the VMM took its"
-                                + " eventfd away, as of a vector that the guest disables [observed: /proc/interrupts]\n")
+                        "  device vector  doubtful   VFIO has not armed MSI-X 2, although it fired 7 times: the VMM removed its"
+                                + " eventfd, as it does for a vector that the guest disables [observed: /proc/interrupts]\n")
                 .endsWith("nothing visible is broken; in doubt: device vector (exit code 31 with --strict)\n");
         assertThat(of(host, AMD, "3", "--strict").exitCode()).isZero();
         assertThat(of(host, AMD, "2", "--strict").exitCode()).isEqualTo(31);
@@ -318,7 +318,7 @@ class ExplainCommandTest {
     void missingKvmVfioDeviceBreaksNothing() throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic").remove("proc/100/fd/6");
         assertThat(of(host, AMD).exited(0).out())
-                .contains("  note: process 100 has no KVM-VFIO device: KVM does not know that the VM has a device");
+                .contains("  note: process 100 has no KVM-VFIO device, so KVM does not know that the VM has a device");
     }
 
     @Test
@@ -326,7 +326,7 @@ class ExplainCommandTest {
         RecordedHost host = pit().remove("proc/100/fd/5");
         assertThat(of(host, AMD, "0").exited(0).out())
                 .contains(
-                        ": process 100 (qemu-system-x86) has the device or its group open and holds no VM: it is no VMM,"
+                        ": process 100 (qemu-system-x86) has the device or its group open but holds no VM: it is not a VMM,"
                                 + " or its VM is in another process")
                 .doesNotContain("end that process", " broken  ");
     }
@@ -342,8 +342,8 @@ class ExplainCommandTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "-machine q35,kernel-irqchip=off             | the VM has no LAPICs in the kernel",
-                "-accel kvm,kernel_irqchip=off               | the VM has no LAPICs in the kernel",
+                "-machine q35,kernel-irqchip=off             | the VM has no in-kernel LAPICs",
+                "-accel kvm,kernel_irqchip=off               | the VM has no in-kernel LAPICs",
                 "-global vfio-pci.x-no-kvm-msix=on -device vfio-pci,host=00:02.0 | no irqfd listens to the eventfd: the"
                         + " VMM delivers the interrupt itself",
                 "-global driver=vfio-pci,property=x-no-kvm-msix,value=yes | no irqfd listens to the eventfd: the VMM"
@@ -401,7 +401,7 @@ class ExplainCommandTest {
                 .contains("  note: eventfd id 2 of process 100 has count 3: nothing has read it\n");
         host.put("proc/version", "Linux version 5.10.0-30-amd64 (a@b)\n");
         assertThat(of(host, AMD, "0").out())
-                .contains("  note: doubtful whether something reads eventfd id 2 of process 100: the kernel's release")
+                .contains("  note: doubtful whether anything reads eventfd id 2 of process 100: the kernel's release")
                 .doesNotContain("has count");
         host.put("proc/version", "Linux version 5.10.200 (a@b)\n");
         assertThat(of(host, AMD, "0").out()).doesNotContain("has count").doesNotContain("doubtful whether");
@@ -453,7 +453,7 @@ class ExplainCommandTest {
                 "handler:  handle_edge_irq\ndomain:  IR-PCI-MSI-0\n hwirq:   0x4000\n"
                         + " parent:\n    domain:  INTEL-IR-0-13\n     hwirq:   0x180000\n     chip:    INTEL-IR\n");
         assertThat(of(host, "0000:00:01.0", "0").out())
-                .contains("  entry posts    no         the IOMMU's entry names a CPU of the host (remapped)");
+                .contains("  entry posts    no         the IOMMU's entry names a host CPU (remapped)");
         host.put("sys/kernel/debug/irq/irqs/28", " domain:  INTEL-IR-0-13\n  hwirq:   0x190000\n");
         assertThat(of(host, "0000:00:01.0", "1").out())
                 .contains("  entry posts    yes        the IOMMU's entry names a vCPU (posted)");
@@ -563,7 +563,7 @@ class ExplainCommandTest {
                 .startsWith("all 5 interrupts of 0000:00:02.0 are delivered by KVM (not posted: ");
         RecordedHost empty = RecordedHost.of("amd-6.12").put("proc/interrupts", "           CPU0\n");
         assertThat(of(empty, "--all"))
-                .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: no process is seen that holds a VM\n"));
+                .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: no visible process holds a VM\n"));
         assertThat(of(empty, "--all", "--nagios").exited(0).out()).isEqualTo("KVMIRQ OK: no PCI device of VFIO\n");
         assertThat(of(empty.link("proc/self/ns/pid", "pid:[4026532700]"), "--all", "--nagios")
                         .exited(3)

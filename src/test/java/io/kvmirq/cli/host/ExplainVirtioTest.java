@@ -79,7 +79,7 @@ class ExplainVirtioTest {
                 .doesNotContain("worker 10");
         assertThat(explain(GuestHosts.of("virtio").remove("proc/100/fd/40").remove("proc/100/fd/41"))
                         .out())
-                .contains("no file of vhost is open: the VMM serves its devices")
+                .contains("no vhost file is open: the VMM serves its devices")
                 .doesNotContain("worker 10");
     }
 

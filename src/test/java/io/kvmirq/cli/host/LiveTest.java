@@ -254,7 +254,7 @@ class LiveTest {
         assertThat(explained(counted(20, 20, 20, 1), 0).replaceAll("\\s+", " "))
                 .contains(
                         " eventfd doubtful id 9: sources disagree: id 8 [inferred: it is the only eventfd of process 100],"
-                                + " but id 9 [observed: live, the probe of VFIO's handler]; one of them is of another"
+                                + " but id 9 [observed: live, the probe of VFIO's handler]; one is about another"
                                 + " interrupt, or the value changed in between")
                 .contains(" do: look again");
     }
@@ -455,7 +455,7 @@ class LiveTest {
                 .contains("  irqfd          broken ", "    first that loses: irqfd: 20 signals that no irqfd took\n");
         assertThat(explained(counted(20, 20, 0, 0), 14))
                 .contains(
-                        "  GSI            broken     gsi 24 has an irqfd and no route: a signal is lost",
+                        "  GSI            broken     gsi 24 has an irqfd but no route, so its signals are lost",
                         "    first that loses: GSI: 20 signals while the GSI had no route\n")
                 .doesNotContain("by a worker          20");
         assertThat(explained(counted(20, 20, 15, 1), 14))
@@ -690,7 +690,7 @@ class LiveTest {
         RecordedHost host = GuestHosts.of("intel-posted");
         Watched watched = new Watched(host, traced("x86-7.2", "")).with(new FakeTracefs().begin());
         assertThat(run(watched, INTEL, "--live", "10").exited(0).out())
-                .contains("note: its stages are passed by hardware: a posted interrupt reaches no probe")
+                .contains("note: hardware passes its stages: a posted interrupt reaches no probe")
                 .doesNotContain("stages, counted");
     }
 
@@ -738,7 +738,7 @@ class LiveTest {
                                 "10")
                         .exited(0)
                         .out())
-                .startsWith("no process that is seen holds a VM\n")
+                .startsWith("no visible process holds a VM\n")
                 .contains("\n- guest web (process 100) has ended between the two looks\n");
     }
 
@@ -802,9 +802,9 @@ class LiveTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "sys/kernel/debug/kprobes/enabled | kprobes are switched off (/sys/kernel/debug/kprobes/enabled is 0), so no"
+                "sys/kernel/debug/kprobes/enabled | kprobes are off (/sys/kernel/debug/kprobes/enabled is 0), so no"
                         + " probe has hits | echo 1 > /sys/kernel/debug/kprobes/enabled",
-                "proc/sys/kernel/ftrace_enabled   | ftrace is switched off (kernel.ftrace_enabled is 0), so probes at the"
+                "proc/sys/kernel/ftrace_enabled   | ftrace is off (kernel.ftrace_enabled is 0), so probes at the"
                         + " begin of functions have no hits | sysctl kernel.ftrace_enabled=1"
             })
     void silenceOfAllProbesIsNamedWithItsCause(String file, String cause, String remedy) throws IOException {
@@ -947,12 +947,12 @@ class LiveTest {
         assertThat(linksAfter(events, "irq_handler_entry: irq=27 name=vfio-msix[0](0000:00:02.0)"))
                 .doesNotContain("  GSI            ok", "  vCPU           ok");
         assertThat(linksAfter(events, "kvm_set_irq: gsi 24 level 1 source 0"))
-                .contains("GSI, guest vector, vCPU: gsi 24 was raised, and no event shows a route of it; ");
+                .contains("GSI, guest vector, vCPU: gsi 24 was raised, but no event shows a route for it; ");
         assertThat(linksAfter(events, "kvm_msi_set_irq: dst 0 vec 65 (Fixed|physical|edge)"))
                 .contains("  GSI            ok         gsi 24: the irqfd raises it ")
                 .doesNotContain("  vCPU           ok");
         assertThat(linksAfter(events, "kvm_apic_accept_irq: apicid 1 vec 65 (Fixed|edge)"))
-                .contains("  vCPU           not shown  KVM found vcpu 1 for it, and no event shows that it was accepted"
+                .contains("  vCPU           not shown  KVM found vcpu 1 for it, but no event shows that it was accepted"
                         + " there\n");
         assertThat(linksAfter(events, "kvm_apicv_accept_irq: apicid 1 vec 65 (Fixed|edge)"))
                 .contains("  vCPU           ok         vcpu 1: its virtual APIC has it ");
@@ -1122,10 +1122,10 @@ class LiveTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "--live 0            | --live '0' is no time: expected 1 to 3600 seconds, such as 10",
-                "--live 3601         | --live '3601' is no time: expected 1 to 3600 seconds, such as 10",
-                "--live 1.5          | --live '1.5' is no time: expected 1 to 3600 seconds, such as 10",
-                "--live x            | --live 'x' is no time: expected 1 to 3600 seconds, such as 10",
+                "--live 0            | --live '0' is not a time: expected 1 to 3600 seconds, such as 10",
+                "--live 3601         | --live '3601' is not a time: expected 1 to 3600 seconds, such as 10",
+                "--live 1.5          | --live '1.5' is not a time: expected 1 to 3600 seconds, such as 10",
+                "--live x            | --live 'x' is not a time: expected 1 to 3600 seconds, such as 10",
                 "--live 9 --root /   | --live watches this machine, and --root is another: give one of them",
                 "--live 9 --from x   | --live watches this machine, and --from is another: give one of them",
                 "--live 9 --fake 7.1 | --live watches this machine, and --fake is another: give one of them"

@@ -231,7 +231,7 @@ class LoggedFaultsTest {
         assertThat(irq.isFlawed()).isFalse();
         assertThat(irq.text())
                 .contains(
-                        "a CPU that it interrupts received a vector that has no handler 5 s ago (__common_interrupt: 1.37");
+                        "a CPU that it interrupts received a vector without a handler 5 s ago (__common_interrupt: 1.37");
     }
 
     /** After a restart of the guest, a report from before is not about it. */

@@ -183,7 +183,7 @@ class MemoryChainsTest {
         assertThat(host.run("explain", host.device, "0").out().replaceAll("\\s+", " "))
                 .contains(
                         " eventfd doubtful id 1: sources disagree: id 2 [inferred: it is the only eventfd of process 100],"
-                                + " but id 1 [observed: kernel memory, irqaction.dev_id]; one of them is of another interrupt");
+                                + " but id 1 [observed: kernel memory, irqaction.dev_id]; one is about another interrupt");
         assertThat(host.run("explain", host.device, "1").out()).doesNotContain("doubtful");
     }
 
@@ -377,7 +377,7 @@ class MemoryChainsTest {
         host.image.put(host.image.chipData(host.descs[3], 1), own, "irq_2_iommu.posted_vcpu", 0);
         host.image.deassign(host.irqfds[3]);
         assertThat(host.run("explain", host.device, "3", "--evidence").out())
-                .contains("posts to a CPU of the host")
+                .contains("posts to a host CPU")
                 .doesNotContain("DIFFER", "irq_2_iommu.posted_vcpu");
     }
 
@@ -401,7 +401,7 @@ class MemoryChainsTest {
         Host host = new Host("amd-avic", "6.12", false).with(changed -> flip(changed, entry(changed, 3), 0));
         Cli.Ended printed = host.run("explain", host.device, "3");
         assertThat(printed.out())
-                .contains("lost at the host irq: the entry of the IOMMU is not present")
+                .contains("lost at the host irq: the IOMMU's entry is not present")
                 .contains("[observed: kernel memory, irq_remap_table.table");
         assertThat(printed.exitCode()).isNotZero();
     }
@@ -433,7 +433,7 @@ class MemoryChainsTest {
         Host host = new Host("amd-avic", "6.12", false)
                 .with(changed -> changed.image.put(changed.irqfds[3], "kvm_kernel_irqfd", "gsi", 99));
         assertThat(host.run("explain", host.device, "3").out())
-                .contains("gsi 99 has an irqfd and no route: a signal is lost [observed: kernel memory,");
+                .contains("gsi 99 has an irqfd but no route, so its signals are lost [observed: kernel memory,");
     }
 
     @Test
@@ -445,7 +445,7 @@ class MemoryChainsTest {
         });
         assertThat(host.run("explain", host.device, "3").out())
                 .contains("id 4: the handler signals it; descriptor 23 of process 100")
-                .contains("no VM has an irqfd of this eventfd");
+                .contains("no VM has an irqfd for this eventfd");
     }
 
     @Test

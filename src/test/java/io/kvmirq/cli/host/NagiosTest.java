@@ -32,9 +32,9 @@ class NagiosTest {
             posted | {dev}power_state = D0 | list | 0 | KVMIRQ OK: all 5 interrupts of web are delivered by hardware (posted)
             virtio | proc/100/status = State:\\tT (stopped) | list | 2 | KVMIRQ CRITICAL: web is stopped at the VMM
             virtio | proc/100/status = State:\\tS (sleeping) | list | 0 | KVMIRQ OK: no PCI device of VFIO
-            posted | {dev}config remove | explain 0000:00:01.0 | 0 | KVMIRQ OK: all 5 interrupts of web are delivered by hardware (posted); not all was looked at: device
-            posted | {dev}config cut 64 | explain 0000:00:01.0 | 3 | KVMIRQ UNKNOWN: all 5 interrupts of web are delivered by hardware (posted); not all was looked at: device
-            posted | {dev}config cut 64 | list | 3 | KVMIRQ UNKNOWN: all 5 interrupts of web are delivered by hardware (posted); not all was looked at: device
+            posted | {dev}config remove | explain 0000:00:01.0 | 0 | KVMIRQ OK: all 5 interrupts of web are delivered by hardware (posted); not checked in full: device
+            posted | {dev}config cut 64 | explain 0000:00:01.0 | 3 | KVMIRQ UNKNOWN: all 5 interrupts of web are delivered by hardware (posted); not checked in full: device
+            posted | {dev}config cut 64 | list | 3 | KVMIRQ UNKNOWN: all 5 interrupts of web are delivered by hardware (posted); not checked in full: device
             posted | sys/kernel/debug deny; proc/cmdline remove | doctor --check iommu --check posting | 0 | KVMIRQ OK: iommu; not shown: posting
             posted | proc/interrupts remove | doctor --check remapping | 3 | KVMIRQ UNKNOWN: remapping: /proc/interrupts cannot be read
             """)

@@ -80,7 +80,7 @@ class TwiceTest {
                         + " sys/fs/cgroup/fs/cpu.stat = nr_periods 900000\\nnr_throttled 500000");
         String root = temporary.toString();
         assertThat(Cli.run("explain", "--all", "--root", root).out())
-                .contains("the control group /fs used its quota of CPU time up");
+                .contains("the control group /fs has used up its CPU quota");
         assertThat(Cli.run("explain", DEVICE, "--twice", "--root", root).out())
                 .isEqualTo(Cli.run("explain", DEVICE, "--root", root).out());
     }

@@ -101,7 +101,7 @@ class WatchTest {
                 List.of(
                         guest(WEB, 471, 20_600),
                         vector(WEB, 471, 0, 12_345, "yes", "", "cpu"),
-                        vector(WEB, 471, 1, 8_200, "no", "device broken: bus mastering of the device is off", "flaw"),
+                        vector(WEB, 471, 1, 8_200, "no", "device broken: bus mastering is off", "flaw"),
                         vector(WEB, 471, 2, 55.25, "yes", ""),
                         guest(EVIL, 99, 3),
                         vector(EVIL, 99, 3, 3, "", "")),
@@ -188,7 +188,7 @@ class WatchTest {
         assertThat(text(screen, 80, 30)).anyMatch(line -> line.startsWith("web (471)"));
         screen.key('p');
         screen.take(new Watcher.Tick(1, List.of(), List.of(), Map.of(), Map.of(), Optional.empty()), NOON);
-        assertThat(text(screen, 80, 30)).anyMatch(line -> line.startsWith("no guest that is seen has it"));
+        assertThat(text(screen, 80, 30)).anyMatch(line -> line.startsWith("no visible guest has it"));
         assertThat(screen.quits()).isFalse();
         screen.key('q');
         assertThat(screen.quits()).isTrue();
@@ -375,9 +375,9 @@ class WatchTest {
         assertThat(Cli.run("watch", "--fake", "6.1", "--interval", "soon")
                         .exited(ExitCode.USAGE)
                         .err())
-                .contains("--interval 'soon' is no time: expected 0.1 to 3600 seconds, such as 2");
+                .contains("--interval 'soon' is not a time: expected 0.1 to 3600 seconds, such as 2");
         assertThat(Cli.run("watch", "--fake", "6.1", "--interval", "3600.001").err())
-                .contains("--interval '3600.001' is no time");
+                .contains("--interval '3600.001' is not a time");
         assertThat(Cli.run("watch", "--fake", "6.1", "--count", "0")
                         .exited(ExitCode.USAGE)
                         .err())

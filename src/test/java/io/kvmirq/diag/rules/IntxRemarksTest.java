@@ -84,7 +84,7 @@ class IntxRemarksTest {
                 .noneMatch(remark -> remark.startsWith("exclusive line"));
         assertThat(remarks(host("Y", "ehci_hcd:usb1, vfio-intx(0000:00:02.0)")))
                 .as("the kernel granted two handlers")
-                .contains("VFIO requests host irq 22 as shareable: other handlers are on it beside that of VFIO")
+                .contains("VFIO requests host irq 22 as shareable: it has other handlers besides VFIO's")
                 .noneMatch(remark -> remark.startsWith("exclusive line"));
     }
 
@@ -116,7 +116,7 @@ class IntxRemarksTest {
     @Test
     void twoVmsRaceForTheLine() throws IOException {
         RecordedHost host = exclusive().put(SECOND_IRQ, "22\n");
-        assertThat(here(host, Breakage.TWO_VMS)).isEqualTo("0000:00:03.0 of no guest that is seen");
+        assertThat(here(host, Breakage.TWO_VMS)).isEqualTo("0000:00:03.0 of no visible guest");
         assertThat(here(secondGuest(host), Breakage.TWO_VMS)).isEqualTo("0000:00:03.0 of guest db (process 200)");
         assertThat(here(host, Breakage.TWO_DEVICES)).isEqualTo("no device of the same VM is seen on the line");
         assertThat(here(host.put(SECOND_IRQ, "23\n"), Breakage.TWO_VMS))

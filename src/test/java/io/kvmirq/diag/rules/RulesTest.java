@@ -176,9 +176,9 @@ class RulesTest {
                 .contains(
                         "support  support.no-tun                  doubtful  /dev/net/tun is missing: guests have no tap device;"
                                 + " reads /proc/misc; command: modprobe tun (live; risk: none known)\n")
-                .contains("device  device.bus-master-off           broken    bus mastering of the device is off"
-                        + " (COMMAND.Bus Master is 0): it sends no message (MSI); reads"
-                        + " /sys/bus/pci/devices/{function}/config; command: unload and load the device's driver in the"
+                .contains("device  device.bus-master-off           broken    bus mastering is off"
+                        + " (COMMAND.Bus Master is 0): the device cannot do DMA or send MSIs (MSI); reads"
+                        + " /sys/bus/pci/devices/{function}/config; command: reload the device's driver in the"
                         + " guest, which sets the bit again (live; risk: the guest loses the device meanwhile)\n");
     }
 }

@@ -60,7 +60,7 @@ class DeviceChainsTest {
         InterruptPath chain = chains(without(host, "vfio-"), AMD).get(0);
         assertThat(link(chain, Hop.DEVICE_VECTOR).state()).isEqualTo(State.NOT_SHOWN);
         assertThat(link(chain, Hop.DEVICE_VECTOR).text())
-                .isEqualTo("VFIO has armed no interrupt of the device: no process is seen that has the device open, and"
+                .isEqualTo("VFIO has armed no interrupt of the device: no visible process has the device open, and"
                         + " the files of 1 process may not be read");
         assertThat(chain.fails()).isEmpty();
     }
@@ -169,7 +169,7 @@ class DeviceChainsTest {
 
         shared.link("sys/bus/pci/devices/0000:00:01.0/iommu", "../../virtual/iommu/dmar9");
         assertThat(form(shared, 0).holds()).contains(false);
-        assertThat(form(shared, 0).text()).isEqualTo("the IOMMU's entry names a CPU of the host (remapped)");
+        assertThat(form(shared, 0).text()).isEqualTo("the IOMMU's entry names a host CPU (remapped)");
     }
 
     /** The index counts within a unit: INTEL-IR-9 is that of dmar9. */
@@ -187,7 +187,7 @@ class DeviceChainsTest {
                         .isEqualTo(
                                 unit.equals("0")
                                         ? "the IOMMU's entry names a vCPU (posted)"
-                                        : "the IOMMU's entry names a CPU of the host (remapped)");
+                                        : "the IOMMU's entry names a host CPU (remapped)");
             }
         }
     }
@@ -279,8 +279,8 @@ class DeviceChainsTest {
         assertThat(link(chain, Hop.EVENTFD).state()).isEqualTo(State.NOT_SHOWN);
         assertThat(link(chain, Hop.EVENTFD).text())
                 .isEqualTo(
-                        "process 200 (crosvm) has the device or its group open and holds no VM: it is no VMM, or its VM"
-                                + " is in another process; of its eventfds, web (process 100) has open those with the eventfd-id 2, 3");
+                        "process 200 (crosvm) has the device or its group open but holds no VM: it is not a VMM, or its VM"
+                                + " is in another process; of its eventfds, web (process 100) has those with eventfd-id 2, 3 open");
         assertThat(link(chain, Hop.IRQFD).text())
                 .isEqualTo(link(chain, Hop.EVENTFD).text());
         assertThat(chain.fails()).isEmpty();
@@ -352,7 +352,7 @@ class DeviceChainsTest {
         InterruptPath masked = chains.get(2);
         assertThat(link(masked, Hop.HOST_IRQ).value()).contains("31");
         assertThat(link(masked, Hop.DEVICE_VECTOR).text())
-                .isEqualTo("VFIO has not armed the vector of host irq 31, whose number is not shown, and others of the"
+                .isEqualTo("VFIO has not armed the vector of host irq 31, whose number is not shown, but others of the"
                         + " device are armed: the guest masks it or does not use it");
         assertThat(masked.isIdle()).isTrue();
         assertThat(masked.fails()).isEmpty();

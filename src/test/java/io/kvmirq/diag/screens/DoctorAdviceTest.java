@@ -79,8 +79,8 @@ class DoctorAdviceTest {
     /** The module takes it and switches it off, for a reason that is in its log. */
     @ParameterizedTest
     @CsvSource({
-        "quiet kvm_amd.avic=1,                      the kernel's command line has kvm_amd.avic=1 already",
-        "kvm-amd.avic=1 kvm_amd.npt=1,              the kernel's command line has kvm-amd.avic=1 and kvm_amd.npt=1 already",
+        "quiet kvm_amd.avic=1,                      the kernel's command line already has kvm_amd.avic=1",
+        "kvm-amd.avic=1 kvm_amd.npt=1,              the kernel's command line already has kvm-amd.avic=1 and kvm_amd.npt=1",
         "kvm_amd.avic=1 kvm_amd.npt=0 kvm_amd.sev=1, remove kvm_amd.npt=0 from the kernel's command line",
         "kvm_amd.npt=1,                             put 'options kvm_amd avic=1 npt=1' into /etc/modprobe.d/kvm.conf",
         "kvm_amd.avic=1 kvm_amd.avic=no,            remove kvm_amd.avic=no from the kernel's command line",

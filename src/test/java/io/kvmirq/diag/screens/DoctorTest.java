@@ -113,7 +113,7 @@ class DoctorTest {
                 Check.NESTED);
         assertThat(steal.reason()).isEqualTo("steal");
         assertThat(steal.text())
-                .contains("has kept CPU 3 from this host for 42 % of the time", "this host is a guest itself");
+                .contains("has kept CPU 3 from this host for 42 % of the time", "this host is itself a guest");
         assertThat(finding(host.put("proc/stat", "cpu0 x\ncpu1\n"), Check.NESTED)
                         .reason())
                 .isEqualTo("guest");
@@ -167,7 +167,7 @@ class DoctorTest {
         assertThat(copied.status()).as(copied.text()).isEqualTo(Status.UNKNOWN);
         assertThat(copied.reason()).isEqualTo("not-shown");
         assertThat(copied.text())
-                .startsWith("VFIO has armed interrupts of 0000:00:02.0, and /sys/bus/pci/devices lists");
+                .startsWith("VFIO has armed interrupts of 0000:00:02.0, but /sys/bus/pci/devices lists");
         assertThat(DeviceChains.gone(new HostFacts(host.tree()), PciAddress.parse("0000:00:02.0")))
                 .isEmpty();
     }
@@ -224,7 +224,7 @@ class DoctorTest {
         assertThat(finding.text())
                 .isEqualTo(
                         "this user may not open /dev/vfio/15, so a VMM that this user starts cannot have 0000:3b:00.0;"
-                                + " VMMs of other users are not affected");
+                                + " other users' VMMs are not affected");
         assertThat(finding.needsRoot()).isTrue();
         host.link("sys/kernel/iommu_groups/15/devices/0000:3b:00.1", "x")
                 .link("sys/bus/pci/devices/0000:3b:00.1/driver", "../../../../bus/pci/drivers/ice");
@@ -294,8 +294,7 @@ class DoctorTest {
         host.link("proc/self/ns/pid", "pid:[4026531836]");
         String left = "sys/kernel/tracing/instances/kvmirq-99-500-4026531836";
         Finding both = finding(host.put(left + "/tracing_on", "1\n"), Check.TRACING);
-        assertThat(both.text())
-                .contains("kprobes are switched off", "; killed runs of kvmirq --live have left ", "/" + left);
+        assertThat(both.text()).contains("kprobes are off", "; killed kvmirq --live runs left ", "/" + left);
         assertThat(both.facts()).containsEntry("left", List.of("/" + left));
         assertThat(both.remedies()).extracting(Remedy::text).hasSize(2);
         Finding hidden = finding(host.deny("sys/kernel/tracing"), Check.TRACING);
@@ -580,15 +579,14 @@ class DoctorTest {
         Finding whole = finding(host, Check.PATHS);
         assertThat(whole.status()).isEqualTo(Status.PASS);
         assertThat(whole.reason()).isEqualTo("whole");
-        assertThat(whole.text())
-                .isEqualTo("1 device of a guest was looked at, and no link that is seen is broken or doubtful");
+        assertThat(whole.text()).isEqualTo("1 guest device was checked, and no visible link is broken or doubtful");
         host.put("sys/bus/pci/devices/0000:00:02.0/aer_dev_fatal", "TOTAL_ERR_FATAL 3\n");
         Finding past = finding(host, Check.PATHS);
         assertThat(past.status()).isEqualTo(Status.PASS);
         assertThat(past.reason()).isEqualTo("past");
         assertThat(past.text())
                 .startsWith(
-                        "1 device of a guest was looked at, and no link that is seen is broken; since boot, and perhaps"
+                        "1 guest device was checked, and no visible link is broken; since boot, and perhaps"
                                 + " over: 0000:00:02.0 is doubtful at its device: the device has reported 3 fatal errors (AER)");
         host.put("sys/bus/pci/devices/0000:00:02.0/enable", "0\n");
         Finding doubtful = finding(host, Check.PATHS);
@@ -639,7 +637,7 @@ class DoctorTest {
         Finding found = finding(host, Check.VFIO);
         assertThat(found.reason()).isEqualTo("device-broken");
         assertThat(found.text())
-                .startsWith("VFIO takes 0000:00:01.0, which sends no interrupt: the device does not answer");
+                .startsWith("VFIO accepts 0000:00:01.0, but it cannot send interrupts: the device does not answer");
     }
 
     /** No module of KVM helps if the firmware switched virtualization off. */
@@ -657,7 +655,7 @@ class DoctorTest {
         Finding finding = finding(GuestHosts.of("intel-posted").remove("proc/100"), Check.PATHS);
         assertThat(finding.status()).isEqualTo(Status.UNKNOWN);
         assertThat(finding.text())
-                .isEqualTo("VFIO has armed 5 interrupts of 0000:00:01.0, and no process that is seen has it open");
+                .isEqualTo("VFIO has armed 5 interrupts of 0000:00:01.0, but no visible process has it open");
     }
 
     /** The kernel removes the link before the driver's remove(), in which VFIO waits for the guest. */
@@ -667,7 +665,7 @@ class DoctorTest {
         Finding finding = finding(host, Check.PATHS);
         assertThat(finding.status()).isEqualTo(Status.UNKNOWN);
         assertThat(finding.text())
-                .contains("no link names the driver of the device, and VFIO has armed its interrupts");
+                .contains("no link names the driver of the device, but VFIO has armed its interrupts");
         assertThat(finding(host, Check.VFIO).status()).isNotEqualTo(Status.FAIL);
         HostFacts facts = new HostFacts(host.tree());
         assertThat(VfioOutlook.of(

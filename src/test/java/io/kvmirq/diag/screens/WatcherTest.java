@@ -215,7 +215,7 @@ class WatcherTest {
         assertThat(seen())
                 .filteredOn(event -> event.what().equals("flaw"))
                 .hasSize(5)
-                .allMatch(event -> event.text().startsWith("device broken: bus mastering of the device is off"));
+                .allMatch(event -> event.text().startsWith("device broken: bus mastering is off"));
         assertThat(tick().rows().get(0).flaw()).startsWith("5 of 5 vectors: device broken: bus mastering");
         master(true);
         assertThat(seen())
@@ -292,7 +292,7 @@ class WatcherTest {
         Path fds = root.resolve("proc/100/fd");
         Path away = root.resolve("proc/100/away");
         Files.move(fds, away);
-        assertThat(seen()).contains(new Event("gone", "web", "", "", "process 100 holds no VM any more"));
+        assertThat(seen()).contains(new Event("gone", "web", "", "", "process 100 no longer holds a VM"));
         Files.move(away, fds);
         assertThat(seen()).contains(new Event("came", "web", "", "", "process 100 holds a VM"));
     }

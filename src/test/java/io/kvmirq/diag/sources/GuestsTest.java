@@ -58,16 +58,16 @@ class GuestsTest {
     void threadThatOnlyHasTheNameOfAWorkerIsNone() throws IOException {
         assertThat(of(kernelThreads()).notes())
                 .contains(
-                        "thread 108 is named vhost-100 and is no helper of process 100 (web): the kernel did not start"
+                        "thread 108 is named vhost-100 but is not a helper of process 100 (web): the kernel did not start"
                                 + " it",
                         "kernel thread 109 (vhost-99) works for thread 99, which is gone: an orphan");
         assertThat(of(GuestHosts.of("vhost-tasks")).notes())
-                .contains("thread 106 is named vhost-100 and is no helper of process 100 (web): the kernel did not"
+                .contains("thread 106 is named vhost-100 but is not a helper of process 100 (web): the kernel did not"
                         + " start it");
         RecordedHost without = kernelThreads().remove("proc/100/fd/40").remove("proc/100/fd/41");
         assertThat(web(without).workers()).isEmpty();
         assertThat(of(without).notes())
-                .anyMatch(note -> note.startsWith("thread 105 ") && note.endsWith("has no file of vhost open"));
+                .anyMatch(note -> note.startsWith("thread 105 ") && note.endsWith("has no vhost file open"));
     }
 
     @Test
@@ -76,7 +76,7 @@ class GuestsTest {
         assertThat(web(host).workers()).extracting(Worker::tid).containsExactly(105, 106, 110);
         host.put("proc/99/task/99/comm", "dpdk\n");
         assertThat(of(host).notes())
-                .contains("kernel thread 109 (vhost-99) works for process 99, which is not seen to hold a VM");
+                .contains("kernel thread 109 (vhost-99) works for process 99, which is not known to hold a VM");
     }
 
     /** State, wchan and blocking of the vCPU that does not run. */
@@ -107,12 +107,13 @@ class GuestsTest {
     void vmWithoutItsMakerIsAnOrphan() throws IOException {
         assertThat(of(GuestHosts.of("vhost-tasks")).notes())
                 .contains(
-                        "VM 77-9 of debugfs is an orphan: thread 77, which made it, no longer has it open, and the VM lives"
+                        "VM 77-9 in debugfs is an orphan: thread 77, which created it, no longer has it open, and the VM lives"
                                 + " until its last file is closed");
         RecordedHost host = kernelThreads().put("proc/300/comm", "helper\n").link("proc/300/fd/9", "anon_inode:kvm-vm");
         assertThat(of(host).notes())
-                .contains("process 300 (helper) holds a VM and did not make it: it is no VMM, or the VMM gave it the"
-                        + " VM's file");
+                .contains(
+                        "process 300 (helper) holds a VM but did not create it: it is not a VMM, or the VMM gave it the"
+                                + " VM's file");
         // Processes that are not shown may hold it.
         assertThat(of(GuestHosts.of("vhost-tasks").put("proc/1/comm", "init\n").deny("proc/1/fd"))
                         .notes())

@@ -109,12 +109,12 @@ class IntxLineTest {
     @Test
     void bitThatReadsZeroSaysNothingOfAConventionalDevice() throws IOException {
         assertThat(unknown(line(armed("N"), EDU).requested()))
-                .startsWith("COMMAND.DisINTx of the device reads 0")
+                .startsWith("the device's COMMAND.DisINTx reads 0")
                 .endsWith("; look while the guest masks INTx or uses MSI");
         assertThat(line(armed("N"), EDU).policy()).isInstanceOf(Known.Unknown.class);
         RecordedHost masked = command(armed("N"), EDU, 0x5);
         assertThat(request(masked, EDU)).isEqualTo(Request.SHAREABLE);
-        assertThat(line(masked, EDU).disIntx().known()).contains("COMMAND.DisINTx of the device reads 1");
+        assertThat(line(masked, EDU).disIntx().known()).contains("the device's COMMAND.DisINTx reads 1");
         assertThat(line(armed("N"), E1000E).disIntx().known().orElseThrow()).startsWith("PCI Express devices have");
     }
 
@@ -167,7 +167,7 @@ class IntxLineTest {
         RecordedHost host = row(armed("Y"), "vfio-intx(0000:00:03.0)");
         assertThat(unknown(line(host.put("sys/bus/pci/devices/0000:00:02.0/msi_irqs/22", "msi\n"), E1000E)
                         .irq()))
-                .contains("shows the irq of MSI in place of that of the pin");
+                .contains("shows the MSI irq instead of the pin's");
         host.remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs");
         for (String irq : List.of("0", "4294967295", "none")) {
             host.put("sys/bus/pci/devices/0000:00:02.0/irq", irq + "\n");

@@ -148,7 +148,7 @@ class VfioOutlookTest {
     void deviceOfTheHostIsNotBound() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.1").closed().link(NETWORK_FILES + "driver", "../e1000e");
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
-                .isEqualTo("the driver e1000e is bound to 0000:00:02.0, and VFIO needs vfio-pci");
+                .isEqualTo("the driver e1000e is bound to 0000:00:02.0, but VFIO needs vfio-pci");
         host.remove(NETWORK_FILES + "driver");
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND)).startsWith("no driver is bound to 0000:00:02.0");
     }
@@ -185,13 +185,13 @@ class VfioOutlookTest {
         host.put("proc/cmdline", "quiet vfio-pci.ids=1234:5678,8086:10D3:8086:a01f\n");
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
                 .startsWith(
-                        "no driver is bound to 0000:00:02.0, though the kernel's command line names its id for vfio-pci");
+                        "no driver is bound to 0000:00:02.0, although the kernel's command line names its id for vfio-pci");
         host.put("proc/cmdline", "quiet\n").put(NETWORK_FILES + "driver_override", "vfio-pci\n");
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
-                .startsWith("no driver is bound to 0000:00:02.0, though its driver_override names vfio-pci");
+                .startsWith("no driver is bound to 0000:00:02.0, although its driver_override names vfio-pci");
         host.put(NETWORK_FILES + "driver_override", "vfio_pci\n").put("sys/bus/pci/drivers/vfio-pci/new_id", "");
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
-                .startsWith("driver_override of 0000:00:02.0 names vfio_pci, and no driver of PCI has this name");
+                .startsWith("driver_override of 0000:00:02.0 names vfio_pci, but no PCI driver has that name");
     }
 
     @Test
@@ -203,11 +203,11 @@ class VfioOutlookTest {
         assertThat(causes(host, NETWORK)).doesNotContain(VfioOutlook.Obstacle.INTX_BUSY);
         host.put("sys/module/vfio_pci/parameters/nointxmask", "Y\n");
         assertThat(only(host, VfioOutlook.Obstacle.INTX_BUSY))
-                .contains("(nointxmask of vfio-pci is Y), and ehci_hcd:usb1 has it");
+                .contains("(nointxmask of vfio-pci is Y), but ehci_hcd:usb1 has it");
         host.put("sys/module/vfio_pci/parameters/nointxmask", "N\n")
                 .put(NETWORK_FILES + "vendor", "0x15b3\n")
                 .put(NETWORK_FILES + "device", "0x1003\n");
-        assertThat(only(host, VfioOutlook.Obstacle.INTX_BUSY)).contains("Linux lists DisINTx of the device as broken");
+        assertThat(only(host, VfioOutlook.Obstacle.INTX_BUSY)).contains("Linux lists the device's DisINTx as broken");
     }
 
     /** Source: {@code iommu_group_resv_type_string} in drivers/iommu/iommu.c. */
@@ -242,8 +242,8 @@ class VfioOutlookTest {
         host.link("sys/bus/pci/devices/0000:00:1f.2/driver", "../ahci");
         host.link("sys/bus/pci/devices/0000:00:1f.3/driver", "../i801_smbus");
         assertThat(only(host, VfioOutlook.Obstacle.GROUP_NOT_VIABLE))
-                .isEqualTo("drivers of the host use other devices of IOMMU group 1: 0000:00:1f.2 (ahci), 0000:00:1f.3"
-                        + " (i801_smbus); VFIO_GROUP_SET_CONTAINER answers EPERM");
+                .isEqualTo("host drivers use other devices in IOMMU group 1: 0000:00:1f.2 (ahci), 0000:00:1f.3"
+                        + " (i801_smbus); VFIO_GROUP_SET_CONTAINER fails with EPERM");
         for (String harmless : List.of("vfio-pci", "pci-stub")) {
             host.link("sys/bus/pci/devices/0000:00:1f.2/driver", "../" + harmless);
             host.link("sys/bus/pci/devices/0000:00:1f.3/driver", "../" + harmless);
@@ -291,7 +291,7 @@ class VfioOutlookTest {
         RecordedHost host =
                 RecordedHost.of("amd-6.1").put("proc/interrupts", " CPU0\n 27: 0 PCI-MSI 32768-edge nvme0q0\n");
         assertThat(only(host, VfioOutlook.Obstacle.NO_REMAPPING))
-                .isEqualTo("the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM");
+                .isEqualTo("the IOMMU does not remap interrupts; VFIO_SET_IOMMU fails with EPERM");
         host.put("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
         assertThat(causes(host, NETWORK)).isEmpty();
     }
@@ -310,7 +310,7 @@ class VfioOutlookTest {
                 .link("proc/71/fd/3", "/dev/vfio/1")
                 .put("proc/71/comm", "qemu-system-x86\n");
         assertThat(only(host, VfioOutlook.Obstacle.IN_USE))
-                .isEqualTo("process 71 (qemu-system-x86) has it open; open() answers EBUSY");
+                .isEqualTo("process 71 (qemu-system-x86) has it open; open() fails with EBUSY");
     }
 
     /** Over the tree, with other access to /dev. */
@@ -380,8 +380,8 @@ class VfioOutlookTest {
                 .extracting(VfioOutlook.Refusal::cause, VfioOutlook.Refusal::text)
                 .containsExactly(tuple(
                         VfioOutlook.Obstacle.IN_USE,
-                        "VFIO has armed 5 of its interrupts, so a program that is not seen has it open;"
-                                + " open() answers EBUSY"));
+                        "VFIO has armed 5 of its interrupts, so a program that is not visible has it open;"
+                                + " open() fails with EBUSY"));
     }
 
     /** /sys/kernel/iommu_groups lists a function that has no link of its own. */
