@@ -19,7 +19,7 @@ class CommitsTest {
             scripts/commits && git init -q
             commit <<< "An early one; of two things" && scripts/commits
             commit <<< "Cut the library into five artifacts$why"
-            commit <<< "$long$why" && scripts/commits
+            commit <<< "$long$why" && scripts/commits && ! scripts/commits nowhere > /dev/null 2>&1
             for wrong in "y$long$why" "Mend one; mend another$why" "Mend it.$why" "Mend it" $'Mend it\n\nSigned-off-by: a <a@b>'; do
                 commit <<< "$wrong"
             done
