@@ -144,7 +144,7 @@ record RuleRow(String run, String rule, Grade grade, Status status, String text)
     }
 
     /**
-     * The oldest kernels of the lab have all that newer ones lack. Rules of arm64 are also seen by the tests that compare
+     * The oldest kernels of the lab have all that newer ones lack, except that on VMX 6.12 has all. Rules of arm64 are also seen by the tests that compare
      * the fake with recorded answers of real kernels. Those do not run in the lab, so such rules are demanded only where
      * this machine ran the tests, too.
      */
@@ -160,7 +160,7 @@ record RuleRow(String run, String rule, Grade grade, Status status, String text)
             if (row.rule().startsWith("GICV2_")) {
                 ran = runs.contains("lab-arm-gicv2-6.1");
             } else if (row.rule().startsWith("VMX_")) {
-                ran = runs.contains("lab-apicv-6.1");
+                ran = runs.contains("lab-apicv-6.12");
             }
             if (ran && !(row.isOfArm64() ? seen : seenInLab).contains(row.rule())) {
                 failures.add("no test in the lab sees " + row.rule() + ", " + row.text());

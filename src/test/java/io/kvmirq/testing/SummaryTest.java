@@ -166,10 +166,10 @@ class SummaryTest {
         "EVENTFD_LONG_WRITE_TAKEN, lab-amd-6.1, lab-amd-6.12, true",
         "VGIC_ADDRESS, lab-arm-gicv4-6.1, baseline, true",
         "GICV2_PENDING, lab-arm-gicv2-6.1, lab-arm-gicv2-6.12, true",
-        "VMX_ENTRY_FAILS, lab-apicv-6.1, lab-apicv-6.12, true",
+        "VMX_ENTRY_FAILS, lab-apicv-6.12, lab-apicv-6.1, true",
         "EVENTFD_LONG_WRITE_TAKEN, lab-amd-6.12, lab-amd-6.12, false",
         "GICV2_PENDING, lab-arm-gicv4-6.1, baseline, false",
-        "VMX_ENTRY_FAILS, lab-amd-6.1, lab-amd-6.12, false"
+        "VMX_ENTRY_FAILS, lab-apicv-6.1, lab-amd-6.12, false"
     })
     void ruleOfTheLabIsShownByItsOldestKernelOrANewerOne(String rule, String oldest, String other, boolean owed)
             throws IOException {
