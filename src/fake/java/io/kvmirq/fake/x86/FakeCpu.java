@@ -329,12 +329,12 @@ final class FakeCpu {
             atHalt = false;
             pending.takeTimer();
             if (hardware != null) {
-                // The scan comes first, and loads the VMCS only where APICv was on: vcpu_enter_guest().
-                if (!halted || pending.wakes(code)) {
-                    lapic.ifPresent(FakeLapic::scanIfWanted);
-                }
+                // The scan comes first, and loads the VMCS only where APICv was on: vcpu_enter_guest(). A halted vCPU
+                // does neither.
+                boolean runs = !halted || pending.wakes(code);
+                lapic.filter(apic -> runs).ifPresent(FakeLapic::scanIfWanted);
                 hardware.enterGuest();
-                lapic.ifPresent(FakeLapic::entered);
+                lapic.filter(apic -> runs).ifPresent(FakeLapic::entered);
             }
             // After an exit the kernel checks for the window before it injects: vcpu_run().
             if (wakesToWindow() || begun && !halted && exitsForWindow()) {
