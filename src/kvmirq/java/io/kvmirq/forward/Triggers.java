@@ -118,12 +118,12 @@ final class Triggers {
         MessageIrq first = irqs.get(0);
         int all = first.info().count();
         if (first.info().kind() == IrqKind.MSIX && first.info().noResize() && irqs.size() < all) {
-            List<Optional<EventFd>> armed = new ArrayList<>(Collections.nCopies(all, Optional.empty()));
+            List<Optional<EventFd>> eventfds = new ArrayList<>(Collections.nCopies(all, Optional.empty()));
             for (int i = 0; i < events.size(); i++) {
-                armed.set(first.number() + i, Optional.of(events.get(i)));
+                eventfds.set(first.number() + i, Optional.of(events.get(i)));
             }
             try {
-                return first.device().msix(0, all).armSome(armed);
+                return first.device().msix(0, all).armSome(eventfds);
             } catch (VectorsExhaustedException | KernelException e) {
                 return irqs.arm(events);
             }

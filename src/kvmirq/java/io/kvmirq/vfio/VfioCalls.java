@@ -83,10 +83,10 @@ final class VfioCalls extends Calls {
 
     private KernelException notOpened(int result, KernelCall call, String path, Optional<HostDevice> device) {
         if (result == -Errno.ENOENT.number()) {
-            return failure(result, call, path, () -> device.flatMap(host -> host.notThere(path)));
+            return failure(result, call, path, () -> device.flatMap(found -> found.notThere(path)));
         }
         boolean gone = result == -Errno.ENODEV.number();
-        return failure(result, call, path, () -> device.filter(host -> gone).flatMap(HostDevice::notBound));
+        return failure(result, call, path, () -> device.filter(found -> gone).flatMap(HostDevice::notBound));
     }
 
     <T> T adoptDevice(DeviceName name, int number, Ownership ownership, String expected, Function<Fd, T> owner) {

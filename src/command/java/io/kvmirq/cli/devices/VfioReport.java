@@ -83,7 +83,7 @@ record VfioReport(
     static void list(HostFacts host, Terminal terminal, List<VfioReport> devices) {
         List<String> usable = devices.stream()
                 .filter(VfioReport::isUsable)
-                .map(device -> device.device().address().toString())
+                .map(report -> report.device().address().toString())
                 .toList();
         terminal.line(
                 terminal.bold(usable.size() + " of " + devices.size() + " PCI devices can be assigned to a guest now"
@@ -100,19 +100,19 @@ record VfioReport(
         }
         List<List<String>> table = new ArrayList<>();
         table.add(List.of("address", "id", "class", "group", "driver", "VFIO"));
-        for (VfioReport device : devices) {
+        for (VfioReport report : devices) {
             String flaws = Stream.concat(
-                            device.outlook().refusals().stream().map(refusal -> Finding.id(refusal.cause())),
-                            device.flaws().stream())
+                            report.outlook().refusals().stream().map(refusal -> Finding.id(refusal.cause())),
+                            report.flaws().stream())
                     .collect(Collectors.joining(", "));
             table.add(List.of(
-                    device.device().address().toString(),
-                    device.device().id(),
-                    device.classCode(),
-                    device.device().group().isPresent()
-                            ? String.valueOf(device.device().group().getAsInt())
+                    report.device().address().toString(),
+                    report.device().id(),
+                    report.classCode(),
+                    report.device().group().isPresent()
+                            ? String.valueOf(report.device().group().getAsInt())
                             : "-",
-                    device.driver(),
+                    report.driver(),
                     flaws.isEmpty() ? terminal.good("usable") : flaws));
         }
         Columns.print(table, terminal);

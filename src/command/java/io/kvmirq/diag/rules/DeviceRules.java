@@ -158,29 +158,29 @@ public final class DeviceRules {
             .with(PciFunction::called).otherwise(),
         rule("bridge.link-down", CONFIG, function -> function.reportsLink() && !function.isLinkUp()).with(PciFunction::called).otherwise());
 
-    private static final Fact<PciFunction, KernelLog.Recent> NO_RESET = logged(KernelLog.LONG, "not ready \\d{1,9}ms after [^;]{1,40}; giving up");
+    private static final Fact<PciFunction, KernelLog.Recent> NO_RESET = logged(KernelLog.LONG_SECONDS, "not ready \\d{1,9}ms after [^;]{1,40}; giving up");
     private static final Fact<PciFunction, KernelLog.Recent> NO_RECOVERY =
-        logged(KernelLog.LONG, "subordinate device reset failed|Unable to change power state .{1,40} device inaccessible");
+        logged(KernelLog.LONG_SECONDS, "subordinate device reset failed|Unable to change power state .{1,40} device inaccessible");
     private static final Fact<PciFunction, KernelLog.Recent> BLOCKED =
-        logged(KernelLog.RECENT_SECONDS, "IO_PAGE_FAULT .*flags=0x\\w{0,8}[0-7]\\]|INVALID_DEVICE_REQUEST|event: F_\\w{1,30} client|\\[DMA [^]]{1,40}\\]");
+        logged(KernelLog.SHORT_SECONDS, "IO_PAGE_FAULT .*flags=0x\\w{0,8}[0-7]\\]|INVALID_DEVICE_REQUEST|event: F_\\w{1,30} client|\\[DMA [^]]{1,40}\\]");
     private static final Fact<PciFunction, KernelLog.Recent> NO_INVALIDATION =
-        logged(KernelLog.LONG, "Time-out Error: SID|IOTLB_INV_TIMEOUT");
+        logged(KernelLog.LONG_SECONDS, "Time-out Error: SID|IOTLB_INV_TIMEOUT");
     /** mlx5, ice, i40e, bnxt, qed, NVIDIA, whose errors 79, 119, 120, 143 and 154 are those of its bus and firmware. */
     private static final Fact<PciFunction, KernelLog.Recent> GIVEN_UP = logged(
-        KernelLog.LONG, "health recovery (failed|flow aborted)|health compromised|Fatal error \\d+ detected|[Rr]ebuild failed|unload and reload"
+        KernelLog.LONG_SECONDS, "health recovery (failed|flow aborted)|health compromised|Fatal error \\d+ detected|[Rr]ebuild failed|unload and reload"
             + "|fallen off the bus|[Ff]irmware (hang|assert|has crashed|not responding)|FW (hang|assert)|Xid .*: (79|119|120|143|154),(?!.*\\(None\\)$)");
     private static final Fact<PciFunction, KernelLog.Recent> UNCORRECTED =
-        logged(KernelLog.LONG, "severity=Uncorrect|AER: (Multiple )?Uncorrect|AER: aer_uncor_severity:");
+        logged(KernelLog.LONG_SECONDS, "severity=Uncorrect|AER: (Multiple )?Uncorrect|AER: aer_uncor_severity:");
     private static final Fact<PciFunction, KernelLog.Recent> PULLED =
-        logged(KernelLog.LONG, "pciehp: Slot\\([^)]{1,20}\\): (Card not present|Power fault)");
+        logged(KernelLog.LONG_SECONDS, "pciehp: Slot\\([^)]{1,20}\\): (Card not present|Power fault)");
     private static final Fact<PciFunction, KernelLog.Recent> WANTED =
-        logged(KernelLog.LONG, "Relaying device request to user|No device request channel registered");
+        logged(KernelLog.LONG_SECONDS, "Relaying device request to user|No device request channel registered");
     private static final Fact<PciFunction, KernelLog.Recent> NO_BYPASS =
-        logged(KernelLog.BOOT, "irq bypass (producer|consumer) .{1,60} fails");
+        logged(KernelLog.BOOT_SECONDS, "irq bypass (producer|consumer) .{1,60} fails");
     private static final Fact<PciFunction, KernelLog.Recent> CORRECTS =
-        logged(KernelLog.RECENT_SECONDS, "Correctable error|[Cc]orrected error|severity=Correct");
+        logged(KernelLog.SHORT_SECONDS, "Correctable error|[Cc]orrected error|severity=Correct");
     private static final Fact<PciFunction, KernelLog.Recent> STOPPED = new Fact<>(KernelLog.FILE, function ->
-        Fact.of(function.virtualNumber()).then(number -> Fact.of(function.host().log().recent(KernelLog.LONG,
+        Fact.of(function.virtualNumber()).then(number -> Fact.of(function.host().log().recent(KernelLog.LONG_SECONDS,
         function.host().began(function.device().address()), Pattern.compile("(issue detected on|MDD event\\w* on|Malicious .{1,80}|MDD.{1,80}) VF " + number
         + "\\b"), function.address()))));
 
@@ -190,7 +190,9 @@ public final class DeviceRules {
         reported("function.no-recovery", NO_RECOVERY).otherwise(),
         reported("function.given-up", GIVEN_UP).otherwise(),
         reported("function.error-reported", UNCORRECTED).otherwise(),
-        reported("bridge.card-gone", PULLED).on("bridges", function -> !function.isDevice() && function.device().config().isGone()),
+        rule("bridge.card-gone", PULLED, function -> function.device().config().isGone())
+            .with(PciFunction::called, function -> PULLED.in(function).ago(), function -> PULLED.in(function).text())
+            .on("bridges", function -> !function.isDevice()),
         reported("physical-function.stopped-it", STOPPED)
             .on("physical functions", function -> !function.isDevice()),
         rule("device.wanted-back", WANTED, function -> true)

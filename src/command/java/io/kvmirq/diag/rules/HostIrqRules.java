@@ -178,7 +178,7 @@ public final class HostIrqRules {
         Optional<KernelLog.Recent> strayVector() {
             return EFFECTIVE.of(this).known().flatMap(cpus -> host().log()
                     .recent(
-                            KernelLog.RECENT_SECONDS,
+                            KernelLog.SHORT_SECONDS,
                             began(),
                             Pattern.compile("\\b("
                                     + cpus.stream().mapToObj(String::valueOf).collect(joining("|"))
@@ -627,10 +627,10 @@ public final class HostIrqRules {
     private static final Pattern LOST_COMMAND =
         Pattern.compile("CMD_SYNC timeout|ITS queue timeout|AMD-Vi: Completion-Wait loop timed out");
     private static final Fact<Irq, KernelLog.Recent> ENTRY_FAULTS = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.host().log()
-        .recent(KernelLog.RECENT_SECONDS, irq.began(), BLOCKED_INTERRUPT, irq.device().address())));
+        .recent(KernelLog.SHORT_SECONDS, irq.began(), BLOCKED_INTERRUPT, irq.device().address())));
     /** {@code arm_smmu_cmdq_issue_cmdlist()}, {@code its_wait_for_range_completion()}, {@code iommu_completion_wait()}. */
     private static final Fact<Irq, KernelLog.Recent> QUEUE = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.host().log()
-        .recent(KernelLog.RECENT_SECONDS, 0, LOST_COMMAND)));
+        .recent(KernelLog.SHORT_SECONDS, 0, LOST_COMMAND)));
     private static final Fact<Irq, KernelLog.Recent> STRAY = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.strayVector()));
 
     private static final Table<Irq> LOGGED = new Table<>(
@@ -732,8 +732,8 @@ public final class HostIrqRules {
                             .flatMap(CpuList::parse);
             // Many VMMs name none of these threads.
             if (allowed.isEmpty()
-                    && process.vcpus().stream()
-                            .anyMatch(file -> process.thread(host.files(), file).isPresent())) {
+                    && process.vcpus().stream().anyMatch(other -> process.thread(host.files(), other)
+                            .isPresent())) {
                 return host.notInDebugfs("the CPUs that vcpu " + vcpu.id() + " may run on", Guests.NAMES);
             }
             if (allowed.isPresent() && online.isEmpty()) {

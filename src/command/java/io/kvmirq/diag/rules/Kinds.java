@@ -80,7 +80,7 @@ public final class Kinds {
                     .add(new Member(
                             counted ? words[1] : name,
                             counted ? Integer.parseInt(words[0]) : name.split(", ").length,
-                            Rows.value(Without.values(), columns.get(1), row -> row.name()
+                            Rows.value(Without.values(), columns.get(1), constant -> constant.name()
                                     .toLowerCase(Locale.ROOT)),
                             columns.get(2)));
         });

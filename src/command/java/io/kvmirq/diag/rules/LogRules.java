@@ -59,9 +59,9 @@ public final class LogRules {
         Rows.check(columns, COLUMNS, Map.of());
         int within =
                 switch (columns.get(1)) {
-                    case "short" -> KernelLog.RECENT_SECONDS;
-                    case "long" -> KernelLog.LONG;
-                    case "boot" -> KernelLog.BOOT;
+                    case "short" -> KernelLog.SHORT_SECONDS;
+                    case "long" -> KernelLog.LONG_SECONDS;
+                    case "boot" -> KernelLog.BOOT_SECONDS;
                     default ->
                         throw new IllegalArgumentException("\"" + columns.get(1) + "\" is none of short, long, boot");
                 };
@@ -101,7 +101,7 @@ public final class LogRules {
     private static boolean isToBeAsked(String rule, Machine machine) {
         return switch (rule) {
             case "log.ioapic-missing" ->
-                machine.host().log().recent(KernelLog.BOOT, 0, OFF).isPresent();
+                machine.host().log().recent(KernelLog.BOOT_SECONDS, 0, OFF).isPresent();
             case "log.clock" ->
                 machine.files()
                         .text("sys/devices/system/clocksource/clocksource0/current_clocksource")

@@ -114,11 +114,11 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         Fact.form(text -> !ThreadStat.line(text, "State").isEmpty()));
     /** A task that waits no more hangs no more. {@code watchdog_timer_fn()} in kernel/watchdog.c, {@code check_hung_task()} in kernel/hung_task.c. */
     static final Fact<VmThread, KernelLog.Recent> LOCKUP = new Fact<>(KernelLog.FILE, thread -> Fact.of(thread.host().log()
-        .recent(KernelLog.RECENT_SECONDS, 0, Pattern.compile("lockup .{1,60}:" + thread.tid() + "\\]$"
+        .recent(KernelLog.SHORT_SECONDS, 0, Pattern.compile("lockup .{1,60}:" + thread.tid() + "\\]$"
         + (thread.state() == 'D' ? "|:" + thread.tid() + " blocked for more than" : "")))));
     static final Fact<VmThread, KernelLog.Recent> SPLIT = new Fact<>(KernelLog.FILE, thread ->
         thread.files().text("proc/sys/kernel/split_lock_mitigate").filter("1"::equals).isEmpty() ? Known.none() : Fact.of(thread.host()
-        .log().recent(KernelLog.BOOT, 0, Pattern.compile("/" + thread.tid() + " took a split_lock trap"))));
+        .log().recent(KernelLog.BOOT_SECONDS, 0, Pattern.compile("/" + thread.tid() + " took a split_lock trap"))));
     static final Fact<VmThread, ThreadStat> STAT = Fact.text("proc/{thread}/stat", ThreadStat::parse);
     static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", thread ->
         thread.host().threads(thread.pid).isEmpty() ? Fact.missing(thread.files(), thread.path("proc/{process}/task"))

@@ -114,8 +114,8 @@ final class ProcessLinks {
                 process,
                 interrupt.armed().map(ArmedVector::count).orElse(0L),
                 options.flatMap(VmmOptions::noLapics),
-                options.flatMap(option ->
-                        option.noIrqfd(device.address(), interrupt.id().kind().orElseThrow())),
+                options.flatMap(given ->
+                        given.noIrqfd(device.address(), interrupt.id().kind().orElseThrow())),
                 target);
         Optional<Link> none = Flaws.of(path, GuestRules.NO_EVENTFD);
         if (none.isPresent()) {

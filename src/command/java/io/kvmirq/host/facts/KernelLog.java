@@ -65,11 +65,11 @@ public final class KernelLog {
             Pattern.compile("(?:\\\\x1b|\\e)\\[[0-9;]{0,20}[A-Za-z]?|\\\\x[0-9a-f]{2}|\\p{Cntrl}");
 
     /** Seconds in which a fault is one of now. */
-    public static final int RECENT_SECONDS = 600;
+    public static final int SHORT_SECONDS = 600;
     /** Seconds in which a state that only an administrator ends is assumed to last. */
-    public static final int LONG = 3600;
+    public static final int LONG_SECONDS = 3600;
     /** For a state that lasts until the next boot. */
-    public static final int BOOT = Integer.MAX_VALUE;
+    public static final int BOOT_SECONDS = Integer.MAX_VALUE;
 
     private static final int MINUTE = 60;
 
@@ -107,7 +107,9 @@ public final class KernelLog {
         this.now = lines.stream().mapToDouble(line -> line.seconds).reduce(uptime.orElse(0), Math::max);
         this.recent = uptime.isEmpty()
                 ? List.of()
-                : lines.stream().filter(line -> line.seconds > now - LONG).toList();
+                : lines.stream()
+                        .filter(line -> line.seconds > now - LONG_SECONDS)
+                        .toList();
     }
 
     /** Reads the last lines; none if the host shows no log. */
@@ -160,7 +162,7 @@ public final class KernelLog {
     private Optional<Recent> recent(int within, double since, Pattern kind, Optional<PciAddress> device) {
         return asked.computeIfAbsent(
                 List.of(within, since, kind.pattern(), device),
-                key -> find(within > LONG ? lines : recent, Math.max(now - within, since), kind, device));
+                key -> find(within > LONG_SECONDS ? lines : recent, Math.max(now - within, since), kind, device));
     }
 
     private Optional<Recent> find(List<Line> of, double since, Pattern kind, Optional<PciAddress> device) {

@@ -213,7 +213,7 @@ public final class VfioHost implements PciHost {
                 return host.install(new IommuFile(host, this::mayPin));
             }
             Optional<FakeVfioDevice> device = devices()
-                    .filter(opened -> path.equals(DIRECTORY + "devices/vfio" + opened.index()))
+                    .filter(candidate -> path.equals(DIRECTORY + "devices/vfio" + candidate.index()))
                     .findFirst();
             if (device.isPresent() && host.isFull()) {
                 return host.refuse(FileAnswer.FD_TABLE_FULL);

@@ -51,71 +51,71 @@ class LoggedFaultsTest {
                 logged(
                         "posted",
                         "function.no-reset",
-                        KernelLog.LONG,
+                        KernelLog.LONG_SECONDS,
                         "vfio-pci 0000:00:01.0: not ready 65535ms after FLR; giving up"),
                 logged(
                         "behind",
                         "function.no-recovery",
-                        KernelLog.LONG,
+                        KernelLog.LONG_SECONDS,
                         "pcieport 0000:00:1c.0: AER: subordinate device reset failed"),
                 logged(
                         "arm",
                         "function.no-recovery",
-                        KernelLog.LONG,
+                        KernelLog.LONG_SECONDS,
                         "vfio-pci 0000:00:01.0: Unable to change power state from D3cold to D0, device inaccessible"),
                 logged(
                         "virtual",
                         "function.given-up",
-                        KernelLog.LONG,
+                        KernelLog.LONG_SECONDS,
                         "mlx5_core 0000:00:03.0: mlx5_health_try_recover:375:(pid 3311): health recovery failed"),
                 logged(
                         "posted",
                         "function.error-reported",
-                        KernelLog.LONG,
+                        KernelLog.LONG_SECONDS,
                         "vfio-pci 0000:00:01.0: PCIe Bus Error: severity=Uncorrectable (Non-Fatal), type=Transaction Layer"),
                 logged(
                         "virtual",
                         "physical-function.stopped-it",
-                        KernelLog.LONG,
+                        KernelLog.LONG_SECONDS,
                         "i40e 0000:00:03.0: TX driver issue detected on VF 2"),
                 logged(
                         "posted",
                         "device.wanted-back",
-                        KernelLog.LONG,
+                        KernelLog.LONG_SECONDS,
                         "vfio-pci 0000:00:01.0: Relaying device request to user (#10)"),
                 logged(
                         "behind",
                         "function.corrects",
-                        KernelLog.RECENT_SECONDS,
+                        KernelLog.SHORT_SECONDS,
                         "pcieport 0000:00:1c.0: AER: Multiple Correctable error message received from 0000:00:1c.0"),
-                logged("remapped", "device.dma-blocked", KernelLog.RECENT_SECONDS, blocked, blocked),
-                logged("posted", "device.dma-blocked", KernelLog.RECENT_SECONDS, dma, dma),
+                logged("remapped", "device.dma-blocked", KernelLog.SHORT_SECONDS, blocked, blocked),
+                logged("posted", "device.dma-blocked", KernelLog.SHORT_SECONDS, dma, dma),
                 logged(
                         "posted",
                         "device.no-invalidation",
-                        KernelLog.LONG,
+                        KernelLog.LONG_SECONDS,
                         "DMAR: VT-d detected Invalidation Time-out Error: SID 8"),
-                logged("posted", "host-irq.entry-faults", KernelLog.RECENT_SECONDS, entry, entry),
+                logged("posted", "host-irq.entry-faults", KernelLog.SHORT_SECONDS, entry, entry),
                 logged(
                         "arm",
                         "host-irq.queue-hangs",
-                        KernelLog.RECENT_SECONDS,
+                        KernelLog.SHORT_SECONDS,
                         "arm-smmu-v3 arm-smmu-v3.0.auto: CMD_SYNC timeout at 0x00000c1a [hwprod 0x1, hwcons 0x0]"),
-                logged("arm", "host-irq.queue-hangs", KernelLog.RECENT_SECONDS, "ITS queue timeout (65504 65440)"),
+                logged("arm", "host-irq.queue-hangs", KernelLog.SHORT_SECONDS, "ITS queue timeout (65504 65440)"),
                 logged(
                         "remapped",
                         "host-irq.queue-hangs",
-                        KernelLog.RECENT_SECONDS,
+                        KernelLog.SHORT_SECONDS,
                         "AMD-Vi: Completion-Wait loop timed out"),
                 logged(
                         "posted",
                         "vmm.lockup",
-                        KernelLog.RECENT_SECONDS,
+                        KernelLog.SHORT_SECONDS,
                         "watchdog: BUG: soft lockup - CPU#2 stuck for 52s! [CPU 0/KVM:101]"),
                 logged(
                         "intx",
                         "vmm.lockup",
-                        KernelLog.RECENT_SECONDS,
+                        KernelLog.SHORT_SECONDS,
                         "INFO: task CPU 1/KVM:102 blocked for more than 120 seconds."));
     }
 
@@ -243,13 +243,13 @@ class LoggedFaultsTest {
                 .put(KernelLog.FILE, gaveUp);
         HostFacts before = new HostFacts(host.tree());
         PciAddress device = PciAddress.parse("0000:00:01.0");
-        assertThat(before.log().recent(KernelLog.LONG, before.began(device), GAVE_UP, device))
+        assertThat(before.log().recent(KernelLog.LONG_SECONDS, before.began(device), GAVE_UP, device))
                 .hasValueSatisfying(report -> assertThat(report.ago()).isEqualTo("1 min"));
         long began = (long) (BEGIN + 30) * 100;
         host.put("proc/100/stat", "100 (qemu) S 1" + " 0".repeat(17) + " " + began + " 0".repeat(30) + "\n");
         HostFacts after = new HostFacts(host.tree());
         assertThat(after.began(device)).isEqualTo(BEGIN + 30);
-        assertThat(after.log().recent(KernelLog.LONG, after.began(device), GAVE_UP, device))
+        assertThat(after.log().recent(KernelLog.LONG_SECONDS, after.began(device), GAVE_UP, device))
                 .isEmpty();
     }
 

@@ -67,9 +67,10 @@ class KernelLogTest {
                 .put("proc/uptime", "1000.0 1.0\n")
                 .tree());
         for (int i = 0; i < 100_000; i++) {
-            assertThat(host.log().recent(KernelLog.LONG, 0, NO_RESET, DEVICE)).isEmpty();
+            assertThat(host.log().recent(KernelLog.LONG_SECONDS, 0, NO_RESET, DEVICE))
+                    .isEmpty();
         }
-        assertThat(host.log().recent(KernelLog.LONG, 0, Pattern.compile("error"), DEVICE))
+        assertThat(host.log().recent(KernelLog.LONG_SECONDS, 0, Pattern.compile("error"), DEVICE))
                 .hasValueSatisfying(report -> assertThat(report.count()).isEqualTo(10_000));
     }
 
