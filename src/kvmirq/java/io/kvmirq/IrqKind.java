@@ -5,7 +5,7 @@ package io.kvmirq;
 public enum IrqKind {
     /** The interrupt pin of a PCI device; level-triggered. */
     INTX("INTx"),
-    /** Message-signalled interrupts without a table: one message in the device's MSI capability. */
+    /** Message-signalled interrupts without a table: one address and data in the MSI capability, for up to 32 vectors. */
     MSI("MSI"),
     /** Message-signalled interrupts with a table that has a message and a mask bit per vector. */
     MSIX("MSI-X"),

@@ -181,8 +181,9 @@ public final class Profile {
 
     /** The syntax of a profile's text, for error messages and help. */
     public static String expected() {
-        return String.join(", ", labels()) + ", and after a comma " + labels(part -> !part.standsAlone())
-                + "; with or without a version " + labels(Switch::standsAlone);
+        return String.join(", ", labels()) + "; options after a version and a comma: "
+                + labels(part -> !part.standsAlone()) + "; options that need no version: "
+                + labels(Switch::standsAlone);
     }
 
     /** Returns the names that are a profile's whole text: versions, and switches that need no version. */

@@ -138,8 +138,8 @@ public interface KernelBackend {
     /** Offset of the GSI in a route record; 4 bytes. */
     int ROUTE_GSI = 0;
     /**
-     * Offset of the route's type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another KVM type.
-     * Then 28 bytes of the union in {@code kvm_irq_routing_entry} begin at {@link #ROUTE_CHIP}.
+     * Offset of the route's type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another KVM type,
+     * with which 28 bytes of the union in {@code kvm_irq_routing_entry} begin at {@link #ROUTE_CHIP}.
      */
     int ROUTE_TYPE = 4;
     /** Offset of the flags in a route record, 4 bytes: for an MSI route 0 or {@link #ROUTE_FLAG_DEVID}. */

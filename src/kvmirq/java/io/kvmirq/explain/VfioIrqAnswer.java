@@ -66,7 +66,7 @@ public enum VfioIrqAnswer implements Answer {
     VFIO_IRQS_NO_VECTOR(refusal(LAB, SET_IRQS, ERANGE, "MSI or MSI-X cannot be enabled with no vector",
         "count: at least 1", "drivers/vfio/pci/vfio_pci_intrs.c").needs(MSI)),
     VFIO_IRQS_NO_SPACE(refusal(LAB, SET_IRQS, ENOSPC, "the host has no interrupt vectors left (a positive result says"
-        + " how many are left, and nothing is enabled)", "fewer vectors, or spread the device's interrupts over"
+        + " how many it could get, and nothing is enabled)", "fewer vectors, or spread the device's interrupts over"
         + " more CPUs", "drivers/vfio/pci/vfio_pci_intrs.c").needs(MSI)),
     VFIO_IRQS_COUNT(refusal(LAB, SET_IRQS, EINVAL, "count 0 is for TRIGGER with DATA_NONE alone, which disables",
         "count: 1 for INTx, the error and the request interrupt",

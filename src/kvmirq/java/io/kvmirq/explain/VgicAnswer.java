@@ -89,7 +89,7 @@ public enum VgicAnswer implements Answer {
         "vgic-irqfd.c kvm_vgic_setup_default_irq_routing()")),
     VGIC_NO_VCPU(refusal(LAB, VGIC_REGISTER, EINVAL, "no vCPU has that affinity, or with a GICv2 that id",
         "bits 63:32 of attr", "vgic-kvm-device.c vgic_v3_parse_attr()").needs(ARM64)),
-    VGIC_REGISTER_BEFORE_INIT(refusal(LAB, VGIC_REGISTER, EBUSY, "registers exist only after init",
+    VGIC_REGISTER_BEFORE_INIT(refusal(LAB, VGIC_REGISTER, EBUSY, "most registers are accessible only after init",
         "KVM_DEV_ARM_VGIC_CTRL_INIT first", "vgic-kvm-device.c vgic_v3_attr_regs_access()").needs(ARM64)),
     VGIC_IDENTIFICATION(refusal(LAB, VGIC_REGISTER, EINVAL,
         "GICD_IIDR or GICD_TYPER2 is restored with a value of another VGIC", "what a read gives: only the revision,"

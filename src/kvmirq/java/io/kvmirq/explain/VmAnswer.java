@@ -242,7 +242,7 @@ public enum VmAnswer implements Answer {
     MEMORY_WRAPS(refusal(MEASURED, MEMORY, EINVAL, "it ends beyond 2^64", "guest address and size",
         "kvm_main.c kvm_set_memory_region()").certainWhen(WRAPPING)),
     MEMORY_CHANGED(refusal(MEASURED, MEMORY, EINVAL, "the slot has other memory already",
-        "delete the slot first (size 0); a move or its logging may change in place",
+        "delete the slot first (size 0); it can be moved, or its logging switched, in place",
         "kvm_main.c kvm_set_memory_region()")),
     MEMORY_ABSENT(refusal(MEASURED, MEMORY, EINVAL, "there is no slot to delete", SLOT,
         "kvm_main.c kvm_set_memory_region()").unless(TYPED_CALL)),

@@ -67,13 +67,13 @@ public record Userspace(EventLoop loop, Injector injector) {
         default void requireOf(Vm vm, List<Gsi> lines) {}
     }
 
-    /** Injects interrupts by {@code injector}, for a VMM that emulates all interrupt controllers or only an IOAPIC. */
+    /** Calls {@code injector} for each interrupt, for a VMM that emulates all interrupt controllers or only an IOAPIC. */
     public static Userspace of(EventLoop loop, Injector injector) {
         return new Userspace(loop, injector);
     }
 
     /**
-     * Injects by {@code loop} into the in-kernel interrupt controllers of {@code vm}. Messages need in-kernel LAPICs
+     * An injector into the in-kernel interrupt controllers of {@code vm}, driven by {@code loop}. Messages need in-kernel LAPICs
      * (on arm64 an ITS), lines need the full in-kernel irqchip. On arm64 GSI n drives SPI n + 32. As in hardware,
      * interrupts that the guest does not accept are dropped.
      */

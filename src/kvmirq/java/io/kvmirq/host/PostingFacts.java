@@ -36,7 +36,7 @@ public final class PostingFacts {
     private volatile @Nullable Interrupts interrupts;
     private volatile @Nullable PostingReading reading;
 
-    /** Reads facts from a host's files. */
+    /** A host's facts, each read from its files at first use. */
     public PostingFacts(HostFiles tree) {
         Objects.requireNonNull(tree, "tree is null");
         this.tree = tree;

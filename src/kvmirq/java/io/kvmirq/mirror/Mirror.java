@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
 public final class Mirror {
-    /** As many stored lists of events are folded even without a call of {@link #now}. */
+    /** From this many stored lists of events on, they are folded without a call of {@link #now}. */
     private static final int MOST_WAITING = 256;
 
     private final State state;

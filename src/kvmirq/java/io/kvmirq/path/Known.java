@@ -84,7 +84,7 @@ public sealed interface Known<T> {
         return new None<>();
     }
 
-    /** Kinds of reasons why a fact is not known. Only known facts count as flaws. */
+    /** Kinds of reasons why a fact is not known. A flaw needs a known fact. */
     enum Reason {
         /** The source does not have the fact, or shows it in another form. */
         NOT_SHOWN,

@@ -67,8 +67,8 @@ public final class VfioCdev extends VfioFile {
      * Creates an object for a device file that other code opened. The file must not be bound to an iommufd.
      *
      * @param number the descriptor of {@code /dev/vfio/devices/vfioN}
-     * @param name the device's name, for error messages @throws IllegalArgumentException if /proc shows that the
-     *     descriptor is not open, or is another kind of file
+     * @param name the device's name, for error messages
+     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
      */
     public static VfioCdev adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
         Objects.requireNonNull(name, "name is null");

@@ -13,9 +13,10 @@ class ProfileTest {
     @Test
     void unknownAndContradictoryProfilesAreOneSentence() {
         assertThatThrownBy(() -> Profile.of("5.4"))
-                .hasMessage("profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1, and after a comma split,"
-                        + " irqfd-host, irqfd-vm, pvm, arm64, cdev; with or without a version vtd, vtd-posting,"
-                        + " amd-vi, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic");
+                .hasMessage(
+                        "profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1; options after a version and a"
+                                + " comma: split, irqfd-host, irqfd-vm, pvm, arm64, cdev; options that need no version: vtd, vtd-posting,"
+                                + " amd-vi, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic");
         assertThatThrownBy(() -> Profile.of("split")).hasMessageStartingWith("profile 'split' is unknown: expected");
         assertThatThrownBy(() -> Profile.of("6.18,full"))
                 .hasMessage("profile '6.18,full': switch 'full' is unknown, expected split, irqfd-host, irqfd-vm,"

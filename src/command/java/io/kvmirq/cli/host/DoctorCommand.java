@@ -51,13 +51,13 @@ public final class DoctorCommand implements Command {
     public void describe(Usage usage) {
         List<String> ids = ids(EnumSet.allOf(Check.class));
         usage.description("Prints one line for each check: PASS, WARN (works, but worse than it could, or with a"
-                        + " risk), FAIL (does not work) or UNKNOWN (no file shows it), and below it what to"
+                        + " risk), FAIL (does not work) or UNKNOWN (not visible), and below it what to"
                         + " change, when the change takes effect, and its risk. Reads sysfs, /proc and debugfs,"
                         + " starts no VM, opens no device and writes nothing. The checks 'backends', which loads"
                         + " native code, and 'kernel-memory', which reads /proc/kcore, run only if named by"
                         + " --check. Exit code 0 if nothing fails, 1 if a check fails, 3 if no check could read"
-                        + " its files. With --strict, if nothing fails, 17 if this host could post an interrupt"
-                        + " but does not, and 1 if a check warns of something else.")
+                        + " its files. With --strict it is also 17 if this host could post an interrupt but does"
+                        + " not, or 1 if a check warns of something else.")
                 .footer(
                         "",
                         "Checks: " + String.join(", ", ids) + ".",
@@ -68,7 +68,7 @@ public final class DoctorCommand implements Command {
                         "",
                         "Example: kvmirq doctor -q");
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("-q", "--quiet")
-                .description("Print only checks that are not PASS."));
+                .description("Print only checks that do not pass."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--strict")
                 .description("Also exit with 17 or 1 if a check warns."));
         usage.add(Nagios.option());
@@ -78,8 +78,8 @@ public final class DoctorCommand implements Command {
                 .completionCandidates(ids)
                 .description("Run only this check. Repeat the option for several."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--rules")
-                .description("Print the rules instead: name, state, sentence, files and remedies of each; then their"
-                        + " kinds, and what no file shows."));
+                .description("Print the rules instead: each rule's name, state, sentence, files and remedies, then the"
+                        + " kinds of rules with what no file shows."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }

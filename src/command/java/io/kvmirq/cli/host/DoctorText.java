@@ -31,7 +31,7 @@ final class DoctorText {
         if (all && !quiet) {
             String summary = of(Status.FAIL, " fails", " fail", findings)
                     + of(Status.WARN, " warns", " warn", findings)
-                    + of(Status.UNKNOWN, " is not shown", " are not shown", findings);
+                    + of(Status.UNKNOWN, " unknown", " unknown", findings);
             terminal.line(terminal.bold(
                     summary.isEmpty() ? "all " + findings.size() + " checks pass" : summary.substring(2)));
         }

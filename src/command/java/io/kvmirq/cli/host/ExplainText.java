@@ -215,7 +215,7 @@ final class ExplainText {
                         ? "delivered by hardware (posted)"
                         : "delivered by KVM (not posted: "
                                 + first(chain.whyNot().orElse("")) + ")")
-                .orElse("not broken as far as is visible; no file shows whether hardware delivers (posts)");
+                .orElse("in order as far as is visible; no file shows whether hardware posts");
     }
 
     /** The first flaw of a link, or what it says without one. */
@@ -254,7 +254,8 @@ final class ExplainText {
                                 + (hidden.isEmpty()
                                         ? ""
                                         : hidden.stream()
-                                                .map(link -> link.hop().label())
+                                                .map(hiddenLink ->
+                                                        hiddenLink.hop().label())
                                                 .distinct()
                                                 .collect(Collectors.joining(", ", "; not checked in full: ", ""))),
                         terminal);
@@ -298,8 +299,8 @@ final class ExplainText {
         }
         return terminal.good((whole == all
                         ? "in order as far as is visible"
-                        : "nothing visible is broken: " + whole + " of " + all + " links")
-                + (chain.isNeverPosted() ? "; not posted here, whatever the VM does" : ""));
+                        : "nothing visible is broken (" + whole + " of " + all + " links seen)")
+                + (chain.isNeverPosted() ? "; it cannot be posted" : ""));
     }
 
     private void one(InterruptPath chain) {
@@ -315,7 +316,7 @@ final class ExplainText {
             if (end > i + 1) {
                 List<Link> hidden = links.subList(i, end);
                 line("  not shown      "
-                        + joined(hidden, ", ", part -> part.hop().label()) + ": "
+                        + joined(hidden, ", ", hiddenLink -> hiddenLink.hop().label()) + ": "
                         + printable(joined(hidden, "; ", Link::text)));
                 terminal.remedies(
                         true,

@@ -16,7 +16,7 @@ public enum AvicKernel {
     /**
      * Linux 6.17 and later. A posted entry has GALogIntr set only while the vCPU blocks. If an entry moves to another
      * vCPU, KVM first unlinks it from the previous vCPU's {@code ir_list}: 0a917e9d4b70 ("KVM: SVM: Delete IRTE link
-     * from previous vCPU before setting new IRTE"). Entries written during an inhibit are on this list too:
+     * from previous vCPU before setting new IRTE"). Entries written during an inhibit are on their own vCPU's list too:
      * 6df262f915ab ("iommu/amd: KVM: SVM: Add IRTE metadata to affined vCPU's list if AVIC is inhibited").
      */
     FROM_6_17;

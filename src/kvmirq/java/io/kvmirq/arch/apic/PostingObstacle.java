@@ -12,7 +12,7 @@ public enum PostingObstacle {
             "/proc/interrupts has no chip whose name begins with IR-",
             "enable the IOMMU in firmware; remove intremap=off and nointremap from the kernel's command line"),
     SWITCHED_OFF(
-            "the kernel's command line switches posting off",
+            "the kernel command line disables posting",
             "irq_remapping_cap(), from intremap=nopost or intremap=off; AMD hosts heed it too",
             "/proc/cmdline",
             "remove intremap=nopost from the kernel's command line"),
@@ -45,7 +45,7 @@ public enum PostingObstacle {
             "the errno of KVM_IRQFD",
             "create an in-kernel irqchip, full or split"),
     NO_PRODUCER(
-            "no driver offers the interrupt as a producer: it is INTx, emulated, or a vector that VFIO has not enabled",
+            "no driver offers it for irqbypass: it is INTx, emulated, or not enabled through VFIO",
             "vfio_msi_set_vector_signal() and vhost-vDPA register producers, nothing else does",
             "/proc/interrupts has no vfio-msi[N](BDF) or vfio-msix[N](BDF) for it",
             "have the guest use MSI or MSI-X, and enable the vector through VFIO"),

@@ -7,24 +7,23 @@ import java.util.function.Predicate;
 /** Reasons against direct EOI, in the order in which {@link DirectEoiPolicy} checks them. */
 public enum NotDirect {
     NOT_LEVEL(
-            "the interrupt is not level-triggered: the host ends it at once, and there is no EOI to wait for",
+            "the interrupt is not level-triggered: the host ends it at once, so there is no EOI to wait for",
             false,
             policy -> !policy.traits().contains(Trait.LEVEL)),
     EOI_DOES_NOT_DEACTIVATE(
-            "the guest's EOI does not deactivate the physical interrupt: the line would interrupt the host again at"
-                    + " once",
+            "the guest's EOI does not deactivate the physical interrupt, so the line would fire again at once",
             false,
             policy -> !policy.traits().contains(Trait.EOI_DEACTIVATES)),
     REFUSED(
-            "the line has handlers: an exclusive request gets EBUSY",
+            "the line has handlers, so an exclusive request gets EBUSY",
             false,
             policy -> policy.otherHandlers() > 0 && !policy.traits().contains(Trait.SHAREABLE)),
     SHARED(
-            "other handlers have the line: their devices would wait for this guest's EOI",
+            "other handlers share the line, so their devices would wait for this guest's EOI",
             true,
             policy -> policy.otherHandlers() > 0 && policy.traits().contains(Trait.SHAREABLE)),
     SHAREABLE(
-            "the line is requested as shareable: a device that comes later would wait for this guest's EOI",
+            "the line is requested as shareable, so a device that comes later would wait for this guest's EOI",
             true,
             policy -> policy.traits().contains(Trait.SHAREABLE));
 

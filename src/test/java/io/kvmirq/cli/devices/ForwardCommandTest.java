@@ -96,15 +96,15 @@ class ForwardCommandTest {
                 "--fake 6.1 --kind msi --vectors 1 0000:3b:00.0 | 3 | 0000:3b:00.0 has 1 vector of MSI, numbered from"
                         + " 0, and no vector 1",
                 "--fake 5.4 0000:3b:00.0                       | 2 | profile '5.4' is unknown: expected one of 6.1,"
-                        + " 6.12, 6.18, 7.1, and after a comma split, irqfd-host, irqfd-vm, pvm, arm64, cdev; with or"
-                        + " without a version vtd, vtd-posting, amd-vi, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic. See"
+                        + " 6.12, 6.18, 7.1; options after a version and a comma: split, irqfd-host, irqfd-vm, pvm, arm64,"
+                        + " cdev; options that need no version: vtd, vtd-posting, amd-vi, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic. See"
                         + " kvmirq forward --help",
                 "--selftest --fake 6.1 3b                      | 2 | '3b' is not a PCI address: expected"
                         + " DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0. See kvmirq forward --help",
                 "--selftest --fake 6.1                         | 2 | Missing required parameter: 'BDF'. See kvmirq"
                         + " forward --help",
                 "--selftest --fake 5.4 0000:3b:00.0            | 2 | profile '5.4' is unknown: expected one of 6.1,"
-                        + " 6.12, 6.18, 7.1, and after a comma",
+                        + " 6.12, 6.18, 7.1; options after a version",
                 "--selftest --kind msii 0000:3b:00.0           | 2 | --kind is 'msii': expected msix, msi or intx. See"
                         + " kvmirq forward --help",
                 "--selftest --vectors 3-2 0000:3b:00.0         | 2 | --vectors is '3-2': expected a vector or a range,"

@@ -368,7 +368,7 @@ class VfioCommandTest {
                 "vfio --fake 6.1 0000:ff:1f.7  | 3 | kvmirq: there is no PCI device 0000:ff:1f.7: 'kvmirq vfio"
                         + " --fake 6.1' lists the devices",
                 "vfio --fake 5.4               | 2 | kvmirq: profile '5.4' is unknown: expected one of 6.1, 6.12,"
-                        + " 6.18, 7.1, and after a comma",
+                        + " 6.18, 7.1; options after a version",
                 "vfio --root /proc             | 3 | kvmirq: --root is '/proc': expected a directory with"
                         + " sys/bus/pci/devices in it",
                 "vfio --from /no/archive       | 3 | kvmirq: cannot read /no/archive: no such file",

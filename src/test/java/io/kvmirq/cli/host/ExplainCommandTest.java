@@ -207,7 +207,7 @@ class ExplainCommandTest {
         assertThat(lines.indexOf("first broken link: VMM (exit code 19)"))
                 .isGreaterThan(lines.indexOf("db (process 300)  other interrupts"));
         assertThat(lines.get(lines.indexOf("db (process 300)  other interrupts") - 1))
-                .startsWith("nothing visible is broken: ");
+                .startsWith("nothing visible is broken (");
         assertThat(onTerminal(lines.size())).hasSize(lines.size() - 2).last().isNotEqualTo(lines.get(1));
         assertThat(onTerminal(0)).hasSize(lines.size() - 2);
     }
@@ -384,7 +384,7 @@ class ExplainCommandTest {
         host.put("proc/100/fdinfo/30", polled.toString());
         assertThat(of(host, AMD, "0").exited(17).out())
                 .contains(
-                        "  not shown      eventfd, irqfd, GSI, guest vector, vCPU: VFIO does not show which one it signals; process"
+                        "  not shown      eventfd, irqfd, GSI, guest vector, vCPU: VFIO does not show which eventfd it signals; process"
                                 + " 100 has the descriptors 20, 21, 22, 23, 24, all in its epolls; KVM shows no irqfds; ");
     }
 
@@ -543,7 +543,7 @@ class ExplainCommandTest {
     void pitIsToldWhereTheHostCannotPost() throws IOException {
         RecordedHost host = pit().put("sys/module/kvm_amd/parameters/avic", "N\n");
         assertThat(of(host, AMD, "0").exited(0).out())
-                .endsWith("; not posted here, whatever the VM does\n")
+                .endsWith("; it cannot be posted\n")
                 .contains("  can be posted  no         KVM does not virtualize the APIC [")
                 .contains("  note: on a host that posts, AVIC is inhibited for this VM: QEMU's machine ")
                 .contains("; to change that, start QEMU with -global kvm-pit.lost_tick_policy=discard ");

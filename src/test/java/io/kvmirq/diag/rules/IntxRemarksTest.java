@@ -65,11 +65,11 @@ class IntxRemarksTest {
                 .startsWith(
                         "no other handler has host irq 22",
                         "VFIO requests host irq 22 exclusively: nointxmask of vfio-pci is Y",
-                        "direct EOI would be refused: the guest's EOI does not deactivate the physical interrupt: the"
-                                + " line would interrupt the host again at once",
+                        "direct EOI would be refused: the guest's EOI does not deactivate the physical interrupt, so the"
+                                + " line would fire again at once",
                         "exclusive line: of two VMs with devices on the line only the first gets it; the other fails"
                                 + " with EBUSY; here: no device of another VM is seen on the line",
-                        "exclusive line: a VM that switched to MSI frees the line; another takes it, and the first"
+                        "exclusive line: a VM that switched to MSI frees the line, another VM takes it, and the first"
                                 + " fails at its next reboot; here: no device of another VM is seen on the line",
                         "exclusive line: a VM with two devices on the line cannot start: the second device fails with"
                                 + " EBUSY; here: no device of the same VM is seen on the line");
@@ -94,8 +94,8 @@ class IntxRemarksTest {
                 .contains(
                         "whether VFIO requests host irq 22 exclusively is not looked at: /" + NOINTXMASK
                                 + " may not be read by this user (to see it: run as root)",
-                        "direct EOI would be refused: the guest's EOI does not deactivate the physical interrupt: the"
-                                + " line would interrupt the host again at once")
+                        "direct EOI would be refused: the guest's EOI does not deactivate the physical interrupt, so the"
+                                + " line would fire again at once")
                 .noneMatch(remark -> remark.startsWith("exclusive line"));
     }
 
@@ -105,8 +105,9 @@ class IntxRemarksTest {
         String rows = " CPU0\n 22:  7  GICv3  37 Level  vfio-intx(0000:00:02.0)\n";
         assertThat(remarks(exclusive().put("proc/interrupts", rows))).contains("direct EOI would be allowed");
         assertThat(remarks(host("N", "").put("proc/interrupts", rows)))
-                .contains("direct EOI would be refused: the line is requested as shareable: a device that comes later"
-                        + " would wait for this guest's EOI");
+                .contains(
+                        "direct EOI would be refused: the line is requested as shareable, so a device that comes later"
+                                + " would wait for this guest's EOI");
         assertThat(remarks(host("?", "").put("proc/interrupts", rows)))
                 .contains("direct EOI is not decided: it depends on how VFIO requests the line");
     }
