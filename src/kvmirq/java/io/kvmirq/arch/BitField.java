@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A run of adjacent bits in a hardware structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64,
+ * A contiguous bit range in a hardware structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64,
  * where bit 0 is the least significant one. In a static final constant it is as fast as a shift and a mask. A method's
  * parameter {@code word} is the 64-bit word that holds the field.
  *
@@ -23,7 +23,7 @@ public record BitField(String name, int low, int width, Description description)
         }
     }
 
-    /** Creates a run of bits without label and meaning, only to read and write the bits. */
+    /** Creates a field without label and meaning, only to read and write its bits. */
     public BitField(String name, int low, int width) {
         this(name, low, width, Description.NONE);
     }
@@ -95,7 +95,7 @@ public record BitField(String name, int low, int width, Description description)
         return (word & mask()) != 0;
     }
 
-    /** Returns a word with {@code value} in this field, 0 elsewhere; IllegalArgumentException if it does not fit. */
+    /** A word with {@code value} in this field, 0 elsewhere. Throws IllegalArgumentException if it does not fit. */
     public long with(long value) {
         if ((value & ~(-1L >>> (Long.SIZE - width))) != 0) {
             throw doesNotFit(value);
@@ -109,7 +109,7 @@ public record BitField(String name, int low, int width, Description description)
                 + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));
     }
 
-    /** Returns {@code word} with {@code value} in this field; throws IllegalArgumentException if it does not fit. */
+    /** A copy of {@code word} with {@code value} in this field. Throws IllegalArgumentException if it does not fit. */
     public long put(long word, long value) {
         return word & ~mask() | with(value);
     }

@@ -4,9 +4,9 @@ package io.kvmirq.arch;
 import java.util.List;
 
 /**
- * One field of a structure: its name, its bits, and its {@link Description}. A {@link BitField} is one run of bits, a
- * {@link SplitField} is a number in two runs of bits. Values are unsigned, up to 64 bits. Immutable. A parameter named
- * {@code bits} is the whole structure, as returned by {@link Format#bits}.
+ * One field of a structure, with its name, bits and {@link Description}: a {@link BitField} is a contiguous bit range,
+ * a {@link SplitField} is a value split over two ranges. Values are unsigned, up to 64 bits. Immutable. A parameter
+ * named {@code bits} is the whole structure, as returned by {@link Format#bits}.
  */
 public sealed interface Field permits BitField, SplitField {
     /** The role of a field when a structure is decoded to named values or encoded from them. */
@@ -27,10 +27,10 @@ public sealed interface Field permits BitField, SplitField {
     /** The field's label, meaning, role and rules. */
     Description description();
 
-    /** The runs of bits of this field, lowest first. */
+    /** The contiguous bit ranges of this field, lowest first. */
     List<BitField> parts();
 
-    /** The number of the field's bits in the structure, 1–64. */
+    /** The field's width in the structure, 1–64 bits. */
     default int width() {
         return parts().stream().mapToInt(BitField::width).sum();
     }
@@ -57,7 +57,7 @@ public sealed interface Field permits BitField, SplitField {
         return description().meaning().of(value(bits), bits);
     }
 
-    /** Stores a value in this field; throws IllegalArgumentException if the field cannot hold all bits of the value. */
+    /** Stores a value in this field. Throws IllegalArgumentException if the value does not fit. */
     default void put(long[] bits, long value) {
         int shift = description().shift();
         long max = -1L >>> (Long.SIZE - width()) << shift;

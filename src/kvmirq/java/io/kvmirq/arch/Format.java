@@ -110,17 +110,17 @@ public final class Format {
         return title;
     }
 
-    /** The number of bits of each word, 32 or 64. */
+    /** The word size in bits, 32 or 64. */
     public int wordBits() {
         return wordBits;
     }
 
-    /** The number of words of the structure. */
+    /** The structure's number of words. */
     public int wordCount() {
         return wordCount;
     }
 
-    /** The fields in the order of printing. */
+    /** The fields in printing order. */
     public List<Field> fields() {
         return fields;
     }
@@ -173,8 +173,8 @@ public final class Format {
     }
 
     /**
-     * The structure in 64-bit words, from {@link #wordCount()} words of {@link #wordBits()}, lowest address first;
-     * throws IllegalArgumentException for another number or width of words.
+     * The structure in 64-bit words, from {@link #wordCount()} words of {@link #wordBits()}, lowest address first.
+     * Throws IllegalArgumentException for another number or width of words.
      */
     public long[] bits(long... words) {
         if (words.length != wordCount) {
@@ -229,7 +229,7 @@ public final class Format {
                         : " (" + String.join(", ", wordNames) + ")");
     }
 
-    /** The values of the fields, in the order of {@link #fields()}. */
+    /** The field values, in the order of {@link #fields()}. */
     public long[] values(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
         long[] values = new long[fields.size()];

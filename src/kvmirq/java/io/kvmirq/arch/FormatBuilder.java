@@ -35,7 +35,7 @@ public final class FormatBuilder {
         return this;
     }
 
-    /** Adds fields, in the order of printing. */
+    /** Adds fields, in printing order. */
     public FormatBuilder fields(Field... more) {
         Objects.requireNonNull(more, "more is null");
         fields.addAll(List.of(more));

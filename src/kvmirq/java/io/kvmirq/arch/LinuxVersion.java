@@ -4,7 +4,7 @@ package io.kvmirq.arch;
 import java.util.Objects;
 import java.util.Optional;
 
-/** A version of Linux. A stable kernel (6.1.136) may contain changes of later versions, which the number hides. */
+/** A Linux version. A stable kernel (6.1.136) may contain changes of later versions, which the number hides. */
 public record LinuxVersion(int major, int minor) {
     /** The newest Linux version in whose source kvmirq's rules about the kernel were read. */
     public static final LinuxVersion NEWEST = new LinuxVersion(7, 1);

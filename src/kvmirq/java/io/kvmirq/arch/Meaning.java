@@ -29,12 +29,12 @@ public interface Meaning {
         return String.format("%02x:%02x.%x", id >>> 8 & 0xff, id >>> 3 & 0x1f, id & 7);
     }
 
-    /** The numbers of the set bits in hex, {@code first} for bit 0; {@code 0x20-0x23} is a run of four bits. */
+    /** The numbers of the set bits in hex, {@code first} for bit 0; {@code 0x20-0x23} is four contiguous bits. */
     static String numbers(long word, int first) {
         return runs(word, bit -> "0x" + Integer.toHexString(first + bit));
     }
 
-    /** The numbers of the set bits in decimal. The text {@code 4-7} is a run of four bits. */
+    /** The numbers of the set bits in decimal. The text {@code 4-7} is four contiguous bits. */
     static String decimals(long word) {
         return runs(word, Integer::toString);
     }

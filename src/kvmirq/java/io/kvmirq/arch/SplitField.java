@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A number in two runs of bits, in one word or two. Reading a number through a static final constant costs two shifts.
+ * A value split over two bit ranges, in one word or two. Reading it through a static final constant costs two shifts.
  *
  * @param name the field's name in the kernel's definition of the structure
  * @param lower the low bits of the number

@@ -4,7 +4,7 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A field that violates the manual: its value, and the expected one. Violations are returned in a list, not thrown,
+ * A field that violates the manual, with its value and the expected one. Violations are returned in a list, not thrown,
  * because a machine's registers may hold any value.
  */
 public record Violation(String name, String text) {

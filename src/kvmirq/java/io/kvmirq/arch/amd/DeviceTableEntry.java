@@ -29,7 +29,7 @@ public final class DeviceTableEntry {
                             value -> value > LONGEST_TABLE,
                             value -> "table length " + value + " is reserved: expected 0-11"));
 
-    /** If this bit is set, the IOMMU does not record faults of the device's interrupts. */
+    /** IG: the IOMMU does not log this device's interrupt faults. */
     public static final BitField IGNORE_FAULTS = BitField.flag("ig", 5, "IG", "faults recorded", "faults not recorded")
             .ordinarily(0);
 

@@ -8,22 +8,22 @@ import io.kvmirq.arch.Format;
 
 /** A GATag in the GA log identifies the VM and the vCPU ({@code AVIC_GATAG}). {@link GaTagKernel} has the layouts. */
 public final class GaTag {
-    /** The id of the VM, since Linux 6.18. */
+    /** The VM id, since Linux 6.18. */
     public static final BitField VM = new BitField("vm_id", 12, 20, always("", "VM"));
 
-    /** The index of the vCPU in the order of creation, since Linux 6.18. */
+    /** The vCPU's index in creation order, since Linux 6.18. */
     public static final BitField VCPU = new BitField("vcpu_idx", 0, 12, always("", "index of the vCPU, not its id"));
 
-    /** The id of the VM, up to Linux 6.0. */
+    /** The VM id, up to Linux 6.0. */
     public static final BitField VM_6_0 = new BitField("vm_id", 8, 24, always("", "VM"));
 
-    /** The id of the vCPU, up to Linux 6.0. */
+    /** The vCPU id, up to Linux 6.0. */
     public static final BitField VCPU_6_0 = new BitField("vcpu_id", 0, 8, always("", "id of the vCPU"));
 
-    /** The id of the VM, in Linux 6.1 to 6.17. */
+    /** The VM id, in Linux 6.1 to 6.17. */
     public static final BitField VM_6_1 = new BitField("vm_id", 9, 23, always("", "VM"));
 
-    /** The id of the vCPU, in Linux 6.1 to 6.16; the index of the vCPU in 6.17. */
+    /** The vCPU id in Linux 6.1 to 6.16, the vCPU's index in 6.17. */
     public static final BitField VCPU_6_1 =
             new BitField("vcpu_id", 0, 9, always("", "id of the vCPU, in Linux 6.17 its index"));
 

@@ -9,16 +9,16 @@ import io.kvmirq.arch.LinuxVersion;
  * an index into AVIC's largest physical table.
  */
 public enum GaTagKernel {
-    /** Linux up to 6.0: 24 bits of the VM's id, 8 bits of the vCPU's id. */
+    /** Linux up to 6.0: 24-bit VM id, 8-bit vCPU id. */
     UP_TO_6_0(GaTag.VM_6_0, GaTag.VCPU_6_0, false),
-    /** Stable kernels of 6.1 and 6.2, and 6.3 to 6.16: 23 bits of the VM's id, 9 bits of the vCPU's id. */
+    /** Stable kernels of 6.1 and 6.2, and 6.3 to 6.16: 23-bit VM id, 9-bit vCPU id. */
     FROM_6_1(GaTag.VM_6_1, GaTag.VCPU_6_1, false),
     /**
-     * Linux 6.17, 11a60455d4c9 ("KVM: SVM: Use vcpu_idx, not vcpu_id, for GA log tag/metadata"): 23 bits of the VM's
-     * id, 9 bits of the vCPU's index.
+     * Linux 6.17, 11a60455d4c9 ("KVM: SVM: Use vcpu_idx, not vcpu_id, for GA log tag/metadata"): 23-bit VM id, 9-bit
+     * vCPU index.
      */
     FROM_6_17(GaTag.VM_6_1, GaTag.VCPU_6_1, true),
-    /** Linux 6.18 and later: 20 bits of the VM's id, 12 bits of the vCPU's index. */
+    /** Linux 6.18 and later: 20-bit VM id, 12-bit vCPU index. */
     FROM_6_18(GaTag.VM, GaTag.VCPU, true);
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values
@@ -53,7 +53,7 @@ public enum GaTagKernel {
         return vcpu;
     }
 
-    /** Whether a GATag names a vCPU by its index in the order of creation, and not by its id. */
+    /** Whether a GATag names a vCPU by its index in creation order, not by its id. */
     public boolean isByIndex() {
         return byIndex;
     }

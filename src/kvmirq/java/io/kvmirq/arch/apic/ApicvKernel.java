@@ -4,9 +4,8 @@ package io.kvmirq.arch.apic;
 import io.kvmirq.arch.LinuxVersion;
 
 /**
- * Kernel versions that differ in how KVM updates a vCPU's posted-interrupt descriptor when the vCPU is put: {@code
- * vmx_vcpu_pi_put()} of Linux 6.12 and 7.1; since 6.17, 6737557442e5 ("KVM: VMX: Suppress PI notifications whenever the
- * vCPU is put").
+ * How KVM updates a vCPU's posted-interrupt descriptor on vCPU put. Changed in 6.17 by 6737557442e5 ("KVM: VMX:
+ * Suppress PI notifications whenever the vCPU is put"). See {@code vmx_vcpu_pi_put()}.
  */
 public enum ApicvKernel {
     /**

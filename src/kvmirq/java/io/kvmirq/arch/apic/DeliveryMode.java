@@ -23,7 +23,7 @@ public enum DeliveryMode {
     RESERVED_3(3, "reserved"),
     /** Non-maskable interrupt. */
     NMI(4, "NMI"),
-    /** Reset of the CPU. */
+    /** CPU reset. */
     INIT(5, "INIT"),
     /** The value 6 has no meaning in a message or an entry; in an ICR it means the start-up IPI. */
     RESERVED_6(6, "reserved"),

@@ -14,8 +14,8 @@ import java.util.Map;
 import java.util.stream.IntStream;
 
 /**
- * A LAPIC's register page. Names ending in {@code _AT} are offsets in bytes. A register has 32 bits; ISR, TMR and IRR
- * are eight registers each. Each {@link BitField} here is in one register.
+ * A LAPIC's register page. Names ending in {@code _AT} are byte offsets. A register has 32 bits; ISR, TMR and IRR are
+ * eight registers each. Each {@link BitField} here is in one register.
  *
  * <p>Source: Intel SDM volume 3, "Local APIC Register Address Map" and the registers' figures;
  * arch/x86/include/asm/apicdef.h.

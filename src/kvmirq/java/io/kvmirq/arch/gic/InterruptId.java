@@ -6,7 +6,7 @@ import io.kvmirq.Spi;
 
 /** Interrupt numbers (INTIDs) and their ranges. Source: GIC architecture specification, "INTIDs". */
 public final class InterruptId {
-    /** The INTID of the first PPI. The lower ids are the SGIs. */
+    /** The first PPI. Lower ids are SGIs. */
     public static final int FIRST_PPI = Ppi.FIRST;
 
     /** The first SPI. Lower ids are SGIs and PPIs, which are private to each CPU. */

@@ -8,15 +8,15 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * ITS commands that Linux sends and KVM implements, of four 64-bit words. Source: GIC architecture specification, "ITS
- * commands"; {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h.
+ * ITS commands that Linux sends and KVM implements, each of four 64-bit words. Source: GIC architecture specification,
+ * "ITS commands"; {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h.
  */
 public enum ItsCommand {
     /** Moves an event to another collection. */
     MOVI(0x01),
-    /** Makes the LPI of an event pending. */
+    /** Makes an event's LPI pending. */
     INT(0x03),
-    /** Makes the LPI of an event not pending. */
+    /** Makes an event's LPI not pending. */
     CLEAR(0x04),
     /** Waits until earlier commands have taken effect. */
     SYNC(0x05),
@@ -37,10 +37,10 @@ public enum ItsCommand {
     /** Unmaps an event. */
     DISCARD(0x0f);
 
-    /** The size of a command in bytes. */
+    /** The command size in bytes. */
     public static final int SIZE = 32;
 
-    /** The number of a command. */
+    /** The command number. */
     public static final BitField NUMBER = new BitField("command", 0, 8);
 
     /** The device id. */
@@ -81,7 +81,7 @@ public enum ItsCommand {
         return number;
     }
 
-    /** A command as the guest writes it into the command queue: its words in order, each lowest byte first. */
+    /** A command as the guest writes it into the command queue, little-endian. */
     public static byte[] bytes(long... words) {
         ByteBuffer bytes = ByteBuffer.allocate(words.length * Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
         bytes.asLongBuffer().put(words);

@@ -2,8 +2,8 @@
 package io.kvmirq.arch.gic;
 
 /**
- * Kernel versions that differ in how KVM finds a host interrupt's LPI. An older stable kernel may do as 6.16 does, so a
- * version does not prove the constant.
+ * Kernel versions that differ in how KVM finds a host interrupt's LPI. An older stable kernel may behave like 6.16, so
+ * a version does not prove the constant.
  */
 public enum VlpiKernel {
     /**

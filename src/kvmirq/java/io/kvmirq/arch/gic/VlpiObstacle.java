@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
-/** Reasons why KVM delivers an irqfd's LPI in software, in the order of its checks. KVM does not report them. */
+/** Reasons why KVM delivers an irqfd's LPI in software, in KVM's order of checks. KVM does not report them. */
 public enum VlpiObstacle {
     NO_GICV4(
             "the host has no GICv4, or kvm-arm.vgic_v4_enable is not set",
@@ -11,7 +11,7 @@ public enum VlpiObstacle {
     UNMAPPED(
             "the guest has not mapped the event yet, or its ITS or LPIs are disabled",
             "register the irqfd again later"),
-    /** Only since Linux 6.16: before, the host interrupt that registers last gets the LPI. */
+    /** Only since Linux 6.16. Before, the host interrupt that registers last gets the LPI. */
     TAKEN("the LPI is a vLPI of another host interrupt", "let the guest map each event to an LPI of its own");
 
     private final String text;

@@ -16,7 +16,7 @@ public sealed interface DirectEoiDecision {
         }
     }
 
-    /** Direct EOI is refused for all these reasons, which are in the order of {@link NotDirect}. */
+    /** Direct EOI is refused for all these reasons, sorted as in {@link NotDirect}. */
     record Refused(List<NotDirect> reasons) implements DirectEoiDecision {
         public Refused {
             Objects.requireNonNull(reasons, "reasons is null");
