@@ -22,7 +22,7 @@ public interface KernelBackend {
     /** The file or library of this binding, and its ABI, for error messages. */
     String description();
 
-    /** Whether calls reach the kernel of this machine, and not a fake. */
+    /** Whether calls reach this machine's kernel, not a fake. */
     default boolean isReal() {
         return libc().isReal();
     }
@@ -97,7 +97,7 @@ public interface KernelBackend {
     /** Opens the KVM device node. {@code path} is NUL-terminated. */
     int kvmOpen(ByteBuffer path);
 
-    /** KVM_GET_API_VERSION: the version of KVM's API, which is 12. */
+    /** KVM_GET_API_VERSION: KVM's API version, 12. */
     int kvmVersion(int kvm);
 
     /** KVM_CHECK_EXTENSION on the KVM device or on a VM: 0 if KVM does not support the capability. */
@@ -278,10 +278,10 @@ public interface KernelBackend {
      * @param set {@link #VFIO_IRQS_HEADER_SIZE} bytes, then the data in native order: {@code count} bytes for BOOL,
      *     {@code count} descriptors of 4 bytes for EVENTFD (-1: no eventfd), nothing for NONE. The call writes the
      *     header, so no other thread may use the buffer during it.
-     * @return 0. A positive number: the kernel enabled nothing, and this many vectors are available. -EINVAL: the
-     *     device lacks the index, range or data type, or another of INTx, MSI and MSI-X is enabled. -ENOTTY: this index
-     *     lacks the action. -EBADF: a descriptor is not open. -EINVAL: a descriptor is not an eventfd. -EBUSY: the line
-     *     has an unmask eventfd, or another driver uses its host irq. -ENOSPC, -ENOMEM: the host has no vectors left
+     * @return 0; if the kernel enabled nothing, the positive number of available vectors; -EINVAL if the device lacks
+     *     the index, range or data type, if another of INTx, MSI and MSI-X is enabled, or if a descriptor is not an
+     *     eventfd; -ENOTTY if this index lacks the action; -EBADF if a descriptor is not open; -EBUSY if the line has
+     *     an unmask eventfd, or another driver uses its host irq; -ENOSPC or -ENOMEM if the host has no vectors left
      */
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
 

@@ -18,9 +18,9 @@ import org.jspecify.annotations.Nullable;
  * EFAULT. Other callers use the methods with a buffer, which must be direct, at position 0, as long as the call needs,
  * and writable if the kernel writes it, or the method throws {@link IllegalArgumentException} without a system call. An
  * arena's buffer ({@code java.lang.foreign}) must be alive and accessible to the caller, or the method throws the JDK's
- * IllegalStateException or WrongThreadException without a system call. It is copied for the kernel: if the arena is
- * closed during the call, the kernel touches no freed memory and the call takes effect, but a call that writes its
- * buffer throws IllegalStateException. New descriptors are O_CLOEXEC. Thread-safe.
+ * IllegalStateException or WrongThreadException without a system call. The library copies such a buffer for the kernel.
+ * If the arena is closed during the call, the kernel touches no freed memory and the call takes effect, but a call that
+ * writes its buffer throws IllegalStateException. New descriptors are O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
     /** open(2); {@code path} is the address of a NUL-terminated path. */
@@ -92,14 +92,14 @@ public interface Libc {
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
     /**
-     * syscall(2). The arguments of {@code call} are values or addresses, 0 for those that it does not have. The fifth
-     * and sixth argument are 0.
+     * syscall(2). The arguments of {@code call} are values or addresses, or 0 if it takes fewer. The fifth and sixth
+     * argument are 0.
      *
      * @return {@code >= 0} or {@code -errno}
      */
     long syscall(SystemCall call, long a, long b, long c, long d);
 
-    /** Whether the calls reach the kernel of this machine. */
+    /** Whether the calls reach this machine's kernel. */
     default boolean isReal() {
         return true;
     }
@@ -118,7 +118,7 @@ public interface Libc {
     ByteBuffer view(long address, long length);
 
     /**
-     * A buffer as from {@link #view(long,long)}; {@code unreachable} runs when no code refers to it any more.
+     * A buffer as from {@link #view(long,long)}; {@code unreachable} runs when no code refers to the buffer any more.
      *
      * @param unreachable runs once, in its own thread, when no buffer and no memory segment of this memory is reachable
      *     any more. It must not refer to the memory, and may run although this method throws

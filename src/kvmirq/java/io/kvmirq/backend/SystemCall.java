@@ -52,7 +52,7 @@ public enum SystemCall {
         return this != GETPID && this != GETTID;
     }
 
-    /** The number of the call on this machine. */
+    /** The system call number on this machine. */
     public long number() {
         return ARM64 ? arm64 : x86;
     }

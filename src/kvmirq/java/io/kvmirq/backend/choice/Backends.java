@@ -21,8 +21,8 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Lists the bindings to the kernel in order of preference, and chooses one. The classes of a binding are loaded only
- * when the binding is tried. Thread-safe.
+ * Kernel bindings in order of preference, and the choice of one. A binding's classes are loaded only when it is tried.
+ * Thread-safe.
  */
 public final class Backends {
     /** System property: the name of a binding, or {@value #AUTO}. The property overrides the environment variable. */
