@@ -42,7 +42,8 @@ public final class ExitAwareWait {
     /**
      * Waits until {@code done}. An interrupt ends the wait.
      *
-     * @return false if the JVM exits and {@code done} did not become true in 500 ms
+     * @return false if the JVM is shutting down and the wait timed out
+     * @throws InterruptedException if the thread is interrupted
      */
     public static boolean until(BooleanSupplier done, Look look) throws InterruptedException {
         boolean exits = false;
