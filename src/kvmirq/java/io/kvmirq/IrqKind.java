@@ -3,7 +3,7 @@ package io.kvmirq;
 
 /** Kinds of a device's interrupts. */
 public enum IrqKind {
-    /** The interrupt pin of a PCI device; level-triggered. */
+    /** A PCI device's interrupt pin, which is level-triggered. */
     INTX("INTx"),
     /** Message-signalled interrupts without a table: one address and data in the MSI capability, for up to 32 vectors. */
     MSI("MSI"),
@@ -13,7 +13,7 @@ public enum IrqKind {
     ERROR("error"),
     /** Signals that the host wants the device back: stop using it and close it. */
     REQUEST("request"),
-    /** One interrupt of a platform device. */
+    /** A platform device's interrupt. */
     PLATFORM("platform");
 
     private final String label;

@@ -25,7 +25,10 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     /** The first guest-physical address of MSI messages on x86, and after a reset also of the LAPIC's registers. */
     public static final long X86_WINDOW = 0xfee0_0000L;
 
-    /** The most vectors of a PCI function: the 11-bit size of an MSI-X table allows 2048. Source: PCI 3.0, 6.8.2.3. */
+    /**
+     * The largest number of vectors of a PCI function, which the 11-bit table size of MSI-X limits. Source: PCI 3.0,
+     * 6.8.2.3.
+     */
     public static final int MOST_VECTORS = 2048;
 
     private static final int BROADCAST = 0xff;
@@ -47,11 +50,11 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
 
     /**
      * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For a vCPU id above 255, call
-     * {@code X86Vm.use32BitApicIds} first: otherwise the kernel reads only the id's low 8 bits and delivers to another
-     * vCPU.
+     * {@code X86Vm.use32BitApicIds} first, because otherwise the kernel reads only the id's low 8 bits and delivers to
+     * another vCPU.
      *
-     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id: use
-     *     {@code X86Vm.x2apicMessage}; also for a vector below 16, which no LAPIC delivers
+     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id (use {@code
+     *     X86Vm.x2apicMessage}), or for a vector below 16, which no LAPIC delivers
      */
     public static MsiMessage to(VcpuId vcpu, InterruptVector vector) {
         Objects.requireNonNull(vector, "vector is null");

@@ -2,7 +2,7 @@
 package io.kvmirq;
 
 /**
- * A private peripheral interrupt of an ARM GIC: each vCPU has its own with this number, such as its timer interrupt.
+ * An ARM GIC private peripheral interrupt (PPI). Each vCPU has its own with this number, such as its timer interrupt.
  *
  * <p>Source: GIC architecture (IHI 0069), 2.2.1.
  *

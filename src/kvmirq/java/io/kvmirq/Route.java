@@ -90,8 +90,8 @@ public sealed interface Route {
          * (KVM_CAP_HYPERV_SYNIC by {@link io.kvmirq.kvm.Vcpu#enableCapability}), and then so must the guest. Until it
          * has, signals are lost.
          *
-         * @param processor Hyper-V's index of the virtual processor (VP index): the vCPU's position in the order of
-         *     creation, from 0, unless the VMM set HV_X64_MSR_VP_INDEX
+         * @param processor Hyper-V's index of the virtual processor (VP index): the vCPU's position in creation order,
+         *     from 0, unless the VMM set HV_X64_MSR_VP_INDEX
          * @param sint 0–15
          */
         public static Other hyperV(Gsi gsi, int processor, int sint) {

@@ -2,7 +2,7 @@
 package io.kvmirq;
 
 /**
- * A shared peripheral interrupt of an ARM GIC. A route to pin p of the VGIC raises SPI p + 32.
+ * An ARM GIC shared peripheral interrupt (SPI). A route to pin p of the VGIC raises SPI p + 32.
  *
  * <p>Source: GIC architecture (IHI 0069), 2.2.1; {@code VGIC_NR_PRIVATE_IRQS} in include/kvm/arm_vgic.h.
  *
