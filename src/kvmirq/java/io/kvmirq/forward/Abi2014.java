@@ -152,7 +152,7 @@ public final class Abi2014 {
     }
 
     /**
-     * Ends a line's forwarding, even before the guest's EOI: VFIO's handler then masks the line at each interrupt.
+     * Ends a line's forwarding, even before the guest's EOI. VFIO's handler then masks the line at each interrupt.
      * Closing the {@link KvmVfio} ends all forwardings. Idempotent, never fails.
      */
     public void unforward(LineIrq irq) {

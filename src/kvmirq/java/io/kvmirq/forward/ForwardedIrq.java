@@ -278,12 +278,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Masks the interrupt until {@link #unmask}. None is lost: all messages in the eventfd become one interrupt at the
-     * unmask, and a line stays asserted by its device. No program can read whether a GICv4 vLPI was pending, so a guest
-     * on an arm64 host with vLPIs may get one extra interrupt. The GSI's route stays. After the call returns, the guest
-     * may still take an interrupt that was raised before it.
+     * Masks the interrupt until {@link #unmask}. No interrupt is lost, because all messages in the eventfd become one
+     * interrupt at the unmask, and a line stays asserted by its device. No program can read whether a GICv4 vLPI was
+     * pending, so a guest on an arm64 host with vLPIs may get one extra interrupt. The GSI's route stays. After the
+     * call returns, the guest may still take an interrupt that was raised before it.
      *
-     * <p>If this process injects the interrupt, this waits for a running injection, as do {@link #moveTo}, {@link
+     * <p>If this process injects the interrupt, the call waits for a running injection, as do {@link #moveTo}, {@link
      * #close} and {@link #reroute} of an unmasked interrupt. Do not call any of these while you hold a lock that the
      * injector needs: see {@link #beginMask}.
      *
@@ -333,7 +333,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Whether the interrupt is masked and pending, so that {@link #unmask} delivers it, like an MSI-X pending bit.
-     * After {@link #close}: whether one was pending when the device was disarmed. On arm64, after a {@link #mask},
+     * After {@link #close}, whether one was pending when the device was disarmed. On arm64, after a {@link #mask},
      * reroute or close, this may be true although the guest took the interrupt.
      *
      * @throws IllegalStateException on a virtual thread
@@ -410,7 +410,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * Unmasks the interrupt. If pending, it is delivered at once.
      *
      * @throws KernelException EBUSY if another program assigned the eventfd to another irqfd while the interrupt was
-     *     masked, or an error of {@link Irqfd#mask}; the interrupt stays masked
+     *     masked; otherwise as {@link Irqfd#mask}. The interrupt stays masked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void unmask() {
@@ -438,8 +438,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Sends the interrupt to another vector or vCPU. None is lost: each arrives by the old or by the new MSI message.
-     * If {@code message} is the current one, no kernel call is made.
+     * Sends the interrupt to another vector or vCPU. No interrupt is lost: each arrives by the old or the new MSI
+     * message. If {@code message} is the current one, no kernel call is made.
      *
      * @throws UnsupportedOperationException for a line, which has no MSI message: change its GSI's routes instead
      * @throws KernelException EINVAL if KVM refuses the message; the interrupt arrives by the old message
@@ -462,7 +462,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *
      * @param to {@link Mechanism#USERSPACE}, or the in-kernel mechanism: {@link Mechanism#IRQFD} for a message or an
      *     edge, {@link Mechanism#RESAMPLE} for a level-triggered line; others throw UnsupportedOperationException
-     * @throws KernelException errors of {@link #mask} and {@link Forwarding#forward}; the mechanism stays
+     * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the mechanism stays
      * @throws IllegalStateException if {@link Forwarding.Builder#userspace} was not called, or after {@link #close}
      */
     public abstract void moveTo(Mechanism to);
@@ -485,7 +485,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /**
      * Reports the guest's EOI of a level-triggered line that this process injects. The line goes low; a device that
      * still asserts it interrupts again. This does nothing while KVM injects the line, because KVM sees the EOI, or
-     * while an injector lowers it itself: {@link Userspace.Injector#raiseUntilEoi}.
+     * while an injector lowers the line itself, see {@link Userspace.Injector#raiseUntilEoi}.
      *
      * @throws UnsupportedOperationException for a message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}

@@ -20,7 +20,7 @@ final class ForwardedIrqs<T> {
 
     private volatile Table<T> now = new Table<>(null, new AtomicReferenceArray<>(0));
 
-    /** All interrupts in the order of their numbers. */
+    /** All interrupts, sorted by number. */
     List<T> all() {
         AtomicReferenceArray<@Nullable T> byNumber = now.byNumber;
         return IntStream.range(0, byNumber.length())

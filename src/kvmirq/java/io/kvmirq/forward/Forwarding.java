@@ -250,7 +250,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors masked, as a guest's MSI-X vectors start: their signals wait in the eventfds until {@link
+     * Forwards vectors masked, as a guest's MSI-X vectors start. Their signals wait in the eventfds until {@link
      * ForwardedIrq#unmask}, which also assigns the irqfds. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
@@ -260,7 +260,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors although another program, or the device's user, has armed them: one call replaces their
+     * Forwards vectors although another program, or the device's user, has armed them. One call replaces their
      * eventfds, which are not restored when the forwarding ends. During the replacement, an MSI-X message stays pending
      * in the device, but an MSI message may be lost. Signals in the former eventfds stay there. Close your armed
      * vectors only after the forwarding has ended, because that disables all vectors. If you know the eventfds, {@link
@@ -348,7 +348,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line although another program, or the device's user, has armed it: its eventfd and unmask eventfd are
+     * Forwards a line although another program, or the device's user, has armed it. Its eventfd and unmask eventfd are
      * replaced, and not restored when the forwarding ends. No interrupt is lost, because the line stays asserted.
      * Otherwise like {@link #forward(LineIrq,Gsi)}.
      */
@@ -450,7 +450,7 @@ public final class Forwarding implements AutoCloseable {
 
     // Look
 
-    /** The interrupts that are forwarded now, in the order of {@link DeviceIrq#number}. */
+    /** The interrupts that are forwarded now, sorted by {@link DeviceIrq#number}. */
     public List<ForwardedIrq> irqs() {
         return setUp.irqs();
     }

@@ -35,7 +35,7 @@ final class ForwardingSetup {
         checks = new ForwardChecks(owner.vm(), owner.device(), triggers);
     }
 
-    /** The forwarded interrupts, in the order of their numbers. */
+    /** The forwarded interrupts, sorted by number. */
     List<ForwardedIrq> irqs() {
         return irqs.all();
     }

@@ -15,12 +15,12 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * A VM's KVM-VFIO device, of which it has at most one. It passes the VFIO files that the guest uses to KVM, and the VM
- * to their VFIO drivers. Without it interrupts still reach the guest, but non-coherent DMA and drivers that need the
- * VM, as for mediated devices, do not work. Thread-safe.
+ * A VM's KVM-VFIO device, of which it has at most one. The device passes the VFIO files that the guest uses to KVM, and
+ * the VM to their VFIO drivers. Without it interrupts still reach the guest, but non-coherent DMA and drivers that need
+ * the VM, as for mediated devices, do not work. Thread-safe.
  *
- * <p>Add a file before its device is opened, and remove it before the file is closed: the calls name the file by its
- * open descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} and the device's {@code close} do so.
+ * <p>Add a file before its device is opened, and remove it before the file is closed, because the calls name the file
+ * by its open descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} and the device's {@code close} do so.
  *
  * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.
  *
@@ -55,8 +55,8 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     }
 
     /**
-     * Takes over a KVM-VFIO device that a VMM created, by its descriptor {@code number}. Throws
-     * IllegalArgumentException if that is not an open KVM device.
+     * Wraps a KVM-VFIO device that a VMM created. Throws IllegalArgumentException if the descriptor {@code number} is
+     * not an open KVM device.
      */
     public static KvmVfio adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");

@@ -13,7 +13,7 @@ public enum Mechanism {
      * full in-kernel irqchip, or a VGIC.
      */
     RESAMPLE("resample"),
-    /** A thread in this process reads the eventfd and injects the interrupt: for a VMM without an in-kernel irqchip. */
+    /** A thread in this process reads the eventfd and injects the interrupt, for a VMM without an in-kernel irqchip. */
     USERSPACE("userspace"),
     /** The guest's EOI also ends the host interrupt; needs the ABI of 2014, which no released kernel has. */
     DIRECT_EOI("direct EOI");

@@ -11,7 +11,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * Injects interrupts from this process if KVM accepts no irqfd: an event loop, which a VMM thread runs, reads the
+ * Injects interrupts from this process if KVM accepts no irqfd. An event loop, which a VMM thread runs, reads the
  * device's eventfds and calls the VMM's injector. A VMM passes both to {@link Forwarding}.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
@@ -32,7 +32,7 @@ public record Userspace(EventLoop loop, Injector injector) {
      * message is then lost; for a line, the injection is retried a few times.
      *
      * <p>An interrupt's {@code mask}, {@code reroute}, {@code moveTo} and {@code close}, and {@code close} of its
-     * {@link Forwarding} or the {@link EventLoop}, wait for an injection in another thread: none runs after they
+     * {@link Forwarding} or the {@link EventLoop}, wait for an injection in another thread, so none runs after they
      * return. If the injector itself calls one of them, its current injection is its last. Call them without a lock
      * that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask}, which does not wait,
      * and after which {@code reroute} does not wait either. Two injectors deadlock if each masks the line that the
@@ -49,7 +49,7 @@ public record Userspace(EventLoop loop, Injector injector) {
          * Raises a device's level-triggered line until the guest's EOI, which lowers it. An interrupt controller that
          * overrides this lowers the line itself at the EOI, under its own lock, so that no EOI finds a line high whose
          * device the guest has served. Whenever it lowers the line, including in {@link #line}, it then calls {@code
-         * ended} once. If this throws, the line may be high, and {@code ended} may still be called.
+         * ended} once. If the method throws, the line may be high, and {@code ended} may still be called.
          *
          * <p>The default calls {@link #line}; the VMM then calls {@link ForwardedIrq#endOfInterrupt} at the EOI.
          *

@@ -4,11 +4,11 @@
  * packages that use it, such as {@code io.kvmirq.pci}, use both VFIO and KVM.
  *
  * <p>{@link io.kvmirq.forward.Forwarding} forwards one device's interrupts to one VM by the best {@link
- * io.kvmirq.forward.Mechanism}, and returns a {@link io.kvmirq.forward.ForwardedIrq} for each. It knows whether an
- * irqfd or this process injects the interrupt, and whether it is masked; the mirror gets each change. {@code Triggers}
- * lets a device's vectors signal eventfds; {@code ForwardedMessage} and {@code ForwardedLine} connect these to KVM.
- * {@link io.kvmirq.forward.KvmVfio} passes the VFIO files that the guest uses to KVM. {@link io.kvmirq.forward.Abi2014}
- * forwards a line by the patches of 2014.
+ * io.kvmirq.forward.Mechanism}, and returns a {@link io.kvmirq.forward.ForwardedIrq} for each. A {@code ForwardedIrq}
+ * knows whether an irqfd or this process injects the interrupt, and whether it is masked; the mirror gets each change.
+ * {@code Triggers} lets a device's vectors signal eventfds; {@code ForwardedMessage} and {@code ForwardedLine} connect
+ * these to KVM. {@link io.kvmirq.forward.KvmVfio} passes the VFIO files that the guest uses to KVM. {@link
+ * io.kvmirq.forward.Abi2014} forwards a line by the patches of 2014.
  *
  * <p>Rules. Forwarding an interrupt a second time fails with EINVAL, and forwarding one that another program armed with
  * EBUSY, except by {@code takeOver}. If forwarding fails, nothing has changed. Ending a forwarding cannot fail, in
