@@ -52,7 +52,7 @@ public final class HostInterrupts implements HostIrqs {
     private static final int MOST_HANDLERS = 256;
 
     /**
-     * A host irq for which VFIO has a handler: the handler signals an eventfd when the device interrupts.
+     * A host irq whose VFIO handler signals an eventfd when the device interrupts.
      *
      * @param address the PCI address of the device
      * @param kind INTx, MSI or MSI-X
@@ -361,7 +361,7 @@ public final class HostInterrupts implements HostIrqs {
         return others;
     }
 
-    /** The irqs that VFIO has armed, in the order of their numbers. */
+    /** The vectors that VFIO has armed, sorted by irq number. */
     public List<ArmedVector> armed() {
         return Collections.unmodifiableList(armed);
     }
@@ -377,7 +377,7 @@ public final class HostInterrupts implements HostIrqs {
         return count == null ? OptionalLong.empty() : OptionalLong.of(count);
     }
 
-    /** The irqs that VFIO has armed for a device, in the order of the irqs' numbers. */
+    /** The vectors that VFIO has armed for a device, sorted by irq number. */
     public List<ArmedVector> armed(PciAddress address) {
         Objects.requireNonNull(address, "address is null");
         return Collections.unmodifiableList(armedByDevice.getOrDefault(address, List.of()));
