@@ -53,7 +53,7 @@ public class Calls {
         return kernel.backend();
     }
 
-    /** The raw system calls of the binding. */
+    /** The binding's raw system calls. */
     public final Libc libc() {
         return kernel.libc();
     }
@@ -174,7 +174,7 @@ public class Calls {
     }
 
     /**
-     * Makes a call on {@code fd} that does not wait. It is repeated after EINTR, because the interrupted call changed
+     * Makes a call on {@code fd} that does not wait, and repeats it after EINTR, because the interrupted call changed
      * nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's ({@code
      * mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
      */

@@ -148,7 +148,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Takes over an eventfd that other code opened. O_NONBLOCK, which all its descriptors share, stays as it is.
+     * Wraps an eventfd opened elsewhere. O_NONBLOCK is left as is, because all its descriptors share it.
      *
      * @param number the number of an open eventfd descriptor of this process
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that the descriptor is not open
@@ -266,7 +266,7 @@ public final class EventFd implements AutoCloseable {
      * Reads the count and sets it to 0, or takes 1 from a semaphore's count, without waiting.
      *
      * @return the count, unsigned; 0 when nothing was signalled
-     * @throws io.kvmirq.KernelException EINVAL if {@link #adopt} took over a descriptor of another kind of file
+     * @throws io.kvmirq.KernelException EINVAL if {@link #adopt} wrapped a descriptor of another kind of file
      */
     public long drain() {
         warnIfFed();
@@ -304,10 +304,10 @@ public final class EventFd implements AutoCloseable {
     /**
      * Waits without a timeout until the count is not 0.
      *
-     * @return true if the count is not 0; false if the thread was interrupted; the thread's interrupt status stays set
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a wake-up
-     *     eventfd, which {@link #close} and interrupts signal to end the wait. After an interrupt, the next thread that
-     *     waits makes a new one
+     * @return true if the count is not 0; false if the thread was interrupted, whose interrupt status stays set
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE or ENOMEM, because the first call that has to wait makes a
+     *     wake-up eventfd, which {@link #close} and interrupts signal to end the wait. After an interrupt, the next
+     *     thread that waits makes a new one
      * @throws ClosedHandleException if the eventfd was closed before or during the call
      * @throws IllegalStateException on a virtual thread
      */

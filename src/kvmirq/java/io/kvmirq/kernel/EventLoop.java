@@ -23,19 +23,20 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>A doorbell says only that there is work, which is stored elsewhere, as in virtio queues. The loop never reads a
- * doorbell's eventfd, so it is several times quicker than {@link #register}. Use doorbells for ioeventfds. Rings
- * (signals) coalesce: after each ring the handler is called at least once, and one call serves all rings before it. A
- * handler that is registered or resumed may also be called without a ring.
+ * doorbell's eventfd, so a doorbell is several times quicker than {@link #register}. Use doorbells for ioeventfds.
+ * Rings (signals) coalesce: after each ring the handler is called at least once, and one call serves all rings before
+ * it. A handler that is registered or resumed may also be called without a ring.
  *
  * <p>{@link #register} reads each eventfd's count and passes it to the handler. Use it in a VMM without in-kernel
  * interrupt controllers.
  *
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. They may call all of the
  * loop's methods except run, runOnce and the polls. If a handler throws, {@code run} and {@code poll} throw its
- * exception: see {@link #onFailure}. It stays registered, but does not get the same count again. After an exception,
- * the next {@code run} or {@code poll} begins with the handlers not yet called.
+ * exception: see {@link #onFailure}. The handler stays registered, but does not get the same count again. After an
+ * exception, the next {@code run} or {@code poll} begins with the handlers not yet called.
  *
- * <p>While an irqfd is assigned to an eventfd, its handler is not called, because KVM consumes each signal first.
+ * <p>While an irqfd is assigned to an eventfd, the eventfd's handler is not called, because KVM consumes each signal
+ * first.
  *
  * <p>Thread-safe. {@link #run} and {@link #runOnce} block, and end on {@link Thread#interrupt}; the interrupt status
  * stays set. A virtual thread may only poll with a timeout of 0. Only one thread at a time may run handlers. Waiting,
@@ -83,7 +84,7 @@ public final class EventLoop implements AutoCloseable {
      * process for membarrier(2), by which {@link Registration#close} waits for a running handler at no cost for
      * handlers.
      *
-     * @throws KernelException EMFILE, ENFILE, ENOMEM: the loop needs two descriptors
+     * @throws KernelException EMFILE or ENFILE, because the loop needs two descriptors; ENOMEM
      */
     public static EventLoop create(Kernel kernel) {
         return new EventLoop(kernel);
@@ -208,7 +209,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. One call runs at most 256
-     * handlers, the next one runs the rest. Use it in a VMM that has its own loop.
+     * handlers; the next call runs the rest. Use it in a VMM that has its own loop.
      *
      * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
      * @throws ClosedHandleException if the loop was closed before the call
@@ -377,8 +378,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #run}, {@link #runOnce} and all registrations. After it returns, no handler runs; a handler that
-     * calls it is the last to run. Signals not yet handled stay in their eventfds. Never fails. While the JVM exits,
+     * Ends {@link #run}, {@link #runOnce} and all registrations. After this call, no handler runs; a handler that calls
+     * this method is the last to run. Signals not yet handled stay in their eventfds. Never fails. While the JVM exits,
      * waits at most 500 ms for a handler, whose eventfd and loop then stay open.
      */
     @Override

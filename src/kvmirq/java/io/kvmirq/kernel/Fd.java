@@ -216,7 +216,7 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Leases the descriptor, which stays open until the lease is closed, even if the handle is closed earlier.
+     * Leases the descriptor, which stays open until the lease is closed, even if the handle is closed earlier. Throws
      * ClosedHandleException after {@link #close}.
      */
     public Lease lease() {

@@ -25,7 +25,8 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Makes system calls by one binding, to the real or a fake kernel. The first VM opens {@code /dev/kvm}. Thread-safe.
+ * Makes system calls through one binding, to the real or a fake kernel. The first VM opens {@code /dev/kvm}.
+ * Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();
@@ -165,7 +166,7 @@ public final class Kernel implements AutoCloseable {
         return opened;
     }
 
-    /** Whether this is the kernel of this machine, and not the fake. */
+    /** Whether this is this machine's kernel, not the fake. */
     public boolean isReal() {
         return backend.isReal();
     }

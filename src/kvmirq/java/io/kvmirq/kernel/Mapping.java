@@ -145,8 +145,8 @@ public final class Mapping {
      *
      * @param offset the offset in the file in bytes, a multiple of the page size (or of the huge page size)
      * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before {@code
-     *     offset + length}: use {@link #forGuest} instead. Also if {@code offset} is negative or no multiple of 4096,
-     *     or {@code length} is not positive
+     *     offset + length}: use {@link #forGuest} instead. Also if {@code offset} is negative or not a multiple of
+     *     4096, or {@code length} is not positive
      * @throws io.kvmirq.KernelException EINVAL for an offset that is not a multiple of a larger page size; EACCES if
      *     {@code fd} is not open for reading and writing; ENOMEM, also if no huge page is free
      */

@@ -70,7 +70,7 @@ public final class MemoryFile implements AutoCloseable {
     }
 
     /**
-     * Takes over a memfd made by another program, such as the VMM for which this process emulates a device.
+     * Wraps a memfd made by another program, such as the VMM for which this process emulates a device.
      *
      * @param number the number of an open memfd descriptor of this process
      * @param length the bytes that {@link #map} maps from the file's start; {@code map} fails if the file is shorter

@@ -67,9 +67,9 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Stops calling the handler: signals stay in the eventfd. After this call, it does not run until {@link #resume},
-     * and has received all drained signals. If the handler itself pauses, this run is its last. A second call changes
-     * nothing. This waits for a running handler, so do not hold a lock that the handler needs.
+     * Stops calling the handler: signals stay in the eventfd. After this call, the handler does not run until {@link
+     * #resume}, and has received all drained signals. If the handler itself pauses, this run is its last. A second call
+     * changes nothing. The call waits for a running handler, so do not hold a lock that the handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
