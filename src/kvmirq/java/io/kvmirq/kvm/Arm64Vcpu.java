@@ -182,7 +182,7 @@ public final class Arm64Vcpu {
         register(KernelCall.REGISTER_SET, Uapi.KVM_SET_ONE_REG, register, register.encode(value));
     }
 
-    /** The bytes of a register of any size, lowest byte first. Fails with the errnos of {@link #register}. */
+    /** A register's bytes, little-endian. Throws as {@link #register} does, except that any size is accepted. */
     public byte[] registerBytes(ArmRegister register) {
         byte[] bytes =
                 new byte[Objects.requireNonNull(register, "register is null").size()];
@@ -191,9 +191,9 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Sets a register of any size. Fails with the errnos of {@link #setRegister}.
+     * Sets a register. Throws as {@link #setRegister} does, except that any size is accepted.
      *
-     * @param bytes all bytes of the register, lowest byte first
+     * @param bytes all bytes of the register, little-endian
      * @throws IllegalArgumentException if the number of bytes is not the register's size
      */
     public void setRegisterBytes(ArmRegister register, byte[] bytes) {

@@ -44,7 +44,7 @@ public final class Arm64Vm {
 
     /**
      * Creates a GICv3. Call {@link Vgic#init} before a vCPU runs. Fails with ENODEV on a host with a GICv2, and with
-     * EEXIST and EBUSY in the cases of {@link #createVgicV2}.
+     * EEXIST and EBUSY as {@link #createVgicV2} does.
      */
     public VgicV3 createVgicV3() {
         return create(KvmDevice.Type.VGIC_V3, fd -> v3(fd, false));
@@ -63,19 +63,19 @@ public final class Arm64Vm {
     }
 
     /**
-     * Takes over a GICv2 that a VMM created for this VM. Because the VMM initialises it, {@link Vgic#init} of the
-     * returned object does not set default routes in {@link Vm#routes}.
+     * Wraps a GICv2 that a VMM created for this VM. Because the VMM initialises it, {@link Vgic#init} of the returned
+     * object does not set default routes in {@link Vm#routes}.
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v2(fd, true));
     }
 
-    /** Takes over a GICv3 that a VMM created and initialises; {@link Vgic#init} then sets no default routes. */
+    /** Wraps a GICv3 that a VMM created and initialises, so {@link Vgic#init} sets no default routes. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v3(fd, true));
     }
 
-    /** Takes over an ITS that a VMM created for this VM. GSI routes stay as they are. */
+    /** Wraps an ITS that a VMM created for this VM. GSI routes stay as they are. */
     public Its adoptIts(int number, Ownership ownership) {
         return vm.adoptDevice("an ITS", number, ownership, fd -> new Its(calls, fd));
     }
@@ -112,7 +112,7 @@ public final class Arm64Vm {
     /**
      * Drives one vCPU's PPI line from user space, as {@link #setSpi} drives an SPI line. Fails with EINVAL if the VM
      * has no vCPU with this id. Linux 6.1 takes the id for the vCPU's position in creation order, so create vCPUs in
-     * the order of their ids.
+     * ascending id order.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT

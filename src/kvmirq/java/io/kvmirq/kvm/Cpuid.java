@@ -113,7 +113,7 @@ public final class Cpuid {
         return leaves;
     }
 
-    /** The leaf of a function and an index; empty if it is absent: the guest's CPUID instruction then returns zeros. */
+    /** The leaf of a function and an index; empty if absent, so that the guest's CPUID instruction returns zeros. */
     public Optional<Leaf> leaf(int function, int index) {
         return leaves.stream().filter(leaf -> leaf.answers(function, index)).findFirst();
     }

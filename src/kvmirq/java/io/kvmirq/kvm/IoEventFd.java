@@ -45,7 +45,7 @@ public final class IoEventFd implements AutoCloseable {
         return address;
     }
 
-    /** Removes the ioeventfd: writes to its address exit to the VMM again. Idempotent, never fails. */
+    /** Removes the ioeventfd. Guest writes to its address exit to the VMM again. Idempotent, never fails. */
     @Override
     public synchronized void close() {
         if (closed) {

@@ -461,7 +461,7 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Deassigns the irqfd: after the call, this eventfd raises no interrupt. Idempotent, never fails.
+     * Deassigns the irqfd. After the call, this eventfd raises no interrupt. Idempotent, never fails.
      *
      * <p>In a process that did not create the VM, the kernel returns EIO, and the irqfd stays until the VM or the
      * eventfd is closed in every process. Even then, {@link RouteTable#add} may allocate the GSI again.

@@ -54,7 +54,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Makes the ITS ready. Only kernels before 4.10 need it: later ones do nothing.
+     * Makes the ITS ready. Only kernels before 4.10 need this call; later ones do nothing.
      *
      * @throws io.kvmirq.KernelException ENXIO on a kernel that does not support this call
      */
@@ -116,9 +116,8 @@ public final class Its extends KvmDevice {
      * Writes a register, as a VMM does to restore it.
      *
      * @param offset the register's offset in bytes, within the limits of {@link #readRegister}
-     * @throws io.kvmirq.KernelException errors of {@link #readRegister}; EBUSY for GITS_CREADR while the ITS is
-     *     enabled; EINVAL for a GITS_CREADR beyond the command queue, or a GITS_IIDR with a revision unknown to the
-     *     kernel
+     * @throws io.kvmirq.KernelException as {@link #readRegister}; also EBUSY for GITS_CREADR while the ITS is enabled;
+     *     EINVAL for a GITS_CREADR beyond the command queue, or a GITS_IIDR with a revision unknown to the kernel
      */
     public void writeRegister(long offset, long value) {
         requireOffset(offset);

@@ -181,10 +181,10 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Routes the vector to another message: interrupts send it from now on, even one that waits for {@link #unmask},
-     * and none is lost. If the message is unchanged, no system call is made.
+     * Routes the vector to another message. Interrupts send it from now on, including one that waits for {@link
+     * #unmask}, and none is lost. If the message is unchanged, no system call is made.
      *
-     * @throws KernelException the errors of {@link RouteTable#change}; after an error the message is unchanged
+     * @throws KernelException as {@link RouteTable#change}; after an error the message is unchanged
      * @throws ClosedHandleException after {@link #close}
      */
     public void reroute(MsiMessage to) {
@@ -195,7 +195,7 @@ public final class MaskableVector implements AutoCloseable {
      * Reroutes vectors of one VM, each to its own message, by one ioctl.
      *
      * @throws IllegalArgumentException if the lists differ in length, or the vectors belong to several VMs
-     * @throws KernelException the errors of {@link RouteTable#change}; all messages then stay as they were
+     * @throws KernelException as {@link RouteTable#change}; all messages then stay as they were
      * @throws ClosedHandleException if a vector is closed
      */
     public static void rerouteAll(List<MaskableVector> vectors, List<MsiMessage> to) {
@@ -248,7 +248,7 @@ public final class MaskableVector implements AutoCloseable {
      *
      * @param to the new GSI and message of each vector. Earlier routes of these GSIs are replaced
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
-     * @throws KernelException the errors of {@link RouteTable#change}, for the routes, and of {@link Irqfd#mask}
+     * @throws KernelException as {@link RouteTable#change} for the routes, and as {@link Irqfd#mask}
      * @throws ClosedHandleException if a vector is closed
      */
     public static void moveAll(List<MaskableVector> vectors, List<Route.Msi> to) {
@@ -293,8 +293,8 @@ public final class MaskableVector implements AutoCloseable {
 
     /**
      * Deassigns the irqfd, removes the route, and closes an eventfd that {@link #create} made. Do not call it within a
-     * {@link RouteTable#change} of this VM: the route would stay, and a warning would be logged. Idempotent, never
-     * fails.
+     * {@link RouteTable#change} of this VM, because the route would stay, and a warning would be logged. Idempotent,
+     * never fails.
      */
     @Override
     public void close() {

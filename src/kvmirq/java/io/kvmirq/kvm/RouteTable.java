@@ -329,7 +329,7 @@ public final class RouteTable {
         }
     }
 
-    /** The routes after the last change, in the order of their GSIs. */
+    /** The routes after the last change, sorted by GSI. */
     public List<Route> routes() {
         Routes now = table;
         return IntStream.rangeClosed(0, Gsi.MAX)

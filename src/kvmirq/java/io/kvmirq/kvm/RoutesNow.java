@@ -2,8 +2,8 @@
 package io.kvmirq.kvm;
 
 /**
- * A VM's GSI routes when {@code Vm.adopt} takes over its descriptor. The caller states them, because KVM cannot read
- * them back and each change replaces them all.
+ * A VM's GSI routes when {@code Vm.adopt} wraps its descriptor. The caller states them, because KVM cannot read them
+ * back and each change replaces them all.
  */
 public enum RoutesNow {
     /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. The library allocates GSIs from 24, above IOAPIC pins. */

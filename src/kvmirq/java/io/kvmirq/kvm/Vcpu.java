@@ -18,9 +18,9 @@ import org.jspecify.annotations.Nullable;
  * A virtual CPU, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
  * architecture. On arm64 call {@link Arm64Vcpu#initialize} before other methods.
  *
- * <p>Only the platform thread that created a vCPU, or that last called {@link #moveHere}, may use it: each call takes
- * the vCPU mutex in the kernel, so another thread would block for as long as the guest runs. Other threads may only
- * call {@link #kick} and {@link #close}.
+ * <p>Only the platform thread that created a vCPU, or that last called {@link #moveHere}, may use it, because each call
+ * takes the vCPU mutex in the kernel, so another thread would block for as long as the guest runs. Other threads may
+ * only call {@link #kick} and {@link #close}.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="run"}
  */
@@ -118,7 +118,7 @@ public final class Vcpu implements AutoCloseable {
      * Makes the vCPU run, halt or wait to be started.
      *
      * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have, and, without in-kernel
-     *     irqchip, for each state but {@link VcpuState#RUNNABLE}
+     *     irqchip, for every state but {@link VcpuState#RUNNABLE}
      */
     public void setState(VcpuState next) {
         run.requireItsThread();
@@ -155,7 +155,7 @@ public final class Vcpu implements AutoCloseable {
      * <p>With a split irqchip, KVM keeps a vector of {@link X86Vcpu#injectInterrupt} that the guest has not taken.
      *
      * @throws IllegalStateException on any thread but the vCPU's, before any change; on arm64 before {@code initialize}
-     * @throws io.kvmirq.KernelException the errors of {@link X86Msrs#ofHost}, before any change; then none is expected
+     * @throws io.kvmirq.KernelException as {@link X86Msrs#ofHost}, before any change; then none is expected
      */
     public void reset() {
         run.requireItsThread();

@@ -45,9 +45,9 @@ public final class VcpuExit {
     private int number;
 
     /**
-     * Exit reasons. Later versions of kvmirq add no constants: an exit that is {@link #OTHER} stays OTHER, so code that
-     * compares {@link VcpuExit#number} keeps working. {@link VcpuExit#word} returns data for which there is no method.
-     * Source: {@code KVM_EXIT_*} in linux/kvm.h.
+     * Exit reasons. Later versions of kvmirq add no constants, so an exit that is {@link #OTHER} stays OTHER, and code
+     * that compares {@link VcpuExit#number} keeps working. {@link VcpuExit#word} returns data for which there is no
+     * method. Source: {@code KVM_EXIT_*} in linux/kvm.h.
      */
     public enum Reason {
         /** The guest read or wrote a port that no in-kernel device serves. */
@@ -84,7 +84,7 @@ public final class VcpuExit {
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
         /** The guest used Hyper-V's hypercalls or SynIC. {@link VcpuExit#word}(0) is the type of the Hyper-V exit. */
         HYPERV(Uapi.KVM_EXIT_HYPERV),
-        /** A hypercall of Xen. {@link VcpuExit#word}(0) is the type of the Xen exit. */
+        /** The guest made a Xen hypercall. {@link VcpuExit#word}(0) is the type of the Xen exit. */
         XEN(Uapi.KVM_EXIT_XEN),
         /**
          * The guest has accepted no interrupts for longer than the VMM allows (KVM_CAP_X86_NOTIFY_VMEXIT). {@link
@@ -93,7 +93,9 @@ public final class VcpuExit {
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
         /** An instruction locked the memory bus; KVM reports this only if KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
-        /** The guest accessed the TPR: {@link VcpuExit#word}(0) is the instruction's address, word(1) 1 for a write. */
+        /**
+         * The guest accessed the TPR: {@link VcpuExit#word}(0) is the instruction's address, word(1) is 1 for a write.
+         */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, as {@link X86Vcpu#requestInterruptWindow} asked. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),

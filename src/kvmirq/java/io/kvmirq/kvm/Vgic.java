@@ -150,7 +150,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * @param offset the register's offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset
      *     without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL if the VM has no vCPU
-     * @throws IllegalArgumentException if {@code offset} is out of range or no multiple of 4
+     * @throws IllegalArgumentException if {@code offset} is out of range or not a multiple of 4
      * @throws IllegalStateException before the {@link #init} of a GICv2 from {@link Arm64Vm#createVgicV2}
      */
     public int readDistributor(int offset) {

@@ -13,7 +13,7 @@ import java.util.OptionalLong;
  * <p>Call {@link #init} before you use lines or registers, or run a vCPU. This class refuses earlier uses, because the
  * kernel would initialise the GICv2 implicitly, with default routes that {@link Vm#routes} does not know.
  *
- * <p>On a GICv2 host, VMs can only have a GICv2, at most 8 vCPUs and no ITS. Many GICv3 hosts cannot run a GICv2:
+ * <p>On a GICv2 host, VMs can only have a GICv2, at most 8 vCPUs and no ITS. Many GICv3 hosts cannot run a GICv2, so
  * creating one fails with ENODEV. The fake kernel has a GICv2 if its profile's name contains {@code gicv2}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
@@ -56,16 +56,16 @@ public final class VgicV2 extends Vgic {
     // Registers of a vCPU
 
     /**
-     * Reads a distributor register as one vCPU sees it: each vCPU has its own registers for interrupts 0–31.
+     * Reads a distributor register as one vCPU sees it, because each vCPU has its own registers for interrupts 0–31.
      * GICD_ISPENDR shows latched interrupts and level-triggered interrupts whose line is high. An SPI's GICD_ITARGETSR
      * has a bit for each vCPU, in creation order.
      *
      * @param vcpu the vCPU id. Kernels before 6.7 take it for the vCPU's position in creation order; some stable
-     *     kernels, such as Debian's 6.1, do as 6.7 does
+     *     kernels, such as Debian's 6.1, behave like 6.7
      * @param offset the register's offset in bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist (kernels 6.7 and 6.8 may crash instead);
      *     EBUSY while a vCPU runs
-     * @throws IllegalArgumentException if {@code offset} is out of range or no multiple of 4, or the id is above 255
+     * @throws IllegalArgumentException if {@code offset} is out of range or not a multiple of 4, or the id is above 255
      * @throws IllegalStateException before the {@link #init} of a GICv2 from {@link Arm64Vm#createVgicV2}
      */
     public int readDistributor(VcpuId vcpu, int offset) {

@@ -49,8 +49,8 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Places all vCPUs' redistributors one after the other. Call either this method or {@link #addRedistributors}:
-     * afterwards the kernel still accepts a region, but no vCPU uses it.
+     * Places all vCPUs' redistributors at consecutive addresses. Call either this method or {@link #addRedistributors},
+     * because after this call the kernel still accepts a region, but no vCPU uses it.
      *
      * @param address the guest-physical address of the first redistributor, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if redistributors have been placed already; E2BIG beyond the VM's
@@ -92,7 +92,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * The redistributor regions that {@link #setRedistributors} or {@link #addRedistributors} placed, ordered by index.
+     * The redistributor regions that {@link #setRedistributors} or {@link #addRedistributors} placed, sorted by index.
      * Makes one system call per region.
      *
      * @throws io.kvmirq.KernelException EIO in a process that did not create the VM
@@ -142,7 +142,7 @@ public final class VgicV3 extends Vgic {
      * @param offset in bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does
      *     not exist or is not initialised
-     * @throws IllegalArgumentException if {@code offset} is out of range or no multiple of 4
+     * @throws IllegalArgumentException if {@code offset} is out of range or not a multiple of 4
      */
     public int readRedistributor(VcpuId vcpu, int offset) {
         requireOffset("redistributor", offset, REDISTRIBUTOR_SIZE);
@@ -188,8 +188,8 @@ public final class VgicV3 extends Vgic {
      * ICC_SRE_EL1, ICC_IGRPEN0_EL1 and ICC_IGRPEN1_EL1.
      *
      * @param register an id from {@link #systemRegister}, 0–0xffff
-     * @throws io.kvmirq.KernelException the errors of {@link #readRedistributor}; ENOENT for a register that is not
-     *     listed here (ENXIO before 6.0); EINVAL for an active priority register that the host lacks
+     * @throws io.kvmirq.KernelException as {@link #readRedistributor}; also ENOENT for a register that is not listed
+     *     here (ENXIO before 6.0); EINVAL for an active priority register that the host lacks
      * @throws IllegalArgumentException if {@code register} is out of range
      */
     public long readSystemRegister(VcpuId vcpu, int register) {
@@ -205,8 +205,8 @@ public final class VgicV3 extends Vgic {
      * active priority registers, because its priority bits decide which of them exist.
      *
      * @param register a register that {@link #readSystemRegister} lists, by its id from {@link #systemRegister}
-     * @throws io.kvmirq.KernelException the errnos of {@link #readSystemRegister}; EINVAL if the value needs a feature
-     *     that the host lacks
+     * @throws io.kvmirq.KernelException as {@link #readSystemRegister}; also EINVAL if the value needs a feature that
+     *     the host lacks
      */
     public void writeSystemRegister(VcpuId vcpu, int register, long value) {
         write(
@@ -234,7 +234,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Whether the SPI's latch is set: the guest has not yet taken an edge that was raised.
+     * Whether the SPI's latch is set, because the guest has not yet taken an edge that was raised.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}

@@ -51,7 +51,7 @@ public final class Vm implements AutoCloseable {
      * supports only fewer.
      *
      * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free; ENOMEM; EBUSY when another
-     *     hypervisor uses the CPU; the errnos of {@link Kernel#device}, because the first VM opens the device
+     *     hypervisor uses the CPU; otherwise as {@link Kernel#device}, because the first VM opens the device
      */
     public static Vm create(Kernel kernel) {
         return VmCalls.create(kernel, OptionalInt.empty(), calls -> new Vm(calls, RouteTable.empty(calls)));
@@ -67,8 +67,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Takes over a VM that a VMM in this process created: calls on another process's VM fail with EIO. This needs no
-     * access to {@code /dev/kvm}, because a call on the VM determines the architecture.
+     * Wraps a VM that a VMM in this process created. Calls on another process's VM fail with EIO. This needs no access
+     * to {@code /dev/kvm}, because a call on the VM determines the architecture.
      *
      * @param number the VM's descriptor
      * @param routesNow all GSI routes of the VM. KVM has no call that reads routes, and each change replaces them all,
@@ -85,7 +85,7 @@ public final class Vm implements AutoCloseable {
                 kernel, number, ownership, calls -> new Vm(calls, RouteTable.ofAdopted(calls, routesNow, firstFree)));
     }
 
-    /** Takes over a VM like {@link #adopt(Kernel,int,Ownership,List,Gsi)}, with a constant for its routes. */
+    /** Wraps a VM like {@link #adopt(Kernel,int,Ownership,List,Gsi)}, with a constant for its routes. */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, RoutesNow routesNow) {
         Objects.requireNonNull(routesNow, "routesNow is null");
         return VmCalls.adopt(kernel, number, ownership, calls -> new Vm(calls, RouteTable.ofAdopted(calls, routesNow)));
@@ -182,8 +182,8 @@ public final class Vm implements AutoCloseable {
      * Makes a signal of {@code event} hold {@code gsi} high until the guest's EOI, which lowers it and signals {@code
      * resample}. If the device still asserts its line then, its driver must signal {@code event} again.
      *
-     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; the errors of {@link #assignIrqfd}
-     * @throws IllegalArgumentException if {@code resample} is {@code event}: each EOI would raise an interrupt
+     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; otherwise as {@link #assignIrqfd}
+     * @throws IllegalArgumentException if {@code resample} is {@code event}, because each EOI would raise an interrupt
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
         return Irqfd.make(this, event, Irqfd.requireResample(resample, "assignIrqfd"), gsi, false);
@@ -287,8 +287,8 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Adds memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a device region, like {@link
-     * #addMemory(long,long)}. The mapping may be closed after this call: the memory stays mapped until the result is
-     * closed. Throws {@link io.kvmirq.kernel.ClosedHandleException} for a closed mapping.
+     * #addMemory(long,long)}. The mapping may be closed after this call, because the memory stays mapped until the
+     * result is closed. Throws {@link io.kvmirq.kernel.ClosedHandleException} for a closed mapping.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, false);
@@ -313,7 +313,7 @@ public final class Vm implements AutoCloseable {
         return calls.supportsResample();
     }
 
-    /** Makes new calls fail; closes an {@link Ownership#OWNED} VM after the last use. Idempotent, never fails. */
+    /** Refuses new calls, and closes an {@link Ownership#OWNED} VM after the last use. Idempotent, never fails. */
     @Override
     public void close() {
         calls.closeVm();

@@ -70,8 +70,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * The number of the current phase: one KVM_RUN, or the time between two. It changes before a KVM_RUN loads the vCPU
-     * and after it has returned, and is never reused.
+     * The number of the current phase: one KVM_RUN, or the time between two. The number changes before a KVM_RUN loads
+     * the vCPU and after it has returned, and is never reused.
      */
     public long phase() {
         return phase.getOpaque();

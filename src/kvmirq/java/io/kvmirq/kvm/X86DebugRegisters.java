@@ -12,7 +12,7 @@ import io.kvmirq.uapi.Uapi;
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="debug"}
  */
 public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X86DebugRegisters> {
-    /** A register of 64 bits. */
+    /** A 64-bit register. */
     public enum Name {
         /** Address of breakpoint 0. */
         DR0(Uapi.KvmDebugregs.DB),

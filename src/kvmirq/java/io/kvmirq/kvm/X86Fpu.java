@@ -54,7 +54,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         return register(Uapi.KvmFpu.FPR, "ST", number, STACK);
     }
 
-    /** A copy of one of the registers XMM0 to XMM15 as 16 bytes, lowest byte first. */
+    /** A copy of one of the registers XMM0 to XMM15 as 16 bytes, little-endian. */
     public byte[] xmm(int number) {
         return register(Uapi.KvmFpu.XMM, "XMM", number, VECTORS);
     }

@@ -12,7 +12,7 @@ import io.kvmirq.uapi.Uapi;
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="registers"}
  */
 public final class X86Registers extends X86Fields<X86Registers.Name, X86Registers> {
-    /** A register of 64 bits. */
+    /** A 64-bit register. */
     public enum Name {
         /** Accumulator. */
         RAX(0),

@@ -122,7 +122,7 @@ public final class X86Vcpu {
     /**
      * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the running guest can take
      * an interrupt from {@link #injectInterrupt}. This has no effect with a full irqchip. With a split irqchip it does
-     * not end the run of a halted guest: inject the vector without a request.
+     * not end the run of a halted guest, so inject the vector without a request.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link Vcpu#close}
      */
@@ -138,7 +138,7 @@ public final class X86Vcpu {
         return get(KernelCall.REGS_GET, Uapi.KVM_GET_REGS, new X86Registers());
     }
 
-    /** Gives the vCPU these general registers. */
+    /** Writes the general registers. */
     public void setRegisters(X86Registers registers) {
         Objects.requireNonNull(registers, "registers is null");
         set(KernelCall.REGS_SET, Uapi.KVM_SET_REGS, registers);
@@ -162,9 +162,9 @@ public final class X86Vcpu {
 
     /**
      * Reads the MSRs that a VMM saves: those of {@link X86Msrs#ofHost} that the vCPU has. KVM also lists MSRs, such as
-     * VMX's, that it refuses to a vCPU whose CPUID lacks their feature. They have no state.
+     * VMX's, that it refuses to a vCPU whose CPUID lacks their feature, but these have no state.
      *
-     * @throws io.kvmirq.KernelException the errors of {@link X86Msrs#ofHost}
+     * @throws io.kvmirq.KernelException as {@link X86Msrs#ofHost}
      */
     public X86Msrs msrs() {
         return msrs(X86Msrs.ofHost(calls.fd().kernel()), number -> {});
@@ -339,7 +339,7 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the vCPU these debug registers.
+     * Writes the debug registers.
      *
      * @throws io.kvmirq.KernelException EINVAL if DR6 or DR7 has more than 32 bits
      */

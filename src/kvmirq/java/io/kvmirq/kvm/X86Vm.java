@@ -161,8 +161,8 @@ public final class X86Vm {
 
     /**
      * Starts an application processor as firmware does, by INIT and SIPI. Its next run begins in real mode, with the
-     * LAPIC software-disabled: the vCPU takes no interrupt until the guest enables it. A guest itself starts processors
-     * by writing its LAPIC's ICR. Source: Intel SDM vol. 3, 9.4.4.1.
+     * LAPIC software-disabled, so the vCPU takes no interrupt until the guest enables the LAPIC. A guest itself starts
+     * processors by writing its LAPIC's ICR. Source: Intel SDM vol. 3, 9.4.4.1.
      *
      * @param page the address at which the vCPU starts, divided by 4096: 0 to 255
      * @throws IllegalStateException if the vCPU did not receive INIT. KVM does not find the vCPU created last until one
@@ -203,7 +203,10 @@ public final class X86Vm {
         createPit(0);
     }
 
-    /** Creates the timer like {@link #createPit}, and port 0x61, without sound: guests read it to measure their TSC. */
+    /**
+     * Creates the timer like {@link #createPit}, and port 0x61, which guests read to measure their TSC; it has no
+     * sound.
+     */
     public void createPitWithSpeaker() {
         createPit(Uapi.KVM_PIT_SPEAKER_DUMMY);
     }

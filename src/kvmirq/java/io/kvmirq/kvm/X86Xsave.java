@@ -5,7 +5,8 @@ import java.util.Objects;
 
 /**
  * A copy of an x86 vCPU's extended state (x87, SSE, AVX and more) in XSAVE's layout, not compacted, read by {@link
- * X86Vcpu#xsave} and written by {@link X86Vcpu#setXsave}. All vCPUs of a VM have areas of one size. Not thread-safe.
+ * X86Vcpu#xsave} and written by {@link X86Vcpu#setXsave}. All of a VM's vCPUs have areas of the same size. Not
+ * thread-safe.
  *
  * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM volume 1, "XSAVE area".
  *
@@ -22,7 +23,7 @@ public final class X86Xsave extends X86State {
         super(size);
     }
 
-    /** Copies a saved {@code area}; this method throws IllegalArgumentException if it has fewer than 4096 bytes. */
+    /** Copies a saved {@code area}. Throws IllegalArgumentException if the area has fewer than 4096 bytes. */
     public static X86Xsave of(byte[] area) {
         Objects.requireNonNull(area, "area is null");
         if (area.length < LEAST_BYTES) {
