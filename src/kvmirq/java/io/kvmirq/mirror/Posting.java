@@ -17,7 +17,7 @@ public sealed interface Posting {
     /** The prediction as a sentence for users, without a full stop. */
     String text();
 
-    /** Hardware delivers the interrupt to {@code what}; {@code note} is a sentence about a limit of it. */
+    /** Hardware delivers the interrupt to {@code what}; {@code note} is a sentence about a limit of this delivery. */
     record Posted(Target what, Optional<String> note) implements Posting {
         public Posted {
             Objects.requireNonNull(what, "what is null");

@@ -28,17 +28,17 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
         DEVICE,
         /** The VMM, its vCPU threads and their control groups. */
         GUEST,
-        /** A vhost worker, an iothread, a back end or an mdev's parent, which other guest devices need. */
+        /** A vhost worker, iothread, back end or mdev parent device that the guest's other devices need. */
         HELPER,
         /** The host, which no path has as its subject. */
         HOST;
 
-        /** The name in small letters. */
+        /** The name in lower case. */
         public String label() {
             return name().toLowerCase(Locale.ROOT);
         }
 
-        /** The subject of a flaw at a step. */
+        /** The subject of a flaw at a hop. */
         public static Subject at(Hop<?> hop) {
             Objects.requireNonNull(hop, "hop is null");
             return hop == Hop.DEVICE ? DEVICE : hop == Hop.VMM || hop == Hop.VCPU ? GUEST : VECTOR;
@@ -47,16 +47,16 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
 
     /** A flaw's effect on interrupts. */
     public enum Weight {
-        /** They do not pass. */
+        /** Interrupts do not pass. */
         BROKEN,
-        /** Some may not pass. */
+        /** Some interrupts may not pass. */
         LOSSY,
-        /** They pass late. */
+        /** Interrupts pass late. */
         SLOW,
-        /** They pass. */
+        /** Interrupts pass. */
         REMARK;
 
-        /** The name in small letters. */
+        /** The name in lower case. */
         public String label() {
             return name().toLowerCase(Locale.ROOT);
         }
@@ -64,18 +64,18 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
 
     /** The time that a flaw's evidence covers. */
     public enum Span {
-        /** The moment of the look. */
+        /** The time of the sample. */
         NOW,
-        /** Some time since the thread, the group or the host began: a count that never falls. */
+        /** Some time since the thread, control group or host started, as a cumulative counter shows. */
         EVER;
 
-        /** The name in small letters. */
+        /** The name in lower case. */
         public String label() {
             return name().toLowerCase(Locale.ROOT);
         }
     }
 
-    /** Whether this is a delay of the past, which no exit code reports. */
+    /** Whether this is a past delay, which no exit code reports. */
     public boolean isPastDelay() {
         return weight == Weight.SLOW && span == Span.EVER;
     }

@@ -11,7 +11,7 @@ import java.util.stream.Collectors;
  * fields, each with its value or the reason why it is not known. Immutable.
  *
  * @param structure the structure and its form in a few words, such as {@code VT-d IRTE, posted form}
- * @param fields in the order of their bits
+ * @param fields the fields, sorted by bit position
  */
 public record HardwareFields(String structure, List<FieldValue> fields) {
     public HardwareFields {

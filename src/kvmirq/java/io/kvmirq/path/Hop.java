@@ -15,7 +15,7 @@ import java.util.Objects;
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="hop"}
  *
- * @param <T> the type of the value; {@link Void} if the step has none
+ * @param <T> the type of the value; {@link Void} if the hop has none
  */
 public final class Hop<T> implements Comparable<Hop<?>> {
     /**
@@ -41,7 +41,10 @@ public final class Hop<T> implements Comparable<Hop<?>> {
     /** The GSI that the irqfd raises, and its route. */
     public static final Hop<Gsi> GSI = new Hop<>(6, "GSI", Gsi.class);
 
-    /** The guest vector, or the INTID on arm64. No file shows this hop as broken: its link is whole or not shown. */
+    /**
+     * The guest vector, or the INTID on arm64. No file shows this hop as broken, so its link is {@link
+     * Link.State#WHOLE} or {@link Link.State#NOT_SHOWN}.
+     */
     public static final Hop<GuestVector> GUEST_VECTOR = new Hop<>(7, "guest vector", GuestVector.class);
 
     /** The vCPU that gets the interrupt. */
@@ -80,14 +83,14 @@ public final class Hop<T> implements Comparable<Hop<?>> {
         this.type = type;
     }
 
-    /** The steps that links have, in their order, and {@link #POSTING}, which is the last one. */
+    /** The hops that have links, in path order, and {@link #POSTING}, which is the last one. */
     public static List<Hop<?>> all() {
         return ALL;
     }
 
     /**
-     * A {@link HopValue} beside the links, for a constant of its value's type. Such hops follow all others, in the
-     * order of their labels; no two have the same label.
+     * A {@link HopValue} beside the links, for a constant of its value's type. Such hops follow all others, sorted by
+     * label; no two have the same label.
      */
     @NotPromised
     public static <T> Hop<T> beside(String label, Class<T> type) {
@@ -95,12 +98,12 @@ public final class Hop<T> implements Comparable<Hop<?>> {
         return new Hop<>(PLACE_BESIDE_PATH, label, Objects.requireNonNull(type, "type is null"));
     }
 
-    /** The name of the step in words, such as {@code host irq}. */
+    /** The hop's name in words, such as {@code host irq}. */
     public String label() {
         return label;
     }
 
-    /** The type of the step's value. */
+    /** The type of the hop's value. */
     public Class<T> type() {
         return type;
     }

@@ -17,7 +17,7 @@ public record HopValue<T>(Hop<T> hop, Known<T> value) {
         Objects.requireNonNull(value, "value is null");
     }
 
-    /** The label of the step and its value, in one line. */
+    /** The hop's label and value, in one line. */
     @Override
     public String toString() {
         return hop.label() + ": " + value;

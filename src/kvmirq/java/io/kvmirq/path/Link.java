@@ -20,11 +20,12 @@ import java.util.stream.Collectors;
  * @param value the hop's number or name in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty
  *     if the value is not shown
  * @param text the state as one sentence without a full stop
- * @param remedies remedies for a broken or doubtful link, or tools that would show a hidden one. Empty for a whole link
+ * @param remedies remedies for a broken or doubtful link, or tools that would show a link that is not shown. Empty if
+ *     interrupts pass
  * @param numbers the hop's values, of the type that {@code hop} names; several if the source does not say which. Empty
  *     if not known
  * @param unseen why some sources that would show a flaw were not read; empty if all were, or if no source shows it
- * @param flaws the flaws that caused the state, then past delays, which cause none
+ * @param flaws the flaws behind the state first, then past delays, which do not affect it
  */
 public record Link(
         Hop<?> hop,
@@ -166,9 +167,9 @@ public record Link(
     }
 
     /**
-     * Returns a copy of the link with the values of its step.
+     * Returns a copy of the link with its hop's values.
      *
-     * @throws IllegalArgumentException if the link is of another step
+     * @throws IllegalArgumentException if the link has another hop
      */
     public <T> Link with(Hop<T> step, List<T> values) {
         if (Objects.requireNonNull(step, "step is null") != hop) {
@@ -189,7 +190,7 @@ public record Link(
         return new Link(hop, state, evidence, value, text, remedies, numbers, unseen, flaws);
     }
 
-    /** Returns a copy of the link with other reasons why not all was looked at. */
+    /** Returns a copy of the link with other reasons why some sources were not read. */
     @NotPromised
     public Link unseen(List<Known.Reason> reasons) {
         Objects.requireNonNull(reasons, "reasons is null");
