@@ -159,7 +159,7 @@ public final class UapiArm64 {
 
     /** The position of the vCPU in the attribute of a GICv2 register. */
     public static final int KVM_DEV_ARM_VGIC_CPUID_SHIFT = 32;
-    /** The position of the number of redistributors of a region, in the word of KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION. */
+    /** The position of a region's redistributor count in the word of KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION. */
     public static final int KVM_VGIC_V3_RDIST_COUNT_SHIFT = 52;
     /** The position of Op0 in a system register's id; the other fields are in lower bits. */
     public static final int KVM_REG_ARM64_SYSREG_OP0_SHIFT = 14;

@@ -12,8 +12,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name, with
- * their annotations. The requests' are read once, when the class is loaded, the structures' when the first one is
- * needed. The fake kernel and the names of calls use it; bindings to the real kernel do not. Immutable.
+ * their annotations. The requests' annotations are read once, when the class is loaded; the structures' are read when
+ * the first one is needed. The fake kernel and the names of calls use it; bindings to the real kernel do not.
+ * Immutable.
  */
 public final class UapiTable {
     private UapiTable() {}

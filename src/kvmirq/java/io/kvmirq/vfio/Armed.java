@@ -261,7 +261,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return files[number] != null;
     }
 
-    /** Disarms all interrupts: after this call no interrupt signals its eventfd. Idempotent, never fails. */
+    /** Disarms all interrupts. After this call no interrupt signals its eventfd. Idempotent, never fails. */
     @Override
     public final void close() {
         end(() -> irqs.disable(index));

@@ -62,7 +62,7 @@ public final class ArmedLine extends ArmedIrq {
         act(MASK, on);
     }
 
-    /** Unmasks the line: an asserted line signals at once. Throws IllegalStateException after {@link #unwire}. */
+    /** Unmasks the line. An asserted line signals at once. Throws IllegalStateException after {@link #unwire}. */
     public void unmask() {
         requireMaskable();
         synchronized (irqs()) {
@@ -81,9 +81,9 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     /**
-     * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if its count is not 0. It
-     * replaces the former unmask eventfd; if that is signalled during this call, the line is unmasked. The line keeps
-     * {@code event} open, because it would stay masked if the file were closed.
+     * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if its count is not 0. {@code
+     * event} replaces the former unmask eventfd; if the former one is signalled during this call, the line is unmasked.
+     * The line keeps {@code event} open, because it would stay masked if the file were closed.
      *
      * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if another program
      *     opened {@code event} and it is not an eventfd. After an error the former eventfd unmasks the line

@@ -19,7 +19,7 @@ import java.util.OptionalLong;
  * it.
  *
  * @param pageSizes bit n is set if pages of 2^n bytes can be mapped
- * @param ranges the DMA addresses that can be mapped, in rising order, without reserved addresses such as the MSI
+ * @param ranges the DMA addresses that can be mapped, in ascending order, without reserved addresses such as the MSI
  *     window; all addresses on a kernel before 5.4
  * @param mappingsLeft the number of mappings that the container still accepts
  * @param dirtyPageSizes page sizes for which the IOMMU can log device writes, as bits: bit n for 2^n bytes

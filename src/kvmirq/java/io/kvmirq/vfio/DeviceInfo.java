@@ -10,7 +10,7 @@ import java.util.Objects;
  * @param bus the VFIO driver's bus
  * @param resettable whether the device supports {@link VfioDevice#reset}
  * @param regions the number of regions; a region of size 0 does not exist
- * @param irqs the device's kinds of interrupts, in the order of VFIO's indexes
+ * @param irqs the device's interrupt kinds, sorted by VFIO index
  */
 public record DeviceInfo(Bus bus, boolean resettable, int regions, List<IrqInfo> irqs) {
     /** Buses that VFIO has drivers for. */

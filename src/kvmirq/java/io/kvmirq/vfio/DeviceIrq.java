@@ -5,8 +5,8 @@ import io.kvmirq.IrqKind;
 import java.util.Optional;
 
 /**
- * One device interrupt. This only identifies it and holds no resource; two objects for one interrupt are equal. To
- * receive the interrupt, arm it and use the object that arming returns. Immutable.
+ * One device interrupt. The object only identifies it and holds no resource; two objects for one interrupt are equal.
+ * To receive the interrupt, arm it and use the object that arming returns. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */

@@ -48,8 +48,8 @@ public final class DmaMapping implements AutoCloseable {
     }
 
     /**
-     * Removes the mapping: the IOMMU then blocks device accesses to these addresses. If the container has dropped it,
-     * because its last group left, a newer mapping in the same range stays. Idempotent, never fails.
+     * Removes the mapping. The IOMMU then blocks device accesses to these addresses. If the container has dropped the
+     * mapping, because its last group left, a newer mapping in the same range stays. Idempotent, never fails.
      */
     @Override
     public void close() {

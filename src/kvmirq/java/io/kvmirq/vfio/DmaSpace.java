@@ -57,8 +57,8 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     }
 
     /**
-     * The addresses that {@link #map} accepts, in rising order, without those that the IOMMU reserves (such as the MSI
-     * window) or does not translate. Attaching a device may shorten the list.
+     * The addresses that {@link #map} accepts, in ascending order, without those that the IOMMU reserves (such as the
+     * MSI window) or does not translate. Attaching a device may shorten the list.
      *
      * @throws io.kvmirq.KernelException EINVAL for a container without a device; ENOTTY if {@code /dev/vfio/vfio} is an
      *     iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER), without a device

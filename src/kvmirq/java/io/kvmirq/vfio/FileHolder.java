@@ -3,7 +3,7 @@ package io.kvmirq.vfio;
 
 /**
  * A KVM-VFIO device. Add a host device's file to it before you open the device, because the bus driver takes the VM
- * from the file during the open; afterwards it has no effect on the device.
+ * from the file during the open; afterwards the file has no effect on the device.
  */
 public interface FileHolder {
     /**

@@ -41,7 +41,9 @@ public final class Ioas extends DmaSpace {
         }
     }
 
-    /** Creates an address space in a new iommufd. Fails with ENOENT if there is no iommufd, EACCES, ENOMEM. */
+    /**
+     * Creates an address space in a new iommufd. Fails with ENOENT if there is no iommufd, or with EACCES or ENOMEM.
+     */
     public static Ioas create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
         return open(calls, file -> new Ioas(calls, file, false));
@@ -57,8 +59,8 @@ public final class Ioas extends DmaSpace {
     }
 
     /**
-     * Creates an address space in an iommufd that other code opened. If {@code ownership} is BORROWED, it is removed
-     * when this object, its mappings and its devices are closed, not with the iommufd.
+     * Creates an address space in an iommufd that other code opened. If {@code ownership} is BORROWED, the address
+     * space is removed when this object, its mappings and its devices are closed, not with the iommufd.
      *
      * @param iommufd the descriptor of {@code /dev/iommu}
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file

@@ -21,7 +21,7 @@ public record IrqInfo(IrqKind kind, int count, int flags) {
         return (flags & UapiVfio.VFIO_IRQ_INFO_MASKABLE) != 0;
     }
 
-    /** Whether the kernel masks an interrupt when the interrupt signals, until a program unmasks it. */
+    /** Whether the kernel masks an interrupt when it signals, until a program unmasks it. */
     public boolean automasked() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_AUTOMASKED) != 0;
     }

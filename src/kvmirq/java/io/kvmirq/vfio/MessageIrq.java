@@ -2,7 +2,7 @@
 package io.kvmirq.vfio;
 
 /**
- * A vector of MSI or MSI-X.
+ * An MSI or MSI-X vector.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarded"}
  */

@@ -9,7 +9,7 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Consecutive vectors of MSI or of MSI-X. Immutable.
+ * Consecutive MSI or MSI-X vectors. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="armed"}
  */

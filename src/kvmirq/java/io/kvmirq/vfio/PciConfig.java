@@ -2,7 +2,7 @@
 package io.kvmirq.vfio;
 
 /**
- * A PCI device's config space as vfio-pci shows it, which emulates some bits instead of passing them through. Values
+ * A PCI device's config space as shown by vfio-pci, which emulates some bits instead of passing them through. Values
  * are unsigned. Thread-safe, except for {@link #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory},
  * which read a register and then write it.
  *

@@ -100,7 +100,7 @@ public final class Region {
     }
 
     /**
-     * Reads a register of 32 bits.
+     * Reads a 32-bit register.
      *
      * @param at the offset from the start of the region in bytes, a multiple of 4
      * @throws io.kvmirq.KernelException EIO while the device's memory or I/O space is disabled
@@ -110,7 +110,7 @@ public final class Region {
         return (int) get(at, Integer.BYTES);
     }
 
-    /** Writes a register of 32 bits. Otherwise like {@link #getInt}. */
+    /** Writes a 32-bit register. Otherwise like {@link #getInt}. */
     public void putInt(long at, int value) {
         put(at, Integer.BYTES, value);
     }
@@ -147,8 +147,8 @@ public final class Region {
     /**
      * Maps a part of the region for {@code Vm.addMemory}, so that the guest accesses the device without an exit. Leave
      * out the pages of the MSI-X table, which the VMM emulates. The mapping stays valid after the {@link VfioDevice} is
-     * closed. Only the guest can access it: its methods throw UnsupportedOperationException. This process uses {@link
-     * #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
+     * closed. Only the guest can access the mapping, whose methods throw UnsupportedOperationException. This process
+     * uses {@link #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
      *
      * @param at the offset from the start of the region in bytes, a multiple of the page size
      * @param length the length of the part in bytes, a multiple of the page size

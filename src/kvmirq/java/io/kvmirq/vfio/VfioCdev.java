@@ -64,7 +64,7 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Creates an object for a device file that other code opened. The file must not be bound to an iommufd.
+     * Wraps a device file that other code opened. The file must not be bound to an iommufd.
      *
      * @param number the descriptor of {@code /dev/vfio/devices/vfioN}
      * @param name the device's name, for error messages
@@ -129,8 +129,8 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Closes the file, unless a device was opened through it: then only closing the device does. Idempotent, never
-     * fails.
+     * Closes the file, unless a device was opened through it, in which case only closing the device does. Idempotent,
+     * never fails.
      */
     @Override
     public synchronized void close() {

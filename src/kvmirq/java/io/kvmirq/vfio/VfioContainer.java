@@ -45,7 +45,7 @@ public final class VfioContainer extends DmaSpace {
     }
 
     /**
-     * Creates an object for a container that other code opened, with or without groups.
+     * Wraps a container that other code opened, with or without groups.
      *
      * @param number the descriptor of {@code /dev/vfio/vfio}
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file

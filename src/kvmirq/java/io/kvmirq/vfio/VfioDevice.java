@@ -78,8 +78,8 @@ public final class VfioDevice implements AutoCloseable {
      * <p>A group can be open only once at a time, so open all devices in a group through one {@link VfioFile}, by
      * {@link VfioFile#openDevice}.
      *
-     * @throws io.kvmirq.KernelException the errors of {@code open} and {@code openDevice} in {@link VfioGroup} and
-     *     {@link VfioCdev}; no descriptor stays open
+     * @throws io.kvmirq.KernelException as {@code open} and {@code openDevice} in {@link VfioGroup} and {@link
+     *     VfioCdev}; no descriptor stays open
      */
     public static VfioDevice open(Kernel kernel, DeviceName name) {
         return open(kernel, name, Optional.empty());
@@ -142,10 +142,10 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Creates an object for a device that other code opened. All descriptors of a device share its interrupts, and the
-     * kernel does not report which of them have eventfds. Arming therefore replaces another program's eventfds, and
-     * closing the armed interrupts disables all interrupts of their kind for it too. A kernel that refuses to arm may
-     * detach that program's eventfds; arming then throws {@link VectorsDisturbedException}.
+     * Wraps a device that other code opened. All descriptors of a device share its interrupts, and the kernel does not
+     * report which of them have eventfds. Arming therefore replaces another program's eventfds, and closing the armed
+     * interrupts disables all interrupts of their kind for it too. A kernel that refuses to arm may detach that
+     * program's eventfds; arming then throws {@link VectorsDisturbedException}.
      *
      * @param number an open descriptor of the device
      * @param name the device's name for error messages
@@ -262,7 +262,7 @@ public final class VfioDevice implements AutoCloseable {
      * Resets the device alone, or with its bus if the kernel refuses that. If both fail, the call disables bus
      * mastering, so that the device cannot do DMA until a later user enables it.
      *
-     * @throws DeviceNotResetException if the device was not reset; it says whether bus mastering is off
+     * @throws DeviceNotResetException if the device was not reset; the exception says whether bus mastering is off
      * @throws UnsupportedOperationException if the device is not a PCI device
      */
     public void resetOrStop() {
@@ -310,13 +310,13 @@ public final class VfioDevice implements AutoCloseable {
 
     // Interrupts
 
-    /** All vectors of MSI-X. Throws IllegalArgumentException if the device has no MSI-X. */
+    /** All MSI-X vectors. Throws IllegalArgumentException if the device has no MSI-X. */
     public MessageIrqs msix() {
         return msix(0, info(UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX, IrqKind.MSIX).count());
     }
 
     /**
-     * Consecutive vectors of MSI-X, numbered as in the device's MSI-X table.
+     * Consecutive MSI-X vectors, numbered as in the device's MSI-X table.
      *
      * @throws IllegalArgumentException if the device does not have these vectors
      */
@@ -325,7 +325,7 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Consecutive vectors of MSI, counted from 0.
+     * Consecutive MSI vectors, counted from 0.
      *
      * @throws IllegalArgumentException if the device does not have these vectors
      */
@@ -340,7 +340,7 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * The interrupt of a PCI device's pin (INTx).
+     * A PCI device's pin interrupt (INTx).
      *
      * @throws IllegalArgumentException if the device has no INTx
      */
@@ -350,9 +350,9 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * An interrupt of a platform device.
+     * A platform device's interrupt.
      *
-     * @param number the interrupt's number from 0, in the order of the device's description
+     * @param number the interrupt's number, counted from 0 as in the firmware's description of the device
      * @throws IllegalArgumentException if the device has no interrupt of this number
      */
     public LineIrq platformIrq(int number) {

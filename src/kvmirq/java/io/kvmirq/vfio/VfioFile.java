@@ -28,8 +28,8 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      * Opens a device's own file if the host has one and this user has access to it and to {@code /dev/iommu}, else its
      * IOMMU group.
      *
-     * @throws KernelException the errors of {@link VfioGroup#open(Kernel,DeviceName)} and {@link VfioCdev#open}. If
-     *     neither can be opened, the exception is the group's, with the device file's as suppressed exception
+     * @throws KernelException as {@link VfioGroup#open(Kernel,DeviceName)} and {@link VfioCdev#open}. If neither can be
+     *     opened, the exception is the group's, with the device file's as suppressed exception
      */
     public static VfioFile open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -87,7 +87,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     /**
      * Creates a DMA space for this file's devices: a container for a group, an IOAS for a device file.
      *
-     * @throws KernelException the errors of {@link VfioContainer#create} or of {@link Ioas#create}
+     * @throws KernelException as {@link VfioContainer#create} or {@link Ioas#create}
      */
     public abstract DmaSpace createSpace();
 
@@ -96,7 +96,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      *
      * @param space a DMA space of the type that {@link #createSpace} returns
      * @param name the device's name; a device file belongs to one device
-     * @throws KernelException the errors of {@link VfioGroup#openDevice(DeviceName,VfioContainer)} or {@link
+     * @throws KernelException as {@link VfioGroup#openDevice(DeviceName,VfioContainer)} or {@link
      *     VfioCdev#openDevice(Ioas)}
      * @throws IllegalArgumentException if {@code space} has another type, or the device file belongs to another device
      */

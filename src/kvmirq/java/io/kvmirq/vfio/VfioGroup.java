@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A host IOMMU group, {@code /dev/vfio/N}. It can be open only once at a time, so one object opens all of the group's
- * devices. They keep it open in the kernel, so this object may be closed first. Thread-safe.
+ * devices. Open devices keep the group open in the kernel, so this object may be closed first. Thread-safe.
  *
  * <p>Source: drivers/vfio/group.c.
  *
@@ -66,7 +66,7 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Creates an object for a group that other code opened, in this process or another one.
+     * Wraps a group that other code opened, in this process or another one.
      *
      * @param number the descriptor of {@code /dev/vfio/N}
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file

@@ -3,14 +3,15 @@
  * Controls host devices through VFIO and receives their interrupts. PCI and platform devices have the same classes.
  *
  * <p>A {@link io.kvmirq.vfio.VfioDevice} is opened through a {@link io.kvmirq.vfio.VfioFile}: its IOMMU group, or its
- * own device file. It does DMA to the addresses of a {@link io.kvmirq.vfio.DmaSpace}. {@code VfioDevice.open} does all
- * steps for one device. To open several devices of one group or one space, open the file, create the space, and open
- * each device. KVM must get the file before the device is opened: {@link io.kvmirq.vfio.FileHolder} passes it to KVM,
- * and refuses one through which a device is open.
+ * own device file. The device does DMA to the addresses of a {@link io.kvmirq.vfio.DmaSpace}. {@code VfioDevice.open}
+ * does all steps for one device. To open several devices of one group or one space, open the file, create the space,
+ * and open each device. KVM must get the file before the device is opened: {@link io.kvmirq.vfio.FileHolder} passes it
+ * to KVM, and refuses one through which a device is open.
  *
- * <p>A {@link io.kvmirq.vfio.DeviceIrq} identifies a device interrupt. It is armed with an eventfd, which the kernel
- * signals when the device raises it. Arming returns a handle; closing that disarms the interrupt. Only one of a PCI
- * device's INTx, MSI and MSI-X can be armed at a time. Users see VFIO's index and subindex only in error messages.
+ * <p>A {@link io.kvmirq.vfio.DeviceIrq} identifies a device interrupt. To arm the interrupt, pass an eventfd, which the
+ * kernel signals when the device interrupts. Arming returns a handle, whose {@code close} disarms the interrupt. Only
+ * one of a PCI device's INTx, MSI and MSI-X can be armed at a time. Users see VFIO's index and subindex only in error
+ * messages.
  *
  * <p>Rules. If VFIO_DEVICE_SET_IRQS returns a positive number, no interrupt is enabled, and the library throws {@link
  * io.kvmirq.vfio.VectorsExhaustedException}. If setting eventfds fails, the kernel detaches those that armed interrupts
