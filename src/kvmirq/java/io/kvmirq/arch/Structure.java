@@ -14,12 +14,12 @@ public interface Structure {
     /** A copy of the structure's 64-bit words. */
     long[] bits();
 
-    /** The value of a field of this structure, unsigned. */
+    /** A field's value in this structure, unsigned. */
     default long get(Field field) {
         return field.value(bits());
     }
 
-    /** Whether any bit of a field of this structure is set. */
+    /** Whether any bit of a field is set in this structure. */
     default boolean is(BitField field) {
         return field.isSet(bits()[field.word()]);
     }

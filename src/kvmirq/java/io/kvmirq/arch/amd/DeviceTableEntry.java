@@ -19,7 +19,7 @@ public final class DeviceTableEntry {
     public static final BitField INTERRUPTS_VALID =
             BitField.flag("iv", 0, "IV", "interrupts pass unmapped", "what follows is valid");
 
-    /** The length of the device's remapping table: value n means 2^n entries. */
+    /** The length of the device's remapping table, where value n means 2^n entries. */
     public static final BitField TABLE_LENGTH = new BitField(
             "inttablen",
             1,
@@ -33,7 +33,7 @@ public final class DeviceTableEntry {
     public static final BitField IGNORE_FAULTS = BitField.flag("ig", 5, "IG", "faults recorded", "faults not recorded")
             .ordinarily(0);
 
-    /** The address of the device's remapping table. */
+    /** The device's remapping table address. */
     public static final BitField TABLE = new BitField(
             "table_phys", 6, 46, always("IntTabRoot", "table address").shifted(6));
 

@@ -47,11 +47,11 @@ public final class GaIrte {
     /** The vector: a guest vector in guest mode, a host vector in remapped form. */
     public static final BitField VECTOR = new BitField("vector", 64, 8, always("Vector", "guest vector"));
 
-    /** Bits 51:12 of the address of the vCPU's backing page. */
+    /** Bits 51:12 of the vCPU's backing page address. */
     public static final BitField ROOT =
             new BitField("ga_root_ptr", 76, 40, always("GARootPtr", "backing page address 51:12"));
 
-    /** The address of the vCPU's backing page. */
+    /** The vCPU's backing page address. */
     public static final BitField BACKING_PAGE = new BitField(
             "derived_vapic_addr",
             ROOT.low(),

@@ -29,13 +29,13 @@ public final class GaLog {
             .fields(TAG, DEVICE, new BitField("rsvd_48_59", 48, 12, always("R", "reserved, not looked at")), TYPE)
             .build();
 
-    /** Base register: the address of the log. */
+    /** Base register: the log address. */
     public static final BitField BASE =
             new BitField("base", 12, 40, always("GALogBase", "address").shifted(12));
 
     private static final int SHORTEST_LOG = 8;
 
-    /** Base register: the length of the log as a code, 8–15, see {@link #ENTRIES}. Smaller codes are reserved. */
+    /** Base register: the log length as a code, 8–15, see {@link #ENTRIES}. Smaller codes are reserved. */
     public static final BitField LENGTH = new BitField(
             "len_code",
             56,

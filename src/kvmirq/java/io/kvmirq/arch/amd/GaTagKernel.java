@@ -43,12 +43,12 @@ public enum GaTagKernel {
         return version.isSince(6, 17) ? FROM_6_17 : version.isSince(6, 1) ? FROM_6_1 : UP_TO_6_0;
     }
 
-    /** The field of the GATag that has the VM's id. */
+    /** The GATag field that has the VM id. */
     public BitField vm() {
         return vm;
     }
 
-    /** The field of the GATag that has the vCPU's id or index. */
+    /** The GATag field that has the vCPU's id or index. */
     public BitField vcpu() {
         return vcpu;
     }

@@ -58,7 +58,7 @@ public enum ItsCommand {
     /** The collection id. */
     public static final BitField COLLECTION = new BitField("icid", 128, 16);
 
-    /** MAPD: bits 51:8 of the address of the device's event table; its other bits are 0. */
+    /** MAPD: bits 51:8 of the device's event table address, whose other bits are 0. */
     public static final BitField EVENT_TABLE = new BitField("itt_addr", 136, 44);
 
     /** MAPC, MOVALL: the vCPU, by its index before Linux 6.7, by its id since 6.7. */

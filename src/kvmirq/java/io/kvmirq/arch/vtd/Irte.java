@@ -22,7 +22,7 @@ import java.util.Objects;
  * irte} in include/linux/dmar.h.
  */
 public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte {
-    /** The length of an entry in bytes. */
+    /** The entry length in bytes. */
     int BYTES = 16;
 
     /** The fault that hardware reports for reserved bits that are not 0. */
