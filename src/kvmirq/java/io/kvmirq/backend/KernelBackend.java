@@ -103,7 +103,7 @@ public interface KernelBackend {
     /** KVM_CHECK_EXTENSION on the KVM device or on a VM: 0 if KVM does not support the capability. */
     int capabilityCheck(int fd, int capability);
 
-    /** KVM_CREATE_VM: the descriptor of a new VM. A {@code type} of 0 is the architecture's default. */
+    /** KVM_CREATE_VM: a new VM's descriptor. A {@code type} of 0 is the architecture's default. */
     int vmCreate(int kvm, long type);
 
     // irqchip
@@ -132,7 +132,7 @@ public interface KernelBackend {
 
     // routes
 
-    /** The size of one record of {@link #routesSet} in bytes: {@code struct kvmirq_route}. */
+    /** The record size of {@link #routesSet} in bytes: {@code struct kvmirq_route}. */
     int ROUTE_SIZE = Buffers.ROUTE_SIZE;
 
     /** Offset of the GSI in a route record; 4 bytes. */
@@ -170,7 +170,7 @@ public interface KernelBackend {
     /** KVM_IRQFD: each signal of the eventfd raises an edge on the GSI. */
     int irqfdAssign(int vm, int fd, int gsi);
 
-    /** The size of one record of {@link #irqfdsAssign} in bytes. */
+    /** The record size of {@link #irqfdsAssign} in bytes. */
     int IRQFD_SIZE = 2 * Integer.BYTES;
 
     /** Offset of the eventfd in an irqfd record; 4 bytes. */
@@ -234,7 +234,7 @@ public interface KernelBackend {
     /** KVM_CREATE_DEVICE_TEST: 0 if KVM supports this device type. Creates no device. */
     int deviceTest(int vm, int type);
 
-    /** KVM_CREATE_DEVICE: the descriptor of a new device of the VM. */
+    /** KVM_CREATE_DEVICE: the descriptor of a new device in the VM. */
     int deviceCreate(int vm, int type);
 
     /** KVM_HAS_DEVICE_ATTR: 0 if the device knows the attribute, else -ENXIO. Sets nothing. */
@@ -248,7 +248,7 @@ public interface KernelBackend {
 
     // VFIO: device is a VFIO device, or the result is -ENOTTY (-EINVAL from /dev/kvm and a vCPU)
 
-    /** The size of the record of {@link #vfioIrqInfo} in bytes: {@code struct kvmirq_vfio_irq}. */
+    /** The record size of {@link #vfioIrqInfo} in bytes: {@code struct kvmirq_vfio_irq}. */
     int VFIO_IRQ_SIZE = 8;
 
     /** Offset of the flags {@code VFIO_IRQ_INFO_*} in the record, 4 bytes. */

@@ -42,7 +42,7 @@ public enum SystemCall {
         this.arm64 = arm64;
     }
 
-    /** The name of the call in the kernel's documentation. */
+    /** The call's name in the kernel's documentation. */
     public String kernelName() {
         return name().toLowerCase(Locale.ROOT);
     }
