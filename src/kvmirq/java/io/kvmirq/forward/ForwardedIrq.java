@@ -484,7 +484,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Reports the guest's EOI of a level-triggered line that this process injects. The line goes low; a device that
-     * still asserts it interrupts again. This does nothing while KVM injects the line, because KVM sees the EOI, or
+     * still asserts it interrupts again. The call does nothing while KVM injects the line, because KVM sees the EOI, or
      * while an injector lowers the line itself, see {@link Userspace.Injector#raiseUntilEoi}.
      *
      * @throws UnsupportedOperationException for a message

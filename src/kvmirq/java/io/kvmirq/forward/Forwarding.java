@@ -277,7 +277,7 @@ public final class Forwarding implements AutoCloseable {
      * signals are delivered. When the forwarding ends, the vectors stay armed for their owner to disarm. If an
      * interrupt may then be pending as a vLPI, the forwarding signals its eventfd. Otherwise like {@link #forwardAll}.
      *
-     * @param wired the eventfd of each vector, unchecked: a wrong one raises a wrong interrupt
+     * @param wired each vector's eventfd, which is not checked, so a wrong one raises a wrong interrupt
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
