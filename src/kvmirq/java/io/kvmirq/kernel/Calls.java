@@ -218,7 +218,7 @@ public class Calls {
         return held.isLastUseOfPrivateFile();
     }
 
-    /** The number of a leased descriptor. The descriptor stays open even if its handle is closed. */
+    /** A leased descriptor's number. The descriptor stays open even if its handle is closed. */
     public final int number(Fd.Lease lease) {
         requireOurs(lease.fd().kernel(), lease.fd());
         return lease.number();

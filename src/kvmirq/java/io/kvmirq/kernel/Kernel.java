@@ -109,7 +109,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The descriptor of the KVM device, which the first call opens.
+     * The KVM device's descriptor, which the first call opens.
      *
      * @throws io.kvmirq.KernelException ENOENT if the host has no KVM, EACCES without permission
      * @throws io.kvmirq.backend.BackendUnavailableException if the device has another KVM API version
@@ -323,8 +323,8 @@ public final class Kernel implements AutoCloseable {
     /**
      * Makes {@link #openHandles} and warnings name the line of code that made the handle or caused the warning.
      *
-     * @param line returns the running line of code, from the stack. It runs in the thread that makes the handle, which
-     *     may hold locks, so it must not wait or call this library
+     * @param line returns the running line of code, from the stack. The supplier runs in the thread that makes the
+     *     handle, which may hold locks, so it must not wait or call this library
      */
     public void traceHandles(Supplier<String> line) {
         Objects.requireNonNull(line, "line is null");
