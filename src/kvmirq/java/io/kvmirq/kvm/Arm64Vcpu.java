@@ -160,7 +160,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * The value of a register of at most 64 bits, zero-extended.
+     * A register's value of at most 64 bits, zero-extended.
      *
      * @throws IllegalArgumentException if the register is larger than 64 bits
      * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU lacks the register

@@ -25,7 +25,7 @@ import java.nio.ByteBuffer;
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="memory"}
  */
 public final class DirtyLog implements AutoCloseable {
-    /** The size of a page in bytes. */
+    /** The page size in bytes. */
     public static final int PAGE = 4096;
 
     private final GuestMemory memory;

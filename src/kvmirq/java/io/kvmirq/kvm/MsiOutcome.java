@@ -2,13 +2,13 @@
 package io.kvmirq.kvm;
 
 /**
- * The outcome of {@link Vm#signal}. Source: {@code kvm_send_userspace_msi()} in virt/kvm/irqchip.c,
- * {@code kvm_irq_delivery_to_apic()} in arch/x86/kvm/.
+ * The outcome of {@link Vm#signal}. Source: {@code kvm_send_userspace_msi()} in virt/kvm/irqchip.c, {@code
+ * kvm_irq_delivery_to_apic()} in arch/x86/kvm/.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="signal"}
  *
- * @param vcpus the number of vCPUs whose LAPICs accepted the MSI, including LAPICs in which the vector was pending: KVM
- *     does not report merged interrupts. {@link #NOT_ACCEPTED} has 0, {@link #NO_DESTINATION_MATCHED} -1
+ * @param vcpus the number of vCPUs whose LAPICs accepted the MSI, including LAPICs in which the vector was pending,
+ *     because KVM does not report merged interrupts. {@link #NOT_ACCEPTED} has 0, {@link #NO_DESTINATION_MATCHED} -1
  */
 public record MsiOutcome(int vcpus) {
     /** No vCPU accepted the MSI: none has the destination's APIC id, or its LAPIC is software-disabled. */

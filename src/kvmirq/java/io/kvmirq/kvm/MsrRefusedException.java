@@ -15,7 +15,7 @@ public final class MsrRefusedException extends IllegalStateException {
         this.number = number;
     }
 
-    /** The number of the refused MSR, unsigned. */
+    /** The refused MSR's number, unsigned. */
     public int number() {
         return number;
     }

@@ -59,13 +59,13 @@ public final class Vcpu implements AutoCloseable {
         return id;
     }
 
-    /** The state of an x86 vCPU. Throws UnsupportedOperationException on arm64. */
+    /** An x86 vCPU's state. Throws UnsupportedOperationException on arm64. */
     public X86Vcpu x86() {
         calls.vm().requireX86(calls.fd(), "Vcpu.arm64()");
         return x86;
     }
 
-    /** The state of an arm64 vCPU. Throws UnsupportedOperationException on x86. */
+    /** An arm64 vCPU's state. Throws UnsupportedOperationException on x86. */
     public Arm64Vcpu arm64() {
         calls.vm().requireArm64(calls.fd(), "Vcpu.x86()");
         return arm64;

@@ -82,9 +82,9 @@ public final class VcpuExit {
          * bytes.
          */
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
-        /** The guest used Hyper-V's hypercalls or SynIC. {@link VcpuExit#word}(0) is the type of the Hyper-V exit. */
+        /** The guest used Hyper-V's hypercalls or SynIC. {@link VcpuExit#word}(0) is the Hyper-V exit type. */
         HYPERV(Uapi.KVM_EXIT_HYPERV),
-        /** The guest made a Xen hypercall. {@link VcpuExit#word}(0) is the type of the Xen exit. */
+        /** The guest made a Xen hypercall. {@link VcpuExit#word}(0) is the Xen exit type. */
         XEN(Uapi.KVM_EXIT_XEN),
         /**
          * The guest has accepted no interrupts for longer than the VMM allows (KVM_CAP_X86_NOTIFY_VMEXIT). {@link

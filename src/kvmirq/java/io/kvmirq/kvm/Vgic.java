@@ -15,7 +15,7 @@ import java.util.OptionalLong;
 
 /**
  * An arm64 VM's virtual interrupt controller (VGIC), of which it has at most one. {@link #close} closes only the
- * descriptor: KVM destroys the VGIC with the VM.
+ * descriptor, because KVM destroys the VGIC with the VM.
  *
  * <p>In this order, set the number of interrupts, create vCPUs, call {@link #init}, and use irqfds and lines. Set the
  * VGIC's addresses before or after init, but before the first vCPU runs. Thread-safe, but a method that changes an

@@ -75,10 +75,10 @@ public final class VgicV2 extends Vgic {
     /**
      * Writes a distributor register as one vCPU sees it. The kernel ignores a write to GICD_IGROUPR unless the VMM
      * wrote GICD_IIDR before, with its current value or an older revision. A write to GICD_SGIR sends an SGI from this
-     * vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: if GICD_ISPENDR makes an SGI pending, the
-     * kernel takes the vCPU itself for the sender.
+     * vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR, because the kernel takes the vCPU itself for
+     * the sender of an SGI that GICD_ISPENDR makes pending.
      *
-     * @param vcpu the id of the vCPU, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
+     * @param vcpu the vCPU id, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
      * @param offset in bytes, a multiple of 4, below 0x1000. The kernel ignores a write to an offset without a register
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
      */
@@ -90,7 +90,7 @@ public final class VgicV2 extends Vgic {
      * Reads a CPU interface register of a vCPU, as a VMM does to save it. The kernel returns the guest's GICC_PMR
      * shifted right by 3, as in GICH_VMCR.VMPriMask: 0x1f stands for 0xf8.
      *
-     * @param vcpu the id of the vCPU, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
+     * @param vcpu the vCPU id, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
      * @param offset the register's offset in bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8
      *     (GICC_BPR), 0x1c (GICC_ABPR), 0xd0 (GICC_APR0), 0xfc (GICC_IIDR). An offset without a register reads 0
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
@@ -103,7 +103,7 @@ public final class VgicV2 extends Vgic {
     /**
      * Writes a CPU interface register of a vCPU, as a VMM does to restore it.
      *
-     * @param vcpu the id of the vCPU, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
+     * @param vcpu the vCPU id, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
      * @param offset as for {@link #readCpuInterface}. The kernel ignores a write to an offset without a register
      * @param value the new value; for GICC_PMR in the form that {@link #readCpuInterface} returns
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}

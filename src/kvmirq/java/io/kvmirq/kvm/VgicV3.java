@@ -267,7 +267,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Whether the line of a vCPU's PPI is high.
+     * Whether a vCPU's PPI line is high.
      *
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}
      */

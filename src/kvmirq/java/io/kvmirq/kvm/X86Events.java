@@ -18,7 +18,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
     public enum Name {
         /** An exception is being delivered. */
         EXCEPTION_INJECTED(Uapi.KvmVcpuEvents.EXCEPTION_INJECTED, Byte.BYTES),
-        /** The vector of the exception, 0 to 31. */
+        /** The exception's vector, 0 to 31. */
         EXCEPTION_VECTOR(Uapi.KvmVcpuEvents.EXCEPTION_NR, Byte.BYTES),
         /** The exception has an error code. */
         EXCEPTION_HAS_ERROR_CODE(Uapi.KvmVcpuEvents.EXCEPTION_HAS_ERROR_CODE, Byte.BYTES),
@@ -26,7 +26,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         EXCEPTION_ERROR_CODE(Uapi.KvmVcpuEvents.EXCEPTION_ERROR_CODE, Integer.BYTES),
         /** An interrupt is being delivered. */
         INTERRUPT_INJECTED(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, Byte.BYTES),
-        /** The vector of the injected interrupt, 8 bits. */
+        /** The injected interrupt's vector, 8 bits. */
         INTERRUPT_VECTOR(Uapi.KvmVcpuEvents.INTERRUPT_NR, Byte.BYTES),
         /** An instruction raised the interrupt. KVM accepts this field but never reports it. */
         INTERRUPT_SOFT(Uapi.KvmVcpuEvents.INTERRUPT_SOFT, Byte.BYTES),

@@ -248,7 +248,7 @@ public final class X86Vm {
         return vm.vm() + " address=0x" + Long.toHexString(guestAddress);
     }
 
-    /** The state of the in-kernel IOAPIC; fails with ENXIO without the full irqchip. */
+    /** The in-kernel IOAPIC's state; fails with ENXIO without the full irqchip. */
     public IoapicState ioapic() {
         return chip(KernelCall.IOAPIC_GET, Route.Chip.IOAPIC, new IoapicState());
     }
@@ -258,7 +258,7 @@ public final class X86Vm {
         setChip(KernelCall.IOAPIC_SET, Route.Chip.IOAPIC, state);
     }
 
-    /** The state of an in-kernel PIC, master or slave; fails with ENXIO without the full irqchip. */
+    /** An in-kernel PIC's state, master or slave; fails with ENXIO without the full irqchip. */
     public X86Pic pic(Route.Chip chip) {
         return chip(KernelCall.PIC_GET, chip, new X86Pic(Objects.requireNonNull(chip, "chip is null")));
     }
@@ -287,7 +287,7 @@ public final class X86Vm {
         ioctl(KernelCall.PIT_REINJECT, Uapi.KVM_REINJECT_CONTROL, control);
     }
 
-    /** The state of the in-kernel timer; fails with ENXIO if the VM has no timer, see {@link #createPit}. */
+    /** The in-kernel timer's state; fails with ENXIO if the VM has no timer, see {@link #createPit}. */
     public X86Pit pit() {
         X86Pit pit = new X86Pit();
         ioctl(KernelCall.PIT_GET, Uapi.KVM_GET_PIT2, pit.structure);
@@ -314,8 +314,8 @@ public final class X86Vm {
     }
 
     /**
-     * Drives a PIC or IOAPIC line from user space. This call and each irqfd on the GSI drive the pin separately; it is
-     * high while any of them is. Allocates nothing. Fails with ENXIO without an in-kernel irqchip.
+     * Drives a PIC or IOAPIC line from user space. This call and each irqfd on the GSI drive the pin separately; the
+     * pin is high while any of them drives it high. Allocates nothing. Fails with ENXIO without an in-kernel irqchip.
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
         Objects.requireNonNull(gsi, "gsi is null");

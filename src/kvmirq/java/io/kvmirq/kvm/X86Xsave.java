@@ -33,7 +33,7 @@ public final class X86Xsave extends X86State {
         return load(new X86Xsave(area.length), area);
     }
 
-    /** The size of the area in bytes, at least 4096. */
+    /** The area's size in bytes, at least 4096. */
     public int size() {
         return structure.capacity();
     }
