@@ -5,10 +5,10 @@ package io.kvmirq.mirror;
 public enum DeliveryPath {
     /** An irqfd delivers the interrupt. Only on this path may hardware deliver it instead. */
     KERNEL,
-    /** The interrupt is masked: it is delivered after the unmask. */
+    /** The interrupt is masked, and delivered after the unmask. */
     MASKED,
     /** A program reads the eventfd and injects the interrupt. */
     USERSPACE,
-    /** The device file is closed: the interrupt is never delivered again. */
+    /** The device file is closed, so the interrupt is never delivered again. */
     CLOSED
 }

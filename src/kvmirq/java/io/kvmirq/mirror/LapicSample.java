@@ -32,7 +32,7 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
         }
     }
 
-    /** The mode of a LAPIC, IA32_APIC_BASE bits 11:10. */
+    /** A LAPIC's mode, IA32_APIC_BASE bits 11:10. */
     public enum Mode {
         /** The LAPIC is off. */
         OFF,

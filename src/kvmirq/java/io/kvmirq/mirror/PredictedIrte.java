@@ -29,7 +29,7 @@ public sealed interface PredictedIrte {
     /** Known bits in bits 63:0. Unknown bits are 0. */
     long low();
 
-    /** A mask of bits 127:64 in which each known bit is set; by default 0: no bit is known. */
+    /** A mask of bits 127:64 in which each known bit is set; by default 0, because no bit is known. */
     default long highMask() {
         return 0;
     }

@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * The device end of an interrupt: a vector or a line that signals an eventfd.
  *
- * @param number the vector of MSI or MSI-X, the number of a platform interrupt, or 0 for INTx
+ * @param number the MSI or MSI-X vector, the platform interrupt's number, or 0 for INTx
  */
 public record Producer(DeviceName device, Kind kind, int number) {
     public Producer {

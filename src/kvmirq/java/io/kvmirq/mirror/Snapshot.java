@@ -99,9 +99,9 @@ public final class Snapshot {
     }
 
     /**
-     * Whether a device interrupt's message is held back from the guest, see {@link Event.Held}. It may be held even
-     * after the forwarding has ended, until the interrupt is forwarded again and not masked. On a device reset, {@code
-     * GuestMsix} and {@code GuestMsi} drop it.
+     * Whether a device interrupt's message is held back from the guest, see {@link Event.Held}. The message may be held
+     * even after the forwarding has ended, until the interrupt is forwarded again and not masked. On a device reset,
+     * {@code GuestMsix} and {@code GuestMsi} drop it.
      */
     @NotPromised
     public Optional<HeldMessage> held(Producer producer) {
@@ -131,8 +131,8 @@ public final class Snapshot {
     }
 
     /**
-     * A vCPU's sampled LAPIC ids, from which messages with a logical destination are predicted. Empty if it was not
-     * sampled: a mirror samples LAPICs only while the VM has such a message.
+     * A vCPU's sampled LAPIC ids, from which messages with a logical destination are predicted. Empty if the LAPIC was
+     * not sampled, because a mirror samples LAPICs only while the VM has such a message.
      */
     @NotPromised
     public Optional<LapicSample> lapic(VcpuId vcpu) {
