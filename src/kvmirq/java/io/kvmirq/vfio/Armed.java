@@ -14,7 +14,7 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Armed interrupts of a device, all of one kind (such as MSI-X): the kernel signals their eventfds, which stay open
+ * A device's armed interrupts, all of one kind (such as MSI-X). The kernel signals their eventfds, which stay open
  * meanwhile. Closing this object, or the device, disarms them all. Thread-safe.
  *
  * <p>A kernel that refuses to set eventfds also detaches those that armed interrupts had before. The method that

@@ -5,7 +5,7 @@ import io.kvmirq.kernel.EventFd;
 import java.util.Objects;
 
 /**
- * One armed device interrupt: the kernel signals its eventfd. Thread-safe.
+ * One armed device interrupt, whose eventfd the kernel signals. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="notices"}
  */

@@ -70,8 +70,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Opens a device, and creates a DMA space for it alone. If the host has a device file, it is opened through this
-     * file and an iommufd, else through its group and a container; {@link #access} returns which was used. KVM does not
+     * Opens a device, and creates a DMA space for it alone. If the host has a device file, the device is opened through
+     * it and an iommufd, else through its group and a container; {@link #access} returns which was used. KVM does not
      * get the device's file: interrupts work, but mediated devices and non-coherent DMA need {@link
      * #open(Kernel,DeviceName,FileHolder)}.
      *
