@@ -41,7 +41,7 @@ public final class KernelException extends RuntimeException {
         return likelyCause.isEmpty() ? text : text + " (" + likelyCause + ")";
     }
 
-    /** The name of the call, such as {@code irqfd assign}. */
+    /** The call's name, such as {@code irqfd assign}. */
     public String call() {
         return call;
     }

@@ -8,7 +8,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The address of a PCI function, such as {@code 0000:3b:00.0}.
+ * A PCI function's address, such as {@code 0000:3b:00.0}.
  *
  * <p>Source: {@code pci_setup_device()} in drivers/pci/probe.c, which makes the names in sysfs.
  *

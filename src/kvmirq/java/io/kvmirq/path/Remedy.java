@@ -28,7 +28,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         FIRMWARE("firmware", Takes.REBOOT),
         VMM_FLAG("VMM flag", Takes.VMM_RESTART),
         COMMAND("command", Takes.LIVE),
-        /** Do what another host check advises: the remedy's text is its name. */
+        /** Do what another host check advises, whose name is the remedy's text. */
         SEE("see", Takes.NOTHING),
         /** No change is possible on this hardware. */
         HARDWARE("hardware", Takes.NOTHING),

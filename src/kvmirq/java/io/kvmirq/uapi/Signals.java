@@ -7,7 +7,7 @@ public final class Signals {
     public static final int SIG_UNBLOCK = 1;
     public static final int SIG_SETMASK = 2;
 
-    /** The size of a set in bytes. */
+    /** The set size in bytes. */
     public static final int SET_SIZE = 8;
 
     /** The first real-time signal, 32. The C library uses the signals 32 and 33 internally. */
