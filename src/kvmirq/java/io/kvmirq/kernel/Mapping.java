@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Memory that this process has mapped. The methods access single values by offset, and throw {@link
- * ClosedHandleException} after the mapping was closed. Each access takes some nanoseconds more, to keep the memory
+ * ClosedHandleException} after the mapping was closed. Each access costs a few extra nanoseconds to keep the memory
  * mapped, so use a {@link #view} for frequent accesses, as to a virtqueue. Only the {@link Owner} unmaps the memory. An
  * offset outside of the mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are
  * volatile, because a guest or the kernel accesses the same memory.

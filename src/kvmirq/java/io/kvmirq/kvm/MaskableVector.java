@@ -242,9 +242,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Masks vectors of one VM and moves each to another GSI and message, such as the ones in a snapshot. The vectors
-     * keep their eventfds and the signals in them. One change of the route table moves all vectors or none. No other
-     * thread may use them during the call.
+     * Masks vectors of one VM and moves each to another GSI and message, such as those in a snapshot. The vectors keep
+     * their eventfds and the signals in them. One change of the route table moves all vectors or none. No other thread
+     * may use them during the call.
      *
      * @param to the new GSI and message of each vector. Earlier routes of these GSIs are replaced
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs

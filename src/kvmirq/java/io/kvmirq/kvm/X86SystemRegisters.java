@@ -21,9 +21,9 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         DS(24),
         /** Extra. */
         ES(48),
-        /** Extra segment register; a guest's kernel gives each thread a base of its own. */
+        /** Extra segment register; a guest kernel gives each thread its own base. */
         FS(72),
-        /** Extra segment register; a guest's kernel gives each processor a base of its own. */
+        /** Extra segment register; a guest kernel gives each processor its own base. */
         GS(96),
         /** Stack. */
         SS(120),

@@ -90,7 +90,7 @@ public final class X86Vcpu {
 
     // Interrupts of the VMM
 
-    /** Injects an NMI. While the guest handles one, another stays pending, and further ones are merged into it. */
+    /** Injects an NMI. While the guest handles an NMI, one more stays pending, and further NMIs are merged into it. */
     public void injectNmi() {
         run.requireItsThread();
         calls.value(KernelCall.NMI, Uapi.KVM_NMI, 0);

@@ -23,7 +23,7 @@
  *
  * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock
  * each. An irqfd's or VGIC's lock is taken before the route table's. No lock is held while user code runs, such as a
- * change of routes or a logger, so it may wait for threads that use the same VM.
+ * change of routes or a logger, so this code may wait for threads that use the same VM.
  *
  * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make the package's system calls, except for the ioctls of
  * {@code Irqfd}. A {@link io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs, so

@@ -11,7 +11,7 @@ import java.util.Objects;
 
 /**
  * A hop on a device interrupt's path into a guest, with its type of value. The constants are all hops, so {@code ==}
- * compares them; their natural order is that of an {@link InterruptPath}. Immutable.
+ * compares them; they sort in the order of an {@link InterruptPath}. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="hop"}
  *

@@ -163,7 +163,7 @@ public record InterruptPath(
     }
 
     /**
-     * The hop at which the interrupt fails: that of the first broken link, or {@link Hop#POSTING} if no link is broken
+     * The hop at which the interrupt fails: the first broken link's hop, or {@link Hop#POSTING} if no link is broken
      * and {@link #unposted} is not empty. Empty if the interrupt does not fail.
      */
     public Optional<Hop<?>> fails() {

@@ -19,7 +19,7 @@ public enum DeliveryMode {
     LOWEST_PRIORITY(1, "lowest priority"),
     /** System management interrupt. */
     SMI(2, "SMI"),
-    /** The manual gives this value no meaning. */
+    /** The manual reserves this value. */
     RESERVED_3(3, "reserved"),
     /** Non-maskable interrupt. */
     NMI(4, "NMI"),
@@ -55,7 +55,7 @@ public enum DeliveryMode {
         return ALL[value];
     }
 
-    /** Whether the manual gives the value no meaning. */
+    /** Whether the manual reserves the value. */
     public boolean isReserved() {
         return this == RESERVED_3 || this == RESERVED_6;
     }
