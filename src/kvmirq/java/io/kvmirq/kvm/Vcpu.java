@@ -180,7 +180,7 @@ public final class Vcpu implements AutoCloseable {
      * VcpuExit.Reason#INTR}; if the guest exits for another reason first, the next run returns INTR. Several kicks may
      * end one run, and one kick may end this run and the next. Any thread may kick. A kick never fails, does nothing on
      * a closed vCPU, and allocates nothing unless it is recorded. The kernel refuses the signal while the user's
-     * pending signals reach RLIMIT_SIGPENDING. After some thousand refusals the kick logs a warning and gives up, so
+     * pending signals reach RLIMIT_SIGPENDING. After a few thousand refusals the kick logs a warning and gives up, so
      * the run goes on until the guest exits.
      */
     public void kick() {

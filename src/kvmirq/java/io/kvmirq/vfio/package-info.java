@@ -13,12 +13,12 @@
  * one of a PCI device's INTx, MSI and MSI-X can be armed at a time. Users see VFIO's index and subindex only in error
  * messages.
  *
- * <p>Rules. If VFIO_DEVICE_SET_IRQS returns a positive number, no interrupt is enabled, and the library throws {@link
- * io.kvmirq.vfio.VectorsExhaustedException}. If setting eventfds fails, the kernel detaches those that armed interrupts
- * had before. The library attaches them again, and {@link io.kvmirq.vfio.VectorsDisturbedException} names their
- * interrupts. On a kernel that cannot add vectors while others are enabled, {@code growLosingInterrupts} adds vectors
- * but may lose interrupts. VFIO cannot mask MSI and MSI-X: to mask a vector, deassign its irqfd. The kernel masks INTx
- * at each signal, until a program unmasks it. An armed interrupt keeps its eventfd open.
+ * <p>These rules hold. If VFIO_DEVICE_SET_IRQS returns a positive number, no interrupt is enabled, and the library
+ * throws {@link io.kvmirq.vfio.VectorsExhaustedException}. If setting eventfds fails, the kernel detaches those that
+ * armed interrupts had before. The library attaches them again, and {@link io.kvmirq.vfio.VectorsDisturbedException}
+ * names their interrupts. On a kernel that cannot add vectors while others are enabled, {@code growLosingInterrupts}
+ * adds vectors but may lose interrupts. VFIO cannot mask MSI and MSI-X: to mask a vector, deassign its irqfd. The
+ * kernel masks INTx at each signal, until a program unmasks it. An armed interrupt keeps its eventfd open.
  *
  * <p>Locks: each device has a lock for its interrupts, which is held during VFIO_DEVICE_SET_IRQS. Each group, container
  * and device file has a lock for opening devices; a group is locked before a container.
