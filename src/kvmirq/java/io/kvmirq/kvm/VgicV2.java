@@ -56,7 +56,7 @@ public final class VgicV2 extends Vgic {
     // Registers of a vCPU
 
     /**
-     * Reads a distributor register as one vCPU sees it, because each vCPU has its own registers for interrupts 0–31.
+     * Reads a distributor register as one vCPU sees it. Each vCPU has its own registers for interrupts 0–31.
      * GICD_ISPENDR shows latched interrupts and level-triggered interrupts whose line is high. An SPI's GICD_ITARGETSR
      * has a bit for each vCPU, in creation order.
      *

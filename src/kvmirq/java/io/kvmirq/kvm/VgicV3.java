@@ -234,7 +234,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Whether the SPI's latch is set, because the guest has not yet taken an edge that was raised.
+     * Whether the SPI's latch is set, that is, the guest has not yet taken a raised edge.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}

@@ -67,8 +67,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Wraps a VM that a VMM in this process created. Calls on another process's VM fail with EIO. This needs no access
-     * to {@code /dev/kvm}, because a call on the VM determines the architecture.
+     * Wraps a VM that a VMM in this process created. Calls on another process's VM fail with EIO. The method needs no
+     * access to {@code /dev/kvm}, because a call on the VM determines the architecture.
      *
      * @param number the VM's descriptor
      * @param routesNow all GSI routes of the VM. KVM has no call that reads routes, and each change replaces them all,

@@ -41,9 +41,7 @@ public final class Ioas extends DmaSpace {
         }
     }
 
-    /**
-     * Creates an address space in a new iommufd. Fails with ENOENT if there is no iommufd, or with EACCES or ENOMEM.
-     */
+    /** Creates an address space in a new iommufd. Fails with ENOENT without /dev/iommu, or with EACCES or ENOMEM. */
     public static Ioas create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
         return open(calls, file -> new Ioas(calls, file, false));
