@@ -7,13 +7,12 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * KVM's map from destinations to LAPICs. The map has the state of the LAPICs at the time when the map was built.
- * Immutable.
+ * KVM's map from destinations to LAPICs, with the LAPICs' state at the time when the map was built. Immutable.
  *
  * <p>Source: {@code struct kvm_apic_map}, {@code kvm_recalculate_apic_map()} and {@code kvm_apic_map_get_dest_lapic()}
  * in arch/x86/kvm/lapic.c.
  *
- * @param <A> the type of the LAPICs
+ * @param <A> the LAPICs' type
  */
 public final class ApicMap<A extends LocalApic> {
     private static final int CLUSTER = 16;
@@ -28,7 +27,7 @@ public final class ApicMap<A extends LocalApic> {
         CLUSTERS,
         /** x2APIC mode: a logical id is a cluster and one bit for each of its sixteen LAPICs. */
         X2APIC,
-        /** The formats differ, or an id is not one bit of one LAPIC: the map has no logical destinations. */
+        /** The formats differ, or an id is not one bit of one LAPIC, so the map has no logical destinations. */
         AMBIGUOUS
     }
 
@@ -42,11 +41,11 @@ public final class ApicMap<A extends LocalApic> {
     }
 
     /**
-     * Builds the map from the present ids and modes of the LAPICs.
+     * Builds the map from the LAPICs' current ids and modes.
      *
-     * @param before63 whether to build the map as Linux before 6.3 does. Before 6.3, a physical id that two LAPICs have
-     *     goes to the first, and a logical id that two LAPICs have goes to the last. Before 6.3, only the lowest bit of
-     *     a logical id is used, and a LAPIC in x2APIC mode is also found by the physical id that its logical id encodes
+     * @param before63 whether to build the map as Linux before 6.3 does: a physical id that two LAPICs have goes to the
+     *     first, and such a logical id to the last; only the lowest bit of a logical id is used; a LAPIC in x2APIC mode
+     *     is also found by the physical id that its logical id encodes
      * @return the map; empty if two LAPICs share an id, and neither {@code apicIds32Bit} nor {@code before63} is set
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
@@ -157,7 +156,7 @@ public final class ApicMap<A extends LocalApic> {
         return (long) (destination >>> 16) * CLUSTER;
     }
 
-    /** The LAPIC of bit 0–15 of a logical destination; null if no LAPIC has this bit. Does not allocate. */
+    /** The LAPIC for bit 0–15 of a logical destination; null if no LAPIC has this bit. Does not allocate. */
     @SuppressWarnings("unchecked") // The map holds what of() was given.
     public @Nullable A member(int destination, int bit) {
         return (A)

@@ -6,7 +6,7 @@ import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.IoapicEntry;
 
 /**
- * An interrupt on its way to the LAPICs, decoded from a message or from a pin of an I/O APIC.
+ * An interrupt on its way to the LAPICs, decoded from a message or an IOAPIC pin.
  *
  * <p>Source: {@code struct kvm_lapic_irq}, {@code kvm_msi_to_lapic_irq()} in arch/x86/kvm/irq.c.
  *
@@ -42,7 +42,7 @@ public record ApicMessage(
                 CompatibilityMsi.LEVEL.isSet(message.data()));
     }
 
-    /** The interrupt that a redirection entry of an I/O APIC sends; the entry has the format of {@link IoapicEntry}. */
+    /** The interrupt that an IOAPIC redirection entry sends; the entry has the format of {@link IoapicEntry}. */
     public static ApicMessage ofPin(long entry) {
         return new ApicMessage(
                 (int) IoapicEntry.DESTINATION.of(entry),
@@ -59,7 +59,7 @@ public record ApicMessage(
         return apicIds32Bit ? destination32 : destination32 & BROADCAST;
     }
 
-    /** Whether KVM refuses the message: with 32-bit APIC ids, address bits [39:32] have to be 0. */
+    /** Whether KVM refuses the message, because with 32-bit APIC ids, address bits [39:32] must be 0. */
     public boolean isInvalid(boolean apicIds32Bit) {
         return apicIds32Bit && reserved;
     }

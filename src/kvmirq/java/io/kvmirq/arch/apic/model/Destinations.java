@@ -10,10 +10,9 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * Finds the LAPICs of a message's destination, by the state of the LAPICs at the time when this object was built.
- * Immutable.
+ * Finds the LAPICs of a message's destination, by the LAPICs' state at the time when this object was built. Immutable.
  *
- * @param <A> the type of the LAPICs
+ * @param <A> the LAPICs' type
  */
 public final class Destinations<A extends LocalApic> {
     private final List<A> lapics;
@@ -24,11 +23,11 @@ public final class Destinations<A extends LocalApic> {
     private final Optional<ApicMap<A>> mapBefore63;
 
     /**
-     * Reads ids and modes of the LAPICs.
+     * Reads the LAPICs' ids and modes.
      *
-     * @param lapics the LAPICs of the VM's vCPUs, in the order of the vCPUs' indices
+     * @param lapics the LAPICs of the VM's vCPUs, sorted by vCPU index
      * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
-     * @param quirk whether 0xff is a broadcast also in x2APIC mode: true until KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK
+     * @param quirk whether 0xff is a broadcast even in x2APIC mode: true until KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK
      * @param vectorHashing the module parameter kvm.vector_hashing, which is on by default
      */
     public Destinations(List<A> lapics, boolean apicIds32Bit, boolean quirk, boolean vectorHashing) {
@@ -123,7 +122,7 @@ public final class Destinations<A extends LocalApic> {
         return lowest;
     }
 
-    /** All LAPICs that match the destination of a message, each checked by itself ({@link LocalApic#isFor}). */
+    /** All LAPICs that match a message's destination, each checked by itself ({@link LocalApic#isFor}). */
     public List<A> meant(ApicMessage message) {
         int destination = message.destination(apicIds32Bit);
         return lapics.stream()

@@ -7,7 +7,7 @@ import io.kvmirq.arch.apic.LapicPage;
 /**
  * An enabled LAPIC with the ids that an operating system gives it.
  *
- * @param vcpuId the id of the vCPU
+ * @param vcpuId the vCPU id
  * @param isX2apic whether the LAPIC is in x2APIC mode
  * @param logicalId the register LDR, which holds the logical id
  * @param logicalFormat the register DFR, which selects the flat or the cluster model

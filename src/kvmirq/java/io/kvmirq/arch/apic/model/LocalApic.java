@@ -4,12 +4,12 @@ package io.kvmirq.arch.apic.model;
 import io.kvmirq.arch.apic.LapicPage;
 
 /**
- * The ids and modes of a local APIC (LAPIC), by which senders find the LAPIC.
+ * A local APIC's (LAPIC's) ids and modes, by which senders find it.
  *
  * <p>Source: Intel SDM volume 3, "Determining IPI Destination"; {@code kvm_apic_match_dest()} in arch/x86/kvm/lapic.c.
  */
 public interface LocalApic {
-    /** The id of the vCPU, which never changes. */
+    /** The vCPU id, which never changes. */
     int vcpuId();
 
     /** The APIC id: 8 bits in xAPIC mode, 32 bits in x2APIC mode. */

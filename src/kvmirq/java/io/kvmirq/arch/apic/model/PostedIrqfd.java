@@ -30,9 +30,9 @@ public final class PostedIrqfd {
     }
 
     /**
-     * Posts the irqfd to the vCPU of its route's destination, or to no vCPU if the destination is not a single vCPU. If
-     * the irqfd is posted to no vCPU before and after, the call does nothing. After a KernelException of {@link
-     * IrteUpdate#post} the irqfd is posted to no vCPU. {@code route} is empty if the irqfd's GSI has no MSI route.
+     * Posts the irqfd to its route's destination vCPU, or to none if the destination is not a single vCPU. If the irqfd
+     * is posted to no vCPU before and after, the call does nothing. After a KernelException of {@link IrteUpdate#post}
+     * the irqfd is posted to no vCPU. {@code route} is empty if the irqfd's GSI has no MSI route.
      */
     public void update(PostingVm vm, Optional<ApicMessage> route) {
         Optional<ApicMessage> message = route.filter(

@@ -16,16 +16,16 @@ import java.util.Set;
 import java.util.stream.Collectors;
 
 /**
- * Whether KVM posts an interrupt of a device to a vCPU, and if not, why.
+ * Whether KVM posts a device interrupt to a vCPU, and if not, why.
  *
  * <p>Source: {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c, Linux 7.1, and its callers.
  */
 public sealed interface PostingDecision {
     /**
-     * The hardware posts the interrupt.
+     * Hardware posts the interrupt.
      *
-     * @param inhibits on Intel, the reasons for which APIC virtualization is inhibited, if any: the entry stays posted,
-     *     and KVM injects the vector at the vCPU's next VM entry
+     * @param inhibits on Intel, the reasons for which APIC virtualization is inhibited, if any. The entry then stays
+     *     posted, and KVM injects the vector at the vCPU's next VM entry
      */
     record Posted(VcpuId vcpu, InterruptVector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
 

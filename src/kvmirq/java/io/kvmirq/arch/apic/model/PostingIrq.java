@@ -7,13 +7,13 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The facts about a device's interrupt, its eventfd and its GSI that decide about posting.
+ * The facts about a device interrupt, its eventfd and its GSI that decide about posting.
  *
- * @param producer whether a driver registers the interrupt as a producer: a vector of MSI or MSI-X that VFIO or
+ * @param producer whether a driver registers the interrupt as a producer: an MSI or MSI-X vector that VFIO or
  *     vhost-vDPA has enabled
  * @param consumer whether an irqfd is assigned to the interrupt's eventfd
  * @param alone whether no other producer or consumer uses the eventfd
- * @param routes the routing entries of the GSI
+ * @param routes the GSI's routing entries
  * @param unmanagedDomain whether the device is in a VFIO domain (UNMANAGED); only AMD depends on the domain
  */
 public record PostingIrq(

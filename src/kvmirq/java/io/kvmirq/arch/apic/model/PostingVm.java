@@ -7,9 +7,9 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * The settings of a VM that decide about posting.
+ * The VM settings that decide about posting.
  *
- * @param lapicsInKernel whether the VM has an irqchip in the kernel, full or split
+ * @param lapicsInKernel whether the VM has an in-kernel irqchip, full or split
  * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
  * @param inhibits the reasons that inhibit APIC virtualization now, for the VM or for the destination vCPU
  */
@@ -23,8 +23,8 @@ public record PostingVm(
     }
 
     /**
-     * A VM with the defaults of Linux and KVM: nothing inhibited, with vector hashing and the broadcast quirk.
-     * {@code lapics} must be in the order of vCPU indices.
+     * A VM with the defaults of Linux and KVM: nothing inhibited, with vector hashing and the broadcast quirk. {@code
+     * lapics} must be sorted by vCPU index.
      */
     public static PostingVm of(List<? extends LocalApic> lapics, boolean apicIds32Bit) {
         return new PostingVm(
