@@ -127,7 +127,7 @@ public final class Backends {
                 .collect(Collectors.joining("\n")));
     }
 
-    /** The user named a library and expects it, and another binding serves. */
+    /** The user named a library and expects it, but another binding serves. */
     private static void warnOfNamedLibrary(List<Probe> failed, Candidate used) {
         if (!failed.isEmpty() && System.getProperty(NativeLibrary.PROPERTY) != null) {
             failed.forEach(probe -> System.getLogger("io.kvmirq")
@@ -138,7 +138,7 @@ public final class Backends {
         }
     }
 
-    /** The valid selections: {@value #AUTO} and the name of each binding. */
+    /** The valid selections: {@value #AUTO} and each binding's name. */
     public List<String> names() {
         List<String> names = new ArrayList<>(List.of(AUTO));
         for (Candidate candidate : candidates) {

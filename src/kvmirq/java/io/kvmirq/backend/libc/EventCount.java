@@ -7,7 +7,7 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
-/** Writes and reads the count of an eventfd: 8 bytes, and a {@code struct iovec} for preadv2(2). */
+/** Writes and reads an eventfd's count, with 8 bytes and a {@code struct iovec} for preadv2(2). */
 record EventCount(Libc libc, PerThread<Scratch> scratches, Scratch increment) {
     private static final int VECTOR = Long.BYTES;
     private static final int EINVAL = -Errno.EINVAL.number();
@@ -51,7 +51,7 @@ record EventCount(Libc libc, PerThread<Scratch> scratches, Scratch increment) {
         }
     }
 
-    /** An eventfd transfers 8 bytes or fails. A shorter transfer means that the file is no eventfd. */
+    /** An eventfd transfers 8 bytes or fails. A shorter transfer means that the file is not an eventfd. */
     private static int whole(long result) {
         if (result < 0) {
             return (int) result;

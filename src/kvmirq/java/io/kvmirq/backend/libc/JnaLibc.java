@@ -63,7 +63,9 @@ public final class JnaLibc extends ForeignLibc {
         return false;
     }
 
-    /** Puts JNA's library into our cache. JNA would unpack it at each start, and does beside another class loader. */
+    /**
+     * Puts JNA's library into our cache. JNA would unpack it at each start, and does so beside another class loader.
+     */
     private static void unpack(ForeignProperties properties) {
         String architecture = System.getProperty("os.arch", "").equals("amd64") ? "x86-64" : "aarch64";
         String resource = "com/sun/jna/linux-" + architecture + "/libjnidispatch.so";

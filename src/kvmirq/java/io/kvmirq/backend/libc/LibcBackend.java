@@ -16,8 +16,8 @@ import java.util.function.Supplier;
 /**
  * The kernel calls of the interrupt path, encoded in Java from {@link Uapi}, and made by any {@link Libc}. Thread-safe.
  *
- * <p>Each call encodes its argument in the reused {@link Scratch} of the calling thread. Each call writes every byte of
- * the structure, padding included, so tests can compare the bytes of two calls.
+ * <p>Each call encodes its argument in the calling thread's reused {@link Scratch}, and writes every byte of the
+ * structure, padding included, so tests can compare the bytes of two calls.
  */
 public final class LibcBackend implements KernelBackend {
     private static final Set<String> GENERIC_IOCTL_ENCODING = Set.of("amd64", "aarch64", "riscv64");

@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Between two system calls, reading a {@link ThreadLocal} costs about 8 ns. So {@code first} caches the object of
  * one thread that calls often. It keeps at most one {@link Thread} reachable.
  *
- * <p>One more object is made with this one, for the calls of threads that get no memory for their own: tear-down works
- * without memory. One call uses it at a time; the others wait.
+ * <p>One more object is made with this one, for threads that get no memory for their own, because tear-down works
+ * without memory. One call uses the reserve at a time; others wait.
  */
 final class PerThread<T extends PerThread.Owned> {
     /** The misses after which a thread gets the cache. Threads that alternate must not replace it at each call. */
@@ -58,7 +58,7 @@ final class PerThread<T extends PerThread.Owned> {
         }
     }
 
-    /** The JVM collects garbage and waits before it says that there is no memory: it is not asked at each call. */
+    /** The JVM collects garbage and waits before it says that there is no memory, so it is not asked at each call. */
     private T make() {
         long failed = failedAt;
         if (failed != 0 && System.nanoTime() - failed < PAUSE_NANOS) {
@@ -82,7 +82,7 @@ final class PerThread<T extends PerThread.Owned> {
         }
     }
 
-    /** For a call that may wait in the kernel: never the reserve, so OutOfMemoryError without memory. */
+    /** For a call that may wait in the kernel. Never the reserve, so it throws OutOfMemoryError without memory. */
     T getOwn() {
         T candidate = first;
         return candidate != null && owned(candidate).owner == Thread.currentThread() ? candidate : find();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The bindings that need no C code of kvmirq, because Java code encodes the kernel structures.
+ * The bindings that need no C code from kvmirq, because Java code encodes the kernel structures.
  *
  * <p>{@link io.kvmirq.uapi.Uapi} holds request numbers and layouts. {@link io.kvmirq.backend.libc.LibcBackend} encodes
  * the kernel calls of the interrupt path from {@code Uapi}, over any {@link io.kvmirq.backend.Libc}. {@link

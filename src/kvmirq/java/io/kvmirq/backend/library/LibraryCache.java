@@ -33,7 +33,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A file is written under a temporary name and renamed. The writer locks the temporary file, so an unlocked
  * temporary file is the leftover of a killed process. A file in the directory is used only if its length and CRC-32
- * equal those of the jar's file. A process that writes a library removes libraries that no process used for a week.
+ * equal those of the jar's file. A process that writes a library removes libraries that no process has used for a week.
  * Thread-safe; several processes may share the directory.
  */
 public final class LibraryCache {
@@ -71,7 +71,7 @@ public final class LibraryCache {
                 System.getProperty("java.io.tmpdir", "/tmp")));
     }
 
-    /** The directory that this user's libraries are unpacked to. The directory need not exist. */
+    /** The directory into which this user's libraries are unpacked. It need not exist. */
     public static Path directory() {
         return ofThisUser().directory;
     }

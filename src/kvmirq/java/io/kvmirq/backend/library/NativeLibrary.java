@@ -79,8 +79,8 @@ public final class NativeLibrary {
      * Loads the first usable library into kvmirq's class loader and calls {@code opening}. A second call loads nothing.
      *
      * @param opening gets the file, and one message for each file that was found earlier and could not be used. If
-     *     {@code opening} throws {@link BackendUnavailableException}, the next file is tried. Pass an object of a
-     *     class, not a lambda: a JVM needs longer for its first lambda than for loading the library
+     *     {@code opening} throws {@link BackendUnavailableException}, the next file is tried. Pass a class instance,
+     *     not a lambda, because a JVM needs longer for its first lambda than for loading the library
      * @throws BackendUnavailableException if no library is usable; the text lists each searched place and its fault
      */
     public <T> T load(BiFunction<Path, List<String>, T> opening) {
@@ -118,7 +118,7 @@ public final class NativeLibrary {
         }
     }
 
-    /** Loads a copy: JNI allows a file to one class loader at a time. */
+    /** Loads a copy, because JNI allows a file to only one class loader at a time. */
     private void loadCopyOf(Path file) {
         if (COPIED.contains(file)) {
             return;
