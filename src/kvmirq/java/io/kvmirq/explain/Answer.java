@@ -5,7 +5,7 @@ import java.util.List;
 
 /**
  * Explains one cause of an errno that the kernel returns, or one other behaviour of the kernel, with the evidence. Each
- * area of the kernel, such as VFIO, has an enum of answers. Likelier answers for a call and errno come first.
+ * kernel area, such as VFIO, has an enum of answers. Likelier answers for a call and errno come first.
  */
 public interface Answer {
     /** The constant's name, such as {@code IRQFD_BUSY_HOST}; no two answers have the same name. */
@@ -18,7 +18,7 @@ public interface Answer {
         return row().grade();
     }
 
-    /** The number of the errno with which the kernel refuses a call; 0 if this answer is a behaviour. */
+    /** The errno number with which the kernel refuses a call; 0 if this answer is a behaviour. */
     default int errno() {
         return row().errno();
     }
@@ -33,7 +33,7 @@ public interface Answer {
         return row().check();
     }
 
-    /** The file and the function in the kernel's source that refuse the call or show the behaviour. */
+    /** The kernel source file and function that refuse the call or show the behaviour. */
     default String source() {
         return row().source();
     }
@@ -43,7 +43,7 @@ public interface Answer {
         return row().conditions();
     }
 
-    /** The negative errno of a refused call; throws IllegalStateException if this answer is no refusal. */
+    /** The negative errno of a refused call; throws IllegalStateException if this answer is not a refusal. */
     default int result() {
         if (errno() == 0) {
             throw new IllegalStateException(name() + " refuses nothing");

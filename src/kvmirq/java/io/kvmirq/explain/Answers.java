@@ -14,7 +14,7 @@ import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** Looks up causes of the kernel's errnos, and other behaviours of the kernel. Makes no kernel call. */
+/** Looks up the causes of kernel errnos, and other kernel behaviours. Makes no kernel call. */
 public final class Answers {
     private static final int MOST_IN_A_SENTENCE = 3;
 
@@ -84,8 +84,8 @@ public final class Answers {
     }
 
     /**
-     * The errnos of a call for which there are answers. {@code name} is a label of {@link KernelCall}, or a name of the
-     * kernel, which may mean several calls. Empty if no answer is about the call.
+     * The errnos of a call for which there are answers. {@code name} is a label of {@link KernelCall}, or a kernel
+     * name, which may mean several calls. Empty if no answer is about the call.
      */
     public static Set<Errno> errnos(String name) {
         Optional<KernelCall> found = KernelCall.of(name);

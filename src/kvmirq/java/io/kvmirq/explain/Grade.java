@@ -7,7 +7,7 @@ import java.util.Locale;
 public enum Grade {
     /** The contract suite checks the answer on an x86-64 host with Linux 6.18 and the KVM module kvm_pvm. */
     MEASURED("6.18,pvm"),
-    /** The answer was observed on a Debian kernel in QEMU, of a version to which the answer applies. */
+    /** The answer was observed on a Debian kernel in QEMU whose version the answer applies to. */
     LAB("Debian's kernels in QEMU"),
     /** The answer was read in the kernel's source or in the commit that introduced the behaviour. */
     SOURCE(""),

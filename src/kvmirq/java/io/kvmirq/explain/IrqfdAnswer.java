@@ -11,7 +11,7 @@ import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Row.success;
 import static io.kvmirq.explain.Text.*;
 
-/** Refusals and behaviours of ioeventfds and irqfds, also of irqfds whose eventfd a device's vector signals. */
+/** Refusals and behaviours of ioeventfds and irqfds, including irqfds whose eventfd a device vector signals. */
 public enum IrqfdAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 

@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Recognises an exception that a limit of this process caused: too few descriptors, threads or bytes. Such an exception
- * is no sign of a fault in the kernel's interrupt path.
+ * does not indicate a fault in the kernel's interrupt path.
  */
 public final class ProcessLimit {
     private static final Set<Errno> LIMITS = Set.of(Errno.EMFILE, Errno.ENFILE, Errno.ENOMEM);

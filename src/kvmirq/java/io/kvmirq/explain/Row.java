@@ -13,10 +13,10 @@ import java.util.stream.Stream;
  *
  * @param grade the strength of the evidence
  * @param calls the calls with this answer; empty for a behaviour and for a row that {@link #like} returned
- * @param errno the number of the errno; 0 if the answer is no refusal
+ * @param errno the errno number; 0 if the answer is not a refusal
  * @param text the cause of the refusal, or the behaviour: one clause that begins in lower case
  * @param check the next thing to check or to do after the refusal, one clause; empty for a behaviour
- * @param source the file and the function of the kernel that refuse the call or show the behaviour
+ * @param source the kernel source file and function that refuse the call or show the behaviour
  * @param needs conditions that must hold for this cause; of two conditions that exclude each other, one is enough
  * @param certain whether the cause is certain if all needed conditions are known to hold
  * @param excluding conditions, each of which rules this cause out
@@ -43,12 +43,12 @@ public record Row(
         return new Row(grade, List.of(call), 0, text, check, source);
     }
 
-    /** A decision of the kernel that refuses nothing. */
+    /** A kernel decision that refuses nothing. */
     static Row behaviour(Grade grade, String text, String source) {
         return new Row(grade, List.of(), 0, text, "", source);
     }
 
-    /** Another check of the kernel with the same cause as {@code row}, with its own evidence. */
+    /** Another kernel check with the same cause as {@code row}, with its own evidence. */
     static Row like(Grade grade, Row row) {
         return new Row(grade, List.of(), row.errno, row.text, row.check, row.source).or(row);
     }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The table of the kernel's answers: the result of a call, its cause, the evidence, and the next thing to check.
- * Exceptions, the command {@code kvmirq errno}, the fake kernel and the summary of a test run all read this table. Each
- * refusal of the kernel is one row of the table.
+ * The table of kernel answers, each with a call's result, its cause, the evidence, and the next thing to check.
+ * Exceptions, the command {@code kvmirq errno}, the fake kernel and a test run's summary all read this table, in which
+ * each kernel refusal is one row.
  *
- * <p>A row is an {@link io.kvmirq.explain.Answer}: a constant in the enum of its area of the kernel:
+ * <p>A row is an {@link io.kvmirq.explain.Answer}: a constant in its kernel area's enum:
  *
  * <pre>{@code
  * NAME(refusal(GRADE, CALL, ERRNO, "cause", "what to look at next", "source").needs(FACT)),
  * }</pre>
  *
- * <p>Rows with the same call and errno are in the order of likelihood. A row has other forms for other cases:
+ * <p>Rows with the same call and errno are sorted by likelihood. A row has other forms for other cases:
  *
  * <ul>
  *   <li>{@code .also(CALL)}: the same cause in another call;
