@@ -7,7 +7,7 @@ import java.util.function.BooleanSupplier;
 /**
  * Tear-down's waits for another thread. While the JVM exits, a wait ends after 500 ms, because the other thread may be
  * inside {@code System.exit}, which waits for the shutdown hook that waits here. A caller that waited in vain releases
- * nothing that the other thread may still use: the process ends soon. Thread-safe.
+ * nothing that the other thread may still use, because the process ends soon. Thread-safe.
  */
 public final class ExitAwareWait {
     /** The longest wait after the JVM began to exit, less one look. */
@@ -22,7 +22,7 @@ public final class ExitAwareWait {
 
     private ExitAwareWait() {}
 
-    /** A wait of limited length for a change, as {@code Condition.awaitNanos}. It may end without a change. */
+    /** A timed wait for a change, like {@code Condition.awaitNanos}. It may end without a change. */
     @FunctionalInterface
     public interface Look {
         /** Waits for at most this long. */

@@ -7,7 +7,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Undoes a set-up of many steps: closes the added steps, last first, unless {@link #keep} is called. Not thread-safe.
+ * Undoes a set-up of many steps by closing the added steps, last first, unless {@link #keep} is called. Not
+ * thread-safe.
  *
  * <p>{@code new Undo()} throws StackOverflowError, before the set-up begins, if too little stack is left to undo the
  * set-up.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Undo of a failed set-up, and waits of tear-down. Every package may use this package. */
+/** Undoes failed set-ups, and waits in tear-down. Every package may use this package. */
 @NullMarked
 package io.kvmirq.undo;
 
