@@ -34,7 +34,7 @@ public final class Events {
 
     private Events() {}
 
-    /** A field. {@code vm} and {@code eventfd} are numbers of descriptors; {@code gsi} is -1 if there is no irqfd. */
+    /** A field. {@code vm} and {@code eventfd} are descriptor numbers; {@code gsi} is -1 if there is no irqfd. */
     enum Field {
         VM("number of the VM's descriptor"),
         EVENTFD("number of the eventfd's descriptor"),
@@ -67,7 +67,7 @@ public final class Events {
         }
     }
 
-    /** A type of event: {@code IRQFD_ASSIGNED} is {@code kvmirq.IrqfdAssigned}. */
+    /** An event type: {@code IRQFD_ASSIGNED} is {@code kvmirq.IrqfdAssigned}. */
     public enum Type {
         IRQFD_ASSIGNED("a new irqfd raises the GSI at each signal", VM, EVENTFD, GSI),
         IRQFD_MASKED("signals stay in the eventfd", VM, EVENTFD, GSI),
@@ -119,7 +119,7 @@ public final class Events {
         return areOn(type) ? Recorder.begin(type) : null;
     }
 
-    /** @param values the values of the type's fields: Long, or String where the field is a text */
+    /** @param values the type's field values: Long, or String for a text field */
     public static void end(@Nullable Object begun, Object... values) {
         if (begun != null) {
             Recorder.commit(begun, values);

@@ -4,7 +4,10 @@ package io.kvmirq.events;
 import java.util.Map;
 import java.util.TreeMap;
 
-/** Counts the exits of one vCPU while {@code kvmirq.VcpuExits} is recorded. One thread counts, any may end it. */
+/**
+ * Counts the exits of one vCPU while {@code kvmirq.VcpuExits} is recorded. One thread counts; any thread may end the
+ * counting.
+ */
 public final class ExitCounts {
     private final long vm;
     private final long vcpu;

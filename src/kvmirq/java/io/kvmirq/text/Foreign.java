@@ -2,8 +2,8 @@
 package io.kvmirq.text;
 
 /**
- * Makes foreign text printable: arguments, names of files and devices, snapshots, messages of other libraries. Foreign
- * text may have any length, and contain terminal commands or characters that hide other text.
+ * Makes foreign text printable: arguments, file and device names, snapshots, other libraries' messages. Foreign text
+ * may have any length, and contain terminal commands or characters that hide other text.
  */
 public final class Foreign {
     /** A word that somebody typed. */
