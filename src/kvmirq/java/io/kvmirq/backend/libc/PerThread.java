@@ -82,7 +82,9 @@ final class PerThread<T extends PerThread.Owned> {
         }
     }
 
-    /** For a call that may wait in the kernel. Never the reserve, so it throws OutOfMemoryError without memory. */
+    /**
+     * For a call that may wait in the kernel. It never gets the reserve, so without memory it throws OutOfMemoryError.
+     */
     T getOwn() {
         T candidate = first;
         return candidate != null && owned(candidate).owner == Thread.currentThread() ? candidate : find();

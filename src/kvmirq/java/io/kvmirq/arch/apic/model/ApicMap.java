@@ -43,9 +43,9 @@ public final class ApicMap<A extends LocalApic> {
     /**
      * Builds the map from the LAPICs' current ids and modes.
      *
-     * @param before63 whether to build the map as Linux before 6.3 does: a physical id that two LAPICs have goes to the
-     *     first, and such a logical id to the last; only the lowest bit of a logical id is used; a LAPIC in x2APIC mode
-     *     is also found by the physical id that its logical id encodes
+     * @param before63 whether to build the map as Linux before 6.3 does. It gives a physical id of two LAPICs to the
+     *     first, and a logical id of two LAPICs to the last. It uses only the lowest bit of a logical id, and also
+     *     finds a LAPIC in x2APIC mode by the physical id that its logical id encodes
      * @return the map; empty if two LAPICs share an id, and neither {@code apicIds32Bit} nor {@code before63} is set
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
