@@ -24,8 +24,9 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
 
     private static final String INIT = "pid:[4026531836]";
     private static final Pattern MODE = Pattern.compile("\\[(integrity|confidentiality)]");
-    private static final Pattern LOCKED =
-            Pattern.compile("sys/kernel/(debug|tracing)(/.*)?|proc/kcore|sys/kernel/kprobes/.*");
+    private static final Pattern DEBUGFS = Pattern.compile("sys/kernel/debug(/.*)?");
+    /** Files that integrity leaves readable: {@code lockdown_reasons} in security/security.c. */
+    private static final Pattern CONFIDENTIAL = Pattern.compile("sys/kernel/(tracing(/.*)?|kprobes/.*)|proc/kcore");
 
     /** Reads the files of this process. */
     public static Sight of(HostFiles files) {
@@ -51,7 +52,9 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
 
     /** Whether lockdown refuses a file, which may then look absent. */
     public boolean locks(String path) {
-        return lockdown.isPresent() && LOCKED.matcher(path).matches();
+        return lockdown.isPresent() && DEBUGFS.matcher(path).matches()
+                || lockdown.filter("confidentiality"::equals).isPresent()
+                        && CONFIDENTIAL.matcher(path).matches();
     }
 
     /** Why a file that is there may not be read. */
@@ -68,7 +71,7 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
                         "/" + path + " is refused to root: a security module forbids it, or a capability is missing",
                         "run it outside of containers, with all capabilities; ausearch -m avc names a refusal")
                 : new Known.Unknown<>(
-                        Known.Reason.REFUSED, "/" + path + " may not be read by this user", HostKvm.AS_ROOT);
+                        Known.Reason.REFUSED, "/" + path + " cannot be read by this user", HostKvm.AS_ROOT);
     }
 
     /** Why a file cannot be read: it is refused, or it does not exist, and {@code needs} would make it exist. */

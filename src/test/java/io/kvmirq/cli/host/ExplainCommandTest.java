@@ -138,10 +138,10 @@ class ExplainCommandTest {
                 .filter(line -> !line.contains("0000:00:05.0"))
                 .collect(Collectors.joining("\n"));
         host.put("proc/interrupts", others + "\n" + row + "\n");
-        assertThat(of(host, "0000:00:05.0", "1").out()).contains("  the host handled 1616076");
+        assertThat(of(host, "0000:00:05.0", "1").out()).contains("  the host handled it 1616076 times");
         assertThat(of(host, "0000:00:05.0", "0").out())
                 .contains("no host irq of it is seen")
-                .doesNotContain("handled 0");
+                .doesNotContain("handled it 0");
     }
 
     @Test
@@ -262,7 +262,8 @@ class ExplainCommandTest {
     void vectorThatWasNeverUsedBreaksNothing() throws IOException {
         String unused = of(withoutHandler(pit(), ""), AMD).exited(17).out();
         assertThat(unused)
-                .startsWith("4 of 5 interrupts of web are not posted, though this host can: AVIC is inhibited (KVM")
+                .startsWith(
+                        "4 of 5 interrupts of web are not posted, although this host supports posting: AVIC is inhibited (KVM")
                 .contains("  also MSI-X 2, host irq 29: not used\n");
         assertThat(of(withoutHandler(pit(), ""), AMD, "2").exited(0).out())
                 .contains(
@@ -553,7 +554,8 @@ class ExplainCommandTest {
     @Test
     void interruptsOfAGuestAreExplained() throws IOException {
         assertThat(of(pit(), "--vm", "web").exited(17).out())
-                .startsWith("all 5 interrupts of web are not posted, though this host can: AVIC is inhibited (KVM")
+                .startsWith(
+                        "all 5 interrupts of web are not posted, although this host supports posting: AVIC is inhibited (KVM")
                 .contains("\n0000:00:02.0  MSI-X 0  → web (process 100)\n");
         assertThat(of(pit(), "--vm", "100").exitCode()).isEqualTo(17);
         assertThat(of(pit(), "--all")).isEqualTo(of(pit(), "--vm", "web"));
@@ -631,7 +633,6 @@ class ExplainCommandTest {
     @Test
     void whyALinkIsNotShownHasAType() throws IOException {
         String power = "sys/bus/pci/devices/" + AMD + "/power_state";
-        String lockdown = "sys/kernel/security/lockdown";
         assertThat(unseen(GuestHosts.of("amd-avic").remove(power), Hop.DEVICE)).contains(Known.Reason.ABSENT);
         assertThat(unseen(GuestHosts.of("amd-avic").remove(power).deny(power), Hop.DEVICE))
                 .contains(Known.Reason.REFUSED);
@@ -639,10 +640,22 @@ class ExplainCommandTest {
         assertThat(unseen(container, Hop.VMM)).isEmpty();
         assertThat(unseen(container.link("proc/self/ns/pid", "pid:[4026532700]"), Hop.VMM))
                 .containsExactly(Known.Reason.HIDDEN);
-        Sight locked = Sight.of(GuestHosts.of("amd-avic")
-                .put(lockdown, "none [integrity] confidentiality\n")
-                .tree());
-        assertThat(locked.<String>refused("sys/kernel/debug/kvm").reason()).isEqualTo(Known.Reason.LOCKED_DOWN);
+    }
+
+    /** Integrity, which Secure Boot sets, leaves kernel memory and tracefs to root. */
+    @ParameterizedTest
+    @CsvSource({
+        "none [integrity] confidentiality, sys/kernel/debug/kvm, LOCKED_DOWN",
+        "none [integrity] confidentiality, proc/kcore, REFUSED",
+        "none [integrity] confidentiality, sys/kernel/tracing/instances, REFUSED",
+        "none integrity [confidentiality], proc/kcore, LOCKED_DOWN",
+        "none integrity [confidentiality], sys/kernel/tracing, LOCKED_DOWN",
+        "none integrity [confidentiality], sys/kernel/debug/kvm, LOCKED_DOWN",
+        "[none] integrity confidentiality, sys/kernel/debug/kvm, REFUSED"
+    })
+    void lockdownRefusesWhatItsModeHides(String mode, String path, Known.Reason reason) throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic").put("sys/kernel/security/lockdown", mode + "\n");
+        assertThat(Sight.of(host.tree()).<String>refused(path).reason()).isEqualTo(reason);
     }
 
     private static List<Known.Reason> unseen(RecordedHost recorded, Hop<?> hop) {
