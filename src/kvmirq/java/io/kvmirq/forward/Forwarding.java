@@ -93,7 +93,7 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Creates a device's forwarding to a VM; no interrupt is forwarded yet.
      *
-     * @throws IllegalArgumentException if VM and device belong to two {@code Kernel}s
+     * @throws IllegalArgumentException if VM and device belong to different {@code Kernel}s
      */
     public static Forwarding of(Vm vm, VfioDevice device) {
         return builder(vm, device).build();
@@ -142,7 +142,7 @@ public final class Forwarding implements AutoCloseable {
             return this;
         }
 
-        /** @throws IllegalArgumentException if VM and device belong to two {@code Kernel}s */
+        /** @throws IllegalArgumentException if VM and device belong to different {@code Kernel}s */
         public Forwarding build() {
             return new Forwarding(this);
         }

@@ -357,8 +357,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Ends a {@link #mask}. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once.
      *
-     * @throws io.kvmirq.KernelException EBUSY if another irqfd has the eventfd; this irqfd stays masked. After a failed
-     *     {@link #mask}, unmask first masks the irqfd and throws what mask throws
+     * @throws io.kvmirq.KernelException EBUSY if another irqfd already uses the eventfd; this irqfd stays masked. After a
+     *     failed {@link #mask}, unmask first repeats the mask, and throws if that fails again
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void unmask() {

@@ -131,8 +131,8 @@ public final class Snapshot {
     }
 
     /**
-     * A vCPU's sampled LAPIC ids, from which messages with a logical destination are predicted. Empty if the LAPIC was
-     * not sampled, because a mirror samples LAPICs only while the VM has such a message.
+     * A vCPU's sampled LAPIC ids, from which the mirror predicts the vCPUs of a message with a logical destination. Empty if
+     * the LAPIC was not sampled: a mirror samples LAPICs only while the VM has such a message.
      */
     @NotPromised
     public Optional<LapicSample> lapic(VcpuId vcpu) {

@@ -35,7 +35,7 @@ public record Claim(
         /** Host and VM can post the interrupt: no obstacle is known. */
         ELIGIBLE("can be posted"),
         /** KVM requested posting from the IOMMU or the ITS. */
-        REQUESTED("asked by KVM"),
+        REQUESTED("requested"),
         /** The IOMMU's entry posts to a vCPU now, or the LPI is mapped to a vLPI. */
         FORM("entry posts"),
         /** Hardware delivered interrupts to the guest. A constant count in /proc/interrupts does not prove it. */

@@ -9,9 +9,9 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * A host device interrupt's identity: equal interrupts are the same one. Immutable.
+ * A host device interrupt's identity: equal records identify the same interrupt. Immutable.
  *
- * @param kind empty for all interrupts of the device
+ * @param kind empty if this record stands for all of the device's interrupts
  * @param vector the number of a vector or platform interrupt; empty for a line, for all interrupts, and for a message
  *     whose vector is not known
  * @param hostIrq the host irq of a message whose vector is not known; else empty

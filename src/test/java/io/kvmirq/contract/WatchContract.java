@@ -308,7 +308,7 @@ class WatchContract extends VfioSuite {
         flawed(
                 watched,
                 "[02]",
-                "the function mask",
+                "the MSI-X function mask",
                 () -> bits(nic, MSIX_CONTROL, 0x4000, true),
                 () -> bits(nic, MSIX_CONTROL, 0x4000, false));
         flawed(watched, "\\d", ".*D3hot", () -> bits(nic, PMCSR, 3, true), () -> bits(nic, PMCSR, 3, false));

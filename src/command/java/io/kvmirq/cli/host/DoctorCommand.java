@@ -78,8 +78,8 @@ public final class DoctorCommand implements Command {
                 .completionCandidates(ids)
                 .description("Run only this check. Repeat the option for several."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--rules")
-                .description("Print the rules instead: each rule's name, state, sentence, files and remedies, then the"
-                        + " kinds of rules with what no file shows."));
+                .description("Print the rules instead: each rule's name, state, sentence, files and remedies, then for"
+                        + " each kind of fault how many have a rule, are harmless, or are shown by no file."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }

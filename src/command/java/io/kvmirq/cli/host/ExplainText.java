@@ -191,7 +191,7 @@ final class ExplainText {
 
     private static String inWords(InterruptPath chain, Verdict verdict) {
         if (verdict.isUnposted()) {
-            return "not posted, though this host can: "
+            return "not posted, although this host supports posting: "
                     + chain.whyNot().map(ExplainText::first).orElse("see below");
         }
         Optional<Hop<?>> hop = verdict.broken().or(verdict::doubtful);
@@ -215,7 +215,7 @@ final class ExplainText {
                         ? "delivered by hardware (posted)"
                         : "delivered by KVM (not posted: "
                                 + first(chain.whyNot().orElse("")) + ")")
-                .orElse("in order as far as is visible; no file shows whether hardware posts");
+                .orElse("in order as far as kvmirq can see; no file shows whether posting is in use");
     }
 
     /** The first flaw of a link, or what it says without one. */
@@ -298,7 +298,7 @@ final class ExplainText {
             return terminal.bold("no link of it is visible (exit code " + ExitCode.COULD_NOT_RUN + ")");
         }
         return terminal.good((whole == all
-                        ? "in order as far as is visible"
+                        ? "in order as far as kvmirq can see"
                         : "nothing visible is broken (" + whole + " of " + all + " links seen)")
                 + (chain.isNeverPosted() ? "; it cannot be posted" : ""));
     }
@@ -503,7 +503,7 @@ final class ExplainText {
                 .map(hop -> hop.label() + ": " + chain.whyNot().orElse(""))
                 .or(() -> chain.firstDoubtful()
                         .map(link -> "in doubt: " + link.hop().label() + ": " + link.text()))
-                .orElse(chain.isIdle() ? "not used" : "in order as far as is visible");
+                .orElse(chain.isIdle() ? "not used" : "in order as far as kvmirq can see");
     }
 
     private static boolean isSame(InterruptPath shown, InterruptPath chain) {

@@ -65,8 +65,8 @@ final class GuestTable {
                     .forEach(guest -> rows.add(cells(
                             guest, Optional.ofNullable(rates.get(guest.process().pid())))));
             Columns.print(rows, terminal);
-            terminal.line(host.command("list --vm NAME") + " has the vectors of a guest, "
-                    + host.command("explain --vm NAME") + " their way");
+            terminal.line(host.command("list --vm NAME") + " lists a guest's vectors, "
+                    + host.command("explain --vm NAME") + " shows their paths");
         }
         if (seen.isPresent() && !seen.get().hasAll()) {
             terminal.note("exits/s, injected/s: KVM's counters are not there at both looks: "
@@ -97,8 +97,8 @@ final class GuestTable {
                 .map(path -> ExplainText.headline(path, all, paths))
                 .orElse(
                         guests.size() == 1
-                                ? guests.get(0).process().name() + " runs, as far as files show"
-                                : "all " + guests.size() + " guests run, as far as files show");
+                                ? guests.get(0).process().name() + " runs, as far as kvmirq can see"
+                                : "all " + guests.size() + " guests run, as far as kvmirq can see");
     }
 
     private static List<InterruptPath> paths(HostFacts host, List<Guest> guests) {

@@ -56,13 +56,12 @@ public final class LiveOption {
     static void describe(Command.Usage usage) {
         usage.add(Command.option(NAME, "SECONDS", String.class)
                 .description("Watch this machine for 1 to " + LONGEST_SECONDS
-                        + " seconds: counters, tracepoints, and for explain"
+                        + " seconds: counters, tracepoints and, with explain,"
                         + " probes. This writes: it makes directories kvmirq-PID-... in"
                         + " /sys/kernel/tracing/instances, probes and synthetic events, and removes them at the"
                         + " end, also after Ctrl-C, which ends the watch early. After kill -9 the next run with"
                         + " --live removes them. --live=tracepoints watches for " + BY_DEFAULT
-                        + " seconds and sets no probe; SECONDS,tracepoints is the same for another time. Needs"
-                        + " root."));
+                        + " seconds without probes, --live=SECONDS,tracepoints for SECONDS. Needs root."));
     }
 
     /**

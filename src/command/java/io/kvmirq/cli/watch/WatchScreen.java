@@ -290,7 +290,7 @@ final class WatchScreen {
                 style(AttributedStyle.DEFAULT.underline())));
         List<Row> rows = rows();
         if (rows.isEmpty()) {
-            String hidden = unreadable == 0 ? "" : ": " + unreadable + " processes may not be read, run as root";
+            String hidden = unreadable == 0 ? "" : ": " + unreadable + " processes cannot be read, run as root";
             String none = filter.isEmpty() ? "no guest is visible" : "no visible guest has it";
             lines.add(cut(none + hidden, width, AttributedStyle.DEFAULT));
         }

@@ -27,7 +27,7 @@ import java.util.function.Predicate;
  */
 public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>> read) {
     /** The remedy for a file that a host in order shows. */
-    public static final String LOOK_AGAIN = "look on the host itself, or capture it again";
+    public static final String LOOK_AGAIN = "run kvmirq on the host itself, or take a new capture";
 
     /** A subject's facts, each read once. For use by one thread. */
     public static final class Facts {

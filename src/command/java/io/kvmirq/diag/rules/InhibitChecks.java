@@ -57,7 +57,7 @@ public final class InhibitChecks {
             return Finding.pass(
                     Check.AVIC_INHIBITS,
                     "not-amd",
-                    "does not apply: only on AMD does KVM take a posted entry back when a VM inhibits APIC virtualization");
+                    "does not apply: only on AMD does KVM stop posting when a VM inhibits APIC virtualization");
         }
         Finding finding = finding(host, posting.get());
         if (posting.get().flaw().isPresent()) {
@@ -73,7 +73,7 @@ public final class InhibitChecks {
         VmProcesses vms = host.vms();
         if (vms.unreadable() > 0) {
             finding = finding.with(Remedy.look(HostKvm.AS_ROOT
-                            + ": processes of other users whose files may not be read: " + vms.unreadable()))
+                            + ": processes of other users whose files cannot be read: " + vms.unreadable()))
                     .withRoot(true);
         }
         return finding.with("vms", (long) vms.all().size()).with("unreadableProcesses", (long) vms.unreadable());

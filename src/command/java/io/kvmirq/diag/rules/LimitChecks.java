@@ -73,7 +73,7 @@ public final class LimitChecks {
         @Override
         public String toString() {
             String memory = anyMemory()
-                    ? "any"
+                    ? "unlimited"
                     : (locked >> MEBI > 0 ? (locked >> MEBI) + " MiB of" : (locked >> KIBI) + " KiB of");
             return amount(files) + " open files, " + (isShown ? memory + " locked memory" : "locked memory: not shown");
         }
@@ -132,7 +132,7 @@ public final class LimitChecks {
         boolean warns = fewFiles || littleMemory || fewVectors;
         boolean isShown = !vmms.isEmpty() || here.get().isShown();
         String who = vmms.isEmpty()
-                ? "this shell: " + here.get() + "; a VMM may have other limits, of its service"
+                ? "this shell: " + here.get() + "; a VMM run as a service has that service's limits"
                 : String.join("; ", vmms.subList(0, Math.min(vmms.size(), MOST_VMMS)))
                         + (vmms.size() > MOST_VMMS ? "; and " + (vmms.size() - MOST_VMMS) + " more VMMs" : "");
         Finding finding = Finding.of(
@@ -193,6 +193,6 @@ public final class LimitChecks {
     }
 
     private static String amount(long number) {
-        return number == HostLimits.UNLIMITED ? "any number of" : String.valueOf(number);
+        return number == HostLimits.UNLIMITED ? "unlimited" : String.valueOf(number);
     }
 }

@@ -359,19 +359,21 @@ public final class PostingClaims {
             return Claim.of(
                     Question.REQUESTED,
                     false,
-                    Evidence.predicted("KVM does not ask while " + eligible.text()),
-                    "KVM does not ask for posting");
+                    Evidence.predicted("KVM does not request posting while " + eligible.text()),
+                    "KVM does not request posting");
         }
         return Claim.unknown(
                 Question.REQUESTED,
-                "no file shows for which interrupts KVM asked",
+                "no file shows whether KVM requested posting for it",
                 arm ? GuestRules.BY_VMM : GuestRules.byVmmAfter("watch the tracepoint kvm_pi_irte_update"));
     }
 
     // Delivered
 
     private static Claim delivered(OptionalLong count, boolean goesThroughHost, boolean isPosted) {
-        String handled = count.isPresent() ? "the host handled " + count.getAsLong() : "no host irq of it is seen";
+        String handled = count.isPresent()
+                ? "the host handled it " + count.getAsLong() + (count.getAsLong() == 1 ? " time" : " times")
+                : "no host irq of it is seen";
         if (goesThroughHost) {
             return Claim.of(
                     Question.DELIVERED,

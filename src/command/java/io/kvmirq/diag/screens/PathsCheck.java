@@ -254,8 +254,8 @@ public final class PathsCheck {
 
     private static Stream<Found> unposted(InterruptPath chain) {
         return chain.unposted().stream()
-                .map(claim ->
-                        new Found(" is not posted, though this host can post it: " + claim.text(), claim.remedies()));
+                .map(claim -> new Found(
+                        " is not posted, although this host supports posting: " + claim.text(), claim.remedies()));
     }
 
     private void add(String target, String subject, List<InterruptPath> chains) {

@@ -130,7 +130,7 @@ public final class HostFacts {
                         : Optional.of(new Known.Unknown<>(
                                 Known.Reason.HIDDEN,
                                 "the files of " + unreadable + (unreadable == 1 ? " process" : " processes")
-                                        + " may not be read",
+                                        + " cannot be read",
                                 HostKvm.AS_ROOT)));
     }
 
@@ -255,7 +255,7 @@ public final class HostFacts {
                 ? new Known.Observed<>(List.of())
                 : new Known.Unknown<>(
                         "/" + IOMMUS + " lists no IOMMU, but /proc/interrupts has chips IR-* of one that remaps",
-                        "look on the host itself, or capture it again");
+                        "run kvmirq on the host itself, or take a new capture");
     }
 
     /** The IOMMU group of a device, or none; not known if files that would show it are refused, or contradict that. */
@@ -275,7 +275,7 @@ public final class HostFacts {
         return new Known.Unknown<>(
                 "no link names the IOMMU group of " + device.address()
                         + (isOpen(device) ? ", which is open" : ": /" + link + " is no link"),
-                "look on the host itself, or capture it again");
+                "run kvmirq on the host itself, or take a new capture");
     }
 
     /** The address ranges above 4 GiB that the group of a device keeps from guests, the first ones. Below, VMMs know them. */
@@ -301,7 +301,7 @@ public final class HostFacts {
                 ? new Known.Observed<>(groups())
                 : new Known.Unknown<>(
                         "/" + GROUPS + " lists no group, but devices have one",
-                        "look on the host itself, or capture it again");
+                        "run kvmirq on the host itself, or take a new capture");
     }
 
     /** Whether the host is an arm64 machine, judged by its processor or its interrupt controller. */

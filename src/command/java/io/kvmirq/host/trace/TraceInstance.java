@@ -117,7 +117,7 @@ public final class TraceInstance implements Tracing {
             }
         }
         if (Files.isDirectory(own) && !Files.isReadable(own)) {
-            return new Known.Unknown<>(own + " may not be read by this user", "run as root");
+            return new Known.Unknown<>(own + " cannot be read by this user", "run as root");
         }
         return HostFiles.of(root).text("proc/mounts").orElse("").contains(" " + own + " tracefs ")
                 ? new Known.Unknown<>(

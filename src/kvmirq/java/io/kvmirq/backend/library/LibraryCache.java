@@ -104,9 +104,10 @@ public final class LibraryCache {
 
     /**
      * A directory private to this user, into which another binding unpacks its own library. Some bindings fail for the
-     * rest of the process if their library cannot be loaded, so this method throws if the directory is mounted noexec.
+     * rest of the process if their library cannot be loaded, so the directory must allow execution.
      *
-     * @throws BackendUnavailableException if the directory does not exist and cannot be created
+     * @throws BackendUnavailableException if the directory cannot be created, is not private to this user, or is
+     *     mounted noexec
      */
     public static Path directoryForOthers() {
         LibraryCache others = new LibraryCache(ofThisUser().directory.resolve("others"));

@@ -238,7 +238,7 @@ class ExplainVcpusTest {
     @ValueSource(
             strings = {
                 "tracefs is not mounted at /sys/kernel/tracing",
-                "/sys/kernel/tracing may not be read by this user",
+                "/sys/kernel/tracing cannot be read by this user",
             })
     void nothingIsGuessedWithoutTracefs(String why) throws IOException {
         RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5));

@@ -199,8 +199,8 @@ class ListCommandTest {
         GuestHosts.of("vhost-tasks").writeTo(copy);
         String from = " --from " + copy;
         assertThat(Cli.run("list", "--from", copy.toString()).exited(0).out())
-                .contains("'kvmirq list --vm NAME" + from + "' has the vectors of a guest, 'kvmirq explain --vm NAME"
-                        + from + "' their way");
+                .contains("'kvmirq list --vm NAME" + from + "' lists a guest's vectors, 'kvmirq explain --vm NAME"
+                        + from + "' shows their paths");
         assertThat(Cli.run("explain", "--vm", "100", "--from", copy.toString()).out())
                 .contains("kvmirq explain --vm 100 --live 10\n");
         assertThat(Cli.run("doctor", "--fake", "6.1", "--check", "vfio").out())

@@ -975,7 +975,7 @@ class LiveTest {
         Cli.Ended printed = run(new Watched(host, traced("x86-6.1", "")), INTEL, "0", "--live", "10");
         assertThat(printed.exited(0).out())
                 .contains(
-                        "  asked by KVM   yes        KVM asked: the entry is posted [observed: debugfs of the IOMMU]",
+                        "  requested      yes        KVM asked: the entry is posted [observed: debugfs of the IOMMU]",
                         "  by hardware    not shown  the host irq stayed silent for 10.0 s, which does not show delivery by"
                                 + " hardware");
     }
@@ -998,7 +998,7 @@ class LiveTest {
     private static List<String> answers(Cli.Ended printed) {
         return printed.out()
                 .lines()
-                .filter(line -> line.matches("  (can be posted|asked by KVM|entry posts|by hardware) .*"))
+                .filter(line -> line.matches("  (can be posted|requested|entry posts|by hardware) .*"))
                 .map(line -> line.substring(2, 26).strip().replaceAll(" +", " "))
                 .toList();
     }
@@ -1010,7 +1010,7 @@ class LiveTest {
         Cli.Ended printed = run(
                 new Watched(host, traced("x86-6.1", "")).during(() -> count(host, "PIW", 3)), INTEL, "--live", "10");
         assertThat(answers(printed.exited(0)))
-                .containsExactly("can be posted yes", "asked by KVM yes", "entry posts yes", "by hardware yes");
+                .containsExactly("can be posted yes", "requested yes", "entry posts yes", "by hardware yes");
         assertThat(printed.out())
                 .contains("  by hardware    yes        the host irq stayed silent for 10.0 s\n"
                         + "                            inferred: live, the entry is posted, the host irq is silent, and"
@@ -1028,7 +1028,7 @@ class LiveTest {
                 + "     irq/25-AMD-Vi-83      [001] .....    12.000002: kvm_avic_ga_log: vmid=1, vcpuid=1\n";
         Cli.Ended printed = run(new Watched(host, traced("x86-7.2", log)), AMD, "--live", "10");
         assertThat(answers(printed.exited(0)))
-                .containsExactly("can be posted yes", "asked by KVM yes", "entry posts yes", "by hardware yes");
+                .containsExactly("can be posted yes", "requested yes", "entry posts yes", "by hardware yes");
         assertThat(printed.out()).contains("hardware woke vCPUs 2 times; VFIO has no other vector on this host\n");
     }
 

@@ -418,7 +418,7 @@ class PlantedFaultsTest {
                         facts, facts.pci(PciAddress.parse(device("remapped"))).orElseThrow(), 0)
                 .link(Hop.VMM);
         assertThat(vmm.map(Link::state)).contains(Link.State.NOT_SHOWN);
-        assertThat(vmm.orElseThrow().text()).contains("/proc/100/" + file + " may not be read");
+        assertThat(vmm.orElseThrow().text()).contains("/proc/100/" + file + " cannot be read");
     }
 
     /** VfioOutlookTest provokes those of VFIO, DoctorTest and ParametersTest those of checks. */

@@ -45,7 +45,7 @@ class RefusedFilesIT {
     @Test
     void fileBelowARefusedDirectoryIsNotSaidToBeAbsent() throws Exception {
         assertThat(said(GuestHosts.of("amd-avic"), "proc/irq", "explain", "0000:00:02.0"))
-                .contains("/proc/irq/27/spurious may not be read by this user")
+                .contains("/proc/irq/27/spurious cannot be read by this user")
                 .doesNotContain("does not exist");
     }
 
@@ -54,7 +54,7 @@ class RefusedFilesIT {
         String devices = "sys/bus/pci/devices";
         assertThat(said(GuestHosts.of("amd-avic"), devices, "vfio", "0000:00:02.0"))
                 .contains("whether there is a PCI device 0000:00:02.0 is not known: /" + devices
-                        + " may not be read by this user: run as root");
+                        + " cannot be read by this user: run as root");
     }
 
     /** The device has a line of its own, and its guest the others. */
@@ -62,7 +62,7 @@ class RefusedFilesIT {
     void refusedDeviceHidesNoGuest() throws Exception {
         RecordedHost host = GuestHosts.of("amd-avic");
         assertThat(said(host, "sys/bus/pci/devices/0000:00:02.0", "explain", "--all"))
-                .contains("/sys/bus/pci/devices/0000:00:02.0/vendor may not be read by this user", "web")
+                .contains("/sys/bus/pci/devices/0000:00:02.0/vendor cannot be read by this user", "web")
                 .doesNotContain("does not exist", "lost");
     }
 }

@@ -93,7 +93,7 @@ class IntxRemarksTest {
         assertThat(remarks(exclusive().deny(NOINTXMASK)))
                 .contains(
                         "whether VFIO requests host irq 22 exclusively is not looked at: /" + NOINTXMASK
-                                + " may not be read by this user (to see it: run as root)",
+                                + " cannot be read by this user (to see it: run as root)",
                         "direct EOI would be refused: the guest's EOI does not deactivate the physical interrupt, so the"
                                 + " line would fire again at once")
                 .noneMatch(remark -> remark.startsWith("exclusive line"));

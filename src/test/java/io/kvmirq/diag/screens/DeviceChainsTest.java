@@ -61,7 +61,7 @@ class DeviceChainsTest {
         assertThat(link(chain, Hop.DEVICE_VECTOR).state()).isEqualTo(State.NOT_SHOWN);
         assertThat(link(chain, Hop.DEVICE_VECTOR).text())
                 .isEqualTo("VFIO has armed no interrupt of the device: no visible process has the device open, and"
-                        + " the files of 1 process may not be read");
+                        + " the files of 1 process cannot be read");
         assertThat(chain.fails()).isEmpty();
     }
 
@@ -334,7 +334,7 @@ class DeviceChainsTest {
                 host.tree().text(INTERRUPTS).orElse("").replace(" 25:          0 ", " 25:          7 ") + "\n");
         InterruptPath chain = chain(host, ARM, 0);
         assertThat(claim(chain, Question.FORM).holds()).contains(true);
-        assertThat(claim(chain, Question.DELIVERED).text()).startsWith("the host handled 7; ");
+        assertThat(claim(chain, Question.DELIVERED).text()).startsWith("the host handled it 7 times; ");
     }
 
     /** Linux 6.5 and newer allocate each vector when it is armed: the third irq may be of any. */

@@ -355,7 +355,7 @@ class DoctorTest {
         RecordedHost host =
                 GuestHosts.of("intel-posted").remove("proc/100/limits").put("proc/self/limits", plenty);
         assertThat(finding(host, Check.LIMITS).text())
-                .startsWith("this shell: 65536 open files, any locked memory; a VMM");
+                .startsWith("this shell: 65536 open files, unlimited locked memory; a VMM");
         Finding warned = finding(host.put("proc/100/limits", few), Check.LIMITS);
         assertThat(warned.status()).isEqualTo(Status.WARN);
         assertThat(warned.reason()).isEqualTo("open-files");
@@ -681,10 +681,10 @@ class DoctorTest {
         for (String directory : List.of("sys/class/iommu", "sys/kernel/iommu_groups")) {
             Finding finding = finding(intel().deny(directory), Check.IOMMU);
             assertThat(finding.status()).as(directory).isEqualTo(Status.UNKNOWN);
-            assertThat(finding.text()).isEqualTo("/" + directory + " may not be read by this user");
+            assertThat(finding.text()).isEqualTo("/" + directory + " cannot be read by this user");
         }
         assertThat(finding(intel().deny("sys/bus/pci/devices"), Check.VFIO).text())
-                .isEqualTo("/sys/bus/pci/devices may not be read by this user");
+                .isEqualTo("/sys/bus/pci/devices cannot be read by this user");
         assertThat(finding(intel().remove("sys/class/iommu"), Check.IOMMU).text())
                 .contains("/proc/interrupts has chips IR-*");
     }

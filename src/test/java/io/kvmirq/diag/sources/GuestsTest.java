@@ -118,7 +118,7 @@ class GuestsTest {
         assertThat(of(GuestHosts.of("vhost-tasks").put("proc/1/comm", "init\n").deny("proc/1/fd"))
                         .notes())
                 .noneMatch(note -> note.contains("orphan"))
-                .anyMatch(note -> note.startsWith("the files of 1 process may not be read"));
+                .anyMatch(note -> note.startsWith("the files of 1 process cannot be read"));
     }
 
     @Test

@@ -88,7 +88,7 @@ class IntxLineTest {
         assertThat(unknown(line(armed("N").remove(NOINTXMASK), E1000E).requested()))
                 .isEqualTo("/" + NOINTXMASK + " does not exist; modprobe vfio-pci");
         assertThat(unknown(line(armed("N").deny(NOINTXMASK), E1000E).requested()))
-                .isEqualTo("/" + NOINTXMASK + " may not be read by this user; run as root");
+                .isEqualTo("/" + NOINTXMASK + " cannot be read by this user; run as root");
         for (String text : List.of("", "1", "yes", "N\nY")) {
             assertThat(unknown(line(armed(text), E1000E).requested()))
                     .as(text)
