@@ -6,6 +6,7 @@ import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -21,8 +22,6 @@ import org.junit.jupiter.params.provider.MethodSource;
 @MethodSource("io.kvmirq.contract.World#ofEachVendor")
 class ResampleContract extends KernelSuite {
     private static final int GSI = 5;
-    private static final int ID = 0x20;
-    private static final int SPIV = 0xf0;
     /** IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT of ioapic.c. */
     private static final int STORM = 10_000;
 
@@ -112,7 +111,8 @@ class ResampleContract extends KernelSuite {
         RealModeGuest guest = new RealModeGuest(world, vm, asm("out 0x82, al") + x2apic);
         guest.handle(VECTOR, asm("out 0x83, al; " + GuestAssembler.EOI + "out 0x80, al; iret"));
         // Another id than the vCPU's inhibits APICv until x2APIC mode, which has no other.
-        ByteBuffer lapic = world.lapic(guest.vcpu()).putInt(ID, 1 << 24).putInt(SPIV, 0x1ff);
+        ByteBuffer lapic =
+                world.lapic(guest.vcpu()).putInt(LapicPage.ID_AT, 1 << 24).putInt(LapicPage.SVR_AT, 0x1ff);
         assertOk(kernel.libc().ioctl(guest.vcpu(), Uapi.KVM_SET_LAPIC, lapic));
         guest.runTo(RealModeGuest.READY);
         routeToTheIoapic();

@@ -332,9 +332,13 @@ final class FakeCpu {
                 // The scan comes first, and loads the VMCS only where APICv was on: vcpu_enter_guest(). A halted vCPU
                 // does neither.
                 boolean runs = !halted || pending.wakes(code);
-                lapic.filter(apic -> runs).ifPresent(FakeLapic::scanIfWanted);
+                if (runs) {
+                    lapic.ifPresent(FakeLapic::scanIfWanted);
+                }
                 hardware.enterGuest();
-                lapic.filter(apic -> runs).ifPresent(FakeLapic::entered);
+                if (runs) {
+                    lapic.ifPresent(FakeLapic::entered);
+                }
             }
             // After an exit the kernel checks for the window before it injects: vcpu_run().
             if (wakesToWindow() || begun && !halted && exitsForWindow()) {

@@ -39,14 +39,14 @@ final class FakeLapics {
     /** {@code avic_init_vcpu()}: KVM checks the id before it adds the LAPIC. */
     boolean refuses(int vcpuId) {
         return vm.irqchip() != X86Vm.Irqchip.NONE
-                && vm.posting().filter(known -> known.refuses(vcpuId)).isPresent();
+                && vm.posting().filter(posting -> posting.refuses(vcpuId)).isPresent();
     }
 
     /** Adds a LAPIC. It is not in the APIC map until the map is recalculated. */
     FakeLapic add(int vcpuId) {
         recalculateApicMap();
         FakeLapic lapic = new FakeLapic(vm, this, vcpuId);
-        vm.posting().ifPresent(known -> known.add(lapic));
+        vm.posting().ifPresent(posting -> posting.add(lapic));
         lapics.add(lapic);
         return lapic;
     }
@@ -54,7 +54,7 @@ final class FakeLapics {
     /** Undoes {@link #add} after its vCPU could not be created. */
     void remove(FakeLapic lapic) {
         lapics.remove(lapic);
-        vm.posting().ifPresent(known -> known.remove(lapic));
+        vm.posting().ifPresent(posting -> posting.remove(lapic));
         recalculateApicMap();
     }
 
@@ -248,7 +248,7 @@ final class FakeLapics {
             vm.note(InterruptAnswer.MSI_MAP_FIRST_BEFORE);
         }
         map = ApicMap.of(lapics, ids32Bit, before63);
-        vm.posting().ifPresent(known -> known.setDestinations(destinations()));
+        vm.posting().ifPresent(posting -> posting.setDestinations(destinations()));
         wantScan();
     }
 

@@ -101,7 +101,7 @@ final class X86Vm extends VmInterrupts {
     }
 
     private void permitPosting() {
-        posting.ifPresent(known -> known.setInhibit(InhibitReason.ABSENT, false));
+        posting.ifPresent(irqs -> irqs.setInhibit(InhibitReason.ABSENT, false));
     }
 
     Optional<IrqPosting> posting() {
@@ -122,7 +122,7 @@ final class X86Vm extends VmInterrupts {
 
     private void setReinjecting(boolean on) {
         lapics.wantScan();
-        posting.ifPresent(known -> known.setReinjecting(on));
+        posting.ifPresent(irqs -> irqs.setReinjecting(on));
     }
 
     void createPit(boolean withSpeaker) {
