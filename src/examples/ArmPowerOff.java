@@ -20,7 +20,7 @@ class ArmPowerOff {
     static final long CONSOLE = 0x900_0000;
 
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12,arm64"));
         fake.vcpu(0).exits(FakeExit.mmioWrite(CONSOLE, 1, '!'), FakeExit.systemEvent(1)); // a real guest runs code
         try (Kernel kernel = fake.open(); // Kernel.open() on an arm64 host
                 Vm vm = Vm.create(kernel);

@@ -19,7 +19,7 @@ import java.util.EnumSet;
 /** A VMM offers its guest AutoEOI, and tells the mirror when the guest uses it. */
 class AutoEoiGuest {
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("amd-avic"));
+        FakeKernel fake = new FakeKernel(Profile.parse("amd-avic"));
         fake.pciDevice("0000:3b:00.0", 7).express().msix(1).add();
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
@@ -28,7 +28,7 @@ class AutoEoiGuest {
             try (Vcpu vcpu = vm.createVcpu(first);
                     KvmVfio kvmVfio = KvmVfio.create(vm);
                     VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
-                    Forwarding forwarding = Forwarding.of(vm, nic)) {
+                    Forwarding forwarding = Forwarding.create(vm, nic)) {
                 vcpu.x86().enableLapic();
                 ForwardedIrq irq = forwarding.forward(
                         nic.msix().get(0), MsiMessage.to(first, new InterruptVector(0x30)));

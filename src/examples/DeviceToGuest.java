@@ -18,7 +18,7 @@ import java.util.List;
 /** 64 vectors of a device reach a vCPU: one call sets the routes, one call arms the device. */
 class DeviceToGuest {
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12")); // Kernel.open() for a device that is bound to vfio-pci
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12")); // Kernel.open() for a device that is bound to vfio-pci
         FakePciDevice hardware =
                 fake.pciDevice("0000:3b:00.0", 7).express().msix(64).add();
         VcpuId first = new VcpuId(0);
@@ -28,7 +28,7 @@ class DeviceToGuest {
             try (Vcpu vcpu = vm.createVcpu(first);
                     KvmVfio kvmVfio = KvmVfio.create(vm); // gets the device's file before the device opens
                     VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
-                    Forwarding forwarding = Forwarding.of(vm, nic)) {
+                    Forwarding forwarding = Forwarding.create(vm, nic)) {
                 vcpu.x86().enableLapic();
                 nic.config().enableBusMaster();
                 List<ForwardedIrq> irqs = forwarding.forwardAll(

@@ -18,7 +18,7 @@ class Doorbells {
     private static final int FIRST = 0x90;
 
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("6.18"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.18"));
         try (Kernel kernel = fake.open(); // on this machine: Kernel.open()
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, 0x10000);

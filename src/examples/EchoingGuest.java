@@ -16,7 +16,7 @@ class EchoingGuest {
 
     public static void main(String[] args) throws InterruptedException {
         SynchronousQueue<String> said = new SynchronousQueue<>();
-        FakeKernel fake = new FakeKernel(Profile.of("6.18"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.18"));
         try (Kernel kernel = fake.open(); // on this machine: Kernel.open()
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, 0x10000)) {

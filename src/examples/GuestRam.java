@@ -15,7 +15,7 @@ class GuestRam {
     private static final int START = 0x1000;
 
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("6.18"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.18"));
         try (Kernel kernel = fake.open(); // on this machine: Kernel.open()
                 Vm vm = Vm.create(kernel);
                 MemoryFile file = MemoryFile.create(kernel, "guest ram", 0xf000);

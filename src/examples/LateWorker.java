@@ -11,7 +11,7 @@ import io.kvmirq.kvm.Vm;
 /** On the fake, a program runs KVM's workers: a level interrupt raises its line only after its worker ran. */
 class LateWorker {
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12"));
         Route.Pin pin = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5); // a default route
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel);

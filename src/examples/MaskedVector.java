@@ -14,7 +14,7 @@ class MaskedVector {
         VcpuId first = new VcpuId(0);
         VcpuId second = new VcpuId(1);
         InterruptVector number = new InterruptVector(0x31);
-        FakeKernel fake = new FakeKernel(Profile.of("6.18"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.18"));
         try (Kernel kernel = fake.open(); // on this machine: Kernel.open()
                 Vm vm = Vm.create(kernel)) {
             vm.x86().createIrqchip();

@@ -21,7 +21,7 @@ class MovedGuest {
 
     /** A VM with the parts that a VMM makes for a guest, whether it boots or continues. */
     private static final class Vmm implements AutoCloseable {
-        private final Kernel kernel = new FakeKernel(Profile.of("6.18")).open(); // on this machine: Kernel.open()
+        private final Kernel kernel = new FakeKernel(Profile.parse("6.18")).open(); // on this machine: Kernel.open()
         private final Vm vm = Vm.create(kernel);
         private final GuestMemory memory = vm.addMemory(0, MEMORY);
         private final EventFd received = EventFd.create(kernel);

@@ -25,7 +25,7 @@ class PassedNvme {
     private static final long HOLE = 0xc0000000L;
 
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12")); // Kernel.open() for a device that is bound to vfio-pci
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12")); // Kernel.open() for a device that is bound to vfio-pci
         FakePciDevice hardware = fake.pciDevice(NVME.toString(), 7)
                 .ids(0x1b36, 0x10)
                 .express()
@@ -43,7 +43,7 @@ class PassedNvme {
                     Vcpu vcpu = vm.createVcpu(new VcpuId(0));
                     KvmVfio kvmVfio = KvmVfio.create(vm);
                     VfioDevice nvme = VfioDevice.open(kernel, NVME, kvmVfio);
-                    Forwarding forwarding = Forwarding.of(vm, nvme);
+                    Forwarding forwarding = Forwarding.create(vm, nvme);
                     PassedThroughDevice device = PassedThroughDevice.builder(bus, 1, vm, nvme, forwarding)
                             .memory(ram)
                             .build()) {

@@ -19,7 +19,7 @@ import io.kvmirq.vfio.VfioDevice;
 /** Prints the way of a posted interrupt whose vCPU has run and is in user space. */
 class PathOfInterrupt {
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("vtd-posting"));
+        FakeKernel fake = new FakeKernel(Profile.parse("vtd-posting"));
         fake.pciDevice("0000:3b:00.0", 7).express().msix(1).add();
         fake.vcpu(0).exits(FakeExit.ioOut(0x3f8, 1, 'A'));
         try (Kernel kernel = fake.open();
@@ -29,7 +29,7 @@ class PathOfInterrupt {
             try (Vcpu vcpu = vm.createVcpu(first);
                     KvmVfio kvmVfio = KvmVfio.create(vm);
                     VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
-                    Forwarding forwarding = Forwarding.of(vm, nic)) {
+                    Forwarding forwarding = Forwarding.create(vm, nic)) {
                 vcpu.x86().enableLapic();
                 ForwardedIrq irq = forwarding.forward(
                         nic.msix().get(0), MsiMessage.to(first, new InterruptVector(0x30)));

@@ -23,7 +23,7 @@ class PendingLpi {
     static final VcpuId FIRST = new VcpuId(0);
 
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12,arm64"));
         try (Kernel kernel = fake.open(); // Kernel.open() on an arm64 host
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(RAM, 0x6_0000);

@@ -14,7 +14,7 @@ import io.kvmirq.kvm.Vm;
 /** On arm64: each signal of an eventfd latches SPI 42 in the VGIC. */
 class PendingSpi {
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12,arm64"));
         Spi spi = new Spi(42);
         try (Kernel kernel = fake.open(); // Kernel.open() on an arm64 host
                 Vm vm = Vm.create(kernel);

@@ -55,7 +55,7 @@ class RebootedGuest implements VcpuThreads.Owner {
     }
 
     public static void main(String[] args) throws InterruptedException {
-        try (Kernel kernel = new FakeKernel(Profile.of("6.18")).open(); // on this machine: Kernel.open()
+        try (Kernel kernel = new FakeKernel(Profile.parse("6.18")).open(); // on this machine: Kernel.open()
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, 0x10000)) {
             vm.x86().createIrqchip();

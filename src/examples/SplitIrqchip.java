@@ -20,7 +20,7 @@ import java.time.Duration;
 /** INTx of a device in a guest whose IOAPIC is of this process. */
 class SplitIrqchip {
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12")); // Kernel.open() for a device that is bound to vfio-pci
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12")); // Kernel.open() for a device that is bound to vfio-pci
         FakePciDevice hardware = fake.pciDevice("0000:3b:00.0", 7).intx().add();
         Gsi pin = new Gsi(11);
         InterruptVector vector = new InterruptVector(0x51);

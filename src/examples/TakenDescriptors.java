@@ -14,7 +14,7 @@ class TakenDescriptors {
     private static final int LENGTH = USED + 4 + 8 * SIZE;
 
     public static void main(String[] args) {
-        FakeKernel fake = new FakeKernel(Profile.of("6.18"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.18"));
         try (Kernel kernel = fake.open(); // on this machine: Kernel.open()
                 Mapping.Owner memory = Mapping.anonymous(kernel, 0x2000)) {
             ByteBuffer view = memory.mapping().view(0, LENGTH);

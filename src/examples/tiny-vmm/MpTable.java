@@ -24,7 +24,7 @@ final class MpTable {
     private static final int PCI = 0, ISA = 1;
 
     /** The APIC id of a vCPU is its number; that of the IOAPIC is the one after. */
-    static byte[] of(int vcpus, List<PciHostBridge.Line> lines) {
+    static byte[] build(int vcpus, List<PciHostBridge.Line> lines) {
         ByteBuffer table = ByteBuffer.allocate(LENGTH).order(ByteOrder.LITTLE_ENDIAN);
         put(table, '_', 'M', 'P', '_').putInt(ADDRESS + HEADER);
         put(table, 1, 4).position(HEADER);

@@ -150,7 +150,7 @@ final class X86Platform extends Platform {
     void loadLinux(Mapping memory, Path kernel, byte[] initramfs, String line, boolean hasDevices) throws IOException {
         X86Linux linux = new X86Linux(kernel);
         String all = String.format(COMMAND_LINE, hasDevices ? "conf1" : "off") + line;
-        linux.load(memory, all, initramfs, MpTable.of(vcpus.size(), bus.lines()));
+        linux.load(memory, all, initramfs, MpTable.build(vcpus.size(), bus.lines()));
         linux.start(vcpus.get(0).x86());
     }
 

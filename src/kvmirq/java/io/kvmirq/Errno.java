@@ -121,7 +121,7 @@ public record Errno(int number) {
     }
 
     /** Finds an errno by the name that {@link #toString} prints, or by a second name such as EWOULDBLOCK. */
-    public static Optional<Errno> of(String name) {
+    public static Optional<Errno> parse(String name) {
         Objects.requireNonNull(name, "name is null");
         String own = ALIASES.getOrDefault(name, name);
         if (name.matches("errno [1-9]\\d{0,2}|errno [1-3]\\d{3}")) {
@@ -141,7 +141,7 @@ public record Errno(int number) {
      */
     public static OptionalInt numberOf(String text) {
         Objects.requireNonNull(text, "text is null");
-        Optional<Errno> named = of(text.toUpperCase(Locale.ROOT));
+        Optional<Errno> named = parse(text.toUpperCase(Locale.ROOT));
         if (named.isPresent()) {
             return OptionalInt.of(named.get().number);
         }

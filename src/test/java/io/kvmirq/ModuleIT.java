@@ -56,7 +56,7 @@ class ModuleIT {
 
                 private static Kernel kernel(String backend) {
                     return backend.equals("fake")
-                            ? new FakeKernel(Profile.of("6.18")).open()
+                            ? new FakeKernel(Profile.parse("6.18")).open()
                             : Kernel.open(backend);
                 }
             }

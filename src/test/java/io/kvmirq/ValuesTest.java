@@ -120,7 +120,7 @@ class ValuesTest {
         assertThat(Errno.numberOf("-4096")).isEmpty();
         assertThat(Errno.numberOf("-16")).hasValue(16);
         assertThat(Errno.numberOf("ewouldblock")).hasValue(11);
-        assertThat(Errno.of("ENOTSUP")).contains(new Errno(95));
+        assertThat(Errno.parse("ENOTSUP")).contains(new Errno(95));
         assertThat(new Errno(4000)).hasToString("errno 4000");
         assertThatThrownBy(() -> Errno.ofResult(3)).isInstanceOf(IllegalArgumentException.class);
     }
@@ -130,7 +130,7 @@ class ValuesTest {
         for (Field constant : Errno.class.getFields()) {
             Errno errno = (Errno) constant.get(null);
             assertThat(errno).hasToString(constant.getName());
-            assertThat(Errno.of(constant.getName())).contains(errno);
+            assertThat(Errno.parse(constant.getName())).contains(errno);
         }
     }
 

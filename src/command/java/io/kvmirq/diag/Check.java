@@ -38,7 +38,7 @@ public enum Check {
     }
 
     /** The check with an id. */
-    public static Check of(String id) {
+    public static Check parse(String id) {
         return Stream.of(values())
                 .filter(check -> check.id.equals(id))
                 .findFirst()

@@ -258,7 +258,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
 
     /** Irqfds that took signals, and all that was counted of their eventfds. Immutable. */
     public record Signals(Counted counted, List<Irqfd> irqfds, Set<Integer> eventfds) {
-        private <T> Stream<T> of(Collection<T> all, ToIntFunction<T> eventfd) {
+        private <T> Stream<T> counted(Collection<T> all, ToIntFunction<T> eventfd) {
             return all.stream().filter(event -> eventfds.contains(eventfd.applyAsInt(event)));
         }
 
@@ -292,12 +292,12 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         }
 
         public List<Accepted> accepted() {
-            return of(counted.counts().accepted(), Accepted::eventfd).toList();
+            return counted(counted.counts().accepted(), Accepted::eventfd).toList();
         }
 
         /** The number of results of workers. */
         public long raised(IntPredicate which) {
-            return of(counted.counts().raised(), Raised::eventfd)
+            return counted(counted.counts().raised(), Raised::eventfd)
                     .filter(raised -> which.test(raised.result()))
                     .mapToLong(Raised::count)
                     .sum();
@@ -305,7 +305,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
 
         /** The number of workers that found no route. */
         private long withoutChip() {
-            return of(counted.counts().unrouted(), Unrouted::eventfd)
+            return counted(counted.counts().unrouted(), Unrouted::eventfd)
                     .mapToLong(Unrouted::count)
                     .sum();
         }
@@ -374,7 +374,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
     }
 
     /** The stages of a host irq. Empty if its handler was not counted. */
-    public static Optional<Stages> of(Counted counted, int irq) {
+    public static Optional<Stages> count(Counted counted, int irq) {
         SortedSet<Integer> eventfds = counted.eventfds(irq);
         if (eventfds.isEmpty()) {
             return Optional.empty();
@@ -500,7 +500,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                 long assigned =
                         counted.arm() ? 0 : Math.max(0, signals.raised(result -> true) - signals.withoutChip() - left);
                 List<Message> messages = signals.messages();
-                List<Integer> starved = signals.of(counted.counts().starved(), Starved::eventfd)
+                List<Integer> starved = signals.counted(counted.counts().starved(), Starved::eventfd)
                         .map(Starved::creator)
                         .toList();
                 if (!starved.isEmpty()) {

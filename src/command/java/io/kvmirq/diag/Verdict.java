@@ -25,7 +25,7 @@ public record Verdict(Optional<Hop<?>> broken, boolean counted, Optional<Hop<?>>
      * @param others links beside the chains, such as those of VMMs
      * @param stages the stages that a watch counted
      */
-    public static Verdict of(List<InterruptPath> chains, List<Link> others, List<Stages> stages) {
+    public static Verdict judge(List<InterruptPath> chains, List<Link> others, List<Stages> stages) {
         Optional<Hop<?>> broken =
                 first(chains.stream().flatMap(chain -> chain.fails().stream()), hops(others, Link.State.BROKEN));
         Optional<Hop<?>> all = first(broken.stream(), stages.stream().flatMap(stage -> stage.at().stream()));

@@ -115,7 +115,7 @@ public final class ForwardSelftest {
         ForwardPlan plan;
         try (Undo undo = new Undo()) {
             undo.add(ended::countDown);
-            ForwardTarget target = undo.add(ForwardTarget.of(kernel, mirror, patience));
+            ForwardTarget target = undo.add(ForwardTarget.create(kernel, mirror, patience));
             begin();
             Optional<KvmVfio> kvmVfio = target.vm().supports(KvmDevice.Type.VFIO)
                     ? Optional.of(undo.add(KvmVfio.create(target.vm())))

@@ -24,7 +24,7 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
      * @param mirror asked when the VM exists
      * @param patience with each interrupt
      */
-    static ForwardTarget of(Kernel kernel, Supplier<Mirror> mirror, Patience patience) {
+    static ForwardTarget create(Kernel kernel, Supplier<Mirror> mirror, Patience patience) {
         Irqchip irqchip = Irqchip.ofKernel(kernel);
         try (Undo undo = new Undo()) {
             ForwardTarget target = undo.add(
@@ -43,7 +43,7 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
         }
     }
 
-    private Mirror mirror = Mirror.of(MirrorHost.unknown("the VM is not made yet"));
+    private Mirror mirror = Mirror.create(MirrorHost.unknown("the VM is not made yet"));
 
     /** It knows this VM. */
     final Mirror mirror() {

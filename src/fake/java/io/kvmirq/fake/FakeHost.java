@@ -55,7 +55,7 @@ record FakeHost(
                 new Rulebook(),
                 build.arm64()
                         ? new GicHardware(build.hardware() == Hardware.GICV4)
-                        : PostingMachine.of(build, time, ledger));
+                        : PostingMachine.create(build, time, ledger));
     }
 
     @Override

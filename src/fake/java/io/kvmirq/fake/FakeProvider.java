@@ -28,7 +28,7 @@ public final class FakeProvider implements BackendProvider {
     /** Returns the profile that {@value #PROFILE} names. Throws BackendUnavailableException for an unknown name. */
     public static Profile profile() {
         try {
-            return Profile.of(System.getProperty(PROFILE, DEFAULT.label()));
+            return Profile.parse(System.getProperty(PROFILE, DEFAULT.label()));
         } catch (IllegalArgumentException e) {
             throw new BackendUnavailableException("-D" + PROFILE + ": " + e.getMessage(), e);
         }

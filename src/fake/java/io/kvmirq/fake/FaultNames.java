@@ -143,10 +143,10 @@ final class FaultNames {
         }
         String label = name.replaceAll("(?<=[a-z])(?=[A-Z])", " ").toLowerCase(Locale.ROOT);
         Set<String> kernels = ofKernel(name);
-        Set<String> known = (kernels.isEmpty() || KernelCall.of(label).isPresent() ? Set.of(label) : kernels)
+        Set<String> known = (kernels.isEmpty() || KernelCall.parse(label).isPresent() ? Set.of(label) : kernels)
                 .stream()
                         .filter(call ->
-                                !call.equals(IOCTL) && KernelCall.of(call).isPresent())
+                                !call.equals(IOCTL) && KernelCall.parse(call).isPresent())
                         .collect(Collectors.toSet());
         known.forEach(call -> errnos.addAll(Answers.errnos(call)));
         boolean request = name.equals(name.toUpperCase(Locale.ROOT));

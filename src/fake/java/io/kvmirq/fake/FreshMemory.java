@@ -16,7 +16,7 @@ final class FreshMemory {
 
     private FreshMemory() {}
 
-    static ByteBuffer of(int bytes) {
+    static ByteBuffer allocate(int bytes) {
         if (bytes < LARGE) {
             return ByteBuffer.allocateDirect(bytes);
         }

@@ -64,7 +64,7 @@ final class Mappings {
             if (length > LARGEST_MEMORY) {
                 throw new NotModelledException("a mapping of more than 1 TiB");
             }
-            return memory.map((length + PAGE - 1) / PAGE * PAGE, protection, FreshMemory::of);
+            return memory.map((length + PAGE - 1) / PAGE * PAGE, protection, FreshMemory::allocate);
         }
         if (kind == SHARED_VALIDATE && flags != kind) {
             throw new NotModelledException("flags of MAP_SHARED_VALIDATE");
@@ -108,7 +108,7 @@ final class Mappings {
                 || !memory.has(address, length, 0)) {
             throw new NotModelledException("mmap by syscall, except of zeros in place of mapped pages");
         }
-        memory.replace(address, length, FreshMemory::of);
+        memory.replace(address, length, FreshMemory::allocate);
         return address;
     }
 

@@ -101,16 +101,16 @@ public final class Profile {
     }
 
     /** The profile of Linux 6.1 in Debian 12. */
-    public static final Profile V6_1 = of("6.1");
+    public static final Profile V6_1 = parse("6.1");
     /** The profile of Linux 6.12 in Debian 13. */
-    public static final Profile V6_12 = of("6.12");
+    public static final Profile V6_12 = parse("6.12");
     /**
      * Linux 6.18 as Debian would build it. The contract tests ran not on this kernel, but on a real {@code 6.18,pvm}.
      */
-    public static final Profile V6_18 = of("6.18");
+    public static final Profile V6_18 = parse("6.18");
 
     /** Linux 7.1. */
-    public static final Profile V7_1 = of("7.1");
+    public static final Profile V7_1 = parse("7.1");
 
     private final Version version;
     private final Set<Switch> switches;
@@ -126,7 +126,7 @@ public final class Profile {
      * @throws IllegalArgumentException if the version or a switch is unknown (the message lists the known ones), or if
      *     switches contradict the version or one another
      */
-    public static Profile of(String text) {
+    public static Profile parse(String text) {
         Objects.requireNonNull(text, "text is null");
         List<String> parts = List.of(text.split(",", -1));
         Optional<Version> named = Arrays.stream(Version.values())
@@ -224,7 +224,7 @@ public final class Profile {
         return Optional.empty();
     }
 
-    /** Returns the profile's text, which {@link #of} parses. */
+    /** Returns the profile's text, which {@link #parse} parses. */
     public String label() {
         return Stream.concat(Stream.of(version.label), switches.stream().map(part -> part.label))
                 .collect(Collectors.joining(","));

@@ -466,7 +466,7 @@ final class SystemCalls implements Libc {
             case GETTID -> host.threads().thread();
             case TGKILL -> host.threads().send(host, (int) a, (int) b, (int) c);
             case RT_SIGPROCMASK -> host.threads().mask(host, (int) a, b, c, d);
-            case MEMFD_CREATE -> FakeMemoryFile.create(host, a, (int) b, FreshMemory::of);
+            case MEMFD_CREATE -> FakeMemoryFile.create(host, a, (int) b, FreshMemory::allocate);
             case FTRUNCATE -> FakeMemoryFile.truncate(host, (int) a, b);
             case MMAP -> mappings.replace(a, b, c, d);
             case MADVISE -> mappings.advise(a, b, c);

@@ -13,7 +13,7 @@ public record LinuxVersion(int major, int minor) {
     private static final int MOST_DIGITS = 4;
 
     /** Reads the version from a release such as {@code 6.1.0-56-amd64}. Empty if the text is not a version. */
-    public static Optional<LinuxVersion> of(String release) {
+    public static Optional<LinuxVersion> parse(String release) {
         Objects.requireNonNull(release, "release is null");
         // No regular expression: loading its classes takes longer than the rest of some commands.
         int dot = digits(release, 0);

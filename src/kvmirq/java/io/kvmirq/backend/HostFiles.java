@@ -162,7 +162,7 @@ public interface HostFiles {
      * Files below the directory {@code root}: {@code /} for this machine, or a copy of another machine's files.
      * Symbolic links are followed only inside the directory, and only regular files are read.
      */
-    static HostFiles of(Path root) {
+    static HostFiles at(Path root) {
         Objects.requireNonNull(root, "root is null");
         return new DirectoryFiles(root);
     }

@@ -107,7 +107,7 @@ public interface Libc {
     /** Host files of the kernel that the calls reach. */
     @NotPromised
     default HostFiles hostFiles() {
-        return HostFiles.of(Path.of("/"));
+        return HostFiles.at(Path.of("/"));
     }
 
     /**

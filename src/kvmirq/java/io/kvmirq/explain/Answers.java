@@ -48,7 +48,7 @@ public final class Answers {
     }
 
     /** The possible causes of a call's errno, likeliest first; empty if no cause is known. Errno 0 means success. */
-    public static List<Answer> of(KernelCall call, int errno, Set<Condition> known) {
+    public static List<Answer> find(KernelCall call, int errno, Set<Condition> known) {
         Set<Condition> facts = facts(call, known);
         List<KernelCall> calls = new ArrayList<>(List.of(call, call.kind()));
         calls.addAll(call.alsoMeant());
@@ -88,7 +88,7 @@ public final class Answers {
      * name, which may mean several calls. Empty if no answer is about the call.
      */
     public static Set<Errno> errnos(String name) {
-        Optional<KernelCall> found = KernelCall.of(name);
+        Optional<KernelCall> found = KernelCall.parse(name);
         Set<KernelCall> calls = EnumSet.noneOf(KernelCall.class);
         found.ifPresent(call -> {
             calls.addAll(List.of(call, call.kind()));
@@ -104,7 +104,7 @@ public final class Answers {
 
     /** The causes as one clause of an error message: the certain cause, or the likeliest few; may be empty. */
     public static String sentence(KernelCall call, Errno errno, Set<Condition> known) {
-        List<Answer> causes = of(call, errno.number(), known);
+        List<Answer> causes = find(call, errno.number(), known);
         List<Answer> own = causes.stream()
                 .filter(cause -> cause.row().calls().contains(call.kind())
                         || cause.row().calls().contains(call))

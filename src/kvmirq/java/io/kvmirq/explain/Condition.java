@@ -93,7 +93,7 @@ public enum Condition {
         };
     }
 
-    public static Optional<Condition> of(String label) {
+    public static Optional<Condition> parse(String label) {
         String lower = label.toLowerCase(Locale.ROOT);
         return Arrays.stream(values()).filter(fact -> fact.label.equals(lower)).findFirst();
     }

@@ -189,7 +189,7 @@ public enum KernelCall {
     }
 
     /** Finds a call by any of its names, in upper or lower case, with spaces, hyphens or underscores. */
-    public static Optional<KernelCall> of(String name) {
+    public static Optional<KernelCall> parse(String name) {
         String wanted = plain(name);
         return Arrays.stream(values())
                 .filter(call -> plain(call.label).equals(wanted)

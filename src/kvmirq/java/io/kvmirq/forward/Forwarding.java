@@ -36,7 +36,7 @@ import java.util.stream.Collectors;
  *
  * <pre>{@code
  * try (VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
- *         Forwarding forwarding = Forwarding.of(vm, nic)) {
+ *         Forwarding forwarding = Forwarding.create(vm, nic)) {
  *     List<ForwardedIrq> irqs = forwarding.forwardAll(
  *             nic.msix(0, 64), i -> MsiMessage.to(new VcpuId(i % 4), new InterruptVector(0x30 + i)));
  * }
@@ -69,7 +69,7 @@ public final class Forwarding implements AutoCloseable {
     private Forwarding(Builder told) {
         this.vm = told.vm;
         this.device = told.device;
-        this.mirror = told.mirror.orElseGet(() -> Mirror.of(host()));
+        this.mirror = told.mirror.orElseGet(() -> Mirror.create(host()));
         this.userspace = told.userspace;
         this.setUp = new ForwardingSetup(this);
         this.vmListener = new MirrorListener(mirror);
@@ -95,7 +95,7 @@ public final class Forwarding implements AutoCloseable {
      *
      * @throws IllegalArgumentException if VM and device belong to different {@code Kernel}s
      */
-    public static Forwarding of(Vm vm, VfioDevice device) {
+    public static Forwarding create(Vm vm, VfioDevice device) {
         return builder(vm, device).build();
     }
 

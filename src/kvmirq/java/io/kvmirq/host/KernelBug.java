@@ -66,7 +66,7 @@ public enum KernelBug {
      *
      * @param vendor the vendor of the x86 processor; empty for arm64
      */
-    public static List<String> of(String release, Optional<Vendor> vendor) {
+    public static List<String> affecting(String release, Optional<Vendor> vendor) {
         Matcher parts = parts(release);
         return parts.matches()
                 ? Arrays.stream(values())

@@ -74,7 +74,7 @@ public final class PostingFacts {
     /** The kernel version. */
     Optional<LinuxVersion> version() {
         Optional<String> release = kernel();
-        return release.isPresent() ? LinuxVersion.of(release.get()) : Optional.empty();
+        return release.isPresent() ? LinuxVersion.parse(release.get()) : Optional.empty();
     }
 
     /** Whether the kernel has this version or a newer one. Empty if its version is not known. */
@@ -167,7 +167,7 @@ public final class PostingFacts {
     private PostingReading reading() {
         PostingReading before = reading;
         if (before == null) {
-            before = PostingReading.of(this, tree);
+            before = PostingReading.read(this, tree);
             reading = before;
         }
         return before;

@@ -53,7 +53,7 @@ final class PostingReading {
     }
 
     /** Reads the facts. */
-    static PostingReading of(PostingFacts facts, HostFiles tree) {
+    static PostingReading read(PostingFacts facts, HostFiles tree) {
         PostingReading read = new PostingReading(facts, tree);
         read.host = read.read();
         return read;

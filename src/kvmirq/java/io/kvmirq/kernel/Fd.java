@@ -252,7 +252,7 @@ public final class Fd extends UseCount {
                     .map(UapiTable.Request::name)
                     .findFirst()
                     .orElse("ioctl 0x" + Long.toHexString(request));
-            throw KernelCall.of(name)
+            throw KernelCall.parse(name)
                     .map(known -> kernel().calls().failure(result, known, Set.of(), this::toString))
                     .orElseGet(() -> new KernelException(name, toString(), Errno.ofResult(result), ""));
         }

@@ -73,7 +73,7 @@ public final class GuestMemory implements AutoCloseable {
         }
     }
 
-    static GuestMemory of(VmCalls calls, MemorySlots slots, long guestAddress, Mapping mapping, boolean readOnly) {
+    static GuestMemory map(VmCalls calls, MemorySlots slots, long guestAddress, Mapping mapping, boolean readOnly) {
         Objects.requireNonNull(mapping, "memory is null");
         return new GuestMemory(calls, slots, guestAddress, mapping, null, readOnly);
     }

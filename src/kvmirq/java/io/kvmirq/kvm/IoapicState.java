@@ -22,7 +22,7 @@ public final class IoapicState extends X86State {
     }
 
     /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
-    public static IoapicState of(byte[] bytes) {
+    public static IoapicState fromBytes(byte[] bytes) {
         return load(new IoapicState(), bytes);
     }
 

@@ -291,7 +291,7 @@ public final class Vm implements AutoCloseable {
      * result is closed. Throws {@link io.kvmirq.kernel.ClosedHandleException} for a closed mapping.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
-        return GuestMemory.of(calls, slots, guestAddress, memory, false);
+        return GuestMemory.map(calls, slots, guestAddress, memory, false);
     }
 
     /**
@@ -300,7 +300,7 @@ public final class Vm implements AutoCloseable {
      * KVM_CAP_READONLY_MEM.
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
-        return GuestMemory.of(calls, slots, guestAddress, memory, true);
+        return GuestMemory.map(calls, slots, guestAddress, memory, true);
     }
 
     /** Whether a range of guest-physical addresses, in bytes, overlaps memory that this object has added. */

@@ -39,7 +39,7 @@ public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X
     }
 
     /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
-    public static X86DebugRegisters of(byte[] bytes) {
+    public static X86DebugRegisters fromBytes(byte[] bytes) {
         return load(new X86DebugRegisters(), bytes);
     }
 }

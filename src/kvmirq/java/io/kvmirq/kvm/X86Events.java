@@ -79,7 +79,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
     }
 
     /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
-    public static X86Events of(byte[] bytes) {
+    public static X86Events fromBytes(byte[] bytes) {
         return load(new X86Events(), bytes);
     }
 

@@ -45,7 +45,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
     }
 
     /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
-    public static X86Fpu of(byte[] bytes) {
+    public static X86Fpu fromBytes(byte[] bytes) {
         return load(new X86Fpu(), bytes);
     }
 

@@ -75,7 +75,7 @@ public final class X86Lapic extends X86State {
     }
 
     /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
-    public static X86Lapic of(byte[] bytes) {
+    public static X86Lapic fromBytes(byte[] bytes) {
         return load(new X86Lapic(), bytes);
     }
 

@@ -52,7 +52,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
     }
 
     /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
-    public static X86Pit of(byte[] bytes) {
+    public static X86Pit fromBytes(byte[] bytes) {
         return load(new X86Pit(), bytes);
     }
 }

@@ -65,7 +65,7 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
     }
 
     /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
-    public static X86Registers of(byte[] bytes) {
+    public static X86Registers fromBytes(byte[] bytes) {
         return load(new X86Registers(), bytes);
     }
 

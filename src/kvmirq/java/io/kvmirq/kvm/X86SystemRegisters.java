@@ -68,7 +68,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
     }
 
     /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
-    public static X86SystemRegisters of(byte[] bytes) {
+    public static X86SystemRegisters fromBytes(byte[] bytes) {
         return load(new X86SystemRegisters(), bytes);
     }
 

@@ -24,7 +24,7 @@ public final class X86Xsave extends X86State {
     }
 
     /** Copies a saved {@code area}. Throws IllegalArgumentException if the area has fewer than 4096 bytes. */
-    public static X86Xsave of(byte[] area) {
+    public static X86Xsave fromBytes(byte[] area) {
         Objects.requireNonNull(area, "area is null");
         if (area.length < LEAST_BYTES) {
             throw new IllegalArgumentException("an XSAVE area of " + area.length + " bytes: expected " + LEAST_BYTES

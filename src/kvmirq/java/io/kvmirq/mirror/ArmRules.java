@@ -79,7 +79,7 @@ final class ArmRules {
                 && !(host.kernel() == VlpiKernel.BY_ROUTE && ends.obstacle().equals(Optional.of(UNMAPPED)));
     }
 
-    static Prediction of(
+    static Prediction predict(
             MirrorHost.Arm64 host, ItsMappings vm, EventFdEnds ends, Optional<Producer> producer, List<Route> routes) {
         MsiMessage message = ItsMappings.message(routes);
         Mapping mapping = vm.mapping(message);

@@ -43,7 +43,7 @@ public final class Mirror {
 
     /** Creates a mirror for a new VM, in which nothing is set up. */
     @NotPromised
-    public static Mirror of(MirrorHost host) {
+    public static Mirror create(MirrorHost host) {
         Objects.requireNonNull(host, "host is null");
         return new Mirror(host);
     }
@@ -135,7 +135,7 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd. If interrupts share it, this is for the one that {@link Snapshot#of}
+     * The current prediction for an eventfd. If interrupts share it, this is for the one that {@link Snapshot#create}
      * chooses. If {@link #apply(List)} runs at the same time, it may reflect only some of its events.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {

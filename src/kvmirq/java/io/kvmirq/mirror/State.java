@@ -556,10 +556,10 @@ final class State {
 
     private Prediction ofHost(EventFdEnds met, Optional<Producer> producer) {
         if (host instanceof MirrorHost.X86 x86) {
-            return X86Rules.of(x86, this, met, irq(met, producer));
+            return X86Rules.predict(x86, this, met, irq(met, producer));
         }
         if (host instanceof MirrorHost.Arm64 arm64) {
-            return ArmRules.of(arm64, arm, met, producer, routes(met));
+            return ArmRules.predict(arm64, arm, met, producer, routes(met));
         }
         boolean message = met.consumer().isPresent()
                 && !(routes(met).size() == 1 && routes(met).get(0) instanceof Route.Pin);

@@ -60,7 +60,7 @@ final class X86Rules {
      *
      * @param irq the interrupt now
      */
-    static Prediction of(MirrorHost.X86 host, State state, EventFdEnds met, PostingIrq irq) {
+    static Prediction predict(MirrorHost.X86 host, State state, EventFdEnds met, PostingIrq irq) {
         long aim = aim(state, irq);
         boolean joined = irq.producer() && irq.consumer() && irq.alone();
         Optional<Written> last = joined ? met.written() : Optional.empty();
@@ -172,7 +172,7 @@ final class X86Rules {
         boolean logical = message.filter(ApicMessage::logical).isPresent();
         boolean known = message.isEmpty() || isKnown(state, logical);
         PostingVm vm = known ? state.vm(logical) : state.vm(false).withDestinations(STAND_IN.destinations());
-        PostingDecision decision = PostingDecision.of(host.host(), vm, known ? irq : named(irq));
+        PostingDecision decision = PostingDecision.decide(host.host(), vm, known ? irq : named(irq));
         boolean remaps = true;
         if (decision instanceof PostingDecision.Unposted unposted) {
             remaps = unposted.reason() != PostingObstacle.NO_REMAPPING;

@@ -36,7 +36,7 @@ public record ContainerInfo(
     }
 
     /** @param info struct vfio_iommu_type1_info and its capabilities, in rising order of their offsets */
-    static ContainerInfo of(ByteBuffer info) {
+    static ContainerInfo parse(ByteBuffer info) {
         List<DmaRange> ranges = new ArrayList<>();
         OptionalInt left = OptionalInt.empty();
         OptionalLong dirty = OptionalLong.empty();

@@ -72,7 +72,7 @@ public final class VfioContainer extends DmaSpace {
      * @throws io.kvmirq.KernelException EINVAL if the container has no device
      */
     public ContainerInfo info() {
-        return ContainerInfo.of(calls().iommuInfo(file()));
+        return ContainerInfo.parse(calls().iommuInfo(file()));
     }
 
     /**

@@ -140,7 +140,7 @@ class AllocationTest {
     void lineHandlerAndEoi(IntxDevice.Kind kind) {
         PhysicalLine line = new PhysicalLine(LineController.GIC);
         IntxDevice device = new IntxDevice(line, kind);
-        VfioIntx vfio = VfioIntx.of(device, false);
+        VfioIntx vfio = VfioIntx.create(device, false);
         IntxVcpu guest = new IntxVcpu(new HostCpus(0), 0);
         GuestLine pin = GuestLine.of(guest, 5, Optional.of(vfio));
         LineEvent resamplefd = new LineEvent();

@@ -239,7 +239,7 @@ class PostedIrqfdTest {
         amd.vm.vcpu(1).thread().enter();
         irqfd.update(inhibited, message(fixedTo(1)));
         assertThat(irqfd.vcpu()).hasValue(new VcpuId(1));
-        assertThat(PostingDecision.of(PostingHost.of(Vendor.AMD), inhibited, fixedTo(1)))
+        assertThat(PostingDecision.decide(PostingHost.of(Vendor.AMD), inhibited, fixedTo(1)))
                 .isInstanceOf(PostingDecision.Unposted.class);
         assertThat(amd.request()).isEmpty();
     }

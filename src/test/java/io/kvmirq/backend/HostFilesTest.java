@@ -25,7 +25,7 @@ class HostFilesTest {
         Files.writeString(secret.resolve("file"), "secret");
         Files.createSymbolicLink(root.resolve("file"), Path.of("../secret/file"));
         Files.createSymbolicLink(root.resolve("absolute"), secret);
-        HostFiles tree = HostFiles.of(root);
+        HostFiles tree = HostFiles.at(root);
         for (String path : List.of("file", "absolute/file", "../secret/file", secret + "/file", "\0")) {
             assertThat(tree.text(path)).as(path).isEmpty();
         }
@@ -42,14 +42,14 @@ class HostFilesTest {
         Path pipe = temporary.resolve("config");
         assertThat(new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor())
                 .isZero();
-        HostFiles tree = HostFiles.of(temporary);
+        HostFiles tree = HostFiles.at(temporary);
         assertThat(tree.text("config")).isEmpty();
     }
 
     @Test
     void textEndsAtThePaddingOfAnArchive() throws Exception {
         Files.writeString(temporary.resolve("vendor"), "0x8086\n\0\0\0\0");
-        assertThat(HostFiles.of(temporary).text("vendor")).contains("0x8086");
+        assertThat(HostFiles.at(temporary).text("vendor")).contains("0x8086");
     }
 
     /** As open() answers EACCES for a file below a directory that may not be searched, and ENOENT for an absent one. */
@@ -64,7 +64,7 @@ class HostFilesTest {
         Files.writeString(Files.createDirectory(closed.resolve("27")).resolve("spurious"), "count 1");
         Files.setPosixFilePermissions(closed, Set.of());
         assumeFalse(Files.isExecutable(closed), "root searches each directory: RefusedFilesIT runs as nobody");
-        HostFiles tree = HostFiles.of(temporary);
+        HostFiles tree = HostFiles.at(temporary);
         for (String path : List.of("proc/irq", "proc/irq/27", "proc/irq/27/spurious", "proc/irq/1/2/3")) {
             assertThat(tree.reading(path)).as(path).isEqualTo(HostFiles.Reading.DENIED);
         }

@@ -123,9 +123,9 @@ class HostileTextTest {
         Map<String, Consumer<String>> parsers = new LinkedHashMap<>();
         parsers.put("PciAddress", PciAddress::parse);
         parsers.put("PlatformName", PlatformName::new);
-        parsers.put("LinuxVersion", LinuxVersion::of);
-        parsers.put("Profile", Profile::of);
-        parsers.put("switch of a profile", text -> Profile.of("6.12," + text));
+        parsers.put("LinuxVersion", LinuxVersion::parse);
+        parsers.put("Profile", Profile::parse);
+        parsers.put("switch of a profile", text -> Profile.parse("6.12," + text));
         parsers.put("binding", Kernel::open);
         parsers.put("call of a fault", text -> new Faults().fail(text, 1, Errno.EBUSY));
         parsers.put("VmSnapshot", VmSnapshot::parse);

@@ -171,7 +171,7 @@ class ArmSnapshotContract extends ArmVms {
 
     /** The registers of VGIC and ITS in a snapshot. A table that is not valid keeps its address: vgic_its_reset(). */
     private static String controllers(Parts parts) {
-        String text = VmSnapshot.of(parts.named()).text();
+        String text = VmSnapshot.take(parts.named()).text();
         return text.substring(text.indexOf("\"vgic\""), text.indexOf("\"routes\""))
                 .replaceAll("0x(19|1c)07[0-9a-f]{12}", "no table");
     }
@@ -316,7 +316,7 @@ class ArmSnapshotContract extends ArmVms {
     @Test
     void otherControllerIsRefused() {
         Parts from = new Parts();
-        VmSnapshot snapshot = VmSnapshot.of(from.named());
+        VmSnapshot snapshot = VmSnapshot.take(from.named());
         Parts larger = new Parts(128);
         assertThatThrownBy(() -> snapshot.restore(larger.named()))
                 .isInstanceOf(SnapshotException.class)
@@ -340,7 +340,7 @@ class ArmSnapshotContract extends ArmVms {
         vgic.setRedistributors(REDISTRIBUTORS);
         vgic.init();
         VmParts parts = new VmParts(vm).vgic(vgic).vcpu(FIRST, vcpu);
-        assertThatThrownBy(() -> VmSnapshot.of(parts))
+        assertThatThrownBy(() -> VmSnapshot.take(parts))
                 .isInstanceOf(UnsupportedOperationException.class)
                 .hasMessage("vcpu 0 has a PMU, which a snapshot does not hold: initialise the vCPUs without"
                         + " Vcpu.Feature.PMU_V3");

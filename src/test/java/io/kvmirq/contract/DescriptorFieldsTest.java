@@ -32,7 +32,7 @@ class DescriptorFieldsTest {
     private record Phase(long[] words, boolean isListed, DescriptorFields.Expected expected) {
         static Phase of(String kernel, String name, boolean isAssigned, Event... stops) throws IOException {
             RecordedPid recorded = RecordedPid.of(kernel, name);
-            Mirror mirror = DescriptorWalk.mirror(LinuxVersion.of(kernel).orElseThrow(), isAssigned);
+            Mirror mirror = DescriptorWalk.mirror(LinuxVersion.parse(kernel).orElseThrow(), isAssigned);
             mirror.apply(new Event.VcpuLoaded(VCPU, new HostApicId(recorded.cpu())));
             mirror.apply(List.of(stops));
             PredictedPid pid = mirror.now().pid(VCPU).known().orElseThrow();

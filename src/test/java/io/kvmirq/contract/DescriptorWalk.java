@@ -166,7 +166,7 @@ final class DescriptorWalk implements AutoCloseable {
 
     private final boolean isAssigned;
     private final Undo undo = new Undo();
-    private final HostFacts host = new HostFacts(HostFiles.of(Path.of("/")));
+    private final HostFacts host = new HostFacts(HostFiles.at(Path.of("/")));
     private final KernelPaths memory;
     private final Drift.Cpus cpus;
     private final Kernel kernel;
@@ -198,9 +198,9 @@ final class DescriptorWalk implements AutoCloseable {
 
     DescriptorWalk(boolean isAssigned) throws IOException, InterruptedException {
         this.isAssigned = isAssigned;
-        mirror = mirror(LinuxVersion.of(System.getProperty("os.version")).orElseThrow(), isAssigned);
-        memory = undo.add(KernelPaths.of(HostFiles.of(Path.of("/")), KernelStructures.CORE));
-        cpus = Drift.Cpus.of(host, memory);
+        mirror = mirror(LinuxVersion.parse(System.getProperty("os.version")).orElseThrow(), isAssigned);
+        memory = undo.add(KernelPaths.open(HostFiles.at(Path.of("/")), KernelStructures.CORE));
+        cpus = Drift.Cpus.read(host, memory);
         kernel = undo.add(Kernel.open(Backends.AUTO));
         vm = undo.add(Vm.create(kernel));
         vm.x86().createIrqchip();
@@ -233,7 +233,7 @@ final class DescriptorWalk implements AutoCloseable {
     /** A mirror that knows one vCPU, and with an assignment a device's interrupt that is posted to it. */
     static Mirror mirror(LinuxVersion kernel, boolean isAssigned) {
         PostingHost host = PostingHost.of(Vendor.INTEL).withKernel(kernel);
-        Mirror mirror = Mirror.of(new MirrorHost.X86(
+        Mirror mirror = Mirror.create(new MirrorHost.X86(
                 isAssigned ? host : host.without(PostingHost.Feature.POSTING_UNITS),
                 Optional.empty(),
                 Optional.of(false),
@@ -338,7 +338,7 @@ final class DescriptorWalk implements AutoCloseable {
             return Optional.of(vm.assignIrqfd(event, message));
         }
         if (step.sender() == Sender.LEVEL) {
-            vm.x86().setIoapic(IoapicState.of(ioapic.bytes()).levelPin(PIN, vector));
+            vm.x86().setIoapic(IoapicState.fromBytes(ioapic.bytes()).levelPin(PIN, vector));
             programmed = step.vector();
             return Optional.of(vm.assignLevelIrqfd(event, resample, LINE));
         }
@@ -398,7 +398,7 @@ final class DescriptorWalk implements AutoCloseable {
         fields += result.compared();
         unknown += result.unknown();
         differing.addAll(result.differing());
-        for (Drift field : Drift.of(read, cpus)) {
+        for (Drift field : Drift.find(read, cpus)) {
             if (field.verdict() == Drift.Verdict.DIFFER) {
                 differing.add(when + ": doctor says " + field);
             }

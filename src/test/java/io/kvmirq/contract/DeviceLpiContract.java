@@ -54,7 +54,7 @@ class DeviceLpiContract {
         nic = new LpiDevice(vfio, "the fake runs no guest of arm64");
         guest = nic.made.add(new AnsweringVm(
                 nic.kernel,
-                () -> Mirror.of(new PostingFacts(vfio.kernel().libc().hostFiles()).forMirror(true))));
+                () -> Mirror.create(new PostingFacts(vfio.kernel().libc().hostFiles()).forMirror(true))));
         warned = hasWarned();
         device = nic.open(guest.vm());
     }

@@ -350,7 +350,7 @@ class ExplainContract extends VfioSuite {
         VfioDevice nic = made.add(VfioDevice.open(kernel, vfio.address(E1000E), made.add(KvmVfio.create(vm))));
         nic.config().enableMemory();
         nic.config().enableBusMaster();
-        List<ForwardedIrq> irqs = made.add(Forwarding.of(vm, nic)).forwardAll(nic.msix(0, VECTORS), messages);
+        List<ForwardedIrq> irqs = made.add(Forwarding.create(vm, nic)).forwardAll(nic.msix(0, VECTORS), messages);
         VfioDevice edu = made.add(VfioDevice.open(kernel, vfio.address(EDU)));
         EventFd event = made.add(EventFd.create(kernel));
         made.add(edu.msi(0, 1).arm(List.of(event)));

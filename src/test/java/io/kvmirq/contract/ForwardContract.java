@@ -91,7 +91,7 @@ class ForwardContract {
                     device.reset();
                 }
             });
-            forwarding = made.add(Forwarding.of(guest.vm(), device));
+            forwarding = made.add(Forwarding.create(guest.vm(), device));
         }
 
         List<ForwardedIrq> all() {
@@ -197,7 +197,7 @@ class ForwardContract {
         ArmedVectors armed = made.add(pair.device.msix(0, VECTORS).arm(events));
         int second = world.own(world.kernel().fdDup(Numbers.of(pair.device.fd())));
         VfioDevice adopted = made.add(VfioDevice.adopt(kernel, pair.device.name(), second, Ownership.BORROWED));
-        try (Forwarding forwarding = Forwarding.of(pair.guest.vm(), adopted)) {
+        try (Forwarding forwarding = Forwarding.create(pair.guest.vm(), adopted)) {
             refused(Errno.EBUSY, () -> forwarding.forward(adopted.msix().get(0), pair.guest.message(0)));
             pair.hardware.send(1);
             eventually("the message waits", () -> events.get(1).awaitNanos(0));
@@ -279,7 +279,7 @@ class ForwardContract {
             Hardware hardware = vfio.hardwareOf(EDU, Numbers.of(device.fd()));
             device.config().enableMemory();
             device.config().enableBusMaster();
-            try (Forwarding forwarding = Forwarding.of(vm, device)) {
+            try (Forwarding forwarding = Forwarding.create(vm, device)) {
                 ForwardedIrq line = forwarding.forward(device.intx(), gsi);
                 assertThat(line.mechanism()).isEqualTo(Mechanism.RESAMPLE);
                 hardware.request();

@@ -76,9 +76,9 @@ class ForwardKillContract extends VfioSuite {
             event.drain();
             armed.unmask();
         }
-        Forwarding line = made.add(Forwarding.of(guest.vm(), edu));
+        Forwarding line = made.add(Forwarding.create(guest.vm(), edu));
         line.forward(edu.intx(), new Gsi(ForwardKilledUser.PIN));
-        Forwarding messages = made.add(Forwarding.of(guest.vm(), nic));
+        Forwarding messages = made.add(Forwarding.create(guest.vm(), nic));
         List<ForwardedIrq> irqs = messages.forwardAll(nic.msix(0, ForwardKilledUser.VECTORS), guest::message);
         irqs.get(4).mask();
         sender.send(4);

@@ -59,8 +59,8 @@ final class ForwardKilledUser {
         edu.config().enableBusMaster();
         Hardware hardware = vfio.hardwareOf(EDU, Numbers.of(edu.fd()));
         while (true) {
-            try (Forwarding messages = Forwarding.of(guest.vm(), nic);
-                    Forwarding line = Forwarding.of(guest.vm(), edu)) {
+            try (Forwarding messages = Forwarding.create(guest.vm(), nic);
+                    Forwarding line = Forwarding.create(guest.vm(), edu)) {
                 List<ForwardedIrq> irqs = messages.forwardAll(nic.msix(0, VECTORS), guest::message);
                 ForwardedIrq pin = line.forward(edu.intx(), new Gsi(PIN));
                 hardware.request();

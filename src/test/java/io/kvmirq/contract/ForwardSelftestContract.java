@@ -40,7 +40,7 @@ class ForwardSelftestContract extends VfioSuite {
         PciAddress address = vfio.address(device);
         try (Kernel kernel = Kernel.over(this.kernel)) {
             ForwardResult result = new ForwardSelftest(
-                            kernel, address, () -> Mirror.of(MirrorHost.unknown("not asked")), choice, SILENT)
+                            kernel, address, () -> Mirror.create(MirrorHost.unknown("not asked")), choice, SILENT)
                     .run();
             assertThat(result.left()).isEmpty();
             return result;

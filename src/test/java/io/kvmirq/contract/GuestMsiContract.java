@@ -73,7 +73,7 @@ class GuestMsiContract {
         hardware = vfio.hardwareOf(EDU, Numbers.of(device.fd()));
         device.config().enableMemory();
         device.config().enableBusMaster();
-        forwarding = made.add(Forwarding.of(vm, device));
+        forwarding = made.add(Forwarding.create(vm, device));
         msi = new GuestMsi(forwarding, device, OptionalInt.empty(), WIDE_AND_MASKABLE);
     }
 

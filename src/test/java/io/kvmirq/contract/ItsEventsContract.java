@@ -63,7 +63,7 @@ class ItsEventsContract {
         nic.made.add(vm.createVcpu(new VcpuId(1))).arm64().initialize(Arm64Vcpu.Feature.POWER_OFF);
         guest = new GuestIts(vm, 2, nic.made);
         VfioDevice device = nic.open(vm);
-        forwarding = nic.made.add(Forwarding.of(vm, device));
+        forwarding = nic.made.add(Forwarding.create(vm, device));
         guest.map(0);
         guest.map(1);
         irqs = forwarding.forwardAll(device.msix(0, VECTORS), GuestIts::message);

@@ -51,7 +51,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 @Tag(RealKvm.TAG)
 class KernelMemoryContract {
     private static final int MOST = 16;
-    private static final HostFiles FILES = HostFiles.of(Path.of("/"));
+    private static final HostFiles FILES = HostFiles.at(Path.of("/"));
 
     /** An irq of a device, and the message that it was forwarded with. */
     record Vector(HostIrq irq, MsiMessage message) {}
@@ -64,7 +64,7 @@ class KernelMemoryContract {
     static void forwarded(TestDevice of, Check check) throws IOException, InterruptedException {
         assumeTrue(of.onThisMachine().isPresent(), of.isMissing());
         PciAddress address = PciAddress.parse(of.onThisMachine().orElseThrow().address());
-        try (KernelPaths memory = KernelPaths.of(FILES, KernelStructures.CORE);
+        try (KernelPaths memory = KernelPaths.open(FILES, KernelStructures.CORE);
                 Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
             assumeTrue(
@@ -74,7 +74,7 @@ class KernelMemoryContract {
                     Vcpu second = vm.createVcpu(new VcpuId(1));
                     KvmVfio kvmVfio = KvmVfio.create(vm);
                     VfioDevice device = VfioDevice.open(kernel, address, kvmVfio);
-                    Forwarding forwarding = Forwarding.of(vm, device)) {
+                    Forwarding forwarding = Forwarding.create(vm, device)) {
                 first.x86().enableLapic();
                 second.x86().enableLapic();
                 device.config().enableBusMaster();
@@ -105,15 +105,15 @@ class KernelMemoryContract {
         forwarded(of, (device, memory, vectors) -> {
             int compared = 0;
             for (Vector vector : vectors) {
-                KernelPaths.KernelPath path = memory.of(vector.irq()).known().orElseThrow();
+                KernelPaths.KernelPath path = memory.path(vector.irq()).known().orElseThrow();
                 assertThat(path.entry().known().orElseThrow().orElseThrow().source())
                         .isEqualTo(device.requesterId());
                 List<KernelIrqfd> irqfds = path.irqfds().known().orElseThrow();
                 assertThat(irqfds).hasSize(1);
                 assertThat(irqfds.get(0).message()).contains(vector.message());
                 assertThat(irqfds.get(0).route()).contains(vector.message());
-                assertThat(Drift.of(path)).noneMatch(field -> field.verdict() == Drift.Verdict.DIFFER);
-                compared += (int) Drift.of(path).stream()
+                assertThat(Drift.find(path)).noneMatch(field -> field.verdict() == Drift.Verdict.DIFFER);
+                compared += (int) Drift.find(path).stream()
                         .filter(field -> field.verdict() == Drift.Verdict.AGREE)
                         .count();
             }
@@ -122,7 +122,7 @@ class KernelMemoryContract {
             commandSaysSo(
                     of,
                     device,
-                    memory.of(vectors.get(0).irq()).known().orElseThrow(),
+                    memory.path(vectors.get(0).irq()).known().orElseThrow(),
                     vectors.get(0).message());
         });
     }
@@ -132,7 +132,7 @@ class KernelMemoryContract {
     void plantedBitIsNamedByIrqAndField() throws IOException, InterruptedException {
         forwarded(TestDevice.E1000E, (device, memory, vectors) -> {
             Vector vector = vectors.get(2);
-            RemappingEntry entry = memory.of(vector.irq())
+            RemappingEntry entry = memory.path(vector.irq())
                     .known()
                     .orElseThrow()
                     .entry()
@@ -179,7 +179,7 @@ class KernelMemoryContract {
     }
 
     private static long irqfd(String member) {
-        return Btf.of(FILES, "kvm")
+        return Btf.read(FILES, "kvm")
                 .then(btf -> btf.member(Btf.Kind.STRUCT, "kvm_kernel_irqfd", member))
                 .known()
                 .orElseThrow()

@@ -100,7 +100,7 @@ class LastWriteContract {
             vcpu.x86().startAt(START, START);
             device = VfioDevice.open(kernel, address, KvmVfio.create(vm));
             forwarding = Forwarding.builder(vm, device)
-                    .mirror(Mirror.of(PredictedEntriesContract.host(structures)))
+                    .mirror(Mirror.create(PredictedEntriesContract.host(structures)))
                     .build();
         }
 
@@ -245,7 +245,7 @@ class LastWriteContract {
         long seed = Long.getLong("kvmirq.test.live.seed", System.nanoTime());
         SplittableRandom random = new SplittableRandom(seed);
         int compared = 0;
-        try (KernelPaths memory = KernelPaths.of(HostFiles.of(Path.of("/")), KernelStructures.CORE);
+        try (KernelPaths memory = KernelPaths.open(HostFiles.at(Path.of("/")), KernelStructures.CORE);
                 World world = new World();
                 Vcpu late = world.vm.createVcpu(LATE)) {
             late.x86().enableLapic();
@@ -311,7 +311,7 @@ class LastWriteContract {
     }
 
     private KernelPaths.KernelPath path(KernelPaths memory, Open vector) {
-        return memory.of(PredictedEntriesContract.hostIrq(address, vector.irq))
+        return memory.path(PredictedEntriesContract.hostIrq(address, vector.irq))
                 .known()
                 .orElseThrow();
     }
@@ -355,7 +355,7 @@ class LastWriteContract {
             assertThat(vcpu.get().vcpu()).as(where).isEqualTo(wanted);
             assertThat(vcpu.get().recorded().known().orElseThrow()).as(where).isEqualTo(wanted);
         }
-        List<Drift> fields = Drift.of(path);
+        List<Drift> fields = Drift.find(path);
         assertThat(fields).as(where).noneMatch(field -> field.verdict() == Drift.Verdict.DIFFER);
         return (int) fields.stream()
                 .filter(field -> field.verdict() == Drift.Verdict.AGREE)

@@ -114,7 +114,7 @@ class LineProbesContract extends VfioSuite {
                 .contains("by a worker " + interrupts + " a pin: " + interrupts + " raised")
                 .endsWith("loses nothing");
         InterruptPath chain = LiveChains.of(live, after)
-                .of(DeviceChains.of(after, after.pci(address).orElseThrow(), 0));
+                .of(DeviceChains.read(after, after.pci(address).orElseThrow(), 0));
         assertThat(value(chain, Hop.EVENTFD)).isEqualTo("id " + LiveProbesContract.eventfdId(event));
         assertThat(value(chain, Hop.IRQFD))
                 .isEqualTo("process " + ProcessHandle.current().pid());

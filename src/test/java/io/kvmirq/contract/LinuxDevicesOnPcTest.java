@@ -110,7 +110,7 @@ class LinuxDevicesOnPcTest {
         assertThat(stages.stages())
                 .filteredOn(stage -> stage.label().equals("taken"))
                 .allSatisfy(stage -> assertThat(stage.count().orElse(0)).isGreaterThanOrEqualTo(reads));
-        InterruptPath files = DeviceChains.of(after, after.pci(device).orElseThrow(), 0);
+        InterruptPath files = DeviceChains.read(after, after.pci(device).orElseThrow(), 0);
         assertThat(files.fails()).isEmpty();
         assertThat(LiveChains.of(live, after).of(files).fails()).isEmpty();
     }

@@ -164,7 +164,7 @@ class LinuxDevicesOnProbesTest {
             }
             LiveChains chains = LiveChains.of(live, after);
             for (int vector : vectors) {
-                probed.add(chains.of(DeviceChains.of(after, after.pci(device).orElseThrow(), vector)));
+                probed.add(chains.of(DeviceChains.read(after, after.pci(device).orElseThrow(), vector)));
                 seen.add(SeenPaths.of(calls).of(address, "MSI-X " + vector, vmm.pid()));
                 own.add(
                         name.equals("QEMU")

@@ -242,7 +242,7 @@ class LiveLossesContract extends VfioSuite {
                         "in doubt irqfd: " + closed + " signals that no irqfd took: no VMM has the eventfd open now",
                         "loses nothing");
         assertThat(LiveChains.of(live, after)
-                        .of(DeviceChains.of(after, after.pci(nic).orElseThrow(), 1))
+                        .of(DeviceChains.read(after, after.pci(nic).orElseThrow(), 1))
                         .remarks())
                 .anyMatch(text -> text.startsWith(
                         "it passed no stage: the device sent nothing, or its vector mask holds it back"));
@@ -278,7 +278,7 @@ class LiveLossesContract extends VfioSuite {
         assertThat(live.missing()).isEmpty();
         assertThat(LiveProbesContract.value(
                         LiveChains.of(live, after)
-                                .of(DeviceChains.of(after, after.pci(nic).orElseThrow(), 1)),
+                                .of(DeviceChains.read(after, after.pci(nic).orElseThrow(), 1)),
                         Hop.VCPU))
                 .isEqualTo("vcpu 0");
     }

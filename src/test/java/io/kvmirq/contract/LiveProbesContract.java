@@ -100,7 +100,7 @@ class LiveProbesContract extends VfioSuite {
     /** Watches devices and the guests of a process. */
     static LiveWindow watch(List<PciAddress> devices, long process) {
         HostFacts host = host();
-        return LiveWindow.of(
+        return LiveWindow.begin(
                 LiveHost.thisMachine(),
                 host,
                 devices,
@@ -191,7 +191,7 @@ class LiveProbesContract extends VfioSuite {
         device.config().enableBusMaster();
         hardware.start();
         int[] vcpus = {1, 0, 0, 2, 77};
-        List<ForwardedIrq> irqs = made.add(Forwarding.of(vm, device))
+        List<ForwardedIrq> irqs = made.add(Forwarding.create(vm, device))
                 .forwardAll(
                         device.msix(0, VECTORS),
                         i -> MsiMessage.to(new VcpuId(vcpus[i]), new InterruptVector(0x40 + i)));
@@ -243,7 +243,7 @@ class LiveProbesContract extends VfioSuite {
         LiveChains with = LiveChains.of(live, after);
         List<Optional<Hop<?>>> fails = new ArrayList<>();
         for (int vector = 0; vector < VECTORS; vector++) {
-            fails.add(with.of(DeviceChains.of(after, after.pci(nic).orElseThrow(), vector))
+            fails.add(with.of(DeviceChains.read(after, after.pci(nic).orElseThrow(), vector))
                     .fails());
         }
         assertThat(fails)
@@ -253,7 +253,7 @@ class LiveProbesContract extends VfioSuite {
                         Optional.of(Hop.GSI),
                         Optional.of(Hop.VCPU),
                         Optional.of(Hop.VCPU));
-        InterruptPath probed = with.of(DeviceChains.of(after, after.pci(nic).orElseThrow(), 0));
+        InterruptPath probed = with.of(DeviceChains.read(after, after.pci(nic).orElseThrow(), 0));
         assertThat(value(probed, Hop.HOST_IRQ)).isEqualTo(hostIrq);
         assertThat(value(probed, Hop.DEVICE_VECTOR)).isEqualTo("MSI-X 0");
         assertThat(value(probed, Hop.EVENTFD)).startsWith("id ");

@@ -74,7 +74,7 @@ class LiveWatchContract extends VfioSuite {
         device.config().enableMemory();
         device.config().enableBusMaster();
         hardware.start();
-        irqs = made.add(Forwarding.of(vm, device))
+        irqs = made.add(Forwarding.create(vm, device))
                 .forwardAll(device.msix(0, VECTORS), i -> MsiMessage.to(new VcpuId(0), new InterruptVector(0x41 + i)));
         made.add((AutoCloseable) device::reset); // QEMU's e1000e counts 128 us from its last message
     }

@@ -67,11 +67,11 @@ class LpiProbesContract {
     void chainIsWhatWasSetUpAndNothingIsLost() throws IOException {
         AnsweringVm guest = nic.made.add(new AnsweringVm(
                 nic.kernel,
-                () -> Mirror.of(new PostingFacts(vfio.kernel().libc().hostFiles()).forMirror(true))));
+                () -> Mirror.create(new PostingFacts(vfio.kernel().libc().hostFiles()).forMirror(true))));
         VfioDevice device = nic.open(guest.vm());
         PciAddress address = vfio.address(TestDevice.E1000E);
         List<ForwardedIrq> irqs =
-                nic.made.add(Forwarding.of(guest.vm(), device)).forwardAll(device.msix(0, VECTORS), guest::message);
+                nic.made.add(Forwarding.create(guest.vm(), device)).forwardAll(device.msix(0, VECTORS), guest::message);
         guest.start();
         Live live;
         HostFacts after;
@@ -94,7 +94,7 @@ class LpiProbesContract {
         LiveChains chains = LiveChains.of(live, after);
         for (int vector = 0; vector < VECTORS; vector++) {
             InterruptPath chain =
-                    chains.of(DeviceChains.of(after, after.pci(address).orElseThrow(), vector));
+                    chains.of(DeviceChains.read(after, after.pci(address).orElseThrow(), vector));
             for (Hop<?> hop : Hop.all()) {
                 System.out.println("by probes: " + vector + " " + hop.label() + " " + value(chain, hop));
             }

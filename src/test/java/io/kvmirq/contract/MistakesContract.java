@@ -195,7 +195,7 @@ class MistakesContract extends KernelSuite {
 
     @Test
     void restoreNeedsEveryVcpu() {
-        VmSnapshot made = VmSnapshot.of(parts());
+        VmSnapshot made = VmSnapshot.take(parts());
         open.add(vm.createVcpu(SECOND));
         assertThat(sentence(() -> made.restore(parts()))).contains("vcpu 1 of vm (fd N) is not among the parts");
     }
@@ -225,7 +225,7 @@ class MistakesContract extends KernelSuite {
 
     private static String snapshot(boolean moving, VmParts parts) {
         if (!moving) {
-            return VmSnapshot.of(parts).toString();
+            return VmSnapshot.take(parts).toString();
         }
         try (VmMove move = VmMove.from(parts)) {
             return VmSnapshot.parse(move.text()).toString();

@@ -70,7 +70,7 @@ class PredictedEntriesContract {
 
     static KernelStructures structures() {
         assumeTrue(System.getProperty("os.arch").equals("amd64"), "only an IOMMU of x86 has remapping entries");
-        Known<KernelStructures> found = KernelStructures.of(HostFiles.of(Path.of("/")), KernelStructures.CORE);
+        Known<KernelStructures> found = KernelStructures.open(HostFiles.at(Path.of("/")), KernelStructures.CORE);
         assumeTrue(found.known().isPresent(), found.toString());
         return found.known().orElseThrow();
     }
@@ -78,13 +78,13 @@ class PredictedEntriesContract {
     /** The mode of AMD's driver says so also where another IOMMU is there. */
     static boolean isVapic(KernelStructures kernel) {
         boolean isVtd =
-                new HostFacts(HostFiles.of(Path.of("/"))).iommus().stream().anyMatch(iommu -> iommu.startsWith("dmar"));
+                new HostFacts(HostFiles.at(Path.of("/"))).iommus().stream().anyMatch(iommu -> iommu.startsWith("dmar"));
         return !isVtd && kernel.isVapic().known().orElse(false);
     }
 
     /** The present entries of a device. */
     static List<RemappingEntry> entries(KernelStructures kernel, PciAddress device) {
-        return new HostFacts(HostFiles.of(Path.of("/")))
+        return new HostFacts(HostFiles.at(Path.of("/")))
                 .pci(device).orElseThrow().messageIrqs().stream()
                         .flatMap(irq -> kernel.entry(irq).known().orElseThrow().stream())
                         .filter(RemappingEntry::isPresent)
@@ -92,7 +92,7 @@ class PredictedEntriesContract {
     }
 
     static HostIrq hostIrq(PciAddress device, ForwardedIrq irq) {
-        return new HostFacts(HostFiles.of(Path.of("/")))
+        return new HostFacts(HostFiles.at(Path.of("/")))
                 .armed(device).stream()
                         .filter(vector -> vector.vector() == irq.irq().number())
                         .findFirst()
@@ -105,7 +105,7 @@ class PredictedEntriesContract {
      * that cannot post.
      */
     static MirrorHost host(KernelStructures kernel) {
-        HostFacts facts = new HostFacts(HostFiles.of(Path.of("/")));
+        HostFacts facts = new HostFacts(HostFiles.at(Path.of("/")));
         if (facts.iommus().stream().anyMatch(name -> name.startsWith("dmar"))) {
             return MirrorHost.x86(PostingHost.of(Vendor.INTEL).without(PostingHost.Feature.POSTING_UNITS));
         }
@@ -131,7 +131,7 @@ class PredictedEntriesContract {
     /** The kernel's id of a vector's eventfd, which the library does not use. */
     private static EventFdId eventfd(ForwardedIrq irq) {
         try (Fd.Lease lease = irq.event().fd().lease()) {
-            return new EventFdId(HostFiles.of(Path.of("/"))
+            return new EventFdId(HostFiles.at(Path.of("/"))
                     .number("proc/self/fdinfo/" + lease.number(), "eventfd-id:")
                     .orElseThrow());
         }
@@ -177,7 +177,7 @@ class PredictedEntriesContract {
     void entriesAreAsPredicted() throws IOException {
         PciAddress address = address();
         KernelStructures structures = structures();
-        Mirror mirror = Mirror.of(host(structures));
+        Mirror mirror = Mirror.create(host(structures));
         try (Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
             vm.x86().createIrqchip();
@@ -223,7 +223,7 @@ class PredictedEntriesContract {
     void entriesOfADeviceThatAGuestProgramsAreAsPredicted() throws IOException {
         PciAddress address = address();
         KernelStructures structures = structures();
-        Mirror mirror = Mirror.of(host(structures));
+        Mirror mirror = Mirror.create(host(structures));
         PciHostBridge bus = new PciHostBridge(0xc000_0000L, 0x1000_0000L);
         try (Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
@@ -294,7 +294,7 @@ class PredictedEntriesContract {
                     Vcpu second = vm.createVcpu(new VcpuId(1));
                     KvmVfio kvmVfio = KvmVfio.create(vm);
                     VfioDevice device = VfioDevice.open(kernel, address, kvmVfio);
-                    Forwarding forwarding = Forwarding.of(vm, device)) {
+                    Forwarding forwarding = Forwarding.create(vm, device)) {
                 first.x86().enableLapic();
                 second.x86().enableLapic();
                 forwarding.forwardAll(

@@ -176,7 +176,7 @@ class ProbedChainsContract extends VfioSuite {
             assertThat(live.stages()).singleElement().satisfies(stages -> assertThat(LiveProbesContract.printed(stages))
                     .anyMatch(line -> line.startsWith("host irq ")));
             InterruptPath chain = LiveChains.of(live, after)
-                    .of(DeviceChains.of(after, after.pci(address).orElseThrow(), 0));
+                    .of(DeviceChains.read(after, after.pci(address).orElseThrow(), 0));
             assertThat(chain.fails()).contains(Hop.VMM);
             assertThat(chain.link(Hop.VMM).orElseThrow().text()).contains(" is stopped by a signal");
             stagesAddUp(place, address, process.pid(), run);
@@ -280,7 +280,7 @@ class ProbedChainsContract extends VfioSuite {
             }
             LiveChains chains = LiveChains.of(live, after);
             for (int vector = 0; vector < SendingGuest.vectors(device); vector++) {
-                probed.add(chains.of(DeviceChains.of(after, after.pci(address).orElseThrow(), vector)));
+                probed.add(chains.of(DeviceChains.read(after, after.pci(address).orElseThrow(), vector)));
                 seen.add(SeenPaths.of(calls)
                         .of(place.address(), (device == TestDevice.EDU ? "MSI " : "MSI-X ") + vector, process));
                 owned.add(own.apply(vector));

@@ -115,12 +115,12 @@ class SnapshotContract extends KernelSuite {
             guest.irqfds.get(1).mask();
             guest.events.get(1).signal(7);
             guest.events.get(0).signal();
-            VmSnapshot first = VmSnapshot.of(guest.parts());
+            VmSnapshot first = VmSnapshot.take(guest.parts());
             assertThat(guest.irqfds.get(0).isMasked()).isFalse();
             assertThat(guest.irqfds.get(1).isMasked()).isTrue();
             assertThat(guest.events.get(1).drain()).isEqualTo(7);
             guest.events.get(1).signal(7);
-            assertThat(VmSnapshot.of(guest.parts())).hasToString(first.toString());
+            assertThat(VmSnapshot.take(guest.parts())).hasToString(first.toString());
             guest.events.get(2).signal();
             guest.irqfds.get(1).unmask();
             guest.resume();
@@ -191,7 +191,7 @@ class SnapshotContract extends KernelSuite {
                     .levelPin(pin, new InterruptVector(SnapshotGuest.FIRST + 5))
                     .bytes();
             edge[24 + 9 * 8 + 1] = 0;
-            guest.vm.x86().setIoapic(IoapicState.of(edge));
+            guest.vm.x86().setIoapic(IoapicState.fromBytes(edge));
             guest.vm.x86().setLine(gsi, true);
             guest.runTo(SnapshotGuest.ENDED);
             guest = move(guest);
@@ -274,7 +274,7 @@ class SnapshotContract extends KernelSuite {
             from.ioapic.write(0x10, 4, 1 << 15 | vector.number());
             from.ioapic.line(gsi, true);
             long entry = from.ioapic.entry(gsi.number());
-            VmSnapshot.parse(VmSnapshot.of(from.parts()).text()).restore(to.parts());
+            VmSnapshot.parse(VmSnapshot.take(from.parts()).text()).restore(to.parts());
             assertThat(to.ioapic.entry(gsi.number())).isEqualTo(entry).isEqualTo(0xc000 | vector.number());
             assertThat(to.vm.routes().of(gsi))
                     .isEqualTo(from.vm.routes().of(gsi))
@@ -327,7 +327,7 @@ class SnapshotContract extends KernelSuite {
                     Vcpu second = vm.createVcpu(new VcpuId(1))) {
                 boot.setState(VcpuState.HALTED);
                 second.x86().setEvents(second.x86().events().set(X86Events.Name.INIT_LATCHED, 1));
-                text = VmSnapshot.of(two(vm, boot, second)).text();
+                text = VmSnapshot.take(two(vm, boot, second)).text();
             }
         }
         try (Kernel to = Kernel.over(fresh());
@@ -338,7 +338,7 @@ class SnapshotContract extends KernelSuite {
                 VmSnapshot.parse(text).restore(two(vm, boot, second));
                 assertThat(boot.state()).isEqualTo(VcpuState.HALTED);
                 assertThat(second.state()).isEqualTo(VcpuState.INIT_RECEIVED);
-                assertThat(VmSnapshot.of(two(vm, boot, second)).vcpus()).hasSize(2);
+                assertThat(VmSnapshot.take(two(vm, boot, second)).vcpus()).hasSize(2);
             }
         }
     }
@@ -349,7 +349,7 @@ class SnapshotContract extends KernelSuite {
 
     private static boolean isRefused(SnapshotGuest guest) {
         try {
-            VmSnapshot.of(guest.parts());
+            VmSnapshot.take(guest.parts());
             return false;
         } catch (IllegalStateException e) {
             assertThat(e).hasMessageContaining("is run by thread 'vcpu 0 of a");
@@ -374,10 +374,10 @@ class SnapshotContract extends KernelSuite {
             guest.vcpu.moveHere();
             guest.events.get(0).signal();
             assertThat(guest.vcpu.run().port()).isEqualTo(SnapshotGuest.ENTERED);
-            assertThatThrownBy(() -> VmSnapshot.of(guest.parts()))
+            assertThatThrownBy(() -> VmSnapshot.take(guest.parts()))
                     .hasMessageStartingWith("vcpu 0 is within an access of its guest");
             guest.completeExit();
-            VmSnapshot.of(guest.parts());
+            VmSnapshot.take(guest.parts());
         }
     }
 

@@ -261,7 +261,7 @@ class VcpuPhasesContract {
         Watched(Path tracefs, int tid) {
             this.tid = tid;
             this.events = new TracedEvents(Set.of(tid));
-            this.tracing = known(TraceInstance.of(tracefs, Set.of(tid)));
+            this.tracing = known(TraceInstance.create(tracefs, Set.of(tid)));
             List<EventFormat> formats = VcpuSchedule.EVENTS.entrySet().stream()
                     .map(event -> known(tracing.choose(event.getKey(), event.getValue())))
                     .toList();
@@ -347,7 +347,7 @@ class VcpuPhasesContract {
     private static Optional<State> mirrored(List<Event> told) {
         Gsi gsi = new Gsi(24);
         EventFdId eventFd = new EventFdId(1);
-        Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.AMD)));
+        Mirror mirror = Mirror.create(MirrorHost.x86(PostingHost.of(Vendor.AMD)));
         mirror.apply(new Event.IrqchipCreated(Event.Irqchip.FULL));
         mirror.apply(new Event.VcpuAdded(VCPU));
         mirror.apply(Event.RoutesCommitted.of(new Route.Msi(gsi, MsiMessage.to(VCPU, new InterruptVector(0x41)))));

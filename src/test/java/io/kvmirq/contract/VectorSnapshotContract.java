@@ -171,7 +171,7 @@ class VectorSnapshotContract extends KernelSuite {
         String text;
         try (event;
                 Irqfd irqfd = from.vm.assignIrqfd(event, from.vm.routes().add(message(FIRST + VECTORS)))) {
-            text = VmSnapshot.of(from.parts().irqfd("other", irqfd)).text();
+            text = VmSnapshot.take(from.parts().irqfd("other", irqfd)).text();
         }
         Machine to = new Machine(reversed());
         to.get(1).mask();
@@ -206,7 +206,7 @@ class VectorSnapshotContract extends KernelSuite {
                 VmParts parts = new VmParts(from.vm).vcpu(new VcpuId(0), from.vcpu);
                 from.vectors.forEach(vector -> parts.leaveOut(vector.gsi()));
                 parts.event("resample", resample);
-                VmSnapshot saved = VmSnapshot.of(
+                VmSnapshot saved = VmSnapshot.take(
                         hasIrqfd
                                 ? parts.irqfd("queue 0", level)
                                 : parts.event("queue 0", event).leaveOut(level.gsi()));
@@ -254,7 +254,7 @@ class VectorSnapshotContract extends KernelSuite {
                     numbers[i] = next++;
                     vector.reroute(message(numbers[i]));
                 }
-                case 5 -> VmSnapshot.of(at.parts());
+                case 5 -> VmSnapshot.take(at.parts());
                 case 6 -> {
                     at = moved(at, i, random);
                     waits.add(i);

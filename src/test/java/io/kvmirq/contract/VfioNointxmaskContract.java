@@ -107,6 +107,6 @@ class VfioNointxmaskContract extends VfioSuite {
 
     private IntxLine line() {
         HostFacts host = new HostFacts(kernel.libc().hostFiles());
-        return IntxLine.of(host, host.pci(vfio.address(EDU)).orElseThrow());
+        return IntxLine.read(host, host.pci(vfio.address(EDU)).orElseThrow());
     }
 }

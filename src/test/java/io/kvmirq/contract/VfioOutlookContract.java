@@ -35,7 +35,7 @@ class VfioOutlookContract extends VfioSuite {
     }
 
     private VfioOutlook outlook(TestDevice device) {
-        return VfioOutlook.of(host(), device(device));
+        return VfioOutlook.read(host(), device(device));
     }
 
     /** As {@link OpenedDevice#irqInfo} tells it. */
@@ -106,9 +106,9 @@ class VfioOutlookContract extends VfioSuite {
         OpenedDevice first = vfio.device(EDU);
         OpenedDevice second = vfio.secondEdu();
         assertOk(first.arm(INTX, 0, world.eventfd()));
-        assertThat(IntxLine.of(host(), device(EDU)).requested()).isInstanceOf(Known.Unknown.class);
+        assertThat(IntxLine.read(host(), device(EDU)).requested()).isInstanceOf(Known.Unknown.class);
         assertOk(second.arm(INTX, 0, world.eventfd()));
-        IntxLine line = IntxLine.of(host(), device(EDU));
+        IntxLine line = IntxLine.read(host(), device(EDU));
         assertThat(line.handlers().known())
                 .hasValueSatisfying(
                         others -> assertThat(others).singleElement().asString().startsWith("vfio-intx("));
@@ -119,7 +119,7 @@ class VfioOutlookContract extends VfioSuite {
     void lineOfAPciExpressDeviceIsSeenToBeShareable() {
         OpenedDevice device = vfio.device(E1000E);
         assertOk(device.arm(INTX, 0, world.eventfd()));
-        IntxLine line = IntxLine.of(host(), device(E1000E));
+        IntxLine line = IntxLine.read(host(), device(E1000E));
         assertThat(line.armed()).isTrue();
         assertThat(line.requested().known().map(IntxLine.Requested::request)).contains(IntxLine.Request.SHAREABLE);
     }

@@ -124,7 +124,7 @@ class VfioSharedBusContract extends VfioSuite {
         vectors = parts.add(EmulatedVectors.create(guest.vm(), 4));
         emulated = new Slot(guest.bus(), 2);
         function = parts.add(function(guest, vectors));
-        Forwarding forwarding = parts.add(Forwarding.of(guest.vm(), device));
+        Forwarding forwarding = parts.add(Forwarding.create(guest.vm(), device));
         passed = new Slot(guest.bus(), 3);
         parts.add(PassedThroughDevice.builder(guest.bus(), 3, guest.vm(), device, forwarding)
                 .build());

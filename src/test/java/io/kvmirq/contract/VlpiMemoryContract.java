@@ -45,7 +45,7 @@ class VlpiMemoryContract {
     /** The lowest number of an LPI, which the guest gives its first interrupt. */
     private static final int FIRST_LPI = 8192;
 
-    private static final HostFiles FILES = HostFiles.of(Path.of("/"));
+    private static final HostFiles FILES = HostFiles.at(Path.of("/"));
 
     private final VfioWorld vfio;
     private LpiDevice nic;
@@ -63,10 +63,10 @@ class VlpiMemoryContract {
         nic = new LpiDevice(vfio, "the fake has no memory of a kernel");
         guest = nic.made.add(new AnsweringVm(
                 nic.kernel,
-                () -> Mirror.of(new PostingFacts(vfio.kernel().libc().hostFiles()).forMirror(true))));
+                () -> Mirror.create(new PostingFacts(vfio.kernel().libc().hostFiles()).forMirror(true))));
         VfioDevice device = nic.open(guest.vm());
         address = vfio.address(TestDevice.E1000E);
-        irqs = nic.made.add(Forwarding.of(guest.vm(), device)).forwardAll(device.msix(0, VECTORS), guest::message);
+        irqs = nic.made.add(Forwarding.create(guest.vm(), device)).forwardAll(device.msix(0, VECTORS), guest::message);
         guest.message(VECTORS);
         guest.start();
         for (int i = 0; i < VECTORS; i++) {
@@ -89,7 +89,7 @@ class VlpiMemoryContract {
 
     @Test
     void vlpiInMemoryIsTheOneThatWasSetUp() throws IOException {
-        try (KernelPaths memory = KernelPaths.of(FILES, KernelStructures.CORE)) {
+        try (KernelPaths memory = KernelPaths.open(FILES, KernelStructures.CORE)) {
             if (memory.irqfds() instanceof Known.Unknown<?> unknown) {
                 System.out.println("lab-memory: " + unknown.why());
                 assertThat(unknown.why()).as("Debian's 6.1 for arm64").startsWith("/proc/kallsyms has no symbol ");
@@ -126,7 +126,13 @@ class VlpiMemoryContract {
     }
 
     private static HostLpi lpi(KernelPaths memory, HostIrq irq) {
-        return memory.of(irq).known().orElseThrow().lpi().known().orElseThrow().orElseThrow();
+        return memory.path(irq)
+                .known()
+                .orElseThrow()
+                .lpi()
+                .known()
+                .orElseThrow()
+                .orElseThrow();
     }
 
     /** Compares an LPI with the set-up; the number of fields in memory that agree. */
@@ -138,7 +144,7 @@ class VlpiMemoryContract {
             assertThat(vlpi.vcpu()).isEqualTo(new VcpuId(0));
             assertThat(vlpi.properties() & 1).as("enabled").isEqualTo(1);
         });
-        List<Drift> fields = Drift.of(memory.of(irq).known().orElseThrow());
+        List<Drift> fields = Drift.find(memory.path(irq).known().orElseThrow());
         assertThat(fields).noneMatch(field -> field.verdict() == Drift.Verdict.DIFFER);
         return (int) fields.stream()
                 .filter(field -> field.verdict() == Drift.Verdict.AGREE)
@@ -165,7 +171,7 @@ class VlpiMemoryContract {
         assumeTrue(nic.direct, "needs a GICv4, which has vLPIs");
         HostIrq irq = armed().get(1);
         HostLpi.Vlpi vlpi;
-        try (KernelPaths memory = KernelPaths.of(FILES, KernelStructures.CORE)) {
+        try (KernelPaths memory = KernelPaths.open(FILES, KernelStructures.CORE)) {
             assumeTrue(memory.irqfds().known().isPresent(), "needs a kernel that has CONFIG_KALLSYMS_ALL");
             vlpi = lpi(memory, irq).vlpi().orElseThrow();
         }

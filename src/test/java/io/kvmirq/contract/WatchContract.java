@@ -61,7 +61,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  */
 @VfioContract
 class WatchContract extends VfioSuite {
-    private static final HostFiles FILES = HostFiles.of(Path.of("/"));
+    private static final HostFiles FILES = HostFiles.at(Path.of("/"));
     private static final int MOST_TICKS = 2;
     private static final int BEGIN = 0x1000;
     /** This process runs its vCPU only at times, and else looks like a guest that may be paused. */
@@ -113,7 +113,7 @@ class WatchContract extends VfioSuite {
                 looks::add,
                 process -> true,
                 path -> true,
-                KernelPaths.of(FILES, KernelStructures.CORE),
+                KernelPaths.open(FILES, KernelStructures.CORE),
                 host -> Optional.empty()));
         for (int silent = 0; silent < 3; silent++) {
             List<String> told = tick(watcher);
@@ -399,7 +399,7 @@ class WatchContract extends VfioSuite {
         vcpu.x86().startAt(BEGIN, BEGIN);
         VfioDevice device = made.add(VfioDevice.open(own, vfio.address(E1000E), made.add(KvmVfio.create(vm))));
         device.config().enableBusMaster();
-        List<ForwardedIrq> irqs = made.add(Forwarding.of(vm, device))
+        List<ForwardedIrq> irqs = made.add(Forwarding.create(vm, device))
                 .forwardAll(device.msix(0, 3), i -> MsiMessage.to(new VcpuId(0), new InterruptVector(0x41 + i)));
         vcpu.run();
         Watched watched = watch(onScreen);

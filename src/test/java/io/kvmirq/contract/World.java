@@ -180,7 +180,7 @@ public final class World {
     }
 
     static World fake(String profile) {
-        return new World(FAKE + "-" + profile, profile, new FakeKernel(Profile.of(profile)), Optional.empty());
+        return new World(FAKE + "-" + profile, profile, new FakeKernel(Profile.parse(profile)), Optional.empty());
     }
 
     /** Whether its kernel is of this version or newer: each version has one right answer. */
@@ -189,7 +189,7 @@ public final class World {
     }
 
     boolean isArm64() {
-        return fake().isPresent() ? Profile.of(release).isArm64() : !Machine.isX86();
+        return fake().isPresent() ? Profile.parse(release).isArm64() : !Machine.isX86();
     }
 
     /** Whether KVM runs its guests by SVM. */
@@ -209,7 +209,7 @@ public final class World {
         return fake().isPresent()
                 ? release.contains("vtd") || release.contains("avic")
                 : Stream.of("kvm_intel/parameters/enable_apicv", "kvm_amd/parameters/avic")
-                        .flatMap(name -> HostFiles.of(Path.of("/sys/module")).text(name).stream())
+                        .flatMap(name -> HostFiles.at(Path.of("/sys/module")).text(name).stream())
                         .anyMatch(value -> value.matches("[Y1]"));
     }
 

@@ -87,7 +87,9 @@ final class Differential implements AutoCloseable {
 
     /** This machine's, with the IOMMU that translates for its devices. */
     private static Profile profile(boolean withVfio) {
-        return withVfio && VfioSide.hasAmdVi() ? Profile.of(Machine.profile().label() + ",amd-vi") : Machine.profile();
+        return withVfio && VfioSide.hasAmdVi()
+                ? Profile.parse(Machine.profile().label() + ",amd-vi")
+                : Machine.profile();
     }
 
     boolean hasVfio() {

@@ -133,10 +133,10 @@ class CausesTest {
         Set<Condition> known = EnumSet.noneOf(Condition.class);
         if (facts != null) {
             for (String fact : facts.split(" ", -1)) {
-                known.add(Condition.of(fact).orElseThrow());
+                known.add(Condition.parse(fact).orElseThrow());
             }
         }
-        return Answers.of(KernelCall.of(call).orElseThrow(), errno, known);
+        return Answers.find(KernelCall.parse(call).orElseThrow(), errno, known);
     }
 
     /** A certain cause is named alone, an uncertain one with the next likeliest. */
@@ -154,7 +154,7 @@ class CausesTest {
     /** CTRL_INIT takes no lock of a vCPU; only SAVE_PENDING_TABLES does. */
     @Test
     void busyVgicIsToldApartByItsControl() {
-        assertThat(Answers.of(KernelCall.VGIC_CONTROL, Errno.EBUSY.number(), EnumSet.of(Condition.ARM64)))
+        assertThat(Answers.find(KernelCall.VGIC_CONTROL, Errno.EBUSY.number(), EnumSet.of(Condition.ARM64)))
                 .extracting(Answer::name)
                 .containsExactly("VGIC_INIT_CREATING", "VGIC_SAVE_RUNNING");
     }
@@ -168,7 +168,7 @@ class CausesTest {
         assertThat(Answers.sentence(KernelCall.PPI_LINE, Errno.EINVAL, known))
                 .contains("no such vCPU or interrupt", "the id of the vCPU found by index")
                 .doesNotContain("bits 31:24");
-        assertThat(Answers.of(KernelCall.LINE, Errno.EINVAL.number(), EnumSet.of(Condition.ARM64)))
+        assertThat(Answers.find(KernelCall.LINE, Errno.EINVAL.number(), EnumSet.of(Condition.ARM64)))
                 .extracting(Answer::name)
                 .contains("ARM_LINE_KIND", "ARM_LINE_NUMBER", "ARM_LINE_VCPU_TWICE");
     }
@@ -182,16 +182,16 @@ class CausesTest {
 
     @Test
     void whatIsKnownRulesCausesOut() {
-        assertThat(Answers.of(KernelCall.IRQFD, Errno.EINVAL.number(), EnumSet.of(Condition.FULL_IRQCHIP)))
+        assertThat(Answers.find(KernelCall.IRQFD, Errno.EINVAL.number(), EnumSet.of(Condition.FULL_IRQCHIP)))
                 .noneMatch(cause -> cause.name().matches("IRQFD_(NEEDS|RESAMPLE).*"));
-        assertThat(Answers.of(KernelCall.IRQFD, Errno.EAGAIN.number(), EnumSet.of(Condition.X86)))
+        assertThat(Answers.find(KernelCall.IRQFD, Errno.EAGAIN.number(), EnumSet.of(Condition.X86)))
                 .isEmpty();
     }
 
     /** An iommufd has no part in a device's interrupts. */
     @Test
     void requestsOfContainersAreNotMeantByOthers() {
-        assertThat(Answers.of(KernelCall.SET_IRQS, Errno.ENODEV.number(), Set.of()))
+        assertThat(Answers.find(KernelCall.SET_IRQS, Errno.ENODEV.number(), Set.of()))
                 .noneMatch(cause -> cause.text().contains("iommufd"));
     }
 
@@ -227,10 +227,10 @@ class CausesTest {
 
     @Test
     void namesAreFoundHoweverTheyAreTyped() {
-        assertThat(KernelCall.of("KVM_IRQFD")).contains(KernelCall.IRQFD);
-        assertThat(KernelCall.of("irqfd-deassign")).contains(KernelCall.IRQFD_DEASSIGN);
-        assertThat(KernelCall.of("set_irqs")).contains(KernelCall.SET_IRQS);
-        assertThat(KernelCall.of("nothing")).isEmpty();
+        assertThat(KernelCall.parse("KVM_IRQFD")).contains(KernelCall.IRQFD);
+        assertThat(KernelCall.parse("irqfd-deassign")).contains(KernelCall.IRQFD_DEASSIGN);
+        assertThat(KernelCall.parse("set_irqs")).contains(KernelCall.SET_IRQS);
+        assertThat(KernelCall.parse("nothing")).isEmpty();
     }
 
     @Test

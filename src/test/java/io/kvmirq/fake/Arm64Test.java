@@ -61,7 +61,7 @@ class Arm64Test {
     @ParameterizedTest
     @ValueSource(strings = {"6.1", "6.12"})
     void profileAnswersAsTheRealKernelDid(String version) throws IOException {
-        FakeKernel kernel = new FakeKernel(Profile.of(version + ",arm64"));
+        FakeKernel kernel = new FakeKernel(Profile.parse(version + ",arm64"));
         List<String> recorded = recorded(version);
         assertThat(recorded).as("rows").hasSizeGreaterThan(700);
         List<String> performed = performed(kernel, recorded);
@@ -81,7 +81,7 @@ class Arm64Test {
         VcpuId first = new VcpuId(0);
         VcpuId second = new VcpuId(256);
         Ppi ppi = new Ppi(20);
-        try (Kernel kernel = Kernel.over(new FakeKernel(Profile.of("6.12,arm64")).backend());
+        try (Kernel kernel = Kernel.over(new FakeKernel(Profile.parse("6.12,arm64")).backend());
                 Vm vm = Vm.create(kernel);
                 Vcpu vcpu = vm.createVcpu(first);
                 Vcpu other = vm.createVcpu(second)) {
@@ -104,7 +104,7 @@ class Arm64Test {
     void rulesOfTheLabAreInItsRows() throws IOException {
         Set<Answer> used = new HashSet<>();
         for (String version : List.of("6.1", "6.12")) {
-            FakeKernel kernel = new FakeKernel(Profile.of(version + ",arm64"));
+            FakeKernel kernel = new FakeKernel(Profile.parse(version + ",arm64"));
             performed(kernel, recorded(version));
             used.addAll(Refusals.rules(kernel));
         }
@@ -124,7 +124,7 @@ class Arm64Test {
     @ValueSource(strings = {"6.18", "7.1"})
     void laterProfilesDifferInAFewAnswers(String version) throws IOException {
         List<String> recorded = recorded("6.12");
-        List<String> performed = performed(new FakeKernel(Profile.of(version + ",arm64")), recorded);
+        List<String> performed = performed(new FakeKernel(Profile.parse(version + ",arm64")), recorded);
         performed.removeAll(recorded);
         List<String> expected = new ArrayList<>(List.of(
                 "init 0 KVM_ARM_TARGET_GENERIC_V8 0x100 = EINVAL",
@@ -154,7 +154,7 @@ class Arm64Test {
     }
 
     private static List<String> results(String profile, String... rows) {
-        ArmRows kernel = new ArmRows(new FakeKernel(Profile.of(profile)));
+        ArmRows kernel = new ArmRows(new FakeKernel(Profile.parse(profile)));
         return Stream.of(rows).map(row -> kernel.perform(row.split(" ", -1))).toList();
     }
 
@@ -185,16 +185,16 @@ class Arm64Test {
 
     @Test
     void onlyX86HasAnIrqchipToSplit() {
-        assertThatThrownBy(() -> Profile.of("6.18,arm64,split"))
+        assertThatThrownBy(() -> Profile.parse("6.18,arm64,split"))
                 .hasMessage("profile '6.18,arm64,split' contradicts itself: only x86 has an irqchip to split,"
                         + " choose arm64 or split");
-        assertThat(Profile.of("6.18,arm64").label()).isEqualTo("6.18,arm64");
+        assertThat(Profile.parse("6.18,arm64").label()).isEqualTo("6.18,arm64");
     }
 
     /** Running a guest, and what only a running guest decides. */
     @Test
     void whatIsNotModelledIsRefusedByName() {
-        FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));
+        FakeKernel kernel = new FakeKernel(Profile.parse("6.12,arm64"));
         KernelBackend fake = kernel.backend();
         int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
         int vcpu = kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
@@ -227,7 +227,7 @@ class Arm64Test {
     /** A vCPU's pages are there to map, all of them. */
     @Test
     void vcpuHasTwoPages() {
-        FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));
+        FakeKernel kernel = new FakeKernel(Profile.parse("6.12,arm64"));
         KernelBackend fake = kernel.backend();
         int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
         int size = kernel.libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
@@ -240,7 +240,7 @@ class Arm64Test {
     /** Requests of x86 only are unknown here; requests of all architectures are refused by name. */
     @Test
     void requestsOfX86AreUnknown() {
-        FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));
+        FakeKernel kernel = new FakeKernel(Profile.parse("6.12,arm64"));
         KernelBackend fake = kernel.backend();
         int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
         int vm = fake.vmCreate(kvm, 0);
@@ -264,7 +264,7 @@ class Arm64Test {
     /** As on x86: the descriptors are there, and nothing of KVM's may be asked but /dev/kvm. */
     @Test
     void foreignProcessGetsEio() {
-        FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));
+        FakeKernel kernel = new FakeKernel(Profile.parse("6.12,arm64"));
         ArmRows rows = new ArmRows(kernel);
         perform(rows, "vm A 0", "vcpu 0 A 0", "device G A KVM_DEV_TYPE_ARM_VGIC_V3 0");
         perform(rows, "device I A KVM_DEV_TYPE_ARM_VGIC_ITS 0");

@@ -60,9 +60,9 @@ final class CallFuzz {
      * @param counts by errno or kind of answer
      */
     CallFuzz(String profile, long seed, int digests, Map<String, Integer> counts) {
-        this.arm = Profile.of(profile).isArm64();
+        this.arm = Profile.parse(profile).isArm64();
         this.random = new SplittableRandom(seed);
-        this.kernel = FakeKernel.inVirtualTime(Profile.of(profile));
+        this.kernel = FakeKernel.inVirtualTime(Profile.parse(profile));
         this.arguments = new HostileArguments(kernel, random);
         this.judge = new CallJudge(profile + ", seed " + seed, kernel, random, digests, counts);
         this.pci = kernel.pciDevice("0000:00:02.0", 3)

@@ -14,7 +14,7 @@ import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 
 class CallJudgeTest {
-    private final FakeKernel kernel = FakeKernel.inVirtualTime(Profile.of("6.18"));
+    private final FakeKernel kernel = FakeKernel.inVirtualTime(Profile.parse("6.18"));
     private final Map<String, Integer> counts = new TreeMap<>();
     private final CallJudge judge = new CallJudge("fake", kernel, new SplittableRandom(0), 1, counts);
     private final int vm = kernel.libc().ioctl(kernel.open("/dev/kvm"), Uapi.KVM_CREATE_VM, 0);

@@ -55,7 +55,7 @@ class FakeArmVcpuTest {
             CpuInterfaceRegister.ICC_IGRPEN0_EL1,
             CpuInterfaceRegister.ICC_IGRPEN1_EL1);
 
-    private final FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+    private final FakeKernel fake = new FakeKernel(Profile.parse("6.12,arm64"));
 
     @AutoClose
     private final Undo made = new Undo();

@@ -58,7 +58,7 @@ class FakeGicV2Test {
     }
 
     private void start(String profile) {
-        fake = new FakeKernel(Profile.of(profile));
+        fake = new FakeKernel(Profile.parse(profile));
         vm = made.add(Vm.create(made.add(fake.open())));
         made.add(vm.createVcpu(FIRST)).arm64().initialize();
         made.add(vm.createVcpu(SECOND)).arm64().initialize();

@@ -28,7 +28,7 @@ class FakeKernelTest {
     private final KernelBackend fake = kernel.backend();
 
     private static KernelBackend fake(String profile) {
-        return new FakeKernel(Profile.of(profile)).backend();
+        return new FakeKernel(Profile.parse(profile)).backend();
     }
 
     private int openKvm() {
@@ -390,7 +390,7 @@ class FakeKernelTest {
     /** As on Linux, memory is there when it is touched: a guest's may be larger than the heap of its test. */
     @Test
     void memoryTakesNoRoomUntilItIsTouched() {
-        FakeKernel kernel = new FakeKernel(Profile.of("6.18"));
+        FakeKernel kernel = new FakeKernel(Profile.parse("6.18"));
         long size = 1L << 30;
         List<Long> mapped = new ArrayList<>();
         for (long room = 2 * Runtime.getRuntime().maxMemory(); room > 0; room -= size) {

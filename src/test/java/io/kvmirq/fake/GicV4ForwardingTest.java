@@ -46,7 +46,7 @@ class GicV4ForwardingTest {
         Use(String profile, VlpiKernel kernel, int seed) {
             world = new GicV4World(profile);
             MirrorHost host = MirrorHost.arm64(profile.endsWith("gicv4"), kernel);
-            Mirror mirror = Mirror.of(host);
+            Mirror mirror = Mirror.create(host);
             mirror.apply(new Event.IrqchipCreated(Event.Irqchip.VGIC));
             mirror.apply(new Event.ItsAdded(GuestIts.ITS));
             mirror.apply(mapped(0, GicV4World.LPI));
@@ -138,7 +138,7 @@ class GicV4ForwardingTest {
         do {
             ErrorInCall errors = new ErrorInCall();
             GicV4World world = new GicV4World("gicv4", errors::over);
-            ForwardedIrq irq = Forwarding.of(world.vm, world.device)
+            ForwardedIrq irq = Forwarding.create(world.vm, world.device)
                     .forward(world.device.msix().get(0), message(0));
             assertThat(world.vcpu().hostIrq(GicV4World.LPI)).isPresent();
             world.hardware.sendMessage(0);
@@ -156,7 +156,7 @@ class GicV4ForwardingTest {
     void refusedRerouteChangesNothing() {
         Faults faults = new Faults();
         GicV4World world = new GicV4World("gicv4", faults::over);
-        ForwardedIrq irq = Forwarding.of(world.vm, world.device)
+        ForwardedIrq irq = Forwarding.create(world.vm, world.device)
                 .forward(world.device.msix().get(0), message(0));
         faults.fail("irqfdDeassign", 1, Errno.EIO);
         assertThatThrownBy(() -> irq.reroute(message(1))).hasMessageContaining("EIO");
@@ -175,7 +175,7 @@ class GicV4ForwardingTest {
     void eventKeepsItsLpiIfItIsReroutedToTheMessageThatIsThere() {
         Faults faults = new Faults();
         GicV4World world = new GicV4World("gicv4", faults::over);
-        ForwardedIrq irq = Forwarding.of(world.vm, world.device)
+        ForwardedIrq irq = Forwarding.create(world.vm, world.device)
                 .forward(world.device.msix().get(0), message(0));
         faults.listen();
         irq.reroute(message(0));

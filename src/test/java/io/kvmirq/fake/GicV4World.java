@@ -45,7 +45,7 @@ class GicV4World {
 
     /** @param kernelSeen what the library sees of the fake's backend */
     GicV4World(String profile, UnaryOperator<KernelBackend> kernelSeen) {
-        fake = new FakeKernel(Profile.of(profile));
+        fake = new FakeKernel(Profile.parse(profile));
         hardware = fake.pciDevice(BDF, 4).msix(2).add();
         Kernel kernel = Kernel.over(kernelSeen.apply(fake.backend()));
         vm = Vm.create(kernel);

@@ -34,7 +34,7 @@ class ItsEventsTest {
 
     private final Faults faults = new Faults();
     private final GicV4World world = new GicV4World("gicv4", faults::over);
-    private final Forwarding forwarding = Forwarding.of(world.vm, world.device);
+    private final Forwarding forwarding = Forwarding.create(world.vm, world.device);
     private final ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0));
 
     private static void tell(GicV4World world, Forwarding forwarding) {
@@ -261,7 +261,7 @@ class ItsEventsTest {
     void vlpiOfAnotherDeviceIsASentence() {
         world.fake.pciDevice("0000:00:05.0", 5).msix(1).add();
         VfioDevice other = VfioDevice.open(world.vm.kernel(), PciAddress.parse("0000:00:05.0"));
-        Forwarding.of(world.vm, other).forward(other.msix().get(0), message(1));
+        Forwarding.create(world.vm, other).forward(other.msix().get(0), message(1));
         assertThat(world.vcpus.get(1).hostIrq(GicV4World.SECOND)).isPresent();
         irq.mask();
         assertThat(refused(Errno.EACCES, () -> tell(world, forwarding))).contains("an LPI is a vLPI of GICv4.0");
@@ -276,7 +276,7 @@ class ItsEventsTest {
     @Test
     void hostWithoutGicv4StaysUnposted() {
         GicV4World plain = new GicV4World("gicv3");
-        Forwarding there = Forwarding.of(plain.vm, plain.device);
+        Forwarding there = Forwarding.create(plain.vm, plain.device);
         ForwardedIrq irq =
                 there.forwardMasked(plain.device.msix(0, 1), i -> message(0)).get(0);
         tell(plain, there);

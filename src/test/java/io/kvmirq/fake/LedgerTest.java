@@ -43,7 +43,7 @@ class LedgerTest {
 
     private void use(String profile) {
         made.close();
-        fake = new FakeKernel(Profile.of(profile));
+        fake = new FakeKernel(Profile.parse(profile));
         kernel = fake.open();
         vm = open();
         vcpu = vcpu();

@@ -34,7 +34,7 @@ class LoweredLineTest {
     private static final Gsi GSI = new Gsi(SPI.pin());
     private static final VcpuId FIRST = new VcpuId(0);
 
-    private final FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+    private final FakeKernel fake = new FakeKernel(Profile.parse("6.12,arm64"));
     /** Whether the line is high when a deassign begins. */
     private final List<Boolean> highAtDeassign = new ArrayList<>();
 

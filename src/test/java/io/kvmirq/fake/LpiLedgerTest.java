@@ -51,7 +51,7 @@ class LpiLedgerTest {
 
     /** A vector whose message is event 0: an LPI of KVM, or a vLPI. */
     private void use(String profile) {
-        fake = new FakeKernel(Profile.of(profile));
+        fake = new FakeKernel(Profile.parse(profile));
         nic = fake.pciDevice(NIC, 7).msix(8).express().resettable().add();
         kernel = made.add(fake.open());
         vm = made.add(Vm.create(kernel));

@@ -17,7 +17,7 @@ class OpenFlagTest {
     @ParameterizedTest
     @CsvSource({"6.12, 0100000, 0400000, 040000", "'6.12,arm64', 0400000, 0100000, 0200000"})
     void architectureHasItsNumbers(String profile, String largeFile, String noFollow, String direct) {
-        Libc libc = new FakeKernel(Profile.of(profile)).libc();
+        Libc libc = new FakeKernel(Profile.parse(profile)).libc();
         int large = Integer.parseInt(largeFile, 8);
         int kvm = libc.open(Buffers.cString("/dev/kvm"), Uapi.O_RDWR | large);
         assertThat(libc.fcntl(kvm, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR | large);

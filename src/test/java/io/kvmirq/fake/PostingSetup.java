@@ -40,7 +40,7 @@ final class PostingSetup implements AutoCloseable {
     }
 
     PostingSetup(String profile, int vcpus) {
-        fake = new FakeKernel(Profile.of(profile));
+        fake = new FakeKernel(Profile.parse(profile));
         hardware = fake.pciDevice(NAME, 7)
                 .intx()
                 .msi(1)

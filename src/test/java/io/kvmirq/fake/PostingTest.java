@@ -101,7 +101,7 @@ class PostingTest {
     @ParameterizedTest
     @CsvSource({"'6.1,vtd-posting', true", "'6.12,vtd-posting', true", "vtd-posting, false", "'6.12,vtd', false"})
     void fileOfKvmVfioAloneMakesKvmUpdateDescriptorsUpTo616(String profile, boolean counts) {
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         fake.pciDevice("0000:3b:00.0", 7).msix(1).express().resettable().add();
         Kernel kernel = undo.add(fake.open());
         Vm vm = undo.add(Vm.create(kernel));
@@ -604,10 +604,10 @@ class PostingTest {
         "amd-avic, AMD, true", "avic-inhibited, AMD, true", "'6.1,amd-avic', AMD, true"
     })
     void hostShowsWhetherItCanPost(String profile, Vendor vendor, boolean posts) {
-        HostFacts facts = new HostFacts(new FakeKernel(Profile.of(profile)).hostFiles());
+        HostFacts facts = new HostFacts(new FakeKernel(Profile.parse(profile)).hostFiles());
         String line = vendor == Vendor.INTEL ? " intel_iommu=on" : "";
         PostingHost host = PostingHost.of(vendor)
-                .withKernel(facts.kernel().flatMap(LinuxVersion::of).orElseThrow())
+                .withKernel(facts.kernel().flatMap(LinuxVersion::parse).orElseThrow())
                 .withCommandLine("BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1" + line);
         assertThat(facts.posting().host())
                 .hasValue(posts ? host : host.without(Feature.POSTING_UNITS).without(Feature.DEVICE_POSTED_IRQS));

@@ -12,21 +12,21 @@ import org.junit.jupiter.params.provider.CsvSource;
 class ProfileTest {
     @Test
     void unknownAndContradictoryProfilesAreOneSentence() {
-        assertThatThrownBy(() -> Profile.of("5.4"))
+        assertThatThrownBy(() -> Profile.parse("5.4"))
                 .hasMessage(
                         "profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1; options after a version and a"
                                 + " comma: split, irqfd-host, irqfd-vm, pvm, arm64, cdev; options that need no version: vtd, vtd-posting,"
                                 + " amd-vi, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic");
-        assertThatThrownBy(() -> Profile.of("split")).hasMessageStartingWith("profile 'split' is unknown: expected");
-        assertThatThrownBy(() -> Profile.of("6.18,full"))
+        assertThatThrownBy(() -> Profile.parse("split")).hasMessageStartingWith("profile 'split' is unknown: expected");
+        assertThatThrownBy(() -> Profile.parse("6.18,full"))
                 .hasMessage("profile '6.18,full': switch 'full' is unknown, expected split, irqfd-host, irqfd-vm,"
                         + " pvm, arm64, cdev, vtd, vtd-posting, amd-vi, amd-avic, avic-inhibited, gicv2, gicv3,"
                         + " gicv4, historic");
         for (String elsewhere : new String[] {"6.12,pvm", "6.18,arm64,pvm", "6.18,pvm,vtd"}) {
-            assertThatThrownBy(() -> Profile.of(elsewhere)).hasMessageContaining("contradicts itself: kvm_pvm is");
+            assertThatThrownBy(() -> Profile.parse(elsewhere)).hasMessageContaining("contradicts itself: kvm_pvm is");
         }
-        assertThatThrownBy(() -> Profile.of("6.12,split")).hasMessageContaining("contradicts itself: before 6.17");
-        assertThatThrownBy(() -> Profile.of("6.18,irqfd-vm,irqfd-host"))
+        assertThatThrownBy(() -> Profile.parse("6.12,split")).hasMessageContaining("contradicts itself: before 6.17");
+        assertThatThrownBy(() -> Profile.parse("6.18,irqfd-vm,irqfd-host"))
                 .hasMessageContaining("contradicts itself: an eventfd is exclusive on the host");
     }
 
@@ -48,9 +48,9 @@ class ProfileTest {
                     7.1            | 7.1                    | REMAPPING
                     """)
     void hardwareStandsAloneAndItsFullNameMeansTheSame(String text, String label, Hardware hardware) {
-        Profile profile = Profile.of(text);
+        Profile profile = Profile.parse(text);
         assertThat(profile.label()).isEqualTo(label);
-        assertThat(Profile.of(label)).isEqualTo(profile);
+        assertThat(Profile.parse(label)).isEqualTo(profile);
         assertThat(profile.build().hardware()).isEqualTo(hardware);
         assertThat(profile.isArm64()).isEqualTo(!hardware.isX86());
         assertThat(profile.build().historic()).isEqualTo(text.contains("historic"));
@@ -60,18 +60,18 @@ class ProfileTest {
     void everyNameOfAProfileIsOne() {
         assertThat(Profile.names()).contains("6.18", "vtd", "gicv4", "historic").doesNotContain("split", "arm64");
         assertThat(Profile.names())
-                .allSatisfy(name -> assertThat(Profile.of(name).label()).contains(name));
+                .allSatisfy(name -> assertThat(Profile.parse(name).label()).contains(name));
     }
 
     @Test
     void oneHostHasOneIommu() {
-        assertThatThrownBy(() -> Profile.of("vtd,amd-avic"))
+        assertThatThrownBy(() -> Profile.parse("vtd,amd-avic"))
                 .hasMessage("profile 'vtd,amd-avic' contradicts itself: a host has one of vtd, vtd-posting, amd-vi,"
                         + " amd-avic, avic-inhibited, gicv2, gicv3, gicv4, choose one");
-        assertThatThrownBy(() -> Profile.of("6.12,arm64,amd-avic"))
+        assertThatThrownBy(() -> Profile.parse("6.12,arm64,amd-avic"))
                 .hasMessage("profile '6.12,arm64,amd-avic' contradicts itself: only x86 has vtd, vtd-posting, amd-vi,"
                         + " amd-avic, avic-inhibited, choose arm64 or one of these");
-        assertThatThrownBy(() -> Profile.of("gicv4,split"))
+        assertThatThrownBy(() -> Profile.parse("gicv4,split"))
                 .hasMessageEndingWith("only x86 has an irqchip to split, choose arm64 or split");
     }
 }

@@ -428,7 +428,7 @@ class RealModeTest {
         vm.x86().createIrqchip();
         byte[] polls = vm.x86().pic(Route.Chip.PIC_MASTER).bytes();
         polls[Uapi.KvmPicState.POLL] = 1;
-        vm.x86().setPic(X86Pic.of(Route.Chip.PIC_MASTER, polls));
+        vm.x86().setPic(X86Pic.fromBytes(Route.Chip.PIC_MASTER, polls));
         memory = made.add(vm.addMemory(0, MEMORY)).mapping();
         vcpu = made.add(vm.createVcpu(new VcpuId(0)));
         vcpu.x86().startAt(START, STACK);

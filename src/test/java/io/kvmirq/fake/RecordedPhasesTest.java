@@ -83,7 +83,7 @@ class RecordedPhasesTest {
         "vtd-posting, 6.12, P4 vCPU blocked in HLT"
     })
     void newVcpuHasBeenLoaded(String profile, String kernel, String phase) throws IOException {
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         FakeVcpu vcpu = second(fake);
         compare(vcpu, kernel, phase);
         compare(fake.vcpus().get(0), kernel, "P0 created on CPU 0");

@@ -206,7 +206,7 @@ class ScriptedVcpuTest {
 
     @Test
     void haltTakesAnInterruptWhereTheHardwarePosts() throws Exception {
-        fake = new FakeKernel(Profile.of("vtd-posting"));
+        fake = new FakeKernel(Profile.parse("vtd-posting"));
         haltInTheKernelTakesAnInterrupt();
     }
 
@@ -261,7 +261,7 @@ class ScriptedVcpuTest {
 
     @Test
     void vcpuOfArm64PlaysAddressesAndSystemEvents() {
-        fake = new FakeKernel(Profile.of("6.12,arm64"));
+        fake = new FakeKernel(Profile.parse("6.12,arm64"));
         script().exits(mmioWrite(0xa00_0000, 4, 0x31), mmioRead(0xa00_0004, 8), systemEvent(1));
         Vcpu vcpu = vcpu(Chips.NONE);
         assertThatThrownBy(vcpu::run).hasMessageContaining("ENOEXEC");
@@ -282,7 +282,7 @@ class ScriptedVcpuTest {
 
     @Test
     void exitOfX86IsNoneOfArm64() {
-        fake = new FakeKernel(Profile.of("6.12,arm64"));
+        fake = new FakeKernel(Profile.parse("6.12,arm64"));
         for (FakeExit exit : List.of(ioOut(0x80, 1, 1), ioIn(0x80, 1), hlt(), ioapicEoi(VECTOR))) {
             assertThatIllegalArgumentException()
                     .isThrownBy(() -> script().exits(systemEvent(1), exit))

@@ -60,7 +60,7 @@ class VfioCdevTest {
         assertErrno(Errno.ENOENT, vfio.open("/dev/vfio/devices/vfio2"));
         assertThat(vfio.open("/dev/vfio/1")).isPositive();
         assertThatIllegalArgumentException()
-                .isThrownBy(() -> Profile.of("6.1,cdev"))
+                .isThrownBy(() -> Profile.parse("6.1,cdev"))
                 .withMessageContaining("before 6.6");
     }
 

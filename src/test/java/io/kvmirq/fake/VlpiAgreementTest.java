@@ -49,7 +49,7 @@ class VlpiAgreementTest {
         Play(String profile, long seed) {
             arm = new GicV4World(profile);
             arm.device.msix(0, VECTORS).arm(arm.events);
-            mirror = Mirror.of(MirrorHost.arm64(true, VlpiKernel.BY_HOST_IRQ));
+            mirror = Mirror.create(MirrorHost.arm64(true, VlpiKernel.BY_HOST_IRQ));
             random = new Random(seed);
             mirror.apply(List.of(new Event.IrqchipCreated(Event.Irqchip.VGIC), new Event.ItsAdded(GuestIts.ITS)));
             mapped(0, 0);

@@ -67,7 +67,7 @@ class Abi2014Test {
         final Abi2014 abi;
 
         Host(String profile) {
-            fake = new FakeKernel(Profile.of(profile));
+            fake = new FakeKernel(Profile.parse(profile));
             hardware = fake.platformDevice(NAME, 3).level().level().edge().add();
             kernel = fake.open();
             vm = Vm.create(kernel);
@@ -133,7 +133,8 @@ class Abi2014Test {
     void probeSetsNothing() {
         for (String profile : List.of("6.18", "historic")) {
             KernelBackend backend = mock(
-                    KernelBackend.class, AdditionalAnswers.delegatesTo(new FakeKernel(Profile.of(profile)).backend()));
+                    KernelBackend.class,
+                    AdditionalAnswers.delegatesTo(new FakeKernel(Profile.parse(profile)).backend()));
             KvmVfio kvmVfio = KvmVfio.create(Vm.create(Kernel.over(backend)));
             clearInvocations(backend);
             Abi2014.probe(kvmVfio);

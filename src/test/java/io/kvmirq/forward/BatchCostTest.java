@@ -33,7 +33,7 @@ class BatchCostTest {
             List<Long> single = new ArrayList<>();
             List<Long> look = new ArrayList<>();
             for (int round = 0; round < 5; round++) {
-                try (Forwarding forwarding = Forwarding.of(vm, device)) {
+                try (Forwarding forwarding = Forwarding.create(vm, device)) {
                     forward.add(Allocations.of(() -> forwarding.forwardAll(device.msix(), i -> before[i])));
                     List<ForwardedIrq> all = forwarding.irqs();
                     reroute.add(Allocations.of(() -> forwarding.reroute(all, i -> after[i])));

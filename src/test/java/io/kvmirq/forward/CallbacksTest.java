@@ -249,7 +249,7 @@ class CallbacksTest {
 
     @Test
     void messages() {
-        try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+        try (Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             forwarding.forwardAll(world.device.msix(0, 2), i -> {
                 called();
                 return message(0x30 + i);
@@ -282,7 +282,7 @@ class CallbacksTest {
 
     @Test
     void hostIrqsOfAPath() {
-        try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+        try (Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), ForwardWorld.message(0x31));
             irq.path(known -> {
                 called();
@@ -420,7 +420,7 @@ class CallbacksTest {
             }
         };
         PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x1000000);
-        try (Forwarding forwarding = Forwarding.of(world.vm, world.device);
+        try (Forwarding forwarding = Forwarding.create(world.vm, world.device);
                 PassedThroughDevice passed = PassedThroughDevice.builder(bus, 1, world.vm, world.device, forwarding)
                         .notices(loop, notices)
                         .build()) {
@@ -693,7 +693,7 @@ class CallbacksTest {
     @Test
     void logHandlers() {
         List<String> said = Warnings.of(this::called, () -> {
-            try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            try (Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
                 Duration limit = CpuTime.ofThread().plusSeconds(20);
                 while (calls.get() == 0 && CpuTime.ofThread().compareTo(limit) < 0) {
                     forget();

@@ -40,7 +40,7 @@ class DirectEoiTest {
     /** A platform device alone on its line. */
     private static final DirectEoiPolicy SAFE = DirectEoiPolicy.exclusive();
 
-    private final FakeKernel fake = new FakeKernel(Profile.of("historic"));
+    private final FakeKernel fake = new FakeKernel(Profile.parse("historic"));
     private final FakePlatformDevice hardware =
             fake.platformDevice(NAME, 3).level().add();
     private final Kernel kernel = fake.open();
@@ -49,7 +49,7 @@ class DirectEoiTest {
     private final VfioDevice device = VfioDevice.open(kernel, new PlatformName(NAME), kvmVfio);
     private final LineIrq line = device.platformIrq(0);
     private final Abi2014 abi = Abi2014.named(kvmVfio);
-    private final Forwarding forwarding = Forwarding.of(vm, device);
+    private final Forwarding forwarding = Forwarding.create(vm, device);
     private final VgicV3 vgic = vgic();
     private final FakeArmVcpu guest = guest(0);
     private final FakeArmVcpu second = guest(1);
@@ -176,7 +176,7 @@ class DirectEoiTest {
     void edgeIsRefused() {
         fake.platformDevice("edge", 4).edge().add();
         try (VfioDevice other = VfioDevice.open(kernel, new PlatformName("edge"), kvmVfio);
-                Forwarding edges = Forwarding.of(vm, other)) {
+                Forwarding edges = Forwarding.create(vm, other)) {
             assertRefused(edges, other.platformIrq(0), SAFE, "the interrupt is not level-triggered");
         }
     }
@@ -184,13 +184,13 @@ class DirectEoiTest {
     /** There KVM-VFIO answers 0 and changes nothing, so that the line would stay masked for ever. */
     @Test
     void x86DoesNotMapTheEoi() {
-        FakeKernel x86 = new FakeKernel(Profile.of("6.1,historic"));
+        FakeKernel x86 = new FakeKernel(Profile.parse("6.1,historic"));
         x86.pciDevice("0000:00:01.0", 1).intx().add();
         Kernel other = x86.open();
         try (Vm full = Vm.create(other);
                 KvmVfio group = KvmVfio.create(full);
                 VfioDevice opened = VfioDevice.open(other, PciAddress.parse("0000:00:01.0"), group);
-                Forwarding second = Forwarding.of(full, opened)) {
+                Forwarding second = Forwarding.create(full, opened)) {
             full.x86().createIrqchip();
             assertRefused(second, opened.intx(), DirectEoiPolicy.exclusive(), "the guest's EOI does not deactivate");
         }
@@ -198,13 +198,13 @@ class DirectEoiTest {
 
     @Test
     void kernelWithoutTheAbiSaysEnxioAndNothingIsLeft() {
-        FakeKernel plain = new FakeKernel(Profile.of("6.12,arm64"));
+        FakeKernel plain = new FakeKernel(Profile.parse("6.12,arm64"));
         plain.platformDevice(NAME, 3).level().add();
         Kernel other = Kernel.over(plain.backend());
         try (Vm arm = ArmGuests.withVgic(other);
                 KvmVfio device2 = KvmVfio.create(arm);
                 VfioDevice opened = VfioDevice.open(other, new PlatformName(NAME), device2);
-                Forwarding second = Forwarding.of(arm, opened)) {
+                Forwarding second = Forwarding.create(arm, opened)) {
             Abi2014 missing = Abi2014.named(device2);
             refused(Errno.ENXIO, () -> second.forwardDirect(opened.platformIrq(0), GSI, missing, SAFE));
             assertThat(second.forward(opened.platformIrq(0), GSI).mechanism()).isEqualTo(Mechanism.RESAMPLE);
@@ -243,7 +243,7 @@ class DirectEoiTest {
         forwarding.close();
         guest.end(ID);
         hardware.serve(0);
-        ForwardedIrq again = Forwarding.of(vm, device).forward(line, GSI);
+        ForwardedIrq again = Forwarding.create(vm, device).forward(line, GSI);
         hardware.requestService(0);
         assertThat(guest.acknowledge()).isEqualTo(ID);
         again.close();

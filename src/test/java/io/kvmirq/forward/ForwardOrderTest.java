@@ -27,7 +27,7 @@ import org.mockito.InOrder;
 
 /** The order of calls at the seam to the kernel, and their undoing. */
 class ForwardOrderTest {
-    private final FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+    private final FakeKernel fake = new FakeKernel(Profile.parse("6.12"));
     private final KernelBackend backend;
     private final Kernel kernel;
     private final Vm vm;
@@ -44,7 +44,7 @@ class ForwardOrderTest {
         vm = Vm.create(kernel);
         vm.x86().createIrqchip();
         device = VfioDevice.open(kernel, NIC, KvmVfio.create(vm));
-        forwarding = Forwarding.of(vm, device);
+        forwarding = Forwarding.create(vm, device);
         order = inOrder(backend);
     }
 
@@ -103,14 +103,14 @@ class ForwardOrderTest {
     /** On arm64 a changed route ends a vLPI: the irqfd goes before it and comes after it. */
     @Test
     void rerouteOnArm64RegistersTheIrqfdAgain() {
-        FakeKernel arm = new FakeKernel(Profile.of("6.12,arm64"));
+        FakeKernel arm = new FakeKernel(Profile.parse("6.12,arm64"));
         arm.pciDevice(NIC.toString(), 15).msix(4).add();
         KernelBackend seam = mock(KernelBackend.class, delegatesTo(arm.backend()));
         Kernel host = Kernel.over(seam);
         InOrder calls = inOrder(seam);
         try (Vm guest = ArmGuests.withVgic(host);
                 VfioDevice nic = VfioDevice.open(host, NIC, KvmVfio.create(guest));
-                Forwarding second = Forwarding.of(guest, nic)) {
+                Forwarding second = Forwarding.create(guest, nic)) {
             ForwardedIrq irq = second.forward(nic.msix().get(0), ArmGuests.event(0));
             irq.reroute(ArmGuests.event(1));
             calls.verify(seam).vfioIrqsSet(anyInt(), anyInt(), anyInt(), anyInt(), anyInt(), any());

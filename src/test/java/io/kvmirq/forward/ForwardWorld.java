@@ -44,7 +44,7 @@ final class ForwardWorld implements AutoCloseable {
 
     /** @param kernelSeen what the library sees of the fake's backend */
     ForwardWorld(String profile, UnaryOperator<KernelBackend> kernelSeen) {
-        fake = new FakeKernel(Profile.of(profile));
+        fake = new FakeKernel(Profile.parse(profile));
         hardware = fake.pciDevice(NIC.toString(), 15)
                 .intx()
                 .msi(4)

@@ -170,7 +170,7 @@ class ForwardedChangeTest {
     void oneThatCannotBeMaskedLeavesTheOthersOpen(String errno) {
         List<ForwardedIrq> irqs = four();
         irqs.get(0).mask();
-        world.faults.fail("irqfdDeassign", 3, Errno.of(errno).orElseThrow());
+        world.faults.fail("irqfdDeassign", 3, Errno.parse(errno).orElseThrow());
         assertThatThrownBy(() -> forwarding.mask(irqs))
                 .isInstanceOf(KernelException.class)
                 .hasMessageContaining(errno);
@@ -206,7 +206,7 @@ class ForwardedChangeTest {
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageEndingWith("is given twice: give each interrupt once");
         assertThat(irq.isMasked()).isFalse();
-        try (Forwarding other = Forwarding.of(world.vm, world.device)) {
+        try (Forwarding other = Forwarding.create(world.vm, world.device)) {
             for (Runnable change :
                     List.<Runnable>of(() -> other.mask(irqs), () -> other.unmask(irqs), () -> other.close(irqs))) {
                 assertThatThrownBy(change::run)

@@ -91,7 +91,7 @@ class ForwardedPathTest {
     @Test
     void postedVectorOnIntel() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             InterruptPath before = irq.path();
             assertThat(before.known(Hop.HOST_IRQ)).isEqualTo(new Known.Unknown<>("no HostIrqs was given"));
@@ -132,7 +132,7 @@ class ForwardedPathTest {
     @Test
     void entryInGuestModeOnAmd() {
         try (ForwardWorld world = new ForwardWorld("amd-avic");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             InterruptPath path = irq.path(interrupts(world));
             assertThat(entry(path)).contains("AMD IRTE of 128 bits, guest");
@@ -154,7 +154,7 @@ class ForwardedPathTest {
     @ValueSource(strings = {"vtd", "amd-avic"})
     void maskedInterruptHasARemappedEntryOrStays(String profile) {
         try (ForwardWorld world = new ForwardWorld(profile);
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             irq.mask();
             InterruptPath path = irq.path();
@@ -169,7 +169,7 @@ class ForwardedPathTest {
     @Test
     void lineHasNoVectorAndNoEntry() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             InterruptPath path = forwarding.forward(world.device.intx(), PIN).path(irq -> Optional.of(new HostIrq(16)));
             assertThat(path.known(Hop.HOST_IRQ)).isEqualTo(new Known.Observed<>(new HostIrq(16)));
             assertThat(path.known(Hop.GSI)).isEqualTo(new Known.SetUp<>(PIN));
@@ -182,7 +182,7 @@ class ForwardedPathTest {
     @Test
     void messageWithoutAVectorSaysSo() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             InterruptPath path = forwarding
                     .forward(world.device.msix().get(0), MsiMessage.nmiTo(FIRST))
                     .path();
@@ -196,7 +196,7 @@ class ForwardedPathTest {
     @ValueSource(strings = {"vtd", "avic-inhibited", "6.12,avic-inhibited"})
     void vcpuOfAMessageThroughKvmIsKnownIfItIsTheOnlyOne(String profile) {
         try (ForwardWorld world = new ForwardWorld(profile);
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             forwarding
                     .mirror()
                     .apply(List.of(
@@ -229,7 +229,7 @@ class ForwardedPathTest {
     @ValueSource(strings = {"vtd-posting", "amd-avic"})
     void vcpuOfAPathIsThatOfItsEntry(String profile) {
         try (ForwardWorld world = new ForwardWorld(profile);
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             VcpuId second = new VcpuId(1);
             world.first.x86().setLapic(world.first.x86().lapic().set(X86Lapic.Name.LDR, 1 << 24));
             world.second.x86().setLapic(world.second.x86().lapic().set(X86Lapic.Name.LDR, 2 << 24));
@@ -247,7 +247,7 @@ class ForwardedPathTest {
     @Test
     void logicalMessageSaysWhenTheLapicsWereRead() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device);
+                Forwarding forwarding = Forwarding.create(world.vm, world.device);
                 Vcpu third = world.vm.createVcpu(new VcpuId(2))) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee01004L, 0x31));
             assertThat(sampled(irq.path())).as("two of three").isEmpty();
@@ -265,7 +265,7 @@ class ForwardedPathTest {
     @Test
     void lapicsThatWereReadInPartHaveNoMoment() {
         try (ForwardWorld world = new ForwardWorld("vtd");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device);
+                Forwarding forwarding = Forwarding.create(world.vm, world.device);
                 Vcpu third = world.vm.createVcpu(new VcpuId(2))) {
             assertThat(third.fd().isClosed()).isFalse();
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee01004L, 0x31));
@@ -278,7 +278,7 @@ class ForwardedPathTest {
     @Test
     void pathNamesTheMomentOfItsPredictionAndTheNextUpdate() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), ForwardWorld.to(2, 0x31));
             assertThat(irq.path().toString())
                     .contains("KVM looked for the vCPU when VFIO enabled the vector")
@@ -303,7 +303,7 @@ class ForwardedPathTest {
     @Test
     void closedInterruptNamesNothingThatIsGone() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             irq.close();
             ForwardedIrq next = forwarding.forward(world.device.msix().get(1), message(0x41));

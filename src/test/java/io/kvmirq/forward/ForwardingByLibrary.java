@@ -63,9 +63,9 @@ final class ForwardingByLibrary implements Way {
 
         private Mirror mirror() {
             if (this == NOTHING) {
-                return Mirror.of(MirrorHost.unknown("not told"));
+                return Mirror.create(MirrorHost.unknown("not told"));
             }
-            Mirror mirror = Mirror.of(MirrorHost.arm64(this != NO_GICV4, VlpiKernel.BY_HOST_IRQ));
+            Mirror mirror = Mirror.create(MirrorHost.arm64(this != NO_GICV4, VlpiKernel.BY_HOST_IRQ));
             if (this == GUEST) {
                 mirror.apply(new Event.IrqchipCreated(Event.Irqchip.VGIC));
                 mirror.apply(new Event.ItsAdded(GuestIts.ITS));
@@ -89,7 +89,7 @@ final class ForwardingByLibrary implements Way {
 
         /** Whether an interrupt may arrive twice, as {@link ForwardedIrq#mask} says: it may be a vLPI. */
         boolean mayComeTwice() {
-            return knowledge != Knowledge.NO_GICV4 && Profile.of(profile).isArm64();
+            return knowledge != Knowledge.NO_GICV4 && Profile.parse(profile).isArm64();
         }
 
         LostSearch.Maker maker() {

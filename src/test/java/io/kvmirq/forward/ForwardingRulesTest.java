@@ -45,7 +45,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class ForwardingRulesTest {
     private final ForwardWorld world = new ForwardWorld("6.12");
     private final VfioDevice device = world.device;
-    private final Forwarding forwarding = Forwarding.of(world.vm, device);
+    private final Forwarding forwarding = Forwarding.create(world.vm, device);
 
     @AfterEach
     void nothingIsLeft() {
@@ -64,10 +64,10 @@ class ForwardingRulesTest {
         "vfioIrqsSet, ENOSPC, vfio set irqs"
     })
     void errorsComeFromWhereTheyArise(String call, String errno, String name) {
-        world.faults.fail(call, 1, Errno.of(errno).orElseThrow());
+        world.faults.fail(call, 1, Errno.parse(errno).orElseThrow());
         KernelException refusal = catchThrowableOfType(
                 KernelException.class, () -> forwarding.forward(device.msix().get(0), message(0x30)));
-        assertThat(refusal.errno()).isEqualTo(Errno.of(errno).orElseThrow());
+        assertThat(refusal.errno()).isEqualTo(Errno.parse(errno).orElseThrow());
         assertThat(refusal.call()).isEqualTo(name);
         assertThat(forwarding.irqs()).isEmpty();
     }
@@ -130,7 +130,7 @@ class ForwardingRulesTest {
                 Fd.Lease number = device.fd().lease();
                 ArmedVectors armed = device.msix(0, 2).arm(List.of(theirs, alsoTheirs));
                 VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
-                Forwarding second = Forwarding.of(world.vm, adopted)) {
+                Forwarding second = Forwarding.create(world.vm, adopted)) {
             assertThat(refused(Errno.EBUSY, () -> second.forward(adopted.msix().get(0), message(0x30))))
                     .contains("of another program");
             world.hardware.sendMessage(0);
@@ -145,7 +145,7 @@ class ForwardingRulesTest {
                 Fd.Lease number = device.fd().lease();
                 ArmedLine armed = device.intx().arm(theirs);
                 VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
-                Forwarding second = Forwarding.of(world.vm, adopted)) {
+                Forwarding second = Forwarding.create(world.vm, adopted)) {
             refused(Errno.EBUSY, () -> second.forward(adopted.intx(), PIN));
             armed.trigger();
             assertThat(theirs.drain()).isEqualTo(1);
@@ -157,7 +157,7 @@ class ForwardingRulesTest {
     void adoptedDeviceWithoutTriggersIsForwarded() {
         try (Fd.Lease number = device.fd().lease();
                 VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
-                Forwarding second = Forwarding.of(world.vm, adopted)) {
+                Forwarding second = Forwarding.create(world.vm, adopted)) {
             second.forward(adopted.msix().get(0), message(0x30));
             world.hardware.sendMessage(0);
             assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
@@ -283,7 +283,7 @@ class ForwardingRulesTest {
             other.x86().createIrqchip();
             world.faults.listen();
             try (VfioDevice again = VfioDevice.open(world.kernel, NIC, kvmVfio);
-                    Forwarding second = Forwarding.of(other, again)) {
+                    Forwarding second = Forwarding.create(other, again)) {
                 assertThat(second.warnings()).isEmpty();
                 second.forward(again.msix().get(0), message(0x30));
             }
@@ -302,7 +302,7 @@ class ForwardingRulesTest {
     void withoutKvmVfioItWarnsAndForwards() {
         device.close();
         try (VfioDevice alone = VfioDevice.open(world.kernel, NIC);
-                Forwarding second = Forwarding.of(world.vm, alone)) {
+                Forwarding second = Forwarding.create(world.vm, alone)) {
             alone.config().enableBusMaster();
             assertThat(second.warnings())
                     .containsExactly("KVM was not given the file of 0000:3b:00.0 before it opened: its interrupts work;"
@@ -319,7 +319,7 @@ class ForwardingRulesTest {
         world.kernel.traceHandles(() -> "MyVmm.java:33");
         List<String> said = Warnings.of(() -> {
             try (VfioDevice alone = VfioDevice.open(world.kernel, NIC)) {
-                Forwarding.of(world.vm, alone).close();
+                Forwarding.create(world.vm, alone).close();
             }
         });
         assertThat(said)
@@ -346,7 +346,7 @@ class ForwardingRulesTest {
                 VfioDevice again = VfioDevice.open(next, NIC)) {
             vm.x86().createIrqchip();
             again.config().enableBusMaster();
-            try (Forwarding second = Forwarding.of(vm, again)) {
+            try (Forwarding second = Forwarding.create(vm, again)) {
                 second.forwardAll(again.msix(0, 8), i -> message(0x30 + i));
                 assertThat(world.hardware.sendMessage(7)).isTrue();
             }
@@ -370,7 +370,7 @@ class ForwardingRulesTest {
     @Test
     void vmWithoutIrqchipIsExplained() {
         try (Vm bare = Vm.create(world.kernel);
-                Forwarding second = Forwarding.of(bare, device)) {
+                Forwarding second = Forwarding.create(bare, device)) {
             assertThat(refused(Errno.EINVAL, () -> second.forward(device.msix().get(0), message(0x30))))
                     .startsWith("routes set vm=");
             assertThat(second.irqs()).isEmpty();
@@ -380,7 +380,7 @@ class ForwardingRulesTest {
     @Test
     void lineOnASplitIrqchipIsExplained() {
         try (Vm split = Vm.create(world.kernel);
-                Forwarding second = Forwarding.of(split, device)) {
+                Forwarding second = Forwarding.create(split, device)) {
             split.x86().createSplitIrqchip(24);
             split.routes().edit(edit -> edit.replace(PIN, message(0x30)));
             assertThat(refused(Errno.EINVAL, () -> second.forward(device.intx(), PIN)))
@@ -393,7 +393,7 @@ class ForwardingRulesTest {
     void lineIsForwardedIntoAnAdoptedVmWhoseRoutesAreNotKnown() {
         try (var lease = world.vm.fd().lease();
                 Vm adopted = Vm.adopt(world.kernel, lease.number(), Ownership.BORROWED, RoutesNow.UNKNOWN);
-                Forwarding unknown = Forwarding.of(adopted, world.device)) {
+                Forwarding unknown = Forwarding.create(adopted, world.device)) {
             ForwardedIrq line = unknown.forward(world.device.intx(), PIN);
             assertThat(line.mechanism()).isEqualTo(Mechanism.RESAMPLE);
         }

@@ -26,7 +26,7 @@ import org.junit.jupiter.api.Test;
 /** Forwarding: its calls are counted, and its interrupts are seen at the guest's LAPICs. */
 class ForwardingTest {
     private final ForwardWorld world = new ForwardWorld("6.12");
-    private final Forwarding forwarding = Forwarding.of(world.vm, world.device);
+    private final Forwarding forwarding = Forwarding.create(world.vm, world.device);
 
     @AfterEach
     void close() {
@@ -267,7 +267,7 @@ class ForwardingTest {
         try (ForwardWorld old = new ForwardWorld("6.1");
                 EventFd users = EventFd.create(old.kernel);
                 ArmedVectors armed = old.device.msix(0, 1).arm(List.of(users));
-                Forwarding few = Forwarding.of(old.vm, old.device)) {
+                Forwarding few = Forwarding.create(old.vm, old.device)) {
             few.takeOver(old.device.msix(0, 1), i -> message(0x30 + i));
             old.faults.listen();
             assertThatThrownBy(() -> few.forward(old.device.msix().get(2), message(0x32)))
@@ -283,7 +283,7 @@ class ForwardingTest {
     @Test
     void allVectorsAreEnabledWhereNoneCanBeAdded() {
         try (ForwardWorld old = new ForwardWorld("6.1");
-                Forwarding forwarding = Forwarding.of(old.vm, old.device)) {
+                Forwarding forwarding = Forwarding.create(old.vm, old.device)) {
             forwarding.forwardAll(old.device.msix(1, 2), i -> message(0x31 + i));
             long changes = old.device.irqChanges();
             forwarding.forward(old.device.msix().get(7), message(0x37));
@@ -301,7 +301,7 @@ class ForwardingTest {
     @Test
     void vectorsThatAreEnabledAnewAreSignalledOnce() {
         try (ForwardWorld old = new ForwardWorld("6.1");
-                Forwarding few = Forwarding.of(old.vm, old.device)) {
+                Forwarding few = Forwarding.create(old.vm, old.device)) {
             old.fake.limitVectors(4);
             few.forwardAll(old.device.msix(0, 2), i -> message(0x30 + i));
             assertThat(old.first.x86().isRequested(vector(0x31))).isFalse();
@@ -317,7 +317,7 @@ class ForwardingTest {
     @Test
     void vectorsThatTheHostDoesNotHaveDisturbTheOthersAndLoseNothing() {
         try (ForwardWorld old = new ForwardWorld("6.1");
-                Forwarding few = Forwarding.of(old.vm, old.device)) {
+                Forwarding few = Forwarding.create(old.vm, old.device)) {
             old.fake.limitVectors(4);
             few.forwardAll(old.device.msix(0, 2), i -> message(0x30 + i));
             assertThatThrownBy(() -> few.forward(old.device.msix().get(5), message(0x35)))
@@ -333,7 +333,7 @@ class ForwardingTest {
     @Test
     void onlyThoseOfMsiAreEnabledThatWereAskedFor() {
         try (ForwardWorld old = new ForwardWorld("6.1");
-                Forwarding few = Forwarding.of(old.vm, old.device)) {
+                Forwarding few = Forwarding.create(old.vm, old.device)) {
             few.forward(old.device.msi(0, 1).get(0), message(0x30));
             assertThat(((ArmedVectors) old.device.msi(0, 1).get(0).inTheWay().orElseThrow()).enabled())
                     .isEqualTo(1);
@@ -405,7 +405,7 @@ class ForwardingTest {
             assertThatThrownBy(() -> forwarding.forward(other.device.msix().get(0), message))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining("is of another device handle");
-            assertThatThrownBy(() -> Forwarding.of(world.vm, other.device))
+            assertThatThrownBy(() -> Forwarding.create(world.vm, other.device))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining("belong to two kernels");
         }

@@ -42,14 +42,14 @@ class HeldEventsTest {
 
     private void use(String profile) {
         possible = profile.equals("gicv4");
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         hardware = fake.pciDevice(ForwardWorld.NIC.toString(), 15)
                 .msix(LostSearch.VECTORS)
                 .express()
                 .add();
         firing = new FiringKernel(fake.backend(), true);
         kernel = made.add(Kernel.over(firing.backend()));
-        guest = made.add(SearchGuest.of(fake, kernel, Profile.of(profile), new Random(0)));
+        guest = made.add(SearchGuest.of(fake, kernel, Profile.parse(profile), new Random(0)));
         device = made.add(VfioDevice.open(kernel, ForwardWorld.NIC, made.add(KvmVfio.create(guest.vm()))));
         device.config().enableBusMaster();
         forwarding = made.add(Forwarding.builder(guest.vm(), device)

@@ -41,7 +41,7 @@ class KilledForwardingTest {
     }
 
     private static void useMessages(ForwardWorld world, Random random) {
-        Forwarding forwarding = Forwarding.of(world.vm, world.device);
+        Forwarding forwarding = Forwarding.create(world.vm, world.device);
         List<ForwardedIrq> irqs = forwarding.forwardAll(world.device.msix(0, VECTORS), i -> to(i % 2, 0x30 + i));
         for (int i = 0; i < MOST_CALLS; i++) {
             ForwardedIrq irq = irqs.get(random.nextInt(VECTORS));
@@ -56,7 +56,7 @@ class KilledForwardingTest {
     }
 
     private static void useLine(ForwardWorld world, Random random) {
-        Forwarding forwarding = Forwarding.of(world.vm, world.device);
+        Forwarding forwarding = Forwarding.create(world.vm, world.device);
         world.hardware.requestService();
         for (int i = 0; i < MOST_CALLS / 6; i++) {
             ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
@@ -109,7 +109,7 @@ class KilledForwardingTest {
                     assertThat(event.drain()).isZero();
                 }
             }
-            try (Forwarding again = Forwarding.of(vm, device)) {
+            try (Forwarding again = Forwarding.create(vm, device)) {
                 if (line) {
                     again.forward(device.intx(), PIN);
                 } else {

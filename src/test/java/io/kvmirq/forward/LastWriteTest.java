@@ -52,7 +52,7 @@ class LastWriteTest {
         private final VfioDevice device;
 
         World(String profile, int vcpus) {
-            fake = new FakeKernel(Profile.of(profile));
+            fake = new FakeKernel(Profile.parse(profile));
             hardware = fake.pciDevice("0000:3b:00.0", 7)
                     .msix(1)
                     .express()
@@ -66,7 +66,7 @@ class LastWriteTest {
             }
             device = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), KvmVfio.create(vm));
             device.config().enableBusMaster();
-            forwarding = Forwarding.of(vm, device);
+            forwarding = Forwarding.create(vm, device);
         }
 
         Vcpu vcpu(int id) {

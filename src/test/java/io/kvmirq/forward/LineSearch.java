@@ -51,7 +51,7 @@ final class LineSearch implements AutoCloseable {
     private LineSearch(String profile, long seed, Figures figures) {
         this.figures = figures;
         this.random = new Random(seed);
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         hardware = fake.pciDevice(NIC.toString(), 15).intx().add();
         firing = new FiringKernel(fake.backend());
         Kernel kernel = made.add(Kernel.over(firing.backend()));

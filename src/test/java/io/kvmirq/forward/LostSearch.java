@@ -165,7 +165,7 @@ final class LostSearch implements AutoCloseable {
         this.seed = seed;
         this.random = new Random(seed);
         this.rarity = RARITIES[random.nextInt(RARITIES.length)];
-        fake = new FakeKernel(Profile.of(profile));
+        fake = new FakeKernel(Profile.parse(profile));
         hardware = fake.pciDevice(NIC.toString(), 15)
                 .msix(VECTORS)
                 .express()
@@ -173,7 +173,7 @@ final class LostSearch implements AutoCloseable {
                 .add();
         firing = new FiringKernel(fake.backend());
         Kernel kernel = made.add(Kernel.over(faults.over(firing.backend())));
-        guest = made.add(SearchGuest.of(fake, kernel, Profile.of(profile), random));
+        guest = made.add(SearchGuest.of(fake, kernel, Profile.parse(profile), random));
         device = made.add(VfioDevice.open(kernel, NIC, made.add(KvmVfio.create(guest.vm()))));
         device.config().enableBusMaster();
         way = made.add(maker.make(guest.vm(), device, VECTORS));

@@ -135,7 +135,7 @@ final class MirrorPlay implements AutoCloseable {
         this.random = new Random(seed);
         this.isIntel = profile.contains("vtd");
         this.namesInhibits = !profile.startsWith("6.1,");
-        this.fake = new FakeKernel(Profile.of(profile));
+        this.fake = new FakeKernel(Profile.parse(profile));
         this.hardware = device("0000:3b:00.0", 15);
         device("0000:3c:00.0", 16);
         this.kernel = fake.open();
@@ -152,7 +152,7 @@ final class MirrorPlay implements AutoCloseable {
             Collections.shuffle(all, random);
         }
         this.ids = List.copyOf(all.subList(0, VCPUS));
-        this.mirror = Mirror.of(host());
+        this.mirror = Mirror.create(host());
         mirror.apply(new Event.IrqchipCreated(Event.Irqchip.FULL));
         if (profile.contains("inhibited")) {
             inhibits.add(InhibitReason.HYPERV);

@@ -298,7 +298,7 @@ class MovedIrqTest {
 
     @Test
     void moveWithoutALoopIsExplained() {
-        try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+        try (Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
             assertIllegalState(
                     () -> irq.moveTo(Mechanism.USERSPACE),

@@ -45,7 +45,7 @@ class PredictedPostingTest {
 
     private Forwarding on(MirrorHost host) {
         return made.add(Forwarding.builder(world.vm, world.device)
-                .mirror(Mirror.of(host))
+                .mirror(Mirror.create(host))
                 .build());
     }
 
@@ -123,7 +123,7 @@ class PredictedPostingTest {
     void relayedInterruptIsNotPosted() {
         try (EventLoop loop = EventLoop.create(world.kernel);
                 Forwarding forwarding = Forwarding.builder(world.vm, world.device)
-                        .mirror(Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.INTEL))))
+                        .mirror(Mirror.create(MirrorHost.x86(PostingHost.of(Vendor.INTEL))))
                         .userspace(Userspace.into(world.vm, loop))
                         .build()) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
@@ -186,7 +186,7 @@ class PredictedPostingTest {
     /** An adopted VM's VMM may have made vCPUs that are not known here. */
     @Test
     void adoptedVmTellsOfNoVcpu() {
-        Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
+        Mirror mirror = Mirror.create(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
         try (Fd.Lease number = world.vm.fd().lease();
                 Vm adopted = Vm.adopt(world.kernel, number.number(), Ownership.BORROWED, List.of(), new Gsi(24));
                 Forwarding forwarding =
@@ -220,7 +220,7 @@ class PredictedPostingTest {
     /** The files of this host say nothing: the kernel posts if it can. */
     @Test
     void unknownHostIsNotGuessed() {
-        try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+        try (Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
             assertThat(irq.predicted().text())
                     .startsWith("unknown whether posted: /proc/cpuinfo names no processor of Intel or AMD");
@@ -238,7 +238,7 @@ class PredictedPostingTest {
             })
     void hostIsKnownByItsFilesWithoutAMirror(String profile, String said) {
         try (ForwardWorld other = new ForwardWorld(profile);
-                Forwarding forwarding = Forwarding.of(other.vm, other.device)) {
+                Forwarding forwarding = Forwarding.create(other.vm, other.device)) {
             assertThat(forwarding
                             .forward(other.device.msix().get(0), message(0x30))
                             .predicted()
@@ -250,7 +250,7 @@ class PredictedPostingTest {
     /** Devices of a VM share a mirror: nothing of what has ended stays in it. */
     @Test
     void endLeavesNothingInTheMirror() {
-        Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.AMD)));
+        Mirror mirror = Mirror.create(MirrorHost.x86(PostingHost.of(Vendor.AMD)));
         try (Forwarding forwarding =
                 Forwarding.builder(world.vm, world.device).mirror(mirror).build()) {
             forwarding.forwardAll(world.device.msix(0, 4), i -> message(0x30 + i));

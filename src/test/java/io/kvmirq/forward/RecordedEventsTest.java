@@ -183,7 +183,7 @@ class RecordedEventsTest {
     }
 
     private static void forward() throws Exception {
-        FakeKernel fake = new FakeKernel(Profile.of("6.18"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.18"));
         fake.pciDevice(NIC.toString(), 7).express().msix(4).add();
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
@@ -215,17 +215,17 @@ class RecordedEventsTest {
 
     /** A GICv4 tells no one whether a vLPI was pending. */
     private static void maskVlpi() throws Exception {
-        FakeKernel fake = new FakeKernel(Profile.of("gicv4"));
+        FakeKernel fake = new FakeKernel(Profile.parse("gicv4"));
         fake.pciDevice(ForwardWorld.NIC.toString(), 15)
                 .msix(LostSearch.VECTORS)
                 .express()
                 .add();
         try (Undo made = new Undo()) {
             Kernel kernel = made.add(fake.open());
-            SearchGuest guest = made.add(SearchGuest.of(fake, kernel, Profile.of("gicv4"), new Random(0)));
+            SearchGuest guest = made.add(SearchGuest.of(fake, kernel, Profile.parse("gicv4"), new Random(0)));
             VfioDevice device =
                     made.add(VfioDevice.open(kernel, ForwardWorld.NIC, made.add(KvmVfio.create(guest.vm()))));
-            Forwarding forwarding = made.add(Forwarding.of(guest.vm(), device));
+            Forwarding forwarding = made.add(Forwarding.create(guest.vm(), device));
             forwarding.forward(device.msix().get(0), guest.message(0, 0)).mask();
         }
     }
@@ -407,7 +407,7 @@ class RecordedEventsTest {
         private Recordless() {}
 
         public static void main(String[] arguments) throws Exception {
-            try (Guest guest = Guest.on(new FakeKernel(Profile.of("6.18")).open())) {
+            try (Guest guest = Guest.on(new FakeKernel(Profile.parse("6.18")).open())) {
                 maskAndUnmask(guest);
                 runAndKick(guest);
                 pause(guest);

@@ -246,7 +246,7 @@ class SharedIntxTest {
         SharedLineWorld.Owner a = exclusive(nointxmask);
         world.addDevice(nointxmask ? DIS_INTX : NO_DIS_INTX);
         try (VfioDevice second = VfioDevice.open(world.kernel, SharedLineWorld.address(1), a.kvmVfio);
-                Forwarding forwarding = Forwarding.of(a.guest.vm(), second)) {
+                Forwarding forwarding = Forwarding.create(a.guest.vm(), second)) {
             a.forward();
             refused(Errno.EBUSY, () -> forwarding.forward(second.intx(), new Gsi(LineGuest.PIN.number() + 1)));
             assertServed(a);

@@ -28,7 +28,7 @@ final class SharedLineWorld implements AutoCloseable {
     private final List<FakePciDevice> devices = new ArrayList<>();
 
     SharedLineWorld(String profile, boolean nointxmask) {
-        fake = FakeKernel.inVirtualTime(Profile.of(profile));
+        fake = FakeKernel.inVirtualTime(Profile.parse(profile));
         fake.setNointxmask(nointxmask);
         kernel = made.add(fake.open());
     }
@@ -50,7 +50,7 @@ final class SharedLineWorld implements AutoCloseable {
         Owner(UnaryOperator<FakePciDevice.Builder> shape) {
             hardware = addDevice(shape);
             device = made.add(VfioDevice.open(kernel, address(devices.size() - 1), kvmVfio));
-            forwarding = made.add(Forwarding.of(guest.vm(), device));
+            forwarding = made.add(Forwarding.create(guest.vm(), device));
         }
 
         ForwardedIrq forward() {

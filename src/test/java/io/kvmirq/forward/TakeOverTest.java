@@ -24,7 +24,7 @@ import org.junit.jupiter.api.Test;
 class TakeOverTest {
     private final ForwardWorld world = new ForwardWorld("6.12");
     private final VfioDevice device = world.device;
-    private final Forwarding forwarding = Forwarding.of(world.vm, device);
+    private final Forwarding forwarding = Forwarding.create(world.vm, device);
 
     @AfterEach
     void nothingIsLeft() {
@@ -61,7 +61,7 @@ class TakeOverTest {
                 Fd.Lease number = device.fd().lease();
                 ArmedVectors armed = device.msix(0, 2).arm(List.of(theirs, other));
                 VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED)) {
-            try (Forwarding second = Forwarding.of(world.vm, adopted)) {
+            try (Forwarding second = Forwarding.create(world.vm, adopted)) {
                 second.takeOver(adopted.msix(0, 1), i -> message(0x30));
                 world.hardware.sendMessage(0);
                 assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
@@ -98,7 +98,7 @@ class TakeOverTest {
     void vectorThatAnotherOwnerWiredIsForgottenWithItsForwarding() {
         try (Fd.Lease number = device.fd().lease();
                 VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
-                Forwarding second = Forwarding.of(world.vm, adopted)) {
+                Forwarding second = Forwarding.create(world.vm, adopted)) {
             try (EventFd wired = EventFd.create(world.kernel);
                     ArmedVectors theirs = device.msix(0, 1).arm(List.of(wired))) {
                 second.takeOver(adopted.msix(0, 1), List.of(wired), i -> message(0x30))
@@ -153,7 +153,7 @@ class TakeOverTest {
                 Fd.Lease number = device.fd().lease();
                 ArmedVectors armed = device.msix(0, 1).arm(List.of(theirs));
                 VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
-                Forwarding second = Forwarding.of(world.vm, adopted)) {
+                Forwarding second = Forwarding.create(world.vm, adopted)) {
             assertThat(refused(Errno.EBUSY, () -> second.takeOver(adopted.intx(), PIN)))
                     .contains("EBUSY (it has a trigger that is not ours, of another program, which uses MSI-X");
             assertThat(armed.isSet(0)).isTrue();
@@ -163,7 +163,7 @@ class TakeOverTest {
     @Test
     void vectorsOfAnotherForwardingAreNotTakenOver() {
         forwarding.forwardAll(device.msix(0, 2), i -> message(0x30 + i));
-        try (Forwarding second = Forwarding.of(world.vm, device)) {
+        try (Forwarding second = Forwarding.create(world.vm, device)) {
             refused(Errno.EBUSY, () -> second.takeOver(device.msix(1, 1), i -> message(0x40)));
         }
     }

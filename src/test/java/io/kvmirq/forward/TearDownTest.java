@@ -46,7 +46,7 @@ class TearDownTest {
     @CsvSource({"irqfdDeassign, 1", "vfioIrqsSet, 1", "routesSet, 1"})
     void secondCloseEndsTheMessagesThatAnErrorLeft(String call, int nth) {
         List<String> before = world.kernel.openHandles();
-        Forwarding forwarding = Forwarding.of(world.vm, world.device);
+        Forwarding forwarding = Forwarding.create(world.vm, world.device);
         forwarding.forwardAll(world.device.msix(0, 3), i -> message(0x30 + i));
         closeTwice(forwarding, call, nth);
         assertThat(world.kernel.openHandles()).isEqualTo(before);
@@ -59,7 +59,7 @@ class TearDownTest {
     @CsvSource({"irqfdDeassign, 1", "vfioIrqsSet, 1", "vfioIrqsSet, 2"})
     void secondCloseEndsTheLineThatAnErrorLeft(String call, int nth) {
         List<String> before = world.kernel.openHandles();
-        Forwarding forwarding = Forwarding.of(world.vm, world.device);
+        Forwarding forwarding = Forwarding.create(world.vm, world.device);
         forwarding.forward(world.device.intx(), PIN);
         closeTwice(forwarding, call, nth);
         assertThat(world.kernel.openHandles()).isEqualTo(before);
@@ -86,7 +86,7 @@ class TearDownTest {
     /** Another device may have been given the GSI between the two. */
     @Test
     void secondCloseLeavesAGsiThatWasGivenOutAnew() {
-        Forwarding forwarding = Forwarding.of(world.vm, world.device);
+        Forwarding forwarding = Forwarding.create(world.vm, world.device);
         ForwardedIrq irq = forwarding
                 .forwardAll(world.device.msix(0, 1), i -> message(0x30))
                 .get(0);
@@ -101,7 +101,7 @@ class TearDownTest {
     /** A vector forwarded anew is not the closed interrupt's. */
     @Test
     void closingAgainLeavesTheInterruptThatCameAfter() {
-        try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+        try (Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq before = forwarding.forward(world.device.msix().get(0), message(0x30));
             before.close();
             ForwardedIrq after = forwarding.forward(world.device.msix().get(0), message(0x31));
@@ -151,7 +151,7 @@ class TearDownTest {
             ForwardWorld world = new ForwardWorld("6.12", OwnStack::of);
             worlds.add(world);
             before.add(world.kernel.openHandles());
-            Forwarding forwarding = Forwarding.of(world.vm, world.device);
+            Forwarding forwarding = Forwarding.create(world.vm, world.device);
             if (line) {
                 forwarding.forward(world.device.intx(), PIN);
             } else {

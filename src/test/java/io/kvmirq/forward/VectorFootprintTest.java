@@ -130,12 +130,12 @@ class VectorFootprintTest {
                 VfioDevice device = VfioDevice.adopt(kernel, PciAddress.parse("0000:3b:00.0"), 1, Ownership.BORROWED)) {
             vm.x86().createIrqchip();
             // First, everything is loaded, and tables have their sizes.
-            try (Forwarding forwarding = Forwarding.of(vm, device)) {
+            try (Forwarding forwarding = Forwarding.create(vm, device)) {
                 forwarding.forwardAll(device.msix(), VectorFootprintTest::message);
             }
             live();
             Map<Part, Long> before = live();
-            try (Forwarding forwarding = Forwarding.of(vm, device)) {
+            try (Forwarding forwarding = Forwarding.create(vm, device)) {
                 forwarding.forwardAll(device.msix(), VectorFootprintTest::message);
                 assertThat(forwarding.mirror().now().irqs()).hasSize(VECTORS);
                 Map<Part, Long> after = live();

@@ -43,7 +43,7 @@ class WatchedVcpusTest {
     @CsvSource({"vtd-posting, true", "'6.12,vtd-posting', false"})
     void descriptorOfAVcpuThatRanAndLeftIsKnown(String profile, boolean suppressed) {
         try (ForwardWorld world = new ForwardWorld(profile);
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
             forwarding.forward(world.device.msix().get(0), message(0x31));
             assertThat(forwarding.mirror().now().pid(FIRST).known()).isEmpty();
@@ -72,7 +72,7 @@ class WatchedVcpusTest {
     @Test
     void descriptorIsUnknownInKvmRun() throws Exception {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             Mirror mirror = forwarding.mirror();
             forwarding.forward(world.device.msix().get(0), message(0x31));
             FutureTask<VcpuExit.Reason> run = asleep(world);
@@ -98,7 +98,7 @@ class WatchedVcpusTest {
     @Test
     void entryOfAVcpuInKvmRunIsUnknown() throws Exception {
         try (ForwardWorld world = new ForwardWorld("amd-avic");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             assertThat(isRun(irq)).contains(false);
             FutureTask<VcpuExit.Reason> run = asleep(world);
@@ -113,7 +113,7 @@ class WatchedVcpusTest {
     @Test
     void runThatFailsLeavesTheDescriptorUnknown() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'), ioOut(0x3f8, 1, 'B'));
             forwarding.forward(world.device.msix().get(0), message(0x31));
             world.first.run();
@@ -138,7 +138,7 @@ class WatchedVcpusTest {
     @Test
     void logicalMessageIsPredictedWhenEachVcpuHasRun() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'), ioOut(0x3f8, 1, 'B'));
             world.fake.vcpu(1).exits(ioOut(0x3f8, 1, 'A'), ioOut(0x3f8, 1, 'B'));
             world.second.setState(VcpuState.RUNNABLE);
@@ -169,7 +169,7 @@ class WatchedVcpusTest {
     @Test
     void logicalMessageKeepsTheVcpuOfItsLastWrite() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             world.second.setState(VcpuState.RUNNABLE);
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), logical(0x2, 0x31));
             for (int owner : new int[] {1, 0, 1}) {
@@ -203,7 +203,7 @@ class WatchedVcpusTest {
     @Test
     void physicalMessagesAskForNoLapic() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             assertThat(irq.predicted()).isInstanceOf(Posting.Posted.class);

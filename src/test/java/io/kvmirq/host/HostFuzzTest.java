@@ -20,7 +20,7 @@ class HostFuzzTest {
     /** Any configuration space. */
     @FuzzTest(maxDuration = DURATION)
     void configSpace(byte[] bytes) {
-        PciCapabilities config = PciCapabilities.of(bytes);
+        PciCapabilities config = PciCapabilities.parse(bytes);
         assertThat(config.msiVectors()).isBetween(0, 32);
         assertThat(config.msixVectors()).isBetween(0, 2048);
         assertThat(config.interruptPin().isPresent()).isEqualTo(bytes.length >= PciCapabilities.PUBLIC_BYTES);

@@ -58,7 +58,7 @@ class HostileFilesTest {
         assertThat(memory.interrupts().orElseThrow().armed(DEVICE)).hasSize(1);
         Files.createDirectories(temporary.resolve("proc"));
         Files.write(temporary.resolve("proc/interrupts"), text);
-        HostFacts directory = new HostFacts(HostFiles.of(temporary));
+        HostFacts directory = new HostFacts(HostFiles.at(temporary));
         assertThat(directory.interrupts().orElseThrow().armed(DEVICE)).hasSize(1);
     }
 

@@ -32,7 +32,8 @@ class KernelBugTest {
         "'', AMD, ''"
     })
     void releaseHasTheBugsOfItsRanges(String release, String vendor, String words) {
-        var bugs = KernelBug.of(release, vendor.isEmpty() ? Optional.empty() : Optional.of(Vendor.valueOf(vendor)));
+        var bugs =
+                KernelBug.affecting(release, vendor.isEmpty() ? Optional.empty() : Optional.of(Vendor.valueOf(vendor)));
 
         String[] all = words.isEmpty() ? new String[0] : words.split("\\|");
         assertThat(bugs).hasSize(all.length);

@@ -69,7 +69,8 @@ class PostingFactsTest {
         PostingHost posting = facts(host).host().orElseThrow();
         PostingIrq irq = PostingIrq.of(
                 new Route.Msi(new io.kvmirq.Gsi(24), MsiMessage.to(new VcpuId(0), new InterruptVector(0x41))));
-        PostingDecision decision = PostingDecision.of(posting, PostingVm.of(List.of(LapicIds.flat(0, 1)), false), irq);
+        PostingDecision decision =
+                PostingDecision.decide(posting, PostingVm.of(List.of(LapicIds.flat(0, 1)), false), irq);
         return decision instanceof PostingDecision.Unposted unposted
                 ? Optional.of(unposted.reason())
                 : Optional.empty();
@@ -176,10 +177,11 @@ class PostingFactsTest {
                 .put("proc/interrupts", "           CPU0\n  24:   1   PCI-MSIX-0000:3b:00.0   0-edge   nic\n")
                 .put("proc/cpuinfo", "vendor_id\t: GenuineIntel\nflags\t\t: fpu cx16 vmx " + flag + "\n");
         assertThat(flaw(host)).contains(PostingObstacle.NO_REMAPPING);
-        assertThat(PostingOutlook.of(new HostFacts(host.tree())))
+        assertThat(PostingOutlook.fromHost(new HostFacts(host.tree())))
                 .isEqualTo(new PostingOutlook(
                         Optional.of(false), "the host does not remap interrupts", Optional.of(remedy)));
-        assertThat(PostingOutlook.of(new HostFacts(host.remove("proc/cpuinfo").tree()))
+        assertThat(PostingOutlook.fromHost(
+                                new HostFacts(host.remove("proc/cpuinfo").tree()))
                         .posts())
                 .contains(false);
     }
@@ -283,8 +285,8 @@ class PostingFactsTest {
                 .put("proc/cpuinfo", "processor\t: 0\nBogoMIPS\t: 48.00\nCPU implementer\t: 0x61\n")
                 .put("proc/interrupts", "           CPU0\n  1:          5  AIC  17 Level  serial\n");
         HostFacts facts = new HostFacts(host.tree());
-        assertThat(PostingOutlook.of(facts).text()).isEqualTo(VlpiObstacle.NO_GICV4.text());
-        assertThat(VfioOutlook.of(facts, facts.pci(facts.boundToVfio().get(0)).orElseThrow())
+        assertThat(PostingOutlook.fromHost(facts).text()).isEqualTo(VlpiObstacle.NO_GICV4.text());
+        assertThat(VfioOutlook.read(facts, facts.pci(facts.boundToVfio().get(0)).orElseThrow())
                         .refusals())
                 .extracting(VfioOutlook.Refusal::cause)
                 .doesNotContain(VfioOutlook.Obstacle.NO_REMAPPING);

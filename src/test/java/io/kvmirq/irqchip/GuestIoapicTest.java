@@ -49,7 +49,7 @@ class GuestIoapicTest {
     private static final int EOI = 0x40;
 
     private final Undo parts = new Undo();
-    private final FakeKernel fake = new FakeKernel(Profile.of("amd-avic"));
+    private final FakeKernel fake = new FakeKernel(Profile.parse("amd-avic"));
     private final FakePciDevice hardware =
             fake.pciDevice(NIC, 7).intx().resettable().add();
     private final Faults faults = new Faults();

@@ -44,7 +44,7 @@ class SplitSpuriousTest {
     }
 
     private static void run(String profile, int rounds) throws InterruptedException {
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         FakePciDevice hardware = fake.pciDevice("0000:3b:00.0", 7).intx().add();
         try (Undo parts = new Undo()) {
             Kernel kernel = parts.add(fake.open());

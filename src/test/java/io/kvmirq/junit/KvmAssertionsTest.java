@@ -111,7 +111,7 @@ class KvmAssertionsTest {
     /** The IRR has one bit for both, and a guest that runs takes one. */
     @KvmTest(profiles = {"6.1", "6.18", "vtd-posting", "amd-avic"})
     void onTheFakeEachDeliveryCountsThoughTheIrrHasOneBit(KvmHost host, VfioDevice nic, FakePciDevice device) {
-        try (Forwarding forwarding = Forwarding.of(host.vm(), nic)) {
+        try (Forwarding forwarding = Forwarding.create(host.vm(), nic)) {
             ForwardedIrq irq = forwarding.forward(nic.msix(3, 1).get(0), MsiMessage.to(new VcpuId(0), VECTOR));
             assertThat(host).commits(1).calls("VFIO_DEVICE_SET_IRQS", 1);
             device.sendMessage(3);
@@ -175,7 +175,7 @@ class KvmAssertionsTest {
 
     @KvmTest(profiles = {"6.18", "vtd-posting"})
     void aDeliveryHasTheCallThatMadeIt(KvmHost host, VfioDevice nic, FakePciDevice device) {
-        try (Forwarding forwarding = Forwarding.of(host.vm(), nic)) {
+        try (Forwarding forwarding = Forwarding.create(host.vm(), nic)) {
             ForwardedIrq irq = forwarding.forward(nic.msix(3, 1).get(0), MsiMessage.to(new VcpuId(0), VECTOR));
             irq.mask();
             device.sendMessage(3);

@@ -72,7 +72,7 @@ class EventFdTest {
     /** More than any process may have open: refused before objects for them are made. */
     @Test
     void moreThanTheLimitOfDescriptorsAreRefusedAtOnce() {
-        try (Kernel withoutProc = new FakeKernel(Profile.of("6.12")).open()) {
+        try (Kernel withoutProc = new FakeKernel(Profile.parse("6.12")).open()) {
             for (Kernel each : List.of(kernel, withoutProc)) {
                 assertThatThrownBy(() -> EventFd.createAll(each, Integer.MAX_VALUE))
                         .isInstanceOfSatisfying(KernelException.class, refusal -> assertThat(refusal.errno())

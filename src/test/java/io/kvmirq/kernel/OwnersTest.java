@@ -199,7 +199,7 @@ class OwnersTest {
     @ParameterizedTest
     @MethodSource("operations")
     void noDescriptorIsLeftWithoutItsOwner(Operation operation) throws Exception {
-        FakeKernel fake = new FakeKernel(Profile.of(operation.profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(operation.profile));
         if (!operation.profile.equals(ARM64)) {
             fake.pciDevice(DEVICE.toString(), 5).msix(2).add();
         }

@@ -204,7 +204,7 @@ final class AttachBench {
     private double forwarded() {
         try (Vm vm = Vm.create(kernel);
                 VfioDevice device = VfioDevice.adopt(kernel, ADDRESS, DEVICE, Ownership.BORROWED);
-                Forwarding forwarding = Forwarding.of(vm, device)) {
+                Forwarding forwarding = Forwarding.create(vm, device)) {
             vm.x86().createSplitIrqchip(FIRST_GSI);
             long start = System.nanoTime();
             forwarding.forwardAll(device.msix(0, vectors), i -> MESSAGE);

@@ -115,7 +115,7 @@ class IrqfdTest {
         EventFd resample = EventFd.create(mocked.kernel);
         Irqfd irqfd = mocked.vm.assignLevelIrqfd(event, resample, GSI);
         when(backend.irqfdDeassign(VM, FIRST_EVENT, GSI.number()))
-                .thenReturn(-Errno.of(errno).orElseThrow().number(), 0);
+                .thenReturn(-Errno.parse(errno).orElseThrow().number(), 0);
         assertThatThrownBy(irqfd::mask)
                 .isInstanceOf(KernelException.class)
                 .hasMessageStartingWith("irqfd deassign vm=4 eventfd=5 gsi=24: " + errno);

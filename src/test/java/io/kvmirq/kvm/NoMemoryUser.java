@@ -73,7 +73,7 @@ final class NoMemoryUser {
     }
 
     private static KernelBackend fake(String profile) {
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         fake.pciDevice(DEVICE.toString(), 5).msix(2).add();
         return fake.backend();
     }
@@ -82,7 +82,7 @@ final class NoMemoryUser {
         KvmVfio kvmVfio = KvmVfio.create(vm);
         VfioDevice device = VfioDevice.open(kernel, DEVICE, kvmVfio);
         Mapping.Owner memory = Mapping.anonymous(kernel, 0x1000);
-        Forwarding forwarding = Forwarding.of(vm, device);
+        Forwarding forwarding = Forwarding.create(vm, device);
         forwarding.forwardAll(device.msix(0, 2), i -> MESSAGE);
         MADE.put("Forwarding.close", forwarding);
         MADE.put("DmaMapping.close", device.dma().map(0, memory.mapping()));

@@ -129,7 +129,7 @@ class OtherRoutesTest {
     void snapshotKeepsIt() {
         openWithHyperV();
         vm.routes().edit(edit -> edit.replace(SINT));
-        VmSnapshot saved = VmSnapshot.parse(VmSnapshot.of(new VmParts(vm)).text());
+        VmSnapshot saved = VmSnapshot.parse(VmSnapshot.take(new VmParts(vm)).text());
         try (Vm next = Vm.create(vm.kernel())) {
             next.x86().createIrqchip();
             saved.restore(new VmParts(next));

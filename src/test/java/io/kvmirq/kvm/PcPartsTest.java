@@ -86,7 +86,7 @@ class PcPartsTest {
 
     @Test
     void kernelWithoutIrqchipHasNoTimer() {
-        open(new FakeKernel(Profile.of("6.18,split")).open());
+        open(new FakeKernel(Profile.parse("6.18,split")).open());
         refused(Errno.ENOTTY, vm.x86()::createPit);
     }
 
@@ -95,13 +95,13 @@ class PcPartsTest {
         open(kernels);
         X86Pic slave =
                 vm.x86().pic(Route.Chip.PIC_SLAVE).set(X86Pic.Name.IMR, 0x5a).set(X86Pic.Name.VECTOR, 0x28);
-        vm.x86().setPic(X86Pic.of(Route.Chip.PIC_SLAVE, slave.bytes()));
+        vm.x86().setPic(X86Pic.fromBytes(Route.Chip.PIC_SLAVE, slave.bytes()));
         assertThat(vm.x86().pic(Route.Chip.PIC_SLAVE).difference(slave)).isEmpty();
         assertThat(slave.difference(vm.x86().pic(Route.Chip.PIC_MASTER)).orElseThrow())
                 .startsWith("IMR=0x5a, not IMR=");
         assertThatThrownBy(() -> vm.x86().pic(Route.Chip.IOAPIC)).hasMessageStartingWith("IOAPIC is no PIC");
         IoapicState ioapic = vm.x86().ioapic();
-        IoapicState other = IoapicState.of(ioapic.bytes())
+        IoapicState other = IoapicState.fromBytes(ioapic.bytes())
                 .levelPin(new Route.Pin(new Gsi(3), Route.Chip.IOAPIC, 3), new InterruptVector(0x31));
         vm.x86().setIoapic(other);
         assertThat(vm.x86().ioapic().difference(other)).isEmpty();
@@ -115,7 +115,7 @@ class PcPartsTest {
                 .isEqualTo("pit get " + vm + ": ENXIO (the VM has no in-kernel timer)");
         vm.x86().createPit();
         X86Pit pit = vm.x86().pit().set(X86Pit.Name.COUNT_1, 0x1234).set(X86Pit.Name.GATE_2, 1);
-        vm.x86().setPit(X86Pit.of(pit.bytes()));
+        vm.x86().setPit(X86Pit.fromBytes(pit.bytes()));
         assertThat(vm.x86().pit().get(X86Pit.Name.COUNT_1)).isEqualTo(0x1234);
         assertThat(vm.x86().pit().get(X86Pit.Name.GATE_2)).isOne();
         assertThat(vm.x86().pit().get(X86Pit.Name.MODE_0)).isEqualTo(0xff);
@@ -170,7 +170,7 @@ class PcPartsTest {
 
     @Test
     void partsOfAPcAreNotOfArm64() {
-        open(new FakeKernel(Profile.of("6.18,arm64")).open());
+        open(new FakeKernel(Profile.parse("6.18,arm64")).open());
         assertThatThrownBy(vm::x86)
                 .isInstanceOf(UnsupportedOperationException.class)
                 .hasMessage(vm + " is arm64 and has no x86 parts: call Vm.arm64()");

@@ -48,7 +48,7 @@ class ScaleTest {
     }
 
     private static void assumeDescriptors(int vectors) {
-        long limit = new HostFacts(HostFiles.of(Path.of("/")))
+        long limit = new HostFacts(HostFiles.at(Path.of("/")))
                 .limits()
                 .openFiles()
                 .known()

@@ -60,7 +60,7 @@ class X86StateTest {
     /** KVM on Intel lists MSRs that a vCPU without VMX does not have, in the midst of others or as the last ones. */
     @Test
     void msrThatTheVcpuLacksIsLeftOut() {
-        try (Kernel intel = new FakeKernel(Profile.of("6.12,vtd-posting")).open();
+        try (Kernel intel = new FakeKernel(Profile.parse("6.12,vtd-posting")).open();
                 Vm vm = Vm.create(intel);
                 Vcpu without = vm.createVcpu(new VcpuId(0))) {
             List<Integer> listed = X86Msrs.ofHost(intel).numbers();
@@ -137,7 +137,7 @@ class X86StateTest {
         for (int i = 0; i < 16; i++) {
             state.put(Uapi.KvmFpu.XMM + 16 * i, pattern(0x80 + i));
         }
-        X86Fpu fpu = X86Fpu.of(state.array());
+        X86Fpu fpu = X86Fpu.fromBytes(state.array());
         for (X86Fpu.Name name : X86Fpu.Name.values()) {
             fpu.set(name, 0xe0 + name.ordinal());
         }
@@ -157,7 +157,7 @@ class X86StateTest {
         X86Xsave state = vcpu.x86().xsave();
         assertThat(state.size()).isGreaterThanOrEqualTo(4096);
         state.setFeatures(3).setMxcsr(0x1fa0).putLong(160, 0x1122334455667788L);
-        vcpu.x86().setXsave(X86Xsave.of(state.bytes()));
+        vcpu.x86().setXsave(X86Xsave.fromBytes(state.bytes()));
         X86Xsave read = vcpu.x86().xsave();
         assertThat(read.features()).isEqualTo(3);
         assertThat(read.mxcsr()).isEqualTo(0x1fa0);
@@ -166,7 +166,7 @@ class X86StateTest {
         assertThatThrownBy(() -> vcpu.x86().setXsave(read.setFeatures(1L << 62)))
                 .isInstanceOf(KernelException.class)
                 .hasMessageContaining("the area holds state that this host does not have");
-        assertThatThrownBy(() -> X86Xsave.of(Arrays.copyOf(read.bytes(), 512)))
+        assertThatThrownBy(() -> X86Xsave.fromBytes(Arrays.copyOf(read.bytes(), 512)))
                 .hasMessageStartingWith("an XSAVE area of 512 bytes: expected 4096 or more");
     }
 
@@ -270,27 +270,27 @@ class X86StateTest {
     void stateTravelsAsBytes(Kernels kernels) {
         open(kernels);
         X86Registers registers = vcpu.x86().registers().set(X86Registers.Name.RIP, 0x1234);
-        vcpu.x86().setRegisters(X86Registers.of(registers.bytes()));
+        vcpu.x86().setRegisters(X86Registers.fromBytes(registers.bytes()));
         assertThat(vcpu.x86().registers().difference(registers)).isEmpty();
         assertThatThrownBy(() -> registers.difference(null)).hasMessage("other is null");
         assertThatThrownBy(() -> registers.get(null)).hasMessage("name is null");
         assertThatThrownBy(() -> registers.set(null, 1)).hasMessage("name is null");
         X86SystemRegisters system = vcpu.x86().systemRegisters().set(X86SystemRegisters.Name.CR2, 0x5000);
-        vcpu.x86().setSystemRegisters(X86SystemRegisters.of(system.bytes()));
+        vcpu.x86().setSystemRegisters(X86SystemRegisters.fromBytes(system.bytes()));
         assertThat(vcpu.x86().systemRegisters().difference(system)).isEmpty();
         X86Fpu fpu = vcpu.x86().fpu().set(X86Fpu.Name.FOP, 0x123);
-        vcpu.x86().setFpu(X86Fpu.of(fpu.bytes()));
+        vcpu.x86().setFpu(X86Fpu.fromBytes(fpu.bytes()));
         assertThat(vcpu.x86().fpu().difference(fpu)).isEmpty();
         X86Events events = vcpu.x86().events().set(X86Events.Name.NMI_MASKED, 1);
-        vcpu.x86().setEvents(X86Events.of(events.bytes()));
+        vcpu.x86().setEvents(X86Events.fromBytes(events.bytes()));
         assertThat(vcpu.x86().events().difference(events)).isEmpty();
         X86DebugRegisters debug = vcpu.x86().debugRegisters().set(X86DebugRegisters.Name.DR0, 0x1000);
-        vcpu.x86().setDebugRegisters(X86DebugRegisters.of(debug.bytes()));
+        vcpu.x86().setDebugRegisters(X86DebugRegisters.fromBytes(debug.bytes()));
         assertThat(vcpu.x86().debugRegisters().difference(debug)).isEmpty();
         X86Lapic lapic = vcpu.x86().lapic().set(X86Lapic.Name.TPR, 0x20);
-        vcpu.x86().setLapic(X86Lapic.of(lapic.bytes()));
+        vcpu.x86().setLapic(X86Lapic.fromBytes(lapic.bytes()));
         assertThat(vcpu.x86().lapic().get(X86Lapic.Name.TPR)).isEqualTo(0x20);
-        assertThatThrownBy(() -> X86Lapic.of(new byte[4]))
+        assertThatThrownBy(() -> X86Lapic.fromBytes(new byte[4]))
                 .hasMessage("4 bytes for X86Lapic: expected 1024, as bytes() has");
     }
 
@@ -298,22 +298,22 @@ class X86StateTest {
     void differenceNamesItsField(Kernels kernels) {
         open(kernels);
         X86Registers registers = vcpu.x86().registers().set(X86Registers.Name.RIP, 0x1000);
-        X86Registers changed = X86Registers.of(registers.bytes()).set(X86Registers.Name.RIP, 0x2001);
+        X86Registers changed = X86Registers.fromBytes(registers.bytes()).set(X86Registers.Name.RIP, 0x2001);
         assertThat(registers.difference(changed)).contains("RIP=0x1000, not RIP=0x2001");
         X86SystemRegisters system = vcpu.x86().systemRegisters();
         X86Segment data = new X86Segment(16, 32, 8, X86Segment.DATA_32);
         X86SystemRegisters other =
-                X86SystemRegisters.of(system.bytes()).setSegment(X86SystemRegisters.Segment.DS, data);
+                X86SystemRegisters.fromBytes(system.bytes()).setSegment(X86SystemRegisters.Segment.DS, data);
         assertThat(other.difference(system).orElseThrow()).startsWith("DS X86Segment[base=16, limit=32, selector=8");
         assertThat(other.setIdt(0, 5).difference(system.setSegment(X86SystemRegisters.Segment.DS, data)))
                 .contains("byte 216 0x5, not byte 216 0xff");
         X86Lapic lapic = vcpu.x86().lapic();
-        X86Lapic next = X86Lapic.of(lapic.bytes()).set(X86Lapic.Name.TPR, 0x10);
+        X86Lapic next = X86Lapic.fromBytes(lapic.bytes()).set(X86Lapic.Name.TPR, 0x10);
         assertThat(lapic.difference(next)).contains("TPR=0x0, not TPR=0x10");
-        assertThat(lapic.difference(X86Lapic.of(lapic.bytes()).set(0x210, 5)))
+        assertThat(lapic.difference(X86Lapic.fromBytes(lapic.bytes()).set(0x210, 5)))
                 .contains("register 0x210=0x0, not register 0x210=0x5");
         X86Xsave area = vcpu.x86().xsave();
-        assertThat(area.difference(X86Xsave.of(Arrays.copyOf(area.bytes(), area.size() + 8))))
+        assertThat(area.difference(X86Xsave.fromBytes(Arrays.copyOf(area.bytes(), area.size() + 8))))
                 .contains(area.size() + " bytes, not " + (area.size() + 8));
     }
 

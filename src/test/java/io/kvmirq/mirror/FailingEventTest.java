@@ -33,7 +33,7 @@ class FailingEventTest {
 
     @Test
     void eventsBehindOneThatFailsAreFolded() {
-        Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
+        Mirror mirror = Mirror.create(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
         mirror.now();
         mirror.apply(List.of(
                 new Event.VcpuLoaded(new VcpuId(0), new HostApicId(1)),

@@ -28,7 +28,7 @@ class FoldCostTest {
     private static final int WARM_UP = 20_000;
     private static final int COUNTED = 1_000;
 
-    private final Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.AMD)));
+    private final Mirror mirror = Mirror.create(MirrorHost.x86(PostingHost.of(Vendor.AMD)));
     private final EventFdId[] names = new EventFdId[VECTORS];
 
     private static Route route(int number, int vcpu, int vector) {

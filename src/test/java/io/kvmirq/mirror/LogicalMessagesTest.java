@@ -47,7 +47,7 @@ class LogicalMessagesTest {
     }
 
     private static Mirror mirror(int vcpus, long destination, Vendor vendor) {
-        Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(vendor)));
+        Mirror mirror = Mirror.create(MirrorHost.x86(PostingHost.of(vendor)));
         mirror.apply(new Event.IrqchipCreated(Event.Irqchip.FULL));
         for (int number = 0; number < vcpus; number++) {
             mirror.apply(new Event.VcpuAdded(vcpu(number)));

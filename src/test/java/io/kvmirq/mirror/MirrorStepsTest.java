@@ -40,7 +40,7 @@ class MirrorStepsTest {
     private static final long LOGICAL = 4;
 
     private static Mirror mirror(MirrorHost host) {
-        Mirror mirror = Mirror.of(host);
+        Mirror mirror = Mirror.create(host);
         mirror.apply(List.of(
                 new Event.IrqchipCreated(Event.Irqchip.FULL),
                 new Event.VcpuAdded(new VcpuId(0)),
@@ -266,7 +266,7 @@ class MirrorStepsTest {
 
     @Test
     void eventOfAnotherDeviceIsAnotherEvent() {
-        Mirror mirror = Mirror.of(MirrorHost.arm64(true, VlpiKernel.BY_HOST_IRQ));
+        Mirror mirror = Mirror.create(MirrorHost.arm64(true, VlpiKernel.BY_HOST_IRQ));
         long its = 0x808_0000L;
         mirror.apply(List.of(
                 new Event.IrqchipCreated(Event.Irqchip.VGIC),
@@ -283,8 +283,8 @@ class MirrorStepsTest {
 
     @Test
     void vcpuInUserSpaceHasNoCpuThatIsKnown() {
-        Mirror mirror = mirror(MirrorHost.x86(
-                PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of("6.12").orElseThrow())));
+        Mirror mirror = mirror(MirrorHost.x86(PostingHost.of(Vendor.INTEL)
+                .withKernel(LinuxVersion.parse("6.12").orElseThrow())));
         mirror.apply(List.of(
                 new Event.VcpuLoaded(VCPU, new HostApicId(3)),
                 new Event.VcpuBlocked(VCPU),

@@ -80,7 +80,7 @@ class MirrorTest {
     }
 
     private static Mirror mirror(PostingHost host, List<? extends Event> events) {
-        Mirror mirror = Mirror.of(MirrorHost.x86(host, AvicKernel.FROM_6_17));
+        Mirror mirror = Mirror.create(MirrorHost.x86(host, AvicKernel.FROM_6_17));
         events.forEach(mirror::apply);
         return mirror;
     }
@@ -313,7 +313,7 @@ class MirrorTest {
     }
 
     private static Mirror upTo616() {
-        Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.AMD), AvicKernel.UP_TO_6_16));
+        Mirror mirror = Mirror.create(MirrorHost.x86(PostingHost.of(Vendor.AMD), AvicKernel.UP_TO_6_16));
         postedVector().forEach(mirror::apply);
         return mirror;
     }
@@ -600,8 +600,8 @@ class MirrorTest {
     @ParameterizedTest
     @CsvSource({"6.12, false", "6.16, false", "6.17, true"})
     void notificationsOfAVcpuInUserSpaceAreSuppressedSince617(String kernel, boolean suppressed) {
-        PostingHost host =
-                PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of(kernel).orElseThrow());
+        PostingHost host = PostingHost.of(Vendor.INTEL)
+                .withKernel(LinuxVersion.parse(kernel).orElseThrow());
         Mirror mirror = mirror(host, postedVector());
         mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
         mirror.apply(new Event.VcpuLeft(vcpu(1)));
@@ -614,8 +614,8 @@ class MirrorTest {
     @ParameterizedTest
     @CsvSource({"6.12, true", "6.17, false"})
     void descriptorIsKnownWithoutAPostedInterrupt(String kernel, boolean left) {
-        PostingHost host =
-                PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of(kernel).orElseThrow());
+        PostingHost host = PostingHost.of(Vendor.INTEL)
+                .withKernel(LinuxVersion.parse(kernel).orElseThrow());
         Mirror mirror = mirror(host, postedVector());
         mirror.apply(route(0, new MsiMessage(0xfee01000L, DeliveryMode.NMI.number() << 8)));
         assertThat(mirror.now().byVcpu(vcpu(1))).isEmpty();
@@ -694,7 +694,7 @@ class MirrorTest {
 
     @Test
     void anUnknownHostGivesItsReason() {
-        Mirror mirror = Mirror.of(MirrorHost.unknown("the host's files are not readable"));
+        Mirror mirror = Mirror.create(MirrorHost.unknown("the host's files are not readable"));
         postedVector().forEach(mirror::apply);
         assertThat(irq(mirror, 0).posting()).isEqualTo(new Posting.Unknown("the host's files are not readable"));
     }

@@ -44,7 +44,7 @@ class PredictedAnewTest {
     private static final Map<String, MirrorHost> HOSTS = Map.of(
             "intel 6.12",
             MirrorHost.x86(PostingHost.of(Vendor.INTEL)
-                    .withKernel(LinuxVersion.of("6.12").orElseThrow())),
+                    .withKernel(LinuxVersion.parse("6.12").orElseThrow())),
             "intel 6.17",
             MirrorHost.x86(PostingHost.of(Vendor.INTEL)),
             "amd 6.12",

@@ -33,9 +33,9 @@ class RecordedPidTest {
             List.of(PostedInterruptDescriptor.SN, PostedInterruptDescriptor.NV, PostedInterruptDescriptor.NDST);
 
     private static Mirror mirror(Optional<Boolean> x2apic, Event... events) {
-        PostingHost host =
-                PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of("6.1").orElseThrow());
-        Mirror mirror = Mirror.of(new MirrorHost.X86(host, Optional.empty(), x2apic, Optional.of(false)));
+        PostingHost host = PostingHost.of(Vendor.INTEL)
+                .withKernel(LinuxVersion.parse("6.1").orElseThrow());
+        Mirror mirror = Mirror.create(new MirrorHost.X86(host, Optional.empty(), x2apic, Optional.of(false)));
         EventFdId event = new EventFdId(1);
         Gsi gsi = new Gsi(24);
         mirror.apply(List.of(
@@ -95,14 +95,15 @@ class RecordedPidTest {
     }
 
     private static Known<PredictedPid> stock(PostingHost host, Optional<Boolean> ipiv, Event... events) {
-        Mirror mirror = Mirror.of(new MirrorHost.X86(host, Optional.empty(), Optional.of(false), ipiv));
+        Mirror mirror = Mirror.create(new MirrorHost.X86(host, Optional.empty(), Optional.of(false), ipiv));
         mirror.apply(new Event.VcpuAdded(VCPU));
         mirror.apply(List.of(events));
         return mirror.now().pid(VCPU);
     }
 
     private static PostingHost host(String kernel) {
-        return PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of(kernel).orElseThrow());
+        return PostingHost.of(Vendor.INTEL)
+                .withKernel(LinuxVersion.parse(kernel).orElseThrow());
     }
 
     /** On a host that cannot post, only loads write the descriptor: {@code vmx_vcpu_pi_put()} returns at once. */

@@ -45,7 +45,7 @@ class UnknownPartsTest {
     private static final MirrorHost NOTHING = MirrorHost.unknown("no file can be read");
 
     private static Mirror mirror(MirrorHost host, Event... events) {
-        Mirror mirror = Mirror.of(host);
+        Mirror mirror = Mirror.create(host);
         mirror.apply(List.of(new Event.VcpuAdded(FIRST), new Event.VcpuAdded(SECOND)));
         mirror.apply(List.of(events));
         return mirror;
@@ -226,8 +226,8 @@ class UnknownPartsTest {
     void onlyProcessorsWithApicvHaveDescriptors() {
         Event stopped = new Event.VcpuPreempted(FIRST);
         MsiMessage message = MsiMessage.to(FIRST, new InterruptVector(0x41));
-        PostingHost intel =
-                PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of("6.12").orElseThrow());
+        PostingHost intel = PostingHost.of(Vendor.INTEL)
+                .withKernel(LinuxVersion.parse("6.12").orElseThrow());
         Mirror mirror = joined(MirrorHost.x86(intel), message);
         isUnknown(mirror.now().pid(FIRST), "no event said how the vCPU is scheduled");
         mirror.apply(new Event.VcpuEntered(FIRST));

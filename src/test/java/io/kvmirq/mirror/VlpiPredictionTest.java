@@ -43,7 +43,7 @@ class VlpiPredictionTest {
     }
 
     private static Mirror mirror(VlpiKernel kernel, Event... events) {
-        Mirror mirror = Mirror.of(MirrorHost.arm64(true, kernel));
+        Mirror mirror = Mirror.create(MirrorHost.arm64(true, kernel));
         mirror.apply(new Event.IrqchipCreated(Event.Irqchip.VGIC));
         for (Event event : events) {
             mirror.apply(event);
@@ -169,7 +169,7 @@ class VlpiPredictionTest {
 
     @Test
     void everyRefusalComesFromEvents() {
-        Mirror old = Mirror.of(MirrorHost.arm64(false, VlpiKernel.BY_HOST_IRQ));
+        Mirror old = Mirror.create(MirrorHost.arm64(false, VlpiKernel.BY_HOST_IRQ));
         old.apply(new Event.ConsumerAdded(FIRST, GSI));
         assertRefused(old, FIRST, VlpiObstacle.NO_GICV4);
 
@@ -233,7 +233,7 @@ class VlpiPredictionTest {
                 new Event.ConsumerAdded(FIRST, GSI));
         assertThat(irq(mirror, FIRST).posting().text())
                 .isEqualTo("unknown whether posted: only the guest knows the LPI of event 5 of device 0x10");
-        Mirror unknown = Mirror.of(MirrorHost.arm64(VlpiKernel.BY_HOST_IRQ));
+        Mirror unknown = Mirror.create(MirrorHost.arm64(VlpiKernel.BY_HOST_IRQ));
         unknown.apply(mapped(5, 8192, 1));
         unknown.apply(route(GSI, 5));
         unknown.apply(new Event.ConsumerAdded(FIRST, GSI));

@@ -96,7 +96,7 @@ class WatchesTest {
 
     /** A vector that is posted to the vCPU. */
     private Mirror mirror(MirrorHost host) {
-        Mirror mirror = Mirror.of(host);
+        Mirror mirror = Mirror.create(host);
         mirror.apply(List.of(
                 new Event.IrqchipCreated(Event.Irqchip.FULL),
                 new Event.VcpuAdded(VCPU),
@@ -140,8 +140,8 @@ class WatchesTest {
     @ParameterizedTest
     @CsvSource({"6.12, false", "6.16, false", "6.17, true"})
     void descriptorIsKnownOutsideOfKvmRun(String kernel, boolean suppressed) {
-        Mirror mirror = mirror(
-                PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of(kernel).orElseThrow()));
+        Mirror mirror = mirror(PostingHost.of(Vendor.INTEL)
+                .withKernel(LinuxVersion.parse(kernel).orElseThrow()));
         assertThat(pid(mirror)).as("before the first run").isEmpty();
         phase.enter();
         assertThat(pid(mirror)).as("in KVM_RUN").isEmpty();

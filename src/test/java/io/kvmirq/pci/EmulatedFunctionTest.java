@@ -556,7 +556,7 @@ class EmulatedFunctionTest {
         enable(ENABLE);
         vectors.signal(1);
         register.set(0x1234);
-        String document = VmSnapshot.of(named()).text();
+        String document = VmSnapshot.take(named()).text();
         parts.close();
         EmulatedFunctionTest other = new EmulatedFunctionTest();
         try {
@@ -615,7 +615,7 @@ class EmulatedFunctionTest {
 
     @Test
     void emulatedAndPassedFunctionShareTheBus() {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12"));
         FakePciDevice hardware = fake.pciDevice("0000:3b:00.0", 7)
                 .express()
                 .bar(0, 0x4000)
@@ -625,7 +625,7 @@ class EmulatedFunctionTest {
                 .add();
         open(fake.open());
         VfioDevice device = parts.add(VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0")));
-        Forwarding forwarding = parts.add(Forwarding.of(vm, device));
+        Forwarding forwarding = parts.add(Forwarding.create(vm, device));
         PassedThroughDevice passed = parts.add(
                 PassedThroughDevice.builder(bus, 3, vm, device, forwarding).build());
         assertThat(bus).hasToString("PCI bus 0 with devices [1af4:1041 in slot 2, " + passed + "]");
@@ -694,7 +694,8 @@ class EmulatedFunctionTest {
         EmulatedFunction.Builder builder = EmulatedFunction.builder(bus, 4, vm, new OneRegister())
                 .bar(0, 0x1000)
                 .ports(1, 16);
-        assertThatThrownBy(() -> EmulatedVectors.of(vm, List.of(bell, event))).hasMessage(sentence);
+        assertThatThrownBy(() -> EmulatedVectors.create(vm, List.of(bell, event)))
+                .hasMessage(sentence);
         assertThatThrownBy(() -> builder.doorbell(0, 0, 4, event)).hasMessage(sentence);
         assertThatThrownBy(() -> builder.doorbell(1, 0, 1, 7, event)).hasMessage(sentence);
     }

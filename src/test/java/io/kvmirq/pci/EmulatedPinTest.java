@@ -123,7 +123,7 @@ class EmulatedPinTest {
                 Guest from = new Guest(kernel, inKernel);
                 Guest to = new Guest(kernel, inKernel)) {
             from.function.raiseLine();
-            String document = VmSnapshot.of(from.named()).text();
+            String document = VmSnapshot.take(from.named()).text();
             assertThat(from.isHigh()).as("the saved one goes on").isTrue();
             VmSnapshot.parse(document).restore(to.named());
             assertThat(to.isHigh()).isTrue();
@@ -155,7 +155,7 @@ class EmulatedPinTest {
                 from.function.release();
                 assertThat(from.vcpu.x86().isRequested(VECTOR)).isTrue();
             }
-            VmSnapshot.parse(VmSnapshot.of(from.named()).text()).restore(to.named());
+            VmSnapshot.parse(VmSnapshot.take(from.named()).text()).restore(to.named());
             assertThat(to.isHigh()).isTrue();
             assertThat(to.takes()).isTrue();
             assertThat(to.takes()).as("before its EOI").isFalse();
@@ -176,13 +176,13 @@ class EmulatedPinTest {
 
     @Test
     void pinIsAmongTheLinesAndSharesItsGsi() {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12"));
         FakePciDevice hardware =
                 fake.pciDevice("0000:3b:00.0", 7).intx().bar(0, 0x1000).add();
         try (Kernel kernel = fake.open();
                 Guest guest = new Guest(kernel, true);
                 VfioDevice device = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"));
-                Forwarding forwarding = Forwarding.of(guest.vm, device);
+                Forwarding forwarding = Forwarding.create(guest.vm, device);
                 PassedThroughDevice passed = PassedThroughDevice.builder(guest.bus, 2, guest.vm, device, forwarding)
                         .intx(PIN)
                         .build()) {

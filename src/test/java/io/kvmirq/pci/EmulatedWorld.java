@@ -29,7 +29,7 @@ final class EmulatedWorld {
     private final Undo parts = new Undo();
 
     EmulatedWorld(String profile) {
-        fake = new FakeKernel(Profile.of(profile));
+        fake = new FakeKernel(Profile.parse(profile));
         kernel = parts.add(fake.open());
         Vm vm = parts.add(Vm.create(kernel));
         vm.x86().createIrqchip();

@@ -107,7 +107,7 @@ final class MessagesWorld implements AutoCloseable {
     }
 
     private MessagesWorld(String profile, ItsMaker maker) {
-        fake = new FakeKernel(Profile.of(profile));
+        fake = new FakeKernel(Profile.parse(profile));
         hardware = fake.pciDevice(NIC, 7)
                 .intx()
                 .msi(VECTORS)
@@ -118,7 +118,7 @@ final class MessagesWorld implements AutoCloseable {
         firing = new FiringKernel(fake.backend());
         kernel = parts.add(Kernel.over(faults.over(firing.backend())));
         vm = parts.add(Vm.create(kernel));
-        boolean arm64 = Profile.of(profile).isArm64();
+        boolean arm64 = Profile.parse(profile).isArm64();
         mayHaveVlpis = profile.contains("gicv4");
         if (!arm64) {
             vm.x86().createIrqchip();

@@ -194,7 +194,7 @@ final class MsixSearch extends TableSearch {
         switch (random.nextInt(3)) {
             case 0 -> {
                 program.add("save");
-                VmSnapshot.of(world.saved());
+                VmSnapshot.take(world.saved());
                 BitSet open = open();
                 boolean wasHeld = held;
                 held = true;
@@ -218,7 +218,7 @@ final class MsixSearch extends TableSearch {
     private void moveToAnotherVm() {
         hold();
         program.add("move to another VM");
-        VmSnapshot snapshot = VmSnapshot.of(world.saved());
+        VmSnapshot snapshot = VmSnapshot.take(world.saved());
         if (random.nextInt(3) == 0) {
             program.add("refuse a call of the restore");
             restoreRefused(snapshot);

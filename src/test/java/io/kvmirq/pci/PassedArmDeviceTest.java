@@ -37,7 +37,7 @@ class PassedArmDeviceTest {
     private static final String NIC = "0000:3b:00.0";
     private static final String FREE = "0000:3c:00.0";
 
-    private final FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+    private final FakeKernel fake = new FakeKernel(Profile.parse("6.12,arm64"));
     private final Undo parts = new Undo();
     private final FakePciDevice hardware;
     private final GuestIts guest;
@@ -63,7 +63,7 @@ class PassedArmDeviceTest {
         parts.add(vm.createVcpu(new VcpuId(0))).arm64().initialize();
         guest = new GuestIts(vm, 1, parts);
         VfioDevice device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC)));
-        Forwarding forwarding = parts.add(Forwarding.of(vm, device));
+        Forwarding forwarding = parts.add(Forwarding.create(vm, device));
         parts.add(PassedThroughDevice.builder(bus, SLOT, vm, device, forwarding)
                 .intx(new Gsi(LINE.pin()))
                 .build());
@@ -148,7 +148,7 @@ class PassedArmDeviceTest {
         Vm vm = parts.add(Vm.create(kernel));
         GuestMemory memory = parts.add(vm.addMemory(ecam, 0x1000));
         VfioDevice device = parts.add(VfioDevice.open(kernel, PciAddress.parse(FREE)));
-        Forwarding forwarding = parts.add(Forwarding.of(vm, device));
+        Forwarding forwarding = parts.add(Forwarding.create(vm, device));
         assertThatThrownBy(() -> PassedThroughDevice.builder(bus, SLOT + 1, vm, device, forwarding)
                         .memory(memory)
                         .build())

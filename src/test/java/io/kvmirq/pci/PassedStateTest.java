@@ -42,7 +42,7 @@ class PassedStateTest {
     }
 
     private void move() {
-        VmSnapshot.parse(VmSnapshot.of(parts(from)).text()).restore(parts(to));
+        VmSnapshot.parse(VmSnapshot.take(parts(from)).text()).restore(parts(to));
     }
 
     private void moveBars() {
@@ -110,11 +110,11 @@ class PassedStateTest {
         from.command(MEMORY_AND_MASTER | INTX_OFF);
         try (EventFd event = EventFd.create(from.kernel);
                 Irqfd another = from.vm.assignIrqfd(event, PIN)) {
-            assertThatThrownBy(() -> VmSnapshot.of(parts(from)))
+            assertThatThrownBy(() -> VmSnapshot.take(parts(from)))
                     .as(another.toString())
                     .hasMessageContaining(" has 1 irqfds, of which 0 are among the parts");
         }
-        assertThat(VmSnapshot.of(parts(from)).text()).isNotEmpty();
+        assertThat(VmSnapshot.take(parts(from)).text()).isNotEmpty();
     }
 
     @Test
@@ -150,7 +150,7 @@ class PassedStateTest {
 
     @Test
     void deviceThatDoesNotFitIsRefused() {
-        VmSnapshot snapshot = VmSnapshot.of(parts(from));
+        VmSnapshot snapshot = VmSnapshot.take(parts(from));
         try (PassedWorld larger =
                 new PassedWorld(builder -> builder.express().resettable().bar(4, 0x2000))) {
             assertThatThrownBy(() -> snapshot.restore(parts(larger)))

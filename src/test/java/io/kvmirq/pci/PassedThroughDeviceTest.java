@@ -742,7 +742,7 @@ class PassedThroughDeviceTest {
 
     @Test
     void endOfInterruptAtAnIoapicOfTheVmmLetsTheLineInterruptAgain() {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12"));
         FakePciDevice hardware =
                 fake.pciDevice("0000:3b:00.0", 7).intx().bar(0, 0x1000).add();
         Gsi pin = new Gsi(11);

@@ -45,7 +45,7 @@ final class PassedWorld implements AutoCloseable {
     private static final int START = 0x1000;
 
     final Faults faults = new Faults();
-    final FakeKernel fake = new FakeKernel(Profile.of("6.12,vtd-posting"));
+    final FakeKernel fake = new FakeKernel(Profile.parse("6.12,vtd-posting"));
     final FakePciDevice hardware;
     final Kernel kernel;
     final Vm vm;
@@ -83,7 +83,7 @@ final class PassedWorld implements AutoCloseable {
         vcpu = parts.add(vm.createVcpu(new VcpuId(0)));
         vcpu.x86().enableLapic();
         device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC)));
-        forwarding = parts.add(Forwarding.of(vm, device));
+        forwarding = parts.add(Forwarding.create(vm, device));
         loop = parts.add(EventLoop.create(kernel));
         passed = parts.add(builder().build());
     }

@@ -197,7 +197,7 @@ class VcpuThreadsTest {
                 vcpus.forEach(Vcpu::moveHere);
                 VmParts all = new VmParts(vm);
                 vcpus.forEach(vcpu -> all.vcpu(vcpu.id(), vcpu));
-                assertThat(VmSnapshot.of(all).text()).isNotEmpty();
+                assertThat(VmSnapshot.take(all).text()).isNotEmpty();
             }
         }
     }

@@ -12,7 +12,7 @@ public final class AnsweringVm implements AutoCloseable {
     private final ForwardTarget target;
 
     public AnsweringVm(Kernel kernel, Supplier<Mirror> mirror) {
-        target = ForwardTarget.of(kernel, mirror, Patience.USUAL);
+        target = ForwardTarget.create(kernel, mirror, Patience.USUAL);
     }
 
     public Vm vm() {

@@ -59,13 +59,13 @@ class ForwardSelftestTest {
     };
 
     private Kernel kernel(String profile, UnaryOperator<FakePciDevice.Builder> shape) {
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         shape.apply(fake.pciDevice(NIC.toString(), 15)).add();
         return made.add(Kernel.over(faults.over(fake.backend())));
     }
 
     private ForwardResult run(Kernel kernel, Choice choice) {
-        return new ForwardSelftest(kernel, NIC, () -> Mirror.of(UNKNOWN), choice, journal).run();
+        return new ForwardSelftest(kernel, NIC, () -> Mirror.create(UNKNOWN), choice, journal).run();
     }
 
     private static Choice of(IrqKind kind) {
@@ -99,7 +99,7 @@ class ForwardSelftestTest {
     @ParameterizedTest
     @CsvSource({"6.12, 193", "6.1, 2048"})
     void largestTableIsTested(String profile, int onHost) {
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         fake.pciDevice(NIC.toString(), 15).msix(2048).add();
         fake.limitVectors(onHost);
         Kernel kernel = made.add(fake.open());
@@ -110,7 +110,7 @@ class ForwardSelftestTest {
 
     @Test
     void lastVectorsOfTheLargestTableAreTestedOnArm64() {
-        FakeKernel fake = new FakeKernel(Profile.of("gicv3"));
+        FakeKernel fake = new FakeKernel(Profile.parse("gicv3"));
         fake.pciDevice(NIC.toString(), 15).msix(2048).add();
         fake.limitVectors(2048);
         Kernel kernel = made.add(fake.open());
@@ -121,7 +121,7 @@ class ForwardSelftestTest {
 
     @Test
     void hostWithTooFewVectorsIsToldAfterThoseThatItHas() {
-        FakeKernel fake = new FakeKernel(Profile.of("6.1"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.1"));
         fake.pciDevice(NIC.toString(), 15).msix(512).add();
         fake.limitVectors(200);
         Kernel kernel = made.add(fake.open());
@@ -240,7 +240,7 @@ class ForwardSelftestTest {
         Choice choice = new Choice(Optional.empty(), 0, Optional.of(1));
         Duration patience = Duration.ofMillis(200);
         ForwardResult result =
-                new ForwardSelftest(kernel, NIC, () -> Mirror.of(UNKNOWN), choice, journal, patience).run();
+                new ForwardSelftest(kernel, NIC, () -> Mirror.create(UNKNOWN), choice, journal, patience).run();
         assertThat(result.failure()).isEmpty();
         assertThat(result.answered()).isZero();
         assertThat(result.passed()).isFalse();
@@ -260,7 +260,8 @@ class ForwardSelftestTest {
             @Override
             public void answered(ForwardAnswer answer) {}
         };
-        ForwardResult result = new ForwardSelftest(kernel, NIC, () -> Mirror.of(UNKNOWN), Choice.ALL, careless).run();
+        ForwardResult result =
+                new ForwardSelftest(kernel, NIC, () -> Mirror.create(UNKNOWN), Choice.ALL, careless).run();
         assertThat(result.answered()).isEqualTo(1);
         assertThat(result.left()).containsExactly(left.get(0).toString());
         assertThat(result.passed()).isFalse();
@@ -290,7 +291,7 @@ class ForwardSelftestTest {
                 heard.add(answer);
             }
         };
-        selftest[0] = new ForwardSelftest(kernel, NIC, () -> Mirror.of(UNKNOWN), Choice.ALL, stopping);
+        selftest[0] = new ForwardSelftest(kernel, NIC, () -> Mirror.create(UNKNOWN), Choice.ALL, stopping);
         ForwardResult result = selftest[0].run();
         hook.join();
         assertThat(open).hasSize(1);
@@ -301,7 +302,7 @@ class ForwardSelftestTest {
     @Test
     void testThatWasStoppedBeforeDoesNotBegin() {
         Kernel kernel = kernel("6.12", device -> device.msix(1));
-        ForwardSelftest selftest = new ForwardSelftest(kernel, NIC, () -> Mirror.of(UNKNOWN), Choice.ALL, journal);
+        ForwardSelftest selftest = new ForwardSelftest(kernel, NIC, () -> Mirror.create(UNKNOWN), Choice.ALL, journal);
         selftest.stop();
         assertIllegalState(selftest::run, "the self-test was stopped");
         assertThat(kernel.openHandles()).hasSize(1);

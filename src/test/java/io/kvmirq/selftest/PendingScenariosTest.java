@@ -24,7 +24,7 @@ class PendingScenariosTest {
     private final Heard journal = new Heard();
 
     private Result run(Faults faults, Irqchip irqchip, Scenario scenario) {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12,arm64"));
         try (Kernel kernel = Kernel.over(faults.over(fake.backend()))) {
             return new Selftest(kernel, irqchip, 20, journal, SHORT)
                     .run(List.of(scenario))
@@ -35,7 +35,7 @@ class PendingScenariosTest {
     @ParameterizedTest
     @ValueSource(strings = {"6.1,arm64", "6.12,arm64", "6.18,arm64", "7.1,arm64"})
     void everyScenarioPassesWithoutAGuest(String profile) {
-        try (Kernel kernel = new FakeKernel(Profile.of(profile)).open()) {
+        try (Kernel kernel = new FakeKernel(Profile.parse(profile)).open()) {
             assertThat(Irqchip.ofKernel(kernel)).isEqualTo(Irqchip.PENDING);
             List<Result> results = new Selftest(kernel, Irqchip.PENDING, 20, journal).run(List.of(Scenario.values()));
             assertThat(results).hasSize(Scenario.values().length).allSatisfy(result -> {
@@ -98,7 +98,7 @@ class PendingScenariosTest {
     @ParameterizedTest
     @ValueSource(strings = {"6.1,gicv2", "7.1,gicv2"})
     void everyScenarioPassesOnAGicV2(String profile) {
-        try (Kernel kernel = new FakeKernel(Profile.of(profile)).open()) {
+        try (Kernel kernel = new FakeKernel(Profile.parse(profile)).open()) {
             assertThat(new Selftest(kernel, Irqchip.PENDING, 20, journal).run(List.of(Scenario.values())))
                     .hasSize(Scenario.values().length)
                     .allSatisfy(result -> {

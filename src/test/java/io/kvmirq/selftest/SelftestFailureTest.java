@@ -71,7 +71,7 @@ class SelftestFailureTest {
     private final Faults faults = new Faults();
 
     private Kernel kernel() {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12"));
         fake.pciDevice(NIC.toString(), 15).msix(4).add();
         return made.add(Kernel.over(faults.over(fake.backend())));
     }
@@ -81,7 +81,7 @@ class SelftestFailureTest {
     }
 
     private static ForwardResult forward(Kernel kernel) {
-        Mirror mirror = Mirror.of(MirrorHost.unknown("nothing is known"));
+        Mirror mirror = Mirror.create(MirrorHost.unknown("nothing is known"));
         return new ForwardSelftest(
                         kernel, NIC, () -> mirror, ForwardSelftest.Choice.ALL, new ForwardSelftest.Listener() {})
                 .run();
@@ -121,7 +121,7 @@ class SelftestFailureTest {
     @ParameterizedTest
     @CsvSource({"eventfd, EMFILE", "eventfdCreate, ENFILE", "KVM_CREATE_VCPU, EMFILE", "KVM_CREATE_VM, ENOMEM"})
     void limitInACallIsNoFailure(String call, String errno) {
-        faults.fail(call, 1, Errno.of(errno).orElseThrow());
+        faults.fail(call, 1, Errno.parse(errno).orElseThrow());
         assertThatThrownBy(() -> run(Scenario.EDGE))
                 .isInstanceOf(CouldNotRunException.class)
                 .hasMessageStartingWith("could not run: ")

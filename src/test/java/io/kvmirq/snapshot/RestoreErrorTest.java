@@ -23,7 +23,7 @@ class RestoreErrorTest {
             from.entry(1, 0x51, true);
             from.hardware.sendMessage(1);
             tx.signal();
-            return VmSnapshot.of(from.partsWithIrqfd(from.irqfd(0x31)).event("tx", tx));
+            return VmSnapshot.take(from.partsWithIrqfd(from.irqfd(0x31)).event("tx", tx));
         }
     }
 

@@ -116,7 +116,7 @@ class SnapshotTest {
                 List.of(
                         List.of(Node.word(X86Msr.TSC.number()), Node.word(9)),
                         List.of(Node.word(X86Msr.TSC_DEADLINE.number()), Node.word(deadline))));
-        return VcpuData.of(new Node("", changed));
+        return VcpuData.parse(new Node("", changed));
     }
 
     @Test
@@ -299,9 +299,9 @@ class SnapshotTest {
 
     @Test
     void armIsRefused() {
-        try (Kernel kernel = new FakeKernel(Profile.of("6.18,arm64")).open();
+        try (Kernel kernel = new FakeKernel(Profile.parse("6.18,arm64")).open();
                 Vm vm = Vm.create(kernel)) {
-            assertThatThrownBy(() -> VmSnapshot.of(new VmParts(vm)))
+            assertThatThrownBy(() -> VmSnapshot.take(new VmParts(vm)))
                     .isInstanceOf(UnsupportedOperationException.class)
                     .hasMessageStartingWith("a snapshot of arm64 is of a VM with a GICv3");
             assertThatThrownBy(() -> VmSnapshot.parse(text()).restore(new VmParts(vm)))
@@ -348,7 +348,7 @@ class SnapshotTest {
         VmSnapshot wrong = changed(text(), state -> {
             Map<String, Object> vcpu = map(list(state.get("vcpus")).get(0));
             byte[] registers = HexFormat.of().parseHex((String) vcpu.get("registers"));
-            X86Registers odd = X86Registers.of(registers).set(X86Registers.Name.RFLAGS, 0);
+            X86Registers odd = X86Registers.fromBytes(registers).set(X86Registers.Name.RFLAGS, 0);
             vcpu.put("registers", HexFormat.of().formatHex(odd.bytes()));
         });
         try (SnapshotVm to = new SnapshotVm()) {

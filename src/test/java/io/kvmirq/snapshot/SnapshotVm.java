@@ -29,7 +29,7 @@ final class SnapshotVm implements AutoCloseable {
     static final int VECTORS = 8;
     private static final String NIC = "0000:3b:00.0";
 
-    final FakeKernel fake = new FakeKernel(Profile.of("6.18"));
+    final FakeKernel fake = new FakeKernel(Profile.parse("6.18"));
     final FakePciDevice hardware;
     final Kernel kernel;
     final Vm vm;
@@ -68,7 +68,7 @@ final class SnapshotVm implements AutoCloseable {
         event = open.add(EventFd.create(kernel));
         device = open.add(VfioDevice.open(kernel, PciAddress.parse(NIC), open.add(KvmVfio.create(vm))));
         device.config().enableBusMaster();
-        Forwarding forwarding = open.add(Forwarding.of(vm, device));
+        Forwarding forwarding = open.add(Forwarding.create(vm, device));
         msix = new GuestMsix(forwarding, device, OptionalInt.empty());
     }
 
@@ -101,7 +101,7 @@ final class SnapshotVm implements AutoCloseable {
     }
 
     VmSnapshot saved() {
-        return VmSnapshot.of(parts());
+        return VmSnapshot.take(parts());
     }
 
     boolean isRequested(int vector) {

@@ -39,7 +39,7 @@ class SplitSnapshotTest {
         }
 
         Split(int pins) {
-            vm = open.add(Vm.create(open.add(new FakeKernel(Profile.of("6.18")).open())));
+            vm = open.add(Vm.create(open.add(new FakeKernel(Profile.parse("6.18")).open())));
             vm.x86().createSplitIrqchip(pins);
             vcpu = open.add(vm.createVcpu(new VcpuId(0)));
             vcpu.x86().enableLapic();
@@ -56,7 +56,7 @@ class SplitSnapshotTest {
         }
 
         VmSnapshot saved() {
-            return VmSnapshot.parse(VmSnapshot.of(parts()).text());
+            return VmSnapshot.parse(VmSnapshot.take(parts()).text());
         }
 
         boolean awaitsEoi() {
@@ -222,7 +222,7 @@ class SplitSnapshotTest {
             from.redirect(LEVEL | VECTOR.number());
             serial.line(GSI, true);
             VmParts parts = from.parts().lines("serial", serial);
-            VmSnapshot saved = VmSnapshot.parse(VmSnapshot.of(parts).text());
+            VmSnapshot saved = VmSnapshot.parse(VmSnapshot.take(parts).text());
             assertThatThrownBy(() -> saved.restore(without.parts()))
                     .hasMessageContaining("it has the source of lines 'serial', which is not among []");
             try (VmMove move = VmMove.from(parts)) {

@@ -38,7 +38,7 @@ class VmPartsTest {
     private static final VcpuId FIRST = new VcpuId(0);
 
     private final Undo made = new Undo();
-    private final FakeKernel fake = new FakeKernel(Profile.of("6.18"));
+    private final FakeKernel fake = new FakeKernel(Profile.parse("6.18"));
     private Kernel kernel;
     private Split ours;
     private Split other;
@@ -111,15 +111,15 @@ class VmPartsTest {
         refused(() -> parts.ioapic(other.ioapic), foreignLine());
         refused(() -> parts.lines("serial", other.ioapic.source()), foreignLine());
         VfioDevice device = made.add(VfioDevice.open(kernel, PciAddress.parse(NIC)));
-        GuestMsix msix = new GuestMsix(made.add(Forwarding.of(other.vm, device)), device, OptionalInt.empty());
+        GuestMsix msix = new GuestMsix(made.add(Forwarding.create(other.vm, device)), device, OptionalInt.empty());
         refused(() -> parts.messages("msix", device, msix), notOurs(msix));
         parts.ioapic(ours.ioapic).bus(ours.bus).device("nic", ours.function).lines("serial", ours.ioapic.source());
-        assertThat(VmSnapshot.of(parts)).hasToString("snapshot of 1 vCPUs, 0 irqfds and 1 devices");
+        assertThat(VmSnapshot.take(parts)).hasToString("snapshot of 1 vCPUs, 0 irqfds and 1 devices");
     }
 
     @Test
     void chipsOfAnotherArmVmAreRefused() {
-        Kernel arm = made.add(new FakeKernel(Profile.of("gicv3")).open());
+        Kernel arm = made.add(new FakeKernel(Profile.parse("gicv3")).open());
         Vm vm = made.add(Vm.create(arm));
         Vm next = made.add(Vm.create(arm));
         VgicV3 vgic = made.add(next.arm64().createVgicV3());
@@ -152,12 +152,12 @@ class VmPartsTest {
                 "the GuestIoapic of " + ours.vm + " is not among the parts, and a snapshot or reset without it"
                         + " would lose its state: name it with VmParts.ioapic";
         ours.function.raiseLine();
-        refused(() -> VmSnapshot.of(parts), sentence);
+        refused(() -> VmSnapshot.take(parts), sentence);
         refused(() -> VmMove.from(parts), sentence);
         refused(parts::reset, sentence);
         assertThat(ours.ioapic.isHigh(16)).as("nothing is held or reset").isTrue();
-        refused(() -> VmSnapshot.of(other.parts()).restore(parts), sentence);
-        assertThat(VmSnapshot.of(parts.ioapic(ours.ioapic)).vcpus()).containsExactly(FIRST);
+        refused(() -> VmSnapshot.take(other.parts()).restore(parts), sentence);
+        assertThat(VmSnapshot.take(parts.ioapic(ours.ioapic)).vcpus()).containsExactly(FIRST);
     }
 
     @Test
@@ -185,7 +185,7 @@ class VmPartsTest {
         parts.lines("serial", ours.ioapic.source());
         refused(() -> parts.event("serial", next), "two parts are named serial" + rest);
         parts.event("tx", next);
-        assertThat(VmSnapshot.of(parts).events()).containsExactly("rx", "tx");
+        assertThat(VmSnapshot.take(parts).events()).containsExactly("rx", "tx");
     }
 
     /** An irqfd brings the eventfd of its end, whose name another part has. */
@@ -198,7 +198,7 @@ class VmPartsTest {
         VmParts parts = new VmParts(vm).event("line resample", made.add(EventFd.create(kernel)));
         refused(() -> parts.irqfd("line", irqfd), "two parts are named line resample: each needs a name of its own");
         parts.irqfd("uart", irqfd);
-        assertThat(VmSnapshot.of(parts).events()).containsExactly("line resample", "uart", "uart resample");
+        assertThat(VmSnapshot.take(parts).events()).containsExactly("line resample", "uart", "uart resample");
     }
 
     @Test

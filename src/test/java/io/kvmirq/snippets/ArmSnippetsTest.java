@@ -26,7 +26,7 @@ class ArmSnippetsTest {
     @Test
     void vgic() {
         Spi serial = new Spi(40);
-        try (Kernel kernel = new FakeKernel(Profile.of("6.12,arm64")).open();
+        try (Kernel kernel = new FakeKernel(Profile.parse("6.12,arm64")).open();
                 Vm vm = Vm.create(kernel);
                 Vcpu vcpu = vm.createVcpu(first)) {
             vcpu.arm64().initialize();
@@ -48,7 +48,7 @@ class ArmSnippetsTest {
 
     @Test
     void vgicV2() {
-        try (Kernel kernel = new FakeKernel(Profile.of("gicv2")).open();
+        try (Kernel kernel = new FakeKernel(Profile.parse("gicv2")).open();
                 Vm vm = Vm.create(kernel);
                 Vcpu vcpu = vm.createVcpu(first)) {
             vcpu.arm64().initialize();
@@ -68,7 +68,7 @@ class ArmSnippetsTest {
 
     @Test
     void its() {
-        try (Kernel kernel = new FakeKernel(Profile.of("6.12,arm64")).open();
+        try (Kernel kernel = new FakeKernel(Profile.parse("6.12,arm64")).open();
                 Vm vm = Vm.create(kernel);
                 Vcpu vcpu = vm.createVcpu(first);
                 VgicV3 vgic = vm.arm64().createVgicV3()) {
@@ -91,7 +91,7 @@ class ArmSnippetsTest {
 
     @Test
     void vcpu() {
-        try (Kernel kernel = new FakeKernel(Profile.of("6.12,arm64")).open();
+        try (Kernel kernel = new FakeKernel(Profile.parse("6.12,arm64")).open();
                 Vm vm = Vm.create(kernel);
                 Vcpu vcpu = vm.createVcpu(first)) {
             // @start region="vcpu"

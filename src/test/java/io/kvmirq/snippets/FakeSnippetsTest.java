@@ -51,7 +51,7 @@ class FakeSnippetsTest {
     @Test
     void kernel() {
         // @start region="kernel"
-        FakeKernel fake = new FakeKernel(Profile.of("6.12,vtd-posting"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12,vtd-posting"));
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
             vm.x86().createIrqchip(); // the errnos and lifetimes of Linux 6.12
@@ -63,7 +63,7 @@ class FakeSnippetsTest {
 
     @Test
     void device() {
-        FakeKernel fake = new FakeKernel(Profile.of("vtd-posting"));
+        FakeKernel fake = new FakeKernel(Profile.parse("vtd-posting"));
         // @start region="device"
         FakePciDevice hardware = fake.pciDevice("0000:3b:00.0", 7) // in IOMMU group 7
                 .express()
@@ -77,7 +77,7 @@ class FakeSnippetsTest {
             try (Vcpu vcpu = vm.createVcpu(first);
                     KvmVfio kvmVfio = KvmVfio.create(vm);
                     VfioDevice nic = VfioDevice.open(kernel, hardware.address(), kvmVfio);
-                    Forwarding forwarding = Forwarding.of(vm, nic)) {
+                    Forwarding forwarding = Forwarding.create(vm, nic)) {
                 vcpu.x86().enableLapic();
                 nic.config().enableBusMaster();
                 // @start region="hardware"
@@ -97,7 +97,7 @@ class FakeSnippetsTest {
 
     @Test
     void platform() {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12,arm64"));
         // @start region="platform"
         FakePlatformDevice uart =
                 fake.platformDevice("fff51000.serial", 3).level().add(); // interrupt 0 is a line
@@ -164,7 +164,7 @@ class FakeSnippetsTest {
 
     @Test
     void armVcpu() {
-        FakeKernel fake = new FakeKernel(Profile.of("gicv4"));
+        FakeKernel fake = new FakeKernel(Profile.parse("gicv4"));
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel);
                 Vcpu vcpu = vm.createVcpu(first)) {
@@ -205,7 +205,7 @@ class FakeSnippetsTest {
     // @start region="orders"
     @Interleavings(preemptions = 1)
     void maskWhileTheDeviceFires(Actors actors, KvmHost host, FakePciDevice nic, VfioDevice device) {
-        Forwarding forwarding = actors.closing(Forwarding.of(host.vm(), device));
+        Forwarding forwarding = actors.closing(Forwarding.create(host.vm(), device));
         ForwardedIrq irq = forwarding.forward(device.msix().get(3), MsiMessage.to(first, vector(0x33)));
         actors.add("device", () -> nic.sendMessage(3));
         actors.add("control plane", irq::mask, irq::unmask);

@@ -58,7 +58,7 @@ class ForwardSnippetsTest {
         vcpu.x86().enableLapic();
         Posting posting;
         // @start region="forwarding"
-        try (Forwarding forwarding = Forwarding.of(vm, nic)) {
+        try (Forwarding forwarding = Forwarding.create(vm, nic)) {
             List<ForwardedIrq> irqs = forwarding.forwardAll( // one routing commit, one VFIO_DEVICE_SET_IRQS
                     nic.msix(0, 4), i -> MsiMessage.to(first, new InterruptVector(0x30 + i)));
             irqs.get(0).trigger(); // as if the device had sent it
@@ -72,7 +72,7 @@ class ForwardSnippetsTest {
     @KvmTest(profiles = "vtd-posting")
     void forwarded(Vm vm, Vcpu vcpu, VfioDevice nic) {
         vcpu.x86().enableLapic();
-        try (Forwarding forwarding = Forwarding.of(vm, nic)) {
+        try (Forwarding forwarding = Forwarding.create(vm, nic)) {
             // @start region="forwarded"
             ForwardedIrq irq = forwarding.forward(nic.msix().get(3), MsiMessage.to(first, new InterruptVector(0x33)));
             irq.mask(); // what the device sends waits
@@ -111,7 +111,7 @@ class ForwardSnippetsTest {
 
     @Test
     void kvmVfio() {
-        FakeKernel fake = new FakeKernel(Profile.of("vtd-posting"));
+        FakeKernel fake = new FakeKernel(Profile.parse("vtd-posting"));
         fake.pciDevice("0000:3b:00.0", 7).express().msix(4).add();
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
@@ -130,7 +130,7 @@ class ForwardSnippetsTest {
 
     @Test
     void steps() {
-        FakeKernel fake = new FakeKernel(Profile.of("vtd"));
+        FakeKernel fake = new FakeKernel(Profile.parse("vtd"));
         fake.pciDevice("0000:3b:00.0", 7).express().msix(4).add();
         try (Kernel kernel = fake.open()) {
             boolean reached;
@@ -149,7 +149,7 @@ class ForwardSnippetsTest {
 
     @Test
     void cdev() {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12,cdev,vtd"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12,cdev,vtd"));
         fake.pciDevice("0000:3b:00.0", 7).express().msix(4).add();
         try (Kernel kernel = fake.open()) {
             VfioDevice.Access access;
@@ -248,7 +248,7 @@ class ForwardSnippetsTest {
     @KvmTest(profiles = "vtd-posting")
     void mirror(Vm vm, Vcpu vcpu, VfioDevice nic) {
         vcpu.x86().enableLapic();
-        try (Forwarding forwarding = Forwarding.of(vm, nic)) {
+        try (Forwarding forwarding = Forwarding.create(vm, nic)) {
             ForwardedIrq irq = forwarding.forward(nic.msix().get(0), MsiMessage.to(first, new InterruptVector(0x33)));
             // @start region="mirror"
             Mirror mirror = forwarding.mirror();

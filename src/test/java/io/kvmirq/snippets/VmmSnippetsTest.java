@@ -78,7 +78,7 @@ class VmmSnippetsTest {
         // @start region="passed"
         PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x10000000L);
         try (GuestMemory ram = vm.addMemory(0, 0x100000);
-                Forwarding forwarding = Forwarding.of(vm, nic);
+                Forwarding forwarding = Forwarding.create(vm, nic);
                 PassedThroughDevice device = PassedThroughDevice.builder(bus, 1, vm, nic, forwarding)
                         .memory(ram) // the device reads and writes it
                         .build()) {
@@ -91,7 +91,7 @@ class VmmSnippetsTest {
     @KvmTest
     void msix(Vm vm, Vcpu vcpu, VfioDevice nic) {
         vcpu.x86().enableLapic();
-        try (Forwarding forwarding = Forwarding.of(vm, nic)) {
+        try (Forwarding forwarding = Forwarding.create(vm, nic)) {
             // @start region="msix"
             GuestMsix msix = new GuestMsix(forwarding, nic, OptionalInt.empty()); // no requester id: x86
             msix.writeTable(0, 8, 0xfee00000L); // the guest's accesses: address, then data and mask
@@ -183,7 +183,7 @@ class VmmSnippetsTest {
                     MaskableVector queue = MaskableVector.create(vm, MsiMessage.to(first, vector))) {
                 // @start region="snapshot"
                 VmParts parts = new VmParts(vm).vcpu(first, vcpu).vector("queue 0", queue); // all that the VM has
-                String document = VmSnapshot.of(parts).text(); // JSON, without the guest's memory
+                String document = VmSnapshot.take(parts).text(); // JSON, without the guest's memory
                 VmSnapshot.parse(document).restore(parts);
                 // @end
                 saved = document;

@@ -219,7 +219,7 @@ public final class Machine {
                 .filter(tag -> kernelAtLeast(
                         Integer.parseInt(tag.split("\\.", -1)[0]), Integer.parseInt(tag.split("\\.", -1)[1])))
                 .reduce(labels.get(0), (older, newer) -> newer);
-        return Profile.of(System.getProperty(PROFILE, isPvm(label) ? PVM : label));
+        return Profile.parse(System.getProperty(PROFILE, isPvm(label) ? PVM : label));
     }
 
     /** Whether it is the kernel on which the rules were measured. */
@@ -243,10 +243,10 @@ public final class Machine {
             return Optional.of(NO_PROFILE + ": " + release + " is none of " + String.join(", ", labels));
         }
         Map<String, Integer> built = built(kernel);
-        if (PVM.startsWith(version) && built.equals(built(new FakeKernel(Profile.of(PVM)).backend()))) {
+        if (PVM.startsWith(version) && built.equals(built(new FakeKernel(Profile.parse(PVM)).backend()))) {
             return Optional.empty();
         }
-        Map<String, Integer> modelled = built(new FakeKernel(Profile.of(version)).backend());
+        Map<String, Integer> modelled = built(new FakeKernel(Profile.parse(version)).backend());
         List<String> differences = built.entrySet().stream()
                 .filter(entry -> !entry.getValue().equals(modelled.get(entry.getKey())))
                 .map(entry -> entry.getKey() + " is " + entry.getValue() + " and not " + modelled.get(entry.getKey()))

@@ -11,7 +11,7 @@ import org.junit.jupiter.api.Test;
 /** Which kernels the fake is compared with. */
 class MachineTest {
     private static Optional<String> flaw(String release, String kernel) {
-        return Machine.profileFlaw(release, new FakeKernel(Profile.of(kernel)).backend());
+        return Machine.profileFlaw(release, new FakeKernel(Profile.parse(kernel)).backend());
     }
 
     @Test

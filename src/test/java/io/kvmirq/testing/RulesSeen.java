@@ -56,11 +56,11 @@ public final class RulesSeen {
     /** The explainer names the rule that refused, whether or not the facts are given. */
     private static void requireExplained(Refusals.Refused refused) {
         Set<Condition> facts = refused.facts().stream()
-                .map(label -> Condition.of(label).orElseThrow())
+                .map(label -> Condition.parse(label).orElseThrow())
                 .collect(Collectors.toSet());
         for (Set<Condition> known : List.of(Set.<Condition>of(), facts)) {
             if (calls(refused).stream()
-                    .flatMap(call -> Answers.of(call, refused.rule().errno(), known).stream())
+                    .flatMap(call -> Answers.find(call, refused.rule().errno(), known).stream())
                     .noneMatch(cause -> explains(cause, refused.rule()))) {
                 throw new AssertionError("not explained by its rule, with the facts " + known + ": " + refused);
             }
@@ -79,7 +79,7 @@ public final class RulesSeen {
                 ? Stream.of(refused.call())
                 : UapiTable.find(refused.request()).stream().map(UapiTable.Request::name);
         List<KernelCall> calls =
-                names.flatMap(name -> KernelCall.of(name).stream()).toList();
+                names.flatMap(name -> KernelCall.parse(name).stream()).toList();
         return calls.isEmpty() ? List.of(KernelCall.ANY_IOCTL) : calls;
     }
 

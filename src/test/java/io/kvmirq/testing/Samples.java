@@ -140,7 +140,7 @@ public final class Samples implements AutoCloseable {
     public Samples(String profile) {
         put(Hop.class, () -> Hop.GSI);
         put(FakeKernel.class, () -> {
-            FakeKernel fake = new FakeKernel(Profile.of(profile));
+            FakeKernel fake = new FakeKernel(Profile.parse(profile));
             put(FakePciDevice.class, () -> fake.pciDevice(NIC, 7)
                     .ids(0x8086, 0x10d3)
                     .msix(8)
@@ -191,11 +191,11 @@ public final class Samples implements AutoCloseable {
         put(MemoryFile.class, () -> open.add(MemoryFile.create(get(Kernel.class), "ram", 0x10000)));
         put(GuestIoapic.class, () -> new GuestIoapic(get(Vm.class), 24));
         put(VfioDevice.class, () -> open.add(VfioDevice.open(get(Kernel.class), PciAddress.parse(NIC))));
-        put(Forwarding.class, () -> open.add(Forwarding.of(get(Vm.class), get(VfioDevice.class))));
+        put(Forwarding.class, () -> open.add(Forwarding.create(get(Vm.class), get(VfioDevice.class))));
         put(KvmVfio.class, () -> open.add(KvmVfio.create(get(Vm.class))));
         put(VmParts.class, () -> new VmParts(get(Vm.class)).vcpu(new VcpuId(0), get(Vcpu.class)));
         put(VmMove.class, () -> VmMove.from(get(VmParts.class)));
-        put(VmSnapshot.class, () -> VmSnapshot.of(get(VmParts.class)));
+        put(VmSnapshot.class, () -> VmSnapshot.take(get(VmParts.class)));
         put(MessageIrqs.class, () -> get(VfioDevice.class).msix());
         put(MessageIrq.class, () -> get(MessageIrqs.class).get(0));
         put(LineIrq.class, () -> get(VfioDevice.class).intx());
@@ -224,12 +224,12 @@ public final class Samples implements AutoCloseable {
         put(HostFacts.class, () -> new HostFacts(get(HostFiles.class)));
         put(HostInterrupts.class, () -> new HostInterrupts(""));
         put(ReadOnce.class, () -> new ReadOnce(get(HostFiles.class)));
-        put(PciCapabilities.class, () -> PciCapabilities.of(new byte[PciCapabilities.BYTES]));
+        put(PciCapabilities.class, () -> PciCapabilities.parse(new byte[PciCapabilities.BYTES]));
         put(SharedWords.class, () -> SharedWords.of(new long[Long.SIZE]));
         put(HostCpus.class, () -> new HostCpus(0));
         put(Format.class, () -> Format.builder("kind", "title", 1, Long.SIZE).build());
         put(FormatBuilder.class, () -> Format.builder("kind", "title", 1, Long.SIZE));
-        put(Mirror.class, () -> Mirror.of(MirrorHost.unknown("sample")));
+        put(Mirror.class, () -> Mirror.create(MirrorHost.unknown("sample")));
         put(MirrorHost.class, () -> MirrorHost.unknown("sample"));
         put(Faults.class, Faults::new);
         put(BitField.class, () -> new BitField("field", 0, Byte.SIZE));
@@ -289,7 +289,7 @@ public final class Samples implements AutoCloseable {
         put(MsiMessage.class, () -> MsiMessage.to(new VcpuId(0), new InterruptVector(0x31)));
         put(InterruptVector.class, () -> new InterruptVector(0x31));
         put(PciAddress.class, () -> PciAddress.parse(NIC));
-        put(Profile.class, () -> Profile.of("6.12"));
+        put(Profile.class, () -> Profile.parse("6.12"));
         put(String.class, () -> "1");
         put(Object.class, () -> "1");
         put(CharSequence.class, () -> "1");

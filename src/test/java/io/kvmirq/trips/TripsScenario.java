@@ -36,7 +36,7 @@ public final class TripsScenario {
     public static void run(String profile) {
         for (String time : List.of("first", "again")) {
             try (Undo parts = new Undo()) {
-                FakeKernel fake = new FakeKernel(Profile.of(profile));
+                FakeKernel fake = new FakeKernel(Profile.parse(profile));
                 FakePciDevice hardware = fake.pciDevice(NIC.toString(), 15)
                         .msix(VECTORS)
                         .express()
@@ -51,7 +51,7 @@ public final class TripsScenario {
                 KvmVfio holder = parts.add(KvmVfio.create(vm));
                 VfioDevice device = parts.add(counted(name + "open", () -> VfioDevice.open(kernel, NIC, holder)));
                 device.config().enableBusMaster();
-                Forwarding forwarding = parts.add(Forwarding.of(vm, device));
+                Forwarding forwarding = parts.add(Forwarding.create(vm, device));
                 counted(
                         name + "forwardAll of one",
                         () -> forwarding.forwardAll(

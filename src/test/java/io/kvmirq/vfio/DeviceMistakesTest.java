@@ -38,7 +38,7 @@ class DeviceMistakesTest {
 
     @Test
     void eachHasASentence() {
-        FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+        FakeKernel fake = new FakeKernel(Profile.parse("6.12"));
         FakePciDevice hardware =
                 fake.pciDevice("0000:3b:00.0", 7).msix(8).bar(0, 0x1000).add();
         fake.pciDevice("0000:3c:00.0", 8).msix(8).add();
@@ -49,7 +49,7 @@ class DeviceMistakesTest {
             vm.x86().createIrqchip();
             VfioDevice nic = open.add(VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0")));
             VfioDevice other = open.add(VfioDevice.open(kernel, PciAddress.parse("0000:3c:00.0")));
-            Forwarding forwarding = open.add(Forwarding.of(vm, nic));
+            Forwarding forwarding = open.add(Forwarding.create(vm, nic));
             EventFd event = open.add(EventFd.create(kernel));
             table.put("get(8) of 8 vectors", sentence(() -> nic.msix().get(8)));
             table.put("arm(event, null)", sentence(() -> nic.msix(0, 2).arm(Arrays.asList(event, null))));

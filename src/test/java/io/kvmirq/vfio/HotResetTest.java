@@ -26,7 +26,7 @@ class HotResetTest {
     @ParameterizedTest
     @ValueSource(strings = {"6.1", "6.12", "6.12,cdev"})
     void deviceThatIsAloneIsReset(String profile) {
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         FakePciDevice hardware = fake.pciDevice(NAME, 7).intx().add();
         try (Kernel kernel = fake.open();
                 VfioDevice device = open(kernel, NAME)) {
@@ -40,7 +40,7 @@ class HotResetTest {
     @ParameterizedTest
     @ValueSource(strings = {"6.1", "6.12,cdev"})
     void busThatOthersNeedIsNotReset(String profile) {
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         FakePciDevice hardware = fake.pciDevice(NAME, 7).intx().add();
         fake.pciDevice("0000:3b:00.1", 8).add();
         fake.pciDevice("0000:00:04.0", 9).add();

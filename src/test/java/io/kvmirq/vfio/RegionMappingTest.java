@@ -35,7 +35,7 @@ class RegionMappingTest {
     private static final String CODE =
             asm("mov eax, 0x7; mov [0xf800], al; out 0x82, al; mov eax, 0x8; mov [0xf800], al; out 0x82, al");
 
-    private final FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+    private final FakeKernel fake = new FakeKernel(Profile.parse("6.12"));
     private final FakePciDevice hardware =
             fake.pciDevice(NAME, 7).express().msix(4).bar(BAR, 0x4000).add();
 

@@ -82,7 +82,7 @@ abstract class TestDevice {
     }
 
     static FakeKernel fakeKernel(String profile) {
-        return new FakeKernel(Profile.of(profile));
+        return new FakeKernel(Profile.parse(profile));
     }
 
     static Fake fake(String profile) {
@@ -167,7 +167,7 @@ abstract class TestDevice {
 
     /** The files of the device's host. */
     HostFiles hostFiles() {
-        return this instanceof Fake of ? of.fake.hostFiles() : HostFiles.of(Path.of("/"));
+        return this instanceof Fake of ? of.fake.hostFiles() : HostFiles.at(Path.of("/"));
     }
 
     /** Whether the kernel has files of VFIO devices. */

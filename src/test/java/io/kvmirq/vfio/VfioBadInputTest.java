@@ -104,7 +104,7 @@ class VfioBadInputTest {
         Faults faults = new Faults();
         Kernel faulty = Kernel.over(faults.over(hardware.fake.backend()));
         String[] nth = call.split(" ", -1);
-        faults.fail(nth[0], Integer.parseInt(nth[1]), Errno.of(errno).orElseThrow());
+        faults.fail(nth[0], Integer.parseInt(nth[1]), Errno.parse(errno).orElseThrow());
         assertThatThrownBy(() -> VfioDevice.open(faulty, TestDevice.FAKE)).hasMessageStartingWith(message);
         requireNothingOpen(faulty);
     }

@@ -155,12 +155,12 @@ class VfioCdevTest {
     @ParameterizedTest
     @CsvSource({"1, ENOENT", "1, EACCES", "2, ENOENT", "2, EACCES"})
     void groupIsUsedWhereANodeIsMissing(int nth, String errno) {
-        faults.fail("open", nth, Errno.of(errno).orElseThrow());
+        faults.fail("open", nth, Errno.parse(errno).orElseThrow());
         try (VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE)) {
             assertThat(device.access()).isEqualTo(VfioDevice.Access.GROUP);
         }
         faults.clear();
-        faults.fail("open", nth, Errno.of(errno).orElseThrow()).fail("open", nth + 1, Errno.EBUSY);
+        faults.fail("open", nth, Errno.parse(errno).orElseThrow()).fail("open", nth + 1, Errno.EBUSY);
         Throwable failed = catchThrowable(() -> VfioDevice.open(kernel, TestDevice.FAKE));
         assertThat(failed).hasMessageStartingWith("vfio group open /dev/vfio/5: EBUSY");
         assertThat(failed.getSuppressed()).singleElement().asString().contains(errno);

@@ -96,7 +96,7 @@ class VfioFaultWalkTest {
             Vm vm = undo.add(Vm.create(world.kernel));
             vm.x86().createIrqchip();
             VfioDevice device = world.open(vm, undo);
-            Forwarding forwarding = undo.add(Forwarding.of(vm, device));
+            Forwarding forwarding = undo.add(Forwarding.create(vm, device));
             return () -> step.apply(forwarding).apply(device);
         });
     }
@@ -199,7 +199,7 @@ class VfioFaultWalkTest {
                     vm.x86().createIrqchip();
                     VfioDevice device = world.open(vm, undo);
                     undo.add(device.msix(0, 2).arm(List.of(world.event(undo), world.event(undo))));
-                    Forwarding forwarding = undo.add(Forwarding.of(vm, device));
+                    Forwarding forwarding = undo.add(Forwarding.create(vm, device));
                     return () -> forwarding
                             .takeOver(device.msix(0, 1), VfioFaultWalkTest::message)
                             .get(0);

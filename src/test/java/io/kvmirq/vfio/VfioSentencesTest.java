@@ -195,7 +195,7 @@ class VfioSentencesTest {
     @ParameterizedTest
     @ValueSource(strings = {"6.12", "6.12,cdev"})
     void lockedMemoryIsCounted(String profile) {
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         fake.pciDevice("0000:3b:00.0", 7).intx().add();
         fake.limitLockedMemory(3 * 4096 + 1);
         try (Kernel kernel = fake.open();

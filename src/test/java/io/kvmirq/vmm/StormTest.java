@@ -85,7 +85,7 @@ class StormTest {
 
     private void onFake(String profile, Irqchip irqchip, Load load) {
         onFake = true;
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         FakePciDevice hardware = fake.pciDevice(StormMachine.HOST_DEVICE.toString(), 7)
                 .ids(0x1b36, 0x10)
                 .express()

@@ -68,7 +68,7 @@ record InterleavingsSettings(
         Map<String, Profile> profiles = new LinkedHashMap<>();
         for (String label : labels) {
             try {
-                profiles.put(label, Profile.of(label));
+                profiles.put(label, Profile.parse(label));
             } catch (IllegalArgumentException e) {
                 throw new Mistake(Optional.of(test), "@Interleavings: " + e.getMessage());
             }

@@ -39,7 +39,7 @@ final class KvmExtension implements TestTemplateInvocationContextProvider, Param
 
     private static List<Target> targets(Settings settings) {
         List<Target> targets = new ArrayList<>();
-        settings.profiles().forEach(name -> targets.add(new Target.Fake(name, Profile.of(name))));
+        settings.profiles().forEach(name -> targets.add(new Target.Fake(name, Profile.parse(name))));
         if (settings.real() != Real.NEVER) {
             targets.add(new Target.OfMachine(RealKvm.probe(settings.backend()), settings.real() == Real.REQUIRED));
         }

@@ -99,7 +99,7 @@ record Settings(
     private static List<String> profiles(Method test, String[] named, Real real) {
         for (String profile : named) {
             try {
-                Profile.of(profile);
+                Profile.parse(profile);
             } catch (IllegalArgumentException e) {
                 throw new Mistake(Optional.of(test), "@KvmTest: " + e.getMessage());
             }
@@ -146,7 +146,7 @@ record Settings(
     }
 
     private static Errno errno(Method test, String name, String of) {
-        return Errno.of(name)
+        return Errno.parse(name)
                 .orElseThrow(() -> new Mistake(
                         Optional.of(test),
                         of + ": " + Foreign.quoted(name) + " is not an errno: expected a name such as EBUSY"));

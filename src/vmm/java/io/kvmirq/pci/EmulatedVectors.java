@@ -62,7 +62,7 @@ public final class EmulatedVectors implements AutoCloseable {
      * @throws IllegalArgumentException if an eventfd is of another {@code Kernel}, or there are none or more than 2048
      * @throws io.kvmirq.kernel.ClosedHandleException if an eventfd is closed
      */
-    public static EmulatedVectors of(Vm vm, List<EventFd> events) {
+    public static EmulatedVectors create(Vm vm, List<EventFd> events) {
         Objects.requireNonNull(vm, "vm is null");
         requireCount(Objects.requireNonNull(events, "events is null").size());
         events.forEach(event -> requireOf(vm, event));

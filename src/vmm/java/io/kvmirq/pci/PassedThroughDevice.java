@@ -25,7 +25,7 @@ import java.util.OptionalInt;
  * <pre>{@code
  * PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x3ec00000L);
  * try (VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
- *         Forwarding forwarding = Forwarding.of(vm, nic);
+ *         Forwarding forwarding = Forwarding.create(vm, nic);
  *         PassedThroughDevice device = PassedThroughDevice.builder(bus, 1, vm, nic, forwarding)
  *                 .intx(new Gsi(16))
  *                 .memory(memory)

@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * try (VcpuThreads threads = VcpuThreads.start(vcpus, owner)) {
  *     threads.pause();
  *     vcpus.forEach(Vcpu::moveHere);
- *     String document = VmSnapshot.of(parts).text();
+ *     String document = VmSnapshot.take(parts).text();
  *     threads.resume();
  *     threads.join();
  * }

@@ -112,7 +112,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
             return tree;
         }
 
-        static Cpu of(Node node) {
+        static Cpu parse(Node node) {
             Map<ArmRegister, String> registers = new LinkedHashMap<>();
             for (Node entry : node.all("registers")) {
                 List<Node> pair = entry.all();
@@ -199,10 +199,10 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
         return tree;
     }
 
-    static ArmData of(Node node) {
+    static ArmData parse(Node node) {
         Map<Integer, Cpu> vcpus = new TreeMap<>();
         for (Node vcpu : node.all("vcpus")) {
-            if (vcpus.put(vcpu.at("id").integer(0, VcpuId.MAX), Cpu.of(vcpu)) != null) {
+            if (vcpus.put(vcpu.at("id").integer(0, VcpuId.MAX), Cpu.parse(vcpu)) != null) {
                 throw vcpu.flaw("another id than vCPUs before it have");
             }
         }

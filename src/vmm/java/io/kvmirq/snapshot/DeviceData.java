@@ -6,7 +6,7 @@ import java.util.Map;
 
 /** A device, or its messages: vendor and device id (and more if passed through), and its {@code DeviceState} in hex. */
 record DeviceData(String ids, String state) {
-    static DeviceData of(VmParts.Device device) {
+    static DeviceData read(VmParts.Device device) {
         return new DeviceData(device.identity().get(), Node.bytes(device.state().state()));
     }
 
@@ -22,7 +22,7 @@ record DeviceData(String ids, String state) {
         return tree;
     }
 
-    static DeviceData of(Node node) {
+    static DeviceData read(Node node) {
         return new DeviceData(node.at("ids").text(), Node.bytes(node.at("state").bytes()));
     }
 }

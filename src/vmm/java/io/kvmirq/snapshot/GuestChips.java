@@ -98,7 +98,7 @@ record GuestChips(Optional<String> ioapic, Optional<String> pic, Map<String, Lis
         return tree;
     }
 
-    static GuestChips of(Node node) {
+    static GuestChips parse(Node node) {
         Map<String, List<Gsi>> lines = new LinkedHashMap<>();
         for (Node source : node.find("lines").map(Node::all).orElse(List.of())) {
             List<Gsi> high = source.all("high").stream().map(RouteData::gsi).toList();

@@ -54,7 +54,7 @@ final class HeldVm implements AutoCloseable {
                 }
             }
             vm = MachineData.read(of);
-            parts.forEach((name, device) -> devices.put(name, DeviceData.of(device)));
+            parts.forEach((name, device) -> devices.put(name, DeviceData.read(device)));
             events.forEach((name, event) -> counts.put(name, take(event)));
             done = true;
         } finally {
@@ -112,7 +112,7 @@ final class HeldVm implements AutoCloseable {
             if (device.state() instanceof EmulatedFunction
                     || !device.state().events().isEmpty()) {
                 try {
-                    devices.put(name, DeviceData.of(device));
+                    devices.put(name, DeviceData.read(device));
                 } catch (ClosedHandleException e) {
                     // The VMM closed it after the first look.
                 }

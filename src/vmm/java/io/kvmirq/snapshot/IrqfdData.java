@@ -29,7 +29,7 @@ record IrqfdData(String event, Optional<String> resample, Gsi gsi, boolean maske
     }
 
     /** @param events the names of the eventfds */
-    static IrqfdData of(Node node, Set<String> events) {
+    static IrqfdData parse(Node node, Set<String> events) {
         return new IrqfdData(
                 event(node.at("event"), events),
                 node.find("resample").map(name -> event(name, events)),

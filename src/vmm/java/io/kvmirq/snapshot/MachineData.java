@@ -17,17 +17,17 @@ sealed interface MachineData permits X86Data, ArmData {
         return parts.vm.isArm64() ? ArmData.read(parts) : X86Data.read(parts);
     }
 
-    private static MachineData of(Node state, String architecture) {
-        return architecture.equals(ARM) ? ArmData.of(state) : X86Data.of(state);
+    private static MachineData parse(Node state, String architecture) {
+        return architecture.equals(ARM) ? ArmData.parse(state) : X86Data.parse(state);
     }
 
-    static MachineData of(Node state) {
+    static MachineData parse(Node state) {
         String architecture = state.at("architecture").text();
         if (!architecture.equals(X86) && !architecture.equals(ARM)) {
             throw new SnapshotException(
                     "the snapshot is of a VM of " + Foreign.quoted(architecture) + ": expected " + X86 + " or " + ARM);
         }
-        return of(state, architecture);
+        return parse(state, architecture);
     }
 
     default String architecture() {

@@ -141,8 +141,9 @@ record VcpuData(
     private static X86Lapic withoutTime(X86Lapic lapic, X86Lapic saved) {
         int vector = saved.get(X86Lapic.Name.LVT_TIMER) & VECTOR;
         int word = IRR + vector / Integer.SIZE * REGISTER;
-        X86Lapic copy =
-                X86Lapic.of(lapic.bytes()).set(X86Lapic.Name.TIMER_CURRENT, 0).set(X86Lapic.Name.PPR, 0);
+        X86Lapic copy = X86Lapic.fromBytes(lapic.bytes())
+                .set(X86Lapic.Name.TIMER_CURRENT, 0)
+                .set(X86Lapic.Name.PPR, 0);
         return copy.set(word, copy.get(word) & ~(1 << vector % Integer.SIZE));
     }
 
@@ -199,22 +200,22 @@ record VcpuData(
         return tree;
     }
 
-    static VcpuData of(Node node) {
+    static VcpuData parse(Node node) {
         return new VcpuData(
                 node.at("state").one(VcpuState.class),
                 node.find("cpuid").map(VcpuData::cpuid),
                 node.at("tscKilohertz").integer(1, Integer.MAX_VALUE),
-                of(node.at("systemRegisters"), X86SystemRegisters::of),
+                parse(node.at("systemRegisters"), X86SystemRegisters::fromBytes),
                 node.at("xcr0").word(),
-                of(node.at("xsave"), X86Xsave::of),
-                of(node.at("registers"), X86Registers::of),
-                node.find("lapic").map(bytes -> of(bytes, X86Lapic::of)),
+                parse(node.at("xsave"), X86Xsave::fromBytes),
+                parse(node.at("registers"), X86Registers::fromBytes),
+                node.find("lapic").map(bytes -> parse(bytes, X86Lapic::fromBytes)),
                 msrs(node.at("msrs")),
-                of(node.at("debugRegisters"), X86DebugRegisters::of),
-                of(node.at("events"), X86Events::of));
+                parse(node.at("debugRegisters"), X86DebugRegisters::fromBytes),
+                parse(node.at("events"), X86Events::fromBytes));
     }
 
-    static <T> T of(Node node, Function<byte[], T> make) {
+    static <T> T parse(Node node, Function<byte[], T> make) {
         byte[] bytes = node.bytes();
         return node.make(() -> make.apply(bytes));
     }

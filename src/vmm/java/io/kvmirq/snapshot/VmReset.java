@@ -111,7 +111,9 @@ record VmReset(
         byte[] reset = new byte[now.bytes().length];
         reset[ELCR_MASK] = now.bytes()[ELCR_MASK];
         long lines = now.get(X86Pic.Name.LAST_IRR);
-        return X86Pic.of(now.chip(), reset).set(X86Pic.Name.LAST_IRR, lines).set(X86Pic.Name.IRR, lines);
+        return X86Pic.fromBytes(now.chip(), reset)
+                .set(X86Pic.Name.LAST_IRR, lines)
+                .set(X86Pic.Name.IRR, lines);
     }
 
     /** KVM does not report the line of an edge that it has delivered. */
@@ -127,11 +129,11 @@ record VmReset(
         for (int pin = 0; pin < GuestIoapic.PINS; pin++) {
             reset.putLong(ENTRIES + pin * Long.BYTES, IoapicEntry.MASKED.mask());
         }
-        return IoapicState.of(reset.array());
+        return IoapicState.fromBytes(reset.array());
     }
 
     private static X86Pit reset(X86Pit now) {
-        return X86Pit.of(new byte[now.bytes().length])
+        return X86Pit.fromBytes(new byte[now.bytes().length])
                 .set(X86Pit.Name.MODE_0, NO_MODE)
                 .set(X86Pit.Name.MODE_1, NO_MODE)
                 .set(X86Pit.Name.MODE_2, NO_MODE)

@@ -63,7 +63,7 @@ public final class VmSnapshot {
      * @throws IllegalStateException if a vCPU runs, or exited within an instruction
      * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
      */
-    public static VmSnapshot of(VmParts parts) {
+    public static VmSnapshot take(VmParts parts) {
         Objects.requireNonNull(parts, "parts is null");
         try (HeldVm held = new HeldVm(parts)) {
             return new VmSnapshot(held);
@@ -194,7 +194,7 @@ public final class VmSnapshot {
      *     architecture
      */
     public static VmSnapshot parse(String text) {
-        return of(Document.read(text));
+        return take(Document.read(text));
     }
 
     private Map<String, Object> tree() {
@@ -218,7 +218,7 @@ public final class VmSnapshot {
         return tree;
     }
 
-    static VmSnapshot of(Node state) {
+    static VmSnapshot take(Node state) {
         Map<String, Long> counts = new LinkedHashMap<>();
         for (Node event : state.all("events")) {
             if (counts.put(event.at("name").text(), event.at("count").word()) != null) {
@@ -228,7 +228,7 @@ public final class VmSnapshot {
         List<IrqfdData> irqfds = new ArrayList<>();
         Set<String> used = new HashSet<>();
         for (Node irqfd : state.all("irqfds")) {
-            IrqfdData data = IrqfdData.of(irqfd, counts.keySet());
+            IrqfdData data = IrqfdData.parse(irqfd, counts.keySet());
             if (!used.add(data.event())) {
                 throw irqfd.flaw("an eventfd that no other irqfd has");
             }
@@ -236,12 +236,12 @@ public final class VmSnapshot {
         }
         Map<String, DeviceData> devices = new LinkedHashMap<>();
         for (Node device : state.all("devices")) {
-            DeviceData data = DeviceData.of(device);
+            DeviceData data = DeviceData.read(device);
             if (devices.put(device.at("name").text(), data) != null) {
                 throw device.flaw("another name than devices before it have");
             }
         }
-        return new VmSnapshot(MachineData.of(state), counts, irqfds, devices);
+        return new VmSnapshot(MachineData.parse(state), counts, irqfds, devices);
     }
 
     /** Returns the ids of the saved vCPUs. */

@@ -208,10 +208,10 @@ record X86Data(
         return tree;
     }
 
-    static X86Data of(Node node) {
+    static X86Data parse(Node node) {
         Map<Integer, VcpuData> vcpus = new TreeMap<>();
         for (Node vcpu : node.all("vcpus")) {
-            if (vcpus.put(vcpu.at("id").integer(0, VcpuId.MAX), VcpuData.of(vcpu)) != null) {
+            if (vcpus.put(vcpu.at("id").integer(0, VcpuId.MAX), VcpuData.parse(vcpu)) != null) {
                 throw vcpu.flaw("another id than vCPUs before it have");
             }
         }
@@ -229,9 +229,9 @@ record X86Data(
                         .map(chips -> new Chips(
                                 pic(chips.at(MASTER), Route.Chip.PIC_MASTER),
                                 pic(chips.at(SLAVE), Route.Chip.PIC_SLAVE),
-                                VcpuData.of(chips.at(IOAPIC), IoapicState::of))),
-                GuestChips.of(node.at("guestChips")),
-                node.find("pit").map(pit -> VcpuData.of(pit, X86Pit::of)),
+                                VcpuData.parse(chips.at(IOAPIC), IoapicState::fromBytes))),
+                GuestChips.parse(node.at("guestChips")),
+                node.find("pit").map(pit -> VcpuData.parse(pit, X86Pit::fromBytes)),
                 node.at("clock").number(Long.MIN_VALUE, Long.MAX_VALUE),
                 routes,
                 node.all("lines").stream().map(RouteData::gsi).toList(),
@@ -239,6 +239,6 @@ record X86Data(
     }
 
     private static X86Pic pic(Node node, Route.Chip chip) {
-        return VcpuData.of(node, bytes -> X86Pic.of(chip, bytes));
+        return VcpuData.parse(node, bytes -> X86Pic.fromBytes(chip, bytes));
     }
 }

@@ -2,7 +2,7 @@
 /**
  * The state of a paused VM as one document, and the restore of this state into another VM.
  *
- * <p>{@link io.kvmirq.snapshot.VmParts} lists the parts of a VM by name. {@link io.kvmirq.snapshot.VmSnapshot#of} reads
+ * <p>{@link io.kvmirq.snapshot.VmParts} lists the parts of a VM by name. {@link io.kvmirq.snapshot.VmSnapshot#take} reads
  * the parts; {@link io.kvmirq.snapshot.VmSnapshot#restore} writes them into another VM and reads them back; {@link
  * io.kvmirq.snapshot.VmMove} does both, and moves signals that come meanwhile. A pending
  * interrupt is in one place at a time: in the count of an eventfd, in an interrupt controller, in a LAPIC, or in a

@@ -93,7 +93,7 @@ public final class ForwardCommand implements Command {
         }
 
         Mirror mirror() {
-            Mirror mirror = Mirror.of(new PostingFacts(files.get())
+            Mirror mirror = Mirror.create(new PostingFacts(files.get())
                     .forMirror(kernel.facts().architecture() == KernelFacts.Architecture.ARM64));
             mirror.apply(new Event.Inhibited(inhibits));
             return mirror;
@@ -171,7 +171,7 @@ public final class ForwardCommand implements Command {
             KernelChoice.refused(Backends.ofThisMachine(), "--fake PROFILE").ifPresent(refusal -> {
                 throw new IllegalArgumentException(refusal);
             });
-            return new Target(Kernel.open(), () -> HostFiles.of(Path.of("/")), Set.of());
+            return new Target(Kernel.open(), () -> HostFiles.at(Path.of("/")), Set.of());
         }
         FakeKernel fake = FakeDevices.kernel(profile.get());
         // A host shows the reasons that inhibit AVIC only by the tracepoint kvm_apicv_inhibit_changed.
@@ -188,14 +188,16 @@ public final class ForwardCommand implements Command {
             boolean json,
             Terminal terminal) {
         HostFacts host = new HostFacts(
-                profile.map(FakeDevices::tree).orElseGet(() -> HostFiles.of(Path.of("/"))), terminal.host());
+                profile.map(FakeDevices::tree).orElseGet(() -> HostFiles.at(Path.of("/"))), terminal.host());
         Optional<VfioOutlook> outlook = outlook(host, address);
         Optional<String> refusal = refusal(host, profile, address, choice);
         refusal.ifPresent(terminal::complain);
         Optional<ForwardText.Planned> interrupts =
                 outlook.filter(found -> refusal.isEmpty()).map(device -> interrupts(device, choice));
         PostingOutlook posting =
-                interrupts.filter(irqs -> irqs.kind() == IrqKind.INTX).isPresent() ? LINE : PostingOutlook.of(host);
+                interrupts.filter(irqs -> irqs.kind() == IrqKind.INTX).isPresent()
+                        ? LINE
+                        : PostingOutlook.fromHost(host);
         if (json) {
             ForwardText.writePlan(host, profile.isPresent(), address, interrupts, posting, refusal, terminal);
         } else {
@@ -217,7 +219,7 @@ public final class ForwardCommand implements Command {
 
     /** The device is not opened for this. Empty if it does not exist. */
     private static Optional<VfioOutlook> outlook(HostFacts host, PciAddress address) {
-        return host.pci(address).map(device -> VfioOutlook.of(host, device));
+        return host.pci(address).map(device -> VfioOutlook.read(host, device));
     }
 
     /** The reason why the device cannot be tested now. */

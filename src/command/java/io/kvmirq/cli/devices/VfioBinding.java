@@ -26,7 +26,7 @@ record VfioBinding(List<String> bind, List<String> giveBack) {
 
     private static final Pattern WORD = Pattern.compile("[A-Za-z_][A-Za-z0-9_-]*");
 
-    static VfioBinding of(HostFacts host, PciDevice device, VfioOutlook outlook) {
+    static VfioBinding read(HostFacts host, PciDevice device, VfioOutlook outlook) {
         String sysfs = "/sys/bus/pci/devices/" + device.address();
         String override = sysfs + "/driver_override";
         String unbind = "echo " + device.address() + " > " + sysfs + "/driver/unbind";

@@ -46,14 +46,14 @@ public final class VfioCommand implements Command {
     public int run(ParseResult arguments, Terminal terminal) {
         Optional<PciAddress> address = Commands.read(
                 arguments, () -> Command.words(arguments).stream().findFirst().map(HostChoice::address));
-        HostFiles tree = Commands.read(arguments, () -> HostSource.of(arguments));
+        HostFiles tree = Commands.read(arguments, () -> HostSource.parse(arguments));
         HostFacts host = new HostFacts(tree, terminal.host());
         boolean json = arguments.hasMatchedOption("--json");
         if (address.isEmpty()) {
             List<VfioReport> devices = host.pciAddresses().stream()
                     .flatMap(listed -> host.pci(listed).stream())
                     .filter(device -> !device.isBridge())
-                    .map(device -> VfioReport.of(host, terminal, device))
+                    .map(device -> VfioReport.build(host, terminal, device))
                     .toList();
             if (json) {
                 write(host, devices, terminal);
@@ -69,7 +69,7 @@ public final class VfioCommand implements Command {
                     "there is no PCI device " + address.get() + ": " + host.command("vfio") + " lists the devices");
             return ExitCode.COULD_NOT_RUN;
         }
-        VfioReport report = VfioReport.of(host, terminal, device.get());
+        VfioReport report = VfioReport.build(host, terminal, device.get());
         if (json) {
             write(host, List.of(report), terminal);
         } else {
@@ -80,7 +80,7 @@ public final class VfioCommand implements Command {
 
     private static void write(HostFacts host, List<VfioReport> devices, Terminal terminal) {
         Json.print(terminal, "vfio", host, json -> json.value("iommus", host.iommus())
-                .value("posting", PostingOutlook.of(host))
+                .value("posting", PostingOutlook.fromHost(host))
                 .objects("devices", devices, (object, device) -> device.write(object)));
     }
 }

@@ -40,15 +40,15 @@ record VfioReport(
     private static final int FACT_WIDTH = 10;
     private static final int MOST_NAMED = 4;
 
-    static VfioReport of(HostFacts host, Terminal terminal, PciDevice device) {
-        VfioOutlook outlook = VfioOutlook.of(host, device);
+    static VfioReport build(HostFacts host, Terminal terminal, PciDevice device) {
+        VfioOutlook outlook = VfioOutlook.read(host, device);
         return new VfioReport(
                 host,
                 terminal,
                 device,
                 outlook,
                 DeviceRules.link(host, device),
-                VfioBinding.of(host, device, outlook),
+                VfioBinding.read(host, device, outlook),
                 host.interrupts().map(all -> all.armed(device.address())).orElse(List.of()),
                 host.uses(device.address()));
     }
@@ -94,7 +94,7 @@ record VfioReport(
         terminal.say((host.iommus().isEmpty() ? "" : "IOMMU ")
                 + (host.units().known().isEmpty() ? "the IOMMU is " : "")
                 + iommus(host));
-        terminal.say("posting is " + PostingOutlook.of(host));
+        terminal.say("posting is " + PostingOutlook.fromHost(host));
         if (devices.isEmpty()) {
             return;
         }
@@ -144,7 +144,7 @@ record VfioReport(
         device.numaNode().ifPresent(node -> fact("NUMA node", String.valueOf(node)));
         uses.forEach(use -> fact("in use", use + ": the host loses it with the device"));
         irqs();
-        terminal.say("posting is " + PostingOutlook.of(host));
+        terminal.say("posting is " + PostingOutlook.fromHost(host));
         refusals();
         commands("to bind it:", binding.bind());
         boolean used = outlook.refusals().stream().anyMatch(refusal -> refusal.cause() == VfioOutlook.Obstacle.IN_USE);
@@ -223,7 +223,7 @@ record VfioReport(
     }
 
     private String guest() {
-        return host.vms().of(device.address()).stream()
+        return host.vms().using(device.address()).stream()
                 .map(vm -> "guest " + Foreign.printable(vm.name()) + " has it")
                 .findFirst()
                 .orElse("a guest has it");

@@ -17,7 +17,7 @@ final class InstalledFiles {
     /** Writes manual pages and completions; {@code summaries} has a line for each command, by name. */
     static void write(Path directory, CommandLine command, Map<String, String> summaries) throws IOException {
         Map<String, String> files = new LinkedHashMap<>();
-        ManPages.of(command, summaries).forEach((name, page) -> files.put("share/man/man1/" + name, page));
+        ManPages.render(command, summaries).forEach((name, page) -> files.put("share/man/man1/" + name, page));
         // Removes the first line, which names a shell: shells read the completion and do not run it.
         String completion = AutoComplete.bash(command.getCommandName(), command).replaceFirst("^#!.*\n", "");
         files.put("share/bash-completion/completions/kvmirq", completion);

@@ -29,7 +29,7 @@ public final class KernelChoice {
         return Command.option("--profile", "PROFILE", String.class)
                 .converters(text -> {
                     try {
-                        return Profile.of(text).label();
+                        return Profile.parse(text).label();
                     } catch (IllegalArgumentException e) {
                         throw new TypeConversionException(e.getMessage());
                     }

@@ -32,7 +32,7 @@ final class ManPages {
     }
 
     /** The pages by file name, such as {@code kvmirq-list.1}, with a line of summary for each command. */
-    static Map<String, String> of(CommandLine command, Map<String, String> summaries) {
+    static Map<String, String> render(CommandLine command, Map<String, String> summaries) {
         Map<String, String> pages = new LinkedHashMap<>();
         List<CommandLine> all = new ArrayList<>(List.of(command));
         all.addAll(command.getSubcommands().values());

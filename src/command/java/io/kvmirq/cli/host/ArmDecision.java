@@ -30,7 +30,7 @@ record ArmDecision(String kernel, Optional<Boolean> vlpi, String reason, String 
             MissingPart.ROUTE, PostingObstacle.NOT_ONE_MESSAGE);
 
     /** @throws IllegalArgumentException if {@code --without} names a part that arm64 does not have */
-    static ArmDecision of(HostFacts host, Set<MissingPart> missing) {
+    static ArmDecision fromHost(HostFacts host, Set<MissingPart> missing) {
         missing.stream().filter(MissingPart::isOfX86).findFirst().ifPresent(part -> {
             throw new IllegalArgumentException("--without " + part + " is for hosts of x86 only");
         });
@@ -58,7 +58,7 @@ record ArmDecision(String kernel, Optional<Boolean> vlpi, String reason, String 
         if (ofIts.isPresent()) {
             return not(kernel, ofIts.get());
         }
-        PostingOutlook outlook = PostingOutlook.of(host);
+        PostingOutlook outlook = PostingOutlook.fromHost(host);
         return new ArmDecision(
                 kernel, gicv4, "", outlook.text(), outlook.remedy().orElse(""));
     }

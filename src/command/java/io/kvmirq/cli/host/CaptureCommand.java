@@ -47,7 +47,7 @@ public final class CaptureCommand implements Command {
             if (output.isPresent() && NewFile.isRefused(output.get(), terminal)) {
                 return ExitCode.COULD_NOT_RUN;
             }
-            Capture capture = Capture.of(
+            Capture capture = Capture.take(
                     HostSource.withoutPci(arguments), Capture::analysis, !arguments.hasMatchedOption("--unredacted"));
             return keep(capture, output, terminal);
         });
@@ -80,7 +80,7 @@ public final class CaptureCommand implements Command {
     /** Prints the processes whose files are saved, and the kernel threads that work for them. */
     private static void guests(Capture capture, Terminal terminal) {
         HostFiles tree = capture.tree();
-        Guests guests = Guests.of(new HostFacts(tree));
+        Guests guests = Guests.find(new HostFacts(tree));
         for (Guests.Guest guest : guests.all()) {
             List<String> helpers = new ArrayList<>(guest.helpers());
             guest.workers().forEach(worker -> helpers.add("vhost " + worker.tid()));

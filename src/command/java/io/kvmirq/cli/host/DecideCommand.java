@@ -124,7 +124,7 @@ public final class DecideCommand implements Command {
         OF_X86.stream().filter(arguments::hasMatchedOption).findFirst().ifPresent(option -> {
             throw new IllegalArgumentException(option + " is for x86 only, and the host is of arm64");
         });
-        ArmDecision decision = ArmDecision.of(host, DecideQuestion.missing(arguments));
+        ArmDecision decision = ArmDecision.fromHost(host, DecideQuestion.missing(arguments));
         if (decision.vlpi().isEmpty()) {
             terminal.complain("the host does not show what decides: " + decision.text() + "; " + decision.remedy());
             return ExitCode.COULD_NOT_RUN;

@@ -86,7 +86,7 @@ record DecideQuestion(
                         .map(host ->
                                 arguments.hasMatchedOption("--x2avic-ext") ? host : host.without(Feature.X2AVIC_EXT))
                         .toList();
-        return of(arguments, hosts, Optional.empty(), true, "");
+        return parse(arguments, hosts, Optional.empty(), true, "");
     }
 
     /**
@@ -100,15 +100,15 @@ record DecideQuestion(
                 .known()
                 .filter("N"::equals)
                 .isPresent();
-        return of(
+        return parse(
                 arguments,
                 List.of(posting.withKernel(kernel(arguments, posting.kernel()))),
-                Optional.of(PostingOutlook.of(host)),
+                Optional.of(PostingOutlook.fromHost(host)),
                 hashing,
                 host.stable().orElse(""));
     }
 
-    private static DecideQuestion of(
+    private static DecideQuestion parse(
             ParseResult arguments,
             List<PostingHost> hosts,
             Optional<PostingOutlook> outlook,
@@ -211,7 +211,7 @@ record DecideQuestion(
             return usual;
         }
         String text = arguments.matchedOptionValue("--kernel", "");
-        return LinuxVersion.of(text)
+        return LinuxVersion.parse(text)
                 .filter(version -> version.isSince(6, 1))
                 .orElseThrow(() -> new IllegalArgumentException(
                         "--kernel is " + Foreign.quoted(text) + ": expected 6.1 or newer, such as 6.12"));
@@ -219,7 +219,7 @@ record DecideQuestion(
 
     /** The decision of each host. */
     List<PostingDecision> decide() {
-        return hosts.stream().map(host -> PostingDecision.of(host, vm, irq)).toList();
+        return hosts.stream().map(host -> PostingDecision.decide(host, vm, irq)).toList();
     }
 
     ApicMessage decoded() {
@@ -248,7 +248,7 @@ record DecideQuestion(
     }
 
     List<String> bugs(PostingHost host) {
-        return host.flaw().isPresent() ? List.of() : KernelBug.of(release, Optional.of(host.vendor()));
+        return host.flaw().isPresent() ? List.of() : KernelBug.affecting(release, Optional.of(host.vendor()));
     }
 
     /** Whether the only host was read from files. */

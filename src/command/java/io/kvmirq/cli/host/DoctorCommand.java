@@ -130,7 +130,7 @@ public final class DoctorCommand implements Command {
                 }
             }
         }
-        HostFiles tree = HostFiles.of(Path.of("/"));
+        HostFiles tree = HostFiles.at(Path.of("/"));
         if (tree.list("sys/module").isEmpty()) {
             return Optional.empty();
         }

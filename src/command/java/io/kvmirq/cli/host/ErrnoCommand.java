@@ -74,7 +74,7 @@ public final class ErrnoCommand implements Command {
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
         Question question = Commands.read(arguments, () -> question(Command.words(arguments)));
-        List<Answer> causes = Answers.of(question.call(), question.errno(), question.known());
+        List<Answer> causes = Answers.find(question.call(), question.errno(), question.known());
         if (arguments.hasMatchedOption("--json")) {
             write(question, causes, terminal);
         } else {
@@ -88,13 +88,13 @@ public final class ErrnoCommand implements Command {
             throw new IllegalArgumentException("expected a call and an errno, such as 'irqfd EBUSY', got "
                     + Foreign.quoted(String.join(" ", words)));
         }
-        KernelCall call = KernelCall.of(words.get(0))
+        KernelCall call = KernelCall.parse(words.get(0))
                 .orElseThrow(() -> new IllegalArgumentException("call " + Foreign.quoted(words.get(0))
                         + " is unknown: near are " + String.join(", ", Names.nearest(words.get(0), typedCalls()))));
         int errno = errno(words.get(1));
         Set<Condition> known = EnumSet.noneOf(Condition.class);
         for (String word : words.subList(2, words.size())) {
-            Condition fact = Condition.of(word)
+            Condition fact = Condition.parse(word)
                     .orElseThrow(() -> new IllegalArgumentException(Foreign.quoted(word) + " is not a known condition:"
                             + " expected one of "
                             + Arrays.stream(Condition.values())

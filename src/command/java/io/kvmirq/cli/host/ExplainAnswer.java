@@ -51,7 +51,7 @@ record ExplainAnswer(
                 host,
                 chains,
                 PathsCheck.ofGuests(host, guests),
-                GuestRows.of(host, guests),
+                GuestRows.read(host, guests),
                 earlier.map(capture -> Change.between(earlier(capture, question), chains)),
                 Optional.empty(),
                 memory);
@@ -81,7 +81,7 @@ record ExplainAnswer(
                 seen.host(),
                 chains.stream().map(with::of).toList(),
                 PathsCheck.ofGuests(seen.host(), sources).stream().map(with::of).toList(),
-                GuestRows.of(seen.host(), sources).stream()
+                GuestRows.read(seen.host(), sources).stream()
                         .map(GuestRows::afterWatch)
                         .toList(),
                 Optional.empty(),
@@ -91,7 +91,7 @@ record ExplainAnswer(
 
     /** The flaws of the helpers of a device's guest, which the device's interrupts do not pass. */
     private Stream<String> beside() {
-        return Guests.of(host).all().stream()
+        return Guests.find(host).all().stream()
                 .filter(guest -> chains.stream().anyMatch(chain -> chain.guest()
                         .equals(Optional.of(guest.process().asGuest()))))
                 .flatMap(guest -> PathsCheck.paths(host, guest, false).stream())
@@ -120,7 +120,7 @@ record ExplainAnswer(
     int print(ParseResult arguments, Terminal terminal) {
         List<InterruptPath> shown =
                 rows.stream().flatMap(guest -> shown(guest).stream()).toList();
-        Verdict verdict = Verdict.of(
+        Verdict verdict = Verdict.judge(
                 Stream.concat(chains.stream(), shown.stream()).toList(),
                 List.of(),
                 live.map(Live::stages).orElse(List.of()));
@@ -150,7 +150,7 @@ record ExplainAnswer(
                 changes.ifPresent(all -> json.value("changes", all));
                 live.ifPresent(live -> LiveOption.write(json, live));
                 if (arguments.hasMatchedOption(ExplainCommand.EVIDENCE)) {
-                    json.value("kernelMemory", MemoryEvidence.of(host, chains, memory));
+                    json.value("kernelMemory", MemoryEvidence.compare(host, chains, memory));
                 }
                 json.value("exitCode", exitCode);
             });
@@ -173,11 +173,11 @@ record ExplainAnswer(
     private void print(ExplainText text, List<String> verdicts, Verdict verdict, ParseResult arguments) {
         text.verdicts(verdicts);
         if (!chains.isEmpty()) {
-            text.print(chains, verdict.counted() ? verdict : Verdict.of(chains, List.of(), List.of()));
+            text.print(chains, verdict.counted() ? verdict : Verdict.judge(chains, List.of(), List.of()));
         }
         rows.stream().filter(guest -> !shown(guest).isEmpty()).forEach(guest -> text.print(shown(guest), guest));
         if (arguments.hasMatchedOption(ExplainCommand.EVIDENCE)) {
-            text.memory(MemoryEvidence.of(host, chains, memory));
+            text.memory(MemoryEvidence.compare(host, chains, memory));
         }
         changes.ifPresent(text::changes);
     }

@@ -94,15 +94,15 @@ public final class ExplainCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        ExplainQuestion typed = Commands.read(arguments, () -> ExplainQuestion.of(arguments));
-        Optional<LiveOption> live = LiveOption.of(arguments, machine);
+        ExplainQuestion typed = Commands.read(arguments, () -> ExplainQuestion.parse(arguments));
+        Optional<LiveOption> live = LiveOption.parse(arguments, machine);
         HostFiles tree = LiveOption.files(live, arguments);
         if (typed.vcpus() && arguments.hasMatchedOption("--fake")) {
             return Commands.read(arguments, () -> ExplainVcpus.printFake(typed, arguments, terminal));
         }
         HostFacts host = new HostFacts(tree, terminal.host());
         ExplainQuestion question = typed.on(host);
-        try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
+        try (KernelPaths memory = MemoryOption.parse(arguments, machine)) {
             if (question.vcpus()) {
                 return ExplainVcpus.print(host, question, live, memory, arguments, terminal);
             }

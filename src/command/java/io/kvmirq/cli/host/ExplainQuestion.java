@@ -39,7 +39,7 @@ import picocli.CommandLine.ParseResult;
 record ExplainQuestion(
         Optional<PciAddress> device, OptionalInt vector, OptionalInt irq, Optional<String> guest, boolean vcpus) {
     /** Reads a command line. Throws IllegalArgumentException for options that exclude each other. */
-    static ExplainQuestion of(ParseResult arguments) {
+    static ExplainQuestion parse(ParseResult arguments) {
         List<String> words = Command.words(arguments);
         Optional<String> first = words.stream().findFirst();
         OptionalInt irq = first.filter(word -> word.matches("\\d{1,9}")).stream()
@@ -136,7 +136,7 @@ record ExplainQuestion(
 
     /** The guests on the command line, or those of the device. */
     List<VmProcess> watched(HostFacts host) {
-        return device.isPresent() ? host.vms().of(device.get()) : guests(host);
+        return device.isPresent() ? host.vms().using(device.get()) : guests(host);
     }
 
     VmProcess onlyGuest(HostFacts host) {
@@ -162,7 +162,7 @@ record ExplainQuestion(
             }
             PciDevice known = HostChoice.device(host, device.get());
             checkVector(host, known, vector.getAsInt());
-            return List.of(DeviceChains.of(host, known, vector.getAsInt(), memory));
+            return List.of(DeviceChains.read(host, known, vector.getAsInt(), memory));
         }
         List<InterruptPath> chains = new ArrayList<>();
         Set<DeviceName> seen = new HashSet<>();
@@ -213,11 +213,11 @@ record ExplainQuestion(
 
     private static List<InterruptPath> chains(HostFacts host, PciAddress address, KernelPaths memory) {
         Optional<InterruptPath> gone = DeviceChains.gone(host, address);
-        return gone.map(List::of).orElseGet(() -> DeviceChains.of(host, HostChoice.device(host, address), memory));
+        return gone.map(List::of).orElseGet(() -> DeviceChains.read(host, HostChoice.device(host, address), memory));
     }
 
     private static void checkVector(HostFacts host, PciDevice device, int vector) {
-        List<VfioOutlook.Irqs> messages = VfioOutlook.of(host, device).irqs().stream()
+        List<VfioOutlook.Irqs> messages = VfioOutlook.read(host, device).irqs().stream()
                 .filter(irqs -> irqs.kind().compareTo(VfioOutlook.Kind.MSIX) <= 0)
                 .toList();
         boolean known = messages.stream().allMatch(irqs -> irqs.count().isPresent());

@@ -90,7 +90,7 @@ final class ExplainText {
                 .collect(Collectors.groupingBy(InterruptPath::guest, LinkedHashMap::new, Collectors.toList()));
         List<InterruptPath> fine = new ArrayList<>();
         for (List<InterruptPath> own : owners.values()) {
-            Verdict ofOwn = Verdict.of(own, List.of(), List.of());
+            Verdict ofOwn = Verdict.judge(own, List.of(), List.of());
             if (owners.size() > 1 && !verdict.counted() && ofOwn.isFlawed()) {
                 lines.add(new Headline(ofOwn.rank(), headline(own, ofOwn, all)));
             } else {
@@ -98,7 +98,7 @@ final class ExplainText {
             }
         }
         if (!fine.isEmpty()) {
-            Verdict ofFine = verdict.counted() ? verdict : Verdict.of(fine, List.of(), List.of());
+            Verdict ofFine = verdict.counted() ? verdict : Verdict.judge(fine, List.of(), List.of());
             lines.add(new Headline(ofFine.rank(), headline(fine, ofFine, all)));
         }
         for (InterruptPath path : guests) {
@@ -107,7 +107,7 @@ final class ExplainText {
                     || HostScan.slowed(path).isPresent()
                     || chains.isEmpty() && path.subject() == Flaw.Subject.GUEST) {
                 lines.add(new Headline(
-                        Verdict.of(List.of(path), List.of(), List.of()).rank(), headline(path, "", all)));
+                        Verdict.judge(List.of(path), List.of(), List.of()).rank(), headline(path, "", all)));
             }
         }
         List<String> texts = lines.stream()
@@ -370,7 +370,7 @@ final class ExplainText {
             terminal.row(row.name(), row.evidence().isPresent() ? "seen" : "not shown", row.text(), row.evidence());
             terminal.remedies(true, row.remedies());
         }
-        Verdict verdict = Verdict.of(paths, List.of(), List.of());
+        Verdict verdict = Verdict.judge(paths, List.of(), List.of());
         verdict.broken()
                 .map(hop -> broken(hop, false))
                 .or(() -> verdict.doubtful().map(this::doubtful))

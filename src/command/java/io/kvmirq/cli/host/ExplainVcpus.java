@@ -60,16 +60,16 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
         return live.get()
                 .run(
                         terminal,
-                        () -> VcpuWindow.of(watched, host, guest),
+                        () -> VcpuWindow.begin(watched, host, guest),
                         window -> screen.print(window.end(new HostFacts(watched.files())), terminal));
     }
 
     /** Watches a guest of a fake kernel. */
     static int printFake(ExplainQuestion question, ParseResult arguments, Terminal terminal) {
-        try (FakeGuest guest = FakeGuest.of(arguments.matchedOptionValue("--fake", ""))) {
+        try (FakeGuest guest = FakeGuest.start(arguments.matchedOptionValue("--fake", ""))) {
             HostFacts host = new HostFacts(guest.files());
             VmProcess process = question.onlyGuest(host);
-            try (VcpuWindow window = VcpuWindow.of(guest, host, process)) {
+            try (VcpuWindow window = VcpuWindow.begin(guest, host, process)) {
                 window.await(1);
                 return new ExplainVcpus(host, process, KernelPaths.none(), false, arguments.hasMatchedOption("--json"))
                         .print(window.end(new HostFacts(guest.files())), terminal);
@@ -84,7 +84,7 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
         Known<Map<VcpuId, KernelVcpu>> seen = memory.vcpus(host, guest);
         Vcpus vcpus = known.with(seen);
         Known<List<VcpuEvidence>> fields =
-                evidence ? seen.map(all -> VcpuEvidence.of(host, memory, all.values())) : Known.none();
+                evidence ? seen.map(all -> VcpuEvidence.compare(host, memory, all.values())) : Known.none();
         int exitCode = vcpus.watched().isPresent() && !vcpus.knowsAPhase() ? ExitCode.COULD_NOT_RUN : ExitCode.OK;
         if (json) {
             Json.print(terminal, "explain", host, to -> {

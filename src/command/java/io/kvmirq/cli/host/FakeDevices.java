@@ -17,7 +17,7 @@ public final class FakeDevices {
      * @throws IllegalArgumentException if there is no such profile; the message lists the profiles
      */
     public static FakeKernel kernel(String profile) {
-        FakeKernel kernel = new FakeKernel(Profile.of(profile));
+        FakeKernel kernel = new FakeKernel(Profile.parse(profile));
         kernel.pciDevice("0000:3b:00.0", 15)
                 .intx()
                 .msi(1)

@@ -48,8 +48,8 @@ final class FakeGuest implements LiveHost, AutoCloseable {
      *
      * @throws IllegalArgumentException if there is no such profile, or it models no CPUs of a host
      */
-    static FakeGuest of(String profile) {
-        if (!Profile.of(profile).isArm64()) {
+    static FakeGuest start(String profile) {
+        if (!Profile.parse(profile).isArm64()) {
             FakeGuest guest = new FakeGuest(profile);
             if (!guest.kernel.vcpus().isEmpty()) {
                 return guest;

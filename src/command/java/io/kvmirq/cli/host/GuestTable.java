@@ -150,7 +150,7 @@ final class GuestTable {
         Map<Integer, Rate> rates = seen.map(GuestRates.Seen::rates).orElse(Map.of());
         List<InterruptPath> paths = paths(host, guests.all());
         Json.print(terminal, "list", host, json -> {
-            ExplainText.write(json, Verdict.of(paths, List.of(), List.of()), paths);
+            ExplainText.write(json, Verdict.judge(paths, List.of(), List.of()), paths);
             json.value("milliseconds", seen.map(GuestRates.Seen::watched))
                     .objects("guests", guests.all(), (to, guest) -> {
                         VmProcess process = guest.process();

@@ -79,8 +79,8 @@ public final class HostSource {
      * @throws IllegalArgumentException if the choice is wrong
      * @throws UnreadableInputException if its files cannot be read
      */
-    public static HostFiles of(ParseResult arguments) {
-        return of(arguments, List.of("sys/bus/pci/devices"));
+    public static HostFiles parse(ParseResult arguments) {
+        return parse(arguments, List.of("sys/bus/pci/devices"));
     }
 
     /**
@@ -90,11 +90,11 @@ public final class HostSource {
      * @throws UnreadableInputException if its files cannot be read
      */
     public static HostFiles withoutPci(ParseResult arguments) {
-        return of(arguments, List.of("proc", "sys"));
+        return parse(arguments, List.of("proc", "sys"));
     }
 
     /** @param needed directories of which a host has at least one */
-    private static HostFiles of(ParseResult arguments, List<String> needed) {
+    private static HostFiles parse(ParseResult arguments, List<String> needed) {
         List<String> chosen =
                 OPTIONS.stream().filter(arguments::hasMatchedOption).toList();
         if (chosen.size() > 1) {
@@ -125,7 +125,7 @@ public final class HostSource {
                             : "/sys is not mounted, or this host has no PCI: mount /sys, or name a copy of a host with"
                                     + " --root DIR");
         }
-        HostFiles files = HostFiles.of(directory);
+        HostFiles files = HostFiles.at(directory);
         return given.isEmpty() ? new LoggedFiles(files) : files;
     }
 

@@ -118,13 +118,13 @@ public final class ListCommand implements Command {
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
         Optional<PciAddress> device = HostChoice.device(arguments);
-        List<Path> hosts = ManyHosts.of(arguments);
+        List<Path> hosts = ManyHosts.parse(arguments);
         if (!hosts.isEmpty()) {
             Predicate<PciAddress> chosen =
                     address -> device.isEmpty() || device.get().equals(address);
             return ManyHosts.print(hosts, arguments, chosen, COLUMNS, row -> cells(row, Optional.empty()), terminal);
         }
-        Optional<LiveOption> live = LiveOption.of(arguments, machine).map(LiveOption::byTracepoints);
+        Optional<LiveOption> live = LiveOption.parse(arguments, machine).map(LiveOption::byTracepoints);
         HostFacts host = new HostFacts(LiveOption.files(live, arguments), terminal.host());
         boolean vectors = Stream.of("--vm", "--device", "--all", Nagios.OPTION).anyMatch(arguments::hasMatchedOption);
         Predicate<PciAddress> wanted = address -> true;
@@ -149,8 +149,8 @@ public final class ListCommand implements Command {
             throw new UnreadableInputException(NO_INTERRUPTS);
         }
         if (textfile.isPresent()) {
-            try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
-                return write(textfile.get(), HostScan.of(host, memory), terminal)
+            try (KernelPaths memory = MemoryOption.parse(arguments, machine)) {
+                return write(textfile.get(), HostScan.run(host, memory), terminal)
                         ? ExitCode.OK
                         : ExitCode.COULD_NOT_RUN;
             }
@@ -158,7 +158,7 @@ public final class ListCommand implements Command {
         if (!vectors) {
             return guests(host, live, arguments, terminal);
         }
-        try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
+        try (KernelPaths memory = MemoryOption.parse(arguments, machine)) {
             return vectors(host, wanted, guests, live, memory, arguments, terminal);
         }
     }
@@ -172,12 +172,12 @@ public final class ListCommand implements Command {
             ParseResult arguments,
             Terminal terminal) {
         if (live.isEmpty()) {
-            Listing listing = Listing.of(host, wanted, UnaryOperator.identity(), memory);
+            Listing listing = Listing.read(host, wanted, UnaryOperator.identity(), memory);
             return answer(host, guests, listing, Optional.empty(), arguments, terminal);
         }
         List<PciAddress> devices = host.boundToVfio().stream().filter(wanted).toList();
         return live.get().run(host, devices, guests, terminal, seen -> {
-            Listing listing = Listing.of(seen.host(), wanted, LiveChains.of(seen.live(), seen.host())::of, memory);
+            Listing listing = Listing.read(seen.host(), wanted, LiveChains.of(seen.live(), seen.host())::of, memory);
             return answer(seen.host(), guests, listing, Optional.of(seen.live()), arguments, terminal);
         });
     }
@@ -196,7 +196,7 @@ public final class ListCommand implements Command {
 
     /** Writes the numbers of a host. Returns false, after an error message, if the file cannot be written. */
     public static boolean write(Path file, HostScan look, Terminal terminal) {
-        byte[] text = Metrics.of(look, Version.number()).getBytes(StandardCharsets.UTF_8);
+        byte[] text = Metrics.render(look, Version.number()).getBytes(StandardCharsets.UTF_8);
         return NewFile.replace(file, terminal, out -> out.write(text));
     }
 
@@ -204,7 +204,7 @@ public final class ListCommand implements Command {
         GuestTable table = new GuestTable(terminal);
         boolean json = arguments.hasMatchedOption("--json");
         if (live.isEmpty()) {
-            table.print(host, Guests.of(host), Optional.empty(), json);
+            table.print(host, Guests.find(host), Optional.empty(), json);
             return ExitCode.OK;
         }
         return live.get().run(terminal, () -> GuestRates.of(live.get().machine()), looks -> {
@@ -253,7 +253,7 @@ public final class ListCommand implements Command {
     }
 
     private static Verdict verdict(Listing listing, List<InterruptPath> guests) {
-        return Verdict.of(
+        return Verdict.judge(
                 Stream.concat(listing.chains().stream(), guests.stream()).toList(), List.of(), List.of());
     }
 

@@ -69,7 +69,7 @@ public final class LiveOption {
      *
      * @param machine null for this one
      */
-    static Optional<LiveOption> of(ParseResult arguments, @Nullable LiveHost machine) {
+    static Optional<LiveOption> parse(ParseResult arguments, @Nullable LiveHost machine) {
         return arguments.hasMatchedOption(NAME)
                 ? Optional.of(Commands.read(arguments, () -> given(arguments, machine)))
                 : Optional.empty();
@@ -78,7 +78,7 @@ public final class LiveOption {
     /** The files of the machine that is watched, or else of the chosen host. */
     static HostFiles files(Optional<LiveOption> live, ParseResult arguments) {
         return live.map(option -> option.machine.files())
-                .orElseGet(() -> Commands.read(arguments, () -> HostSource.of(arguments)));
+                .orElseGet(() -> Commands.read(arguments, () -> HostSource.parse(arguments)));
     }
 
     private static LiveOption given(ParseResult arguments, @Nullable LiveHost machine) {
@@ -108,7 +108,7 @@ public final class LiveOption {
         return machine == null ? LiveHost.thisMachine() : machine;
     }
 
-    /** As {@link #of}, without probes, for a command that does not print their counts. */
+    /** As {@link #parse}, without probes, for a command that does not print their counts. */
     LiveOption byTracepoints() {
         return new LiveOption(machine, seconds, false);
     }
@@ -131,7 +131,7 @@ public final class LiveOption {
             List<VmProcess> guests,
             Terminal terminal,
             Function<Watched, Integer> answer) {
-        return run(terminal, () -> LiveWindow.of(machine, host, devices, guests, byProbes), window -> {
+        return run(terminal, () -> LiveWindow.begin(machine, host, devices, guests, byProbes), window -> {
             HostFacts after = new HostFacts(machine.files());
             return answer.apply(new Watched(window.end(after), after));
         });

@@ -36,7 +36,7 @@ final class ManyHosts {
     }
 
     /** The captures, if more than one is given. Files without --from, or with an option for one host, are a usage error. */
-    static List<Path> of(ParseResult arguments) {
+    static List<Path> parse(ParseResult arguments) {
         List<String> more = Command.words(arguments);
         if (more.isEmpty()) {
             return List.of();
@@ -80,7 +80,7 @@ final class ManyHosts {
             try {
                 HostFacts host = new HostFacts(HostSource.capture(file), " " + FROM + " " + file);
                 String name = Foreign.printable(String.valueOf(file.getFileName()), Columns.WIDEST_COLUMN);
-                for (Listing.Row row : Listing.of(host, wanted).rows()) {
+                for (Listing.Row row : Listing.read(host, wanted).rows()) {
                     if (guest.isEmpty()
                             || guest.equals(row.guest())
                             || guest.equals(row.pid().map(String::valueOf))) {

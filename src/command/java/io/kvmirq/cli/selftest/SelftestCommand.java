@@ -142,7 +142,7 @@ public final class SelftestCommand implements Command {
     }
 
     private static Target fake(Optional<String> profile) {
-        FakeKernel fake = new FakeKernel(profile.map(Profile::of).orElseGet(FakeProvider::profile));
+        FakeKernel fake = new FakeKernel(profile.map(Profile::parse).orElseGet(FakeProvider::profile));
         return new Target(fake.open(), Optional.of(fake));
     }
 

@@ -107,16 +107,16 @@ public final class DeviceRules {
 
     private static final Table<PciFunction> OF_MSIX = new Table<>(
         rule("device.no-msix", CAPABILITIES, function -> function.config().capability(MSIX) == 0),
-        rule("device.msix-off", CAPABILITIES, function -> (function.of(MSIX, 2) & MSIX_ENABLE) == 0).otherwise(),
-        rule("device.msix-masked", CAPABILITIES, function -> (function.of(MSIX, 2) & MSIX_MASKED) != 0).otherwise(),
+        rule("device.msix-off", CAPABILITIES, function -> (function.register(MSIX, 2) & MSIX_ENABLE) == 0).otherwise(),
+        rule("device.msix-masked", CAPABILITIES, function -> (function.register(MSIX, 2) & MSIX_MASKED) != 0).otherwise(),
         rule("device.msix-short", CAPABILITIES, function -> function.vector() >= function.config().msixVectors()).otherwise()
             .with(function -> function.config().msixVectors(), function -> function.config().msixVectors() == 1 ? "" : "s", function -> function.vector()),
-        rule("device.both-on", CAPABILITIES, function -> (function.of(PciFunction.MSI, 2) & 1) != 0).otherwise(),
+        rule("device.both-on", CAPABILITIES, function -> (function.register(PciFunction.MSI, 2) & 1) != 0).otherwise(),
         rule("device.may-send-msix", CAPABILITIES, function -> true).otherwise());
 
     private static final Table<PciFunction> OF_MSI = new Table<>(
         rule("device.no-msi", CAPABILITIES, function -> function.config().capability(PciFunction.MSI) == 0),
-        rule("device.msi-off", CAPABILITIES, function -> (function.of(PciFunction.MSI, 2) & 1) == 0).otherwise(),
+        rule("device.msi-off", CAPABILITIES, function -> (function.register(PciFunction.MSI, 2) & 1) == 0).otherwise(),
         rule("device.msi-to-memory", CAPABILITIES,
             function -> !HostIrqRules.reachesCpu(function.host().isArm(), function.messageAddress())).with(PciFunction::messageAddress)
             .otherwise(),
@@ -124,13 +124,13 @@ public final class DeviceRules {
             .with(PciFunction::messages, function -> function.vector()).otherwise(),
         rule("device.msi-masked", CAPABILITIES, function -> function.hasMasks() && function.isSet(0))
             .with(function -> function.vector(), function -> function.isSet(4) ? ", and one of it is pending" : "").otherwise(),
-        rule("device.both-on-msi", CAPABILITIES, function -> (function.of(MSIX, 2) & MSIX_ENABLE) != 0).otherwise(),
+        rule("device.both-on-msi", CAPABILITIES, function -> (function.register(MSIX, 2) & MSIX_ENABLE) != 0).otherwise(),
         rule("device.may-send-msi", CAPABILITIES, function -> true)
             .with(function -> function.hasMasks() ? ", vector " + function.vector() + " is not masked" : "").otherwise());
 
     private static final Table<PciFunction> OF_PIN = new Table<>(
         rule("device.no-pin", CONFIG, function -> function.word(INTERRUPT_LINE) >> 8 == 0),
-        rule("device.sends-messages", CONFIG, function -> (function.of(MSIX, 2) & MSIX_ENABLE | function.of(PciFunction.MSI, 2) & 1) != 0),
+        rule("device.sends-messages", CONFIG, function -> (function.register(MSIX, 2) & MSIX_ENABLE | function.register(PciFunction.MSI, 2) & 1) != 0),
         rule("device.pin-waits", CONFIG, function -> function.has(COMMAND, DIS_INTX) && function.has(STATUS, INTX_PENDING)).otherwise(),
         rule("device.pin-masked", CONFIG, function -> function.has(COMMAND, DIS_INTX)).otherwise(),
         rule("device.pin-on", CONFIG, function -> true).with(function -> function.has(STATUS, INTX_PENDING) ? ", and it asserts it" : "")
@@ -151,10 +151,10 @@ public final class DeviceRules {
             .with(PciFunction::called, PciFunction::firstBus, PciFunction::lastBus, PciFunction::bus),
         rule("bridge.no-window", CONFIG, function -> !function.passesMemory() && !function.isVirtual()).with(PciFunction::called),
         rule("bridge.reset", CONFIG, function -> function.has(BRIDGE_CONTROL, SECONDARY_RESET)).with(PciFunction::called),
-        rule("bridge.slot-off", CONFIG, function -> function.slot(1) && (function.of(EXPRESS, 0x18) >> 10 & 1) != 0)
+        rule("bridge.slot-off", CONFIG, function -> function.slot(1) && (function.register(EXPRESS, 0x18) >> 10 & 1) != 0)
             .with(PciFunction::called).otherwise(),
         // Some ports detect nothing while their link is up (pciehp_card_present_or_link_active()).
-        rule("bridge.slot-empty", CONFIG, function -> function.slot(6) && (function.of(EXPRESS, 0x1a) >> 6 & 1) == 0 && !function.isLinkUp())
+        rule("bridge.slot-empty", CONFIG, function -> function.slot(6) && (function.register(EXPRESS, 0x1a) >> 6 & 1) == 0 && !function.isLinkUp())
             .with(PciFunction::called).otherwise(),
         rule("bridge.link-down", CONFIG, function -> function.reportsLink() && !function.isLinkUp()).with(PciFunction::called).otherwise());
 
@@ -239,7 +239,7 @@ public final class DeviceRules {
         rule("function.corrected", CORRECTED, PciFunction::isCorrecting)
             .with(PciFunction::called, CORRECTED::in).counting(CORRECTED::in).otherwise(),
         rule("function.fatal-detected", CONFIG,
-            function -> FATAL.of(function).known().isEmpty() && (function.of(EXPRESS, 0xa) & 4) != 0 && !function.config().isGone())
+            function -> FATAL.of(function).known().isEmpty() && (function.register(EXPRESS, 0xa) & 4) != 0 && !function.config().isGone())
             .with(PciFunction::called));
     // spotless:on
 
@@ -255,11 +255,11 @@ public final class DeviceRules {
     private final Flaws flaws;
 
     /** The rules of a device. One that no program holds may sleep. */
-    public static DeviceRules of(HostFacts host, PciDevice device) {
+    public static DeviceRules read(HostFacts host, PciDevice device) {
         // A VM with the group may use another device of it.
         boolean open = !host.users(device).isEmpty()
                 && host.vms().ofGroup(device.address()).isEmpty();
-        boolean held = !host.vms().of(device.address()).isEmpty()
+        boolean held = !host.vms().using(device.address()).isEmpty()
                 || open
                 || !host.armed(device.address()).isEmpty();
         return new DeviceRules(host, device, held);
@@ -267,9 +267,9 @@ public final class DeviceRules {
 
     /** The link of a device itself, the worst of its interrupts. */
     public static Link link(HostFacts host, PciDevice device) {
-        DeviceRules rules = of(host, device);
+        DeviceRules rules = read(host, device);
         List<Link> links = host.armed(device.address()).stream()
-                .map(vector -> rules.of(vector.kind(), vector.vector()))
+                .map(vector -> rules.link(vector.kind(), vector.vector()))
                 .toList();
         return Stream.of(Link.State.BROKEN, Link.State.DOUBTFUL, Link.State.NOT_SHOWN)
                 .flatMap(state -> links.stream().filter(link -> link.state() == state))
@@ -282,13 +282,13 @@ public final class DeviceRules {
      *     sleep
      */
     private DeviceRules(HostFacts host, PciDevice device, boolean held) {
-        this.function = PciFunction.of(host, device, device.address(), held);
+        this.function = PciFunction.read(host, device, device.address(), held);
         this.unarmed = host.interrupts().isPresent() ? Optional.empty() : Optional.of(host.noInterrupts());
         this.flaws = new Flaws();
         // A device below one that is down does not respond.
         List<PciFunction> bridges = (held ? flaws.look(function, BRIDGES) : Optional.<List<PciAddress>>empty())
                 .orElse(List.of()).stream()
-                        .map(address -> PciFunction.of(host, device, address, true))
+                        .map(address -> PciFunction.read(host, device, address, true))
                         .toList();
         for (PciFunction bridge : bridges) {
             if (!flaws.apply(bridge, CONTAINED).has("bridge.contained")) {
@@ -300,7 +300,7 @@ public final class DeviceRules {
         host.files()
                 .linkName(DEVICES + device.address() + "/physfn")
                 .flatMap(PciDevice::addressOf)
-                .map(physical -> PciFunction.of(host, device, physical, held))
+                .map(physical -> PciFunction.read(host, device, physical, held))
                 .ifPresent(physical -> {
                     look(physical, PHYSICAL);
                     flaws.apply(physical, LOGGED);
@@ -372,7 +372,7 @@ public final class DeviceRules {
     }
 
     /** The link of an interrupt that VFIO has armed. */
-    public Link of(IrqKind kind, int vector) {
+    public Link link(IrqKind kind, int vector) {
         Flaws own = flaws.copy();
         PciFunction armed = function.armed(kind, vector);
         if (!own.isBroken() && !function.config().isGone()) {
@@ -402,7 +402,7 @@ public final class DeviceRules {
         own.apply(function, UNARMED).apply(function, FORBIDDEN);
         own.look(function, PciFunction.BRIDGES).stream()
                 .flatMap(List::stream)
-                .map(address -> PciFunction.of(function.host(), function.device(), address, function.held()))
+                .map(address -> PciFunction.read(function.host(), function.device(), address, function.held()))
                 .forEach(function -> own.apply(function, FORBIDDEN));
         return link(own);
     }

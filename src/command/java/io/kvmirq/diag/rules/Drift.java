@@ -62,19 +62,19 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
             Irte.SOURCE_QUALIFIER,
             Irte.SOURCE_VALIDATION);
 
-    private static Drift of(Hop<?> hop, String field, String expected, String observed, String writer) {
+    private static Drift compare(Hop<?> hop, String field, String expected, String observed, String writer) {
         return new Drift(
                 hop, field, expected.equals(observed) ? Verdict.AGREE : Verdict.DIFFER, expected, observed, writer);
     }
 
-    private static Drift of(Hop<?> hop, String field, long expected, long observed, String writer) {
-        return of(hop, field, hex(expected), hex(observed), writer);
+    private static Drift compare(Hop<?> hop, String field, long expected, long observed, String writer) {
+        return compare(hop, field, hex(expected), hex(observed), writer);
     }
 
     /** An address is compared and not shown. */
     private static Drift address(String field, boolean same, String writer) {
         String expected = "the address in the kernel's copy";
-        return of(Hop.HOST_IRQ, field, expected, same ? expected : "another address", writer);
+        return compare(Hop.HOST_IRQ, field, expected, same ? expected : "another address", writer);
     }
 
     private static Drift unobservable(Hop<?> hop, String field, String why) {
@@ -91,7 +91,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
     }
 
     /** The comparisons of all fields on the way of a host irq, in the order of the hops. */
-    public static List<Drift> of(KernelPath path) {
+    public static List<Drift> find(KernelPath path) {
         Objects.requireNonNull(path, "path is null");
         List<Drift> all = new ArrayList<>();
         List<KernelIrqfd> irqfds = path.irqfds().known().orElse(List.of());
@@ -123,16 +123,19 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
      * @param ids the APIC ids of CPUs, as of {@link io.kvmirq.host.facts.HostKvm#apicIds}
      */
     public record Cpus(Known<Boolean> isX2apic, Map<Integer, Long> ids, ApicvKernel kernel) {
-        public static Cpus of(HostFacts host, KernelPaths memory) {
+        public static Cpus read(HostFacts host, KernelPaths memory) {
             return new Cpus(
                     memory.isX2apic(),
                     host.kvm().apicIds(),
-                    host.kernel().flatMap(LinuxVersion::of).map(ApicvKernel::of).orElse(ApicvKernel.UP_TO_6_16));
+                    host.kernel()
+                            .flatMap(LinuxVersion::parse)
+                            .map(ApicvKernel::of)
+                            .orElse(ApicvKernel.UP_TO_6_16));
         }
     }
 
     /** The comparisons of a vCPU with what KVM has beside it: of its descriptor, with Intel. */
-    public static List<Drift> of(KernelVcpu vcpu, Cpus cpus) {
+    public static List<Drift> find(KernelVcpu vcpu, Cpus cpus) {
         List<Drift> all = new ArrayList<>();
         String descriptor = "pi_desc of vCPU " + vcpu.vcpu().number() + ": ";
         if (vcpu.posted() instanceof Known.Unknown<?> unknown) {
@@ -154,20 +157,20 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         long control = posted.words().control();
         for (Field field : PostedInterruptDescriptor.FORMAT.fields()) {
             if (field.description().isReserved() && field.value(words) != 0) {
-                all.add(of(Hop.VCPU, descriptor + field.name(), 0, field.value(words), "nobody"));
+                all.add(compare(Hop.VCPU, descriptor + field.name(), 0, field.value(words), "nobody"));
             }
         }
         boolean suppressed = PostedInterruptDescriptor.SN.isSet(control);
         all.add(
                 posted.requested().isEmpty() || suppressed
                         ? unobservable(Hop.VCPU, descriptor + "ON", "no vector waits in PIR, or SN holds it back")
-                        : of(
+                        : compare(
                                 Hop.VCPU,
                                 descriptor + "ON, with a vector in PIR",
                                 1,
                                 PostedInterruptDescriptor.ON.of(control),
                                 "the sender, or vmx_vcpu_pi_load() when it clears SN"));
-        all.add(of(
+        all.add(compare(
                 Hop.VCPU,
                 descriptor + "NV",
                 posted.isListed() ? Apic.WAKEUP : Apic.NOTIFICATION,
@@ -175,7 +178,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
                 "pi_enable_wakeup_handler() with vcpu_vmx.pi_wakeup_list, or vmx_vcpu_pi_load()"));
         all.add(
                 posted.isListed() && cpus.kernel() == ApicvKernel.FROM_6_17
-                        ? of(
+                        ? compare(
                                 Hop.VCPU,
                                 descriptor + "SN",
                                 0,
@@ -194,7 +197,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
                                 cpus.isX2apic() instanceof Known.Unknown<?> unknown
                                         ? unknown.why()
                                         : "/proc/cpuinfo does not show the APIC id of CPU " + posted.cpu())
-                        : of(
+                        : compare(
                                 Hop.VCPU,
                                 descriptor + "NDST",
                                 cpus.isX2apic().known().get() ? id.get() : id.get() << XAPIC_SHIFT,
@@ -212,7 +215,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         boolean intel = entry.unit() == Vendor.INTEL;
         if (intel && entry.isPosted()) {
             for (BitField field : SHARED) {
-                all.add(of(
+                all.add(compare(
                         Hop.HOST_IRQ,
                         table + field.name(),
                         field.of(word(field, entry.copy().low(), entry.copy().high())),
@@ -230,7 +233,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
                     all.add(
                             field.equals(GaIrte.ROOT)
                                     ? address(table + field.name(), field.value(copy) == field.value(bits), writer)
-                                    : of(
+                                    : compare(
                                             Hop.HOST_IRQ,
                                             table + field.name(),
                                             field.value(copy),
@@ -253,7 +256,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         }
         entry.posts()
                 .filter(posts -> !entry.hostPosts())
-                .ifPresent(posts -> all.add(of(
+                .ifPresent(posts -> all.add(compare(
                         Hop.HOST_IRQ,
                         "intel_ir_data.irq_2_iommu.posted_vcpu",
                         String.valueOf(entry.isPostedToGuest()),
@@ -269,7 +272,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
 
     private static void remapped(RemappingEntry entry, RemappingEntry.Target target, String table, List<Drift> all) {
         String writer = "the kernel's vector domain: apic_chip_data.hw_irq_cfg";
-        all.add(of(Hop.HOST_IRQ, table + "vector, for the CPU", target.vector(), entry.vector(), writer));
+        all.add(compare(Hop.HOST_IRQ, table + "vector, for the CPU", target.vector(), entry.vector(), writer));
         long destination;
         if (entry.unit() == Vendor.INTEL) {
             destination = RemappedIrte.DESTINATION.of(entry.low());
@@ -280,7 +283,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         } else {
             destination = GaIrte.DESTINATION.of(entry.low(), entry.high());
         }
-        all.add(of(Hop.HOST_IRQ, table + "destination, of the CPU", target.apicId(), destination, writer));
+        all.add(compare(Hop.HOST_IRQ, table + "destination, of the CPU", target.apicId(), destination, writer));
     }
 
     private static void posted(KernelPath path, RemappingEntry entry, String table, List<Drift> all) {
@@ -291,9 +294,9 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
             BitField form = entry.unit() == Vendor.INTEL ? Irte.POSTED : GaIrte.GUEST_MODE;
             String eventfd = path.eventfd().known().orElseThrow().orElseThrow().toString();
             String remapper = "kvm_arch_irq_bypass_del_producer(), before KVM frees the irqfd";
-            all.add(of(Hop.HOST_IRQ, table + form.name() + ", without an irqfd of " + eventfd, 0, 1, remapper));
+            all.add(compare(Hop.HOST_IRQ, table + form.name() + ", without an irqfd of " + eventfd, 0, 1, remapper));
         } else if (irqfds.size() == 1 && irqfds.get(0).vector().isPresent()) {
-            all.add(of(Hop.HOST_IRQ, field, irqfds.get(0).vector().get(), entry.vector(), writer));
+            all.add(compare(Hop.HOST_IRQ, field, irqfds.get(0).vector().get(), entry.vector(), writer));
         } else {
             all.add(unobservable(Hop.HOST_IRQ, field, "no irqfd with one message is seen"));
         }
@@ -312,14 +315,14 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         } else {
             Optional<VcpuId> recorded = posted.recorded().known().flatMap(vcpu -> vcpu);
             String expected = posted.vcpu().isEmpty() && recorded.isEmpty() ? "a vCPU of the VM" : text(recorded);
-            all.add(of(Hop.HOST_IRQ, field, expected, observed, "KVM, with " + posted.record()));
+            all.add(compare(Hop.HOST_IRQ, field, expected, observed, "KVM, with " + posted.record()));
         }
         if (posted.vcpu().isEmpty()) {
             return;
         }
         if (posted.entry().unit() == Vendor.INTEL) {
             long nv = PostedInterruptDescriptor.NV.of(posted.state());
-            all.add(of(
+            all.add(compare(
                     Hop.HOST_IRQ,
                     "pi_desc.nv",
                     nv == Apic.WAKEUP ? hex(Apic.WAKEUP) : hex(Apic.NOTIFICATION),
@@ -329,7 +332,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         } else if (AvicTables.IS_RUNNING.isSet(posted.state())) {
             all.add(unobservable(Hop.HOST_IRQ, table + "IsRun, of the vCPU", CHANGES_WITH_RUN));
         } else {
-            all.add(of(
+            all.add(compare(
                     Hop.HOST_IRQ,
                     table + "IsRun, of the vCPU",
                     0,
@@ -343,20 +346,20 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         String expected = "the VM of the irqfd";
         String another = "another VM, which thread " + vlpi.thread() + " made";
         all.add(vlpi.ofIrqfd()
-                .map(same -> of(Hop.HOST_IRQ, field, expected, same ? expected : another, BY_KVM))
+                .map(same -> compare(Hop.HOST_IRQ, field, expected, same ? expected : another, BY_KVM))
                 .orElseGet(() -> unobservable(Hop.HOST_IRQ, field, "not one irqfd of the eventfd is seen")));
         vlpi.recorded().ifPresent(record -> {
             String own = "the LPI of " + path.irq();
             String lpi = record.hostIrq()
                     .map(irq -> "the LPI of host irq " + irq)
                     .orElse("LPI " + vlpi.id() + ", which KVM has mapped to no host irq");
-            all.add(of(Hop.HOST_IRQ, "its_vlpi_map.vintid", own, lpi, BY_KVM));
+            all.add(compare(Hop.HOST_IRQ, "its_vlpi_map.vintid", own, lpi, BY_KVM));
             if (!own.equals(lpi)) {
                 return; // the rest is of another LPI
             }
             String vcpu = text(Optional.of(vlpi.vcpu()));
-            all.add(of(Hop.HOST_IRQ, "its_vlpi_map.vpe", text(record.target()), vcpu, BY_KVM));
-            all.add(of(Hop.HOST_IRQ, "its_vlpi_map.properties", record.properties(), vlpi.properties(), BY_KVM));
+            all.add(compare(Hop.HOST_IRQ, "its_vlpi_map.vpe", text(record.target()), vcpu, BY_KVM));
+            all.add(compare(Hop.HOST_IRQ, "its_vlpi_map.properties", record.properties(), vlpi.properties(), BY_KVM));
         });
         if (vlpi.recorded().isEmpty()) {
             all.add(unobservable(Hop.HOST_IRQ, "its_vlpi_map.vintid", "this kernel's KVM has the LPIs in a list"));
@@ -372,7 +375,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         String none = "none";
         irqfd.producer()
                 .ifPresentOrElse(
-                        producer -> all.add(of(
+                        producer -> all.add(compare(
                                 Hop.IRQFD,
                                 "irq_bypass_producer.irq",
                                 String.valueOf(path.irq().number()),
@@ -385,7 +388,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
                                         ? "KVM on arm64 does not keep it"
                                         : "the irqfd is paired with no host irq")));
         if (irqfd.routes() < 2) {
-            all.add(of(
+            all.add(compare(
                     Hop.GSI,
                     "kvm_kernel_irqfd.irq_entry.msi",
                     irqfd.route().map(Object::toString).orElse(none),

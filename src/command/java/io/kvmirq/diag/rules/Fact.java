@@ -148,7 +148,7 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
     /** A file that cannot be read or understood, and why. */
     static <T> Known.Unknown<T> missing(HostFiles files, String path) {
         HostFiles.Reading reading = files.reading(path);
-        Sight sight = Sight.of(files);
+        Sight sight = Sight.read(files);
         if (reading == HostFiles.Reading.DENIED || reading == HostFiles.Reading.ABSENT && sight.locks(path)) {
             return sight.refused(path);
         }

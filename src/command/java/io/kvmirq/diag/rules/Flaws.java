@@ -164,7 +164,7 @@ public final class Flaws {
     }
 
     /** The link of a subject that has a flaw, without a value. */
-    public static <S extends Fact.Subject> Optional<Link> of(S subject, Rule.Table<S> table) {
+    public static <S extends Fact.Subject> Optional<Link> check(S subject, Rule.Table<S> table) {
         return new Flaws().apply(subject, table).flawed(table.hop(), Optional.empty());
     }
 

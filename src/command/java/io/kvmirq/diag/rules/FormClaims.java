@@ -84,7 +84,7 @@ public final class FormClaims {
         this.host = host;
         this.device = device;
         this.process = process;
-        this.its = host.isArm() ? process.map(found -> GuestLpis.of(host, found)) : Optional.empty();
+        this.its = host.isArm() ? process.map(found -> GuestLpis.read(host, found)) : Optional.empty();
     }
 
     /** Whether the entry of an interrupt names a vCPU (posted), or its LPI is a vLPI. */
@@ -92,7 +92,7 @@ public final class FormClaims {
         if (host.isArm()) {
             Optional<KernelPath> path = interrupt
                     .armed()
-                    .flatMap(vector -> memory.of(vector.irq()).known())
+                    .flatMap(vector -> memory.path(vector.irq()).known())
                     .filter(KernelPath::isLpi);
             if (path.isPresent()) {
                 return path.get().vlpi().map(this::inMemory).orElse(TO_CPU);
@@ -105,7 +105,7 @@ public final class FormClaims {
         }
         Optional<Claim> seen = interrupt
                 .armed()
-                .flatMap(vector -> memory.of(vector.irq()).known())
+                .flatMap(vector -> memory.path(vector.irq()).known())
                 .flatMap(path -> path.entry().known())
                 .flatMap(entry -> entry)
                 .map(entry -> inMemory(interrupt, entry));
@@ -133,7 +133,7 @@ public final class FormClaims {
             return List.of();
         }
         Optional<KernelPath> path =
-                interrupt.armed().flatMap(vector -> memory.of(vector.irq()).known());
+                interrupt.armed().flatMap(vector -> memory.path(vector.irq()).known());
         List<HopValue<?>> values = new ArrayList<>();
         path.flatMap(found -> found.entry().known())
                 .flatMap(entry -> entry)

@@ -94,7 +94,7 @@ public final class HostIrqRules {
      */
     public record Irqs(
             HostFacts host, PciDevice device, Set<HostIrq> messages, Known<BitSet> pinned, Known<Boolean> pins) {
-        public static Irqs of(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
+        public static Irqs read(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
             return new Irqs(
                     host,
                     device,
@@ -343,7 +343,7 @@ public final class HostIrqRules {
 
         /** The device that asserts the line. */
         Optional<PciDevice> asserts() {
-            return Stream.concat(Stream.of(device()), IntxLine.of(host(), device()).neighbours().stream())
+            return Stream.concat(Stream.of(device()), IntxLine.read(host(), device()).neighbours().stream())
                     .filter(device -> device.config().isIntxAsserted())
                     .findFirst();
         }

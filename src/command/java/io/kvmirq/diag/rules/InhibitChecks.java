@@ -123,7 +123,8 @@ public final class InhibitChecks {
                                                 .map(Finding::name)
                                                 .collect(Collectors.joining(", "))
                                         + vms.stream()
-                                                .filter(vm -> !VmmOptions.of(vm).known())
+                                                .filter(vm ->
+                                                        !VmmOptions.parse(vm).known())
                                                 .map(vm -> "; how " + vm.command() + " sets up its VM is not known")
                                                 .collect(Collectors.joining()))
                 .with(Remedy.look(TRACEPOINT));

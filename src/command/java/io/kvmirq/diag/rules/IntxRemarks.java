@@ -33,11 +33,11 @@ public final class IntxRemarks {
     private IntxRemarks(HostFacts host, PciDevice device) {
         this.host = host;
         this.device = device;
-        this.line = IntxLine.of(host, device);
+        this.line = IntxLine.read(host, device);
     }
 
     /** The remarks for a device whose INTx is armed. */
-    public static List<String> of(HostFacts host, PciDevice device, ArmedVector armed) {
+    public static List<String> find(HostFacts host, PciDevice device, ArmedVector armed) {
         IntxRemarks remarks = new IntxRemarks(host, device);
         List<String> all = new ArrayList<>();
         all.add(
@@ -146,7 +146,7 @@ public final class IntxRemarks {
     }
 
     private Optional<VmProcess> vm(PciAddress address) {
-        return host.vms().of(address).stream().findFirst();
+        return host.vms().using(address).stream().findFirst();
     }
 
     private String named(PciDevice other) {

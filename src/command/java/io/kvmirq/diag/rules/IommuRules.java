@@ -171,7 +171,7 @@ public final class IommuRules {
         all.hasChip("ITS") ? new Known.Observed<>(true) : new Known.Unknown<>("no interrupt goes through an ITS, which tells the"
         + " messages of devices apart", "bind a device with MSI to its driver, or look for ITS in the kernel's log")));
     private static final Fact<Machine, PostingOutlook> OUTLOOK = new Fact<>("proc/cmdline", machine -> {
-        PostingOutlook outlook = PostingOutlook.of(machine.host());
+        PostingOutlook outlook = PostingOutlook.fromHost(machine.host());
         return outlook.posts().isPresent() ? new Known.Observed<>(outlook) : new Known.Unknown<>("whether hardware posts"
             + " interrupts is not known: " + outlook.text(), outlook.remedy().orElse("make these files readable"));
     });

@@ -26,7 +26,9 @@ public final class MemoryRules {
                     facts,
                     hop,
                     path,
-                    Drift.of(path).stream().filter(drift -> drift.hop() == hop).toList());
+                    Drift.find(path).stream()
+                            .filter(drift -> drift.hop() == hop)
+                            .toList());
         }
 
         @Override

@@ -85,10 +85,10 @@ record PciFunction(
     /** A power state, and the file that shows it. */
     record Power(String state, String file) {}
 
-    static PciFunction of(HostFacts host, PciDevice device, PciAddress address, boolean held) {
+    static PciFunction read(HostFacts host, PciDevice device, PciAddress address, boolean held) {
         PciCapabilities config = address.equals(device.address())
                 ? device.config()
-                : PciCapabilities.of(bytes(host.files(), address, PciCapabilities.BYTES));
+                : PciCapabilities.parse(bytes(host.files(), address, PciCapabilities.BYTES));
         return new PciFunction(new Fact.Facts(host), device, address, held, IrqKind.REQUEST, 0, config);
     }
 
@@ -317,7 +317,7 @@ record PciFunction(
     }
 
     /** A register of a capability; 0 without the capability. */
-    int of(int capability, int offset) {
+    int register(int capability, int offset) {
         int at = config.capability(capability);
         return at == 0 ? 0 : word(at + offset);
     }
@@ -325,7 +325,7 @@ record PciFunction(
     /** A register of 16 bits of an extended capability. Empty if the function does not show the capability. */
     OptionalInt extended(int id, int offset) {
         byte[] bytes = bytes(files(), address, EXTENDED_BYTES);
-        PciCapabilities all = PciCapabilities.of(bytes);
+        PciCapabilities all = PciCapabilities.parse(bytes);
         int at = PciCapabilities.BYTES;
         for (int i = 0; i < MOST_EXTENDED && at >= PciCapabilities.BYTES && at + offset + 1 < bytes.length; i++) {
             if (all.word(at) == id) {
@@ -389,12 +389,15 @@ record PciFunction(
 
     /** The width of a link register: of Link Capabilities, or of Link Status. */
     int width(int offset) {
-        return of(EXPRESS, offset) >> 4 & 0x3f;
+        return register(EXPRESS, offset) >> 4 & 0x3f;
     }
 
     /** An endpoint that is not integrated in the root complex. Link Status of a virtual function is reserved. */
     boolean hasLink() {
-        return !isVirtual() && config.capability(EXPRESS) != 0 && (of(EXPRESS, 2) >> 4 & 0xf) <= 1 && width(0xc) > 0;
+        return !isVirtual()
+                && config.capability(EXPRESS) != 0
+                && (register(EXPRESS, 2) >> 4 & 0xf) <= 1
+                && width(0xc) > 0;
     }
 
     /** The BARs of a virtual function are 0, and its physical function enables its decoding. */
@@ -420,7 +423,7 @@ record PciFunction(
 
     /** The number of vectors that MSI sends. */
     int messages() {
-        return 1 << (of(MSI, 2) >> 4 & 7);
+        return 1 << (register(MSI, 2) >> 4 & 7);
     }
 
     /** The address of MSI. */
@@ -431,16 +434,16 @@ record PciFunction(
     }
 
     private boolean is64Bits() {
-        return (of(MSI, 2) & 1 << 7) != 0;
+        return (register(MSI, 2) & 1 << 7) != 0;
     }
 
     boolean hasMasks() {
-        return (of(MSI, 2) & 1 << 8) != 0;
+        return (register(MSI, 2) & 1 << 8) != 0;
     }
 
     /** The mask of the vector of MSI, or, in the next register, its pending bit. */
     boolean isSet(int register) {
-        return (of(MSI, (is64Bits() ? 0x10 : 0xc) + register + vector / 16 * 2) >> vector % 16 & 1) != 0;
+        return (register(MSI, (is64Bits() ? 0x10 : 0xc) + register + vector / 16 * 2) >> vector % 16 & 1) != 0;
     }
 
     // A bridge
@@ -472,15 +475,15 @@ record PciFunction(
 
     /** A bit of the capabilities of the slot below a port that has one. */
     boolean slot(int bit) {
-        return (of(EXPRESS, 2) >> 8 & 1) != 0 && (of(EXPRESS, 0x14) >> bit & 1) != 0;
+        return (register(EXPRESS, 2) >> 8 & 1) != 0 && (register(EXPRESS, 0x14) >> bit & 1) != 0;
     }
 
     /** Whether the port reports that its link is up. */
     boolean reportsLink() {
-        return (of(EXPRESS, 0xe) >> 4 & 1) != 0;
+        return (register(EXPRESS, 0xe) >> 4 & 1) != 0;
     }
 
     boolean isLinkUp() {
-        return reportsLink() && (of(EXPRESS, 0x12) >> 13 & 1) != 0;
+        return reportsLink() && (register(EXPRESS, 0x12) >> 13 & 1) != 0;
     }
 }

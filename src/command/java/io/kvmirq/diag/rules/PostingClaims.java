@@ -123,7 +123,7 @@ public final class PostingClaims {
     /** The claim about host and hardware, independent of a VM. */
     private Claim ofHost() {
         if (arm) {
-            PostingOutlook outlook = PostingOutlook.of(host);
+            PostingOutlook outlook = PostingOutlook.fromHost(host);
             String remedy = outlook.remedy().orElse("none");
             return outlook.posts()
                     .map(posts -> posts
@@ -237,7 +237,7 @@ public final class PostingClaims {
         }
         return interrupt
                 .armed()
-                .flatMap(vector -> memory.of(vector.irq()).known())
+                .flatMap(vector -> memory.path(vector.irq()).known())
                 .flatMap(path -> path.inhibits().known())
                 .map(this::ofMemory)
                 .orElseGet(() -> ofAvic(holder, vmm));

@@ -106,7 +106,7 @@ public record Rule<S extends Fact.Subject>(
         }
 
         Checks(List<Rule<S>> rows) {
-            this(Check.of(place(rows)), rows);
+            this(Check.parse(place(rows)), rows);
         }
 
         /** The result of the rules for a subject. */

@@ -177,7 +177,7 @@ public final class VfioHostRules {
     /** Devices that VFIO refuses. A guest that uses one is not a problem. */
     private static final Fact<Machine, List<Refused>> REFUSED = new Fact<>("sys/bus/pci/devices", machine -> LISTED.of(machine).map(listed ->
         machine.host().boundToVfio().stream().flatMap(address -> machine.host().pci(address).stream()).flatMap(device -> VfioOutlook
-        .of(machine.host(), device).refusals().stream().filter(refusal -> refusal.cause() != Obstacle.IN_USE)
+        .read(machine.host(), device).refusals().stream().filter(refusal -> refusal.cause() != Obstacle.IN_USE)
         .map(refusal -> new Refused(device.address(), refusal))).toList()));
     /** Devices that VFIO takes and that send no interrupt, or may send none, with the link that shows it. */
     private static final Fact<Machine, Map<PciAddress, Link>> FLAWED = new Fact<>("sys/bus/pci/devices", Machine::flawed);

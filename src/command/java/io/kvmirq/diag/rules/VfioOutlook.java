@@ -93,7 +93,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     public record Refusal(Obstacle cause, String rule, String text, List<Remedy> remedies) {}
 
     /** Predicts VFIO's results on {@code host} for {@code device}. */
-    public static VfioOutlook of(HostFacts host, PciDevice device) {
+    public static VfioOutlook read(HostFacts host, PciDevice device) {
         return new VfioOutlook(irqs(host, device), VfioRules.refusals(host, device));
     }
 

@@ -133,7 +133,7 @@ public final class VfioRules {
 
         String handlers() {
             return String.join(
-                    ", ", IntxLine.of(host(), device).handlers().known().orElse(List.of()));
+                    ", ", IntxLine.read(host(), device).handlers().known().orElse(List.of()));
         }
 
         /** The exclusive request of the line of an unused device, on which others have handlers. */
@@ -141,7 +141,7 @@ public final class VfioRules {
             boolean used = host().interrupts()
                     .filter(all -> all.armed(device.address()).isEmpty())
                     .isEmpty();
-            IntxLine line = IntxLine.of(host(), device);
+            IntxLine line = IntxLine.read(host(), device);
             return line.requested()
                     .known()
                     .filter(requested -> !used

@@ -47,7 +47,7 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
     // spotless:on
 
     /** Reads the threads of the vCPUs of a process. */
-    static Vmm of(HostFacts host, VmProcess process) {
+    static Vmm read(HostFacts host, VmProcess process) {
         Map<Integer, VmThread> vcpus = new LinkedHashMap<>();
         process.vcpus().stream().limit(MOST_VCPUS).forEach(vcpu -> process.thread(host.files(), vcpu)
                 .ifPresent(tid -> vcpus.put(

@@ -51,8 +51,8 @@ public final class VmmCheck {
     }
 
     /** Checks a process that holds a VM: its threads, but no helper, which only other devices of the guest need. */
-    public static Link of(HostFacts host, VmProcess process) {
-        return new VmmCheck(Vmm.of(host, process)).link();
+    public static Link run(HostFacts host, VmProcess process) {
+        return new VmmCheck(Vmm.read(host, process)).link();
     }
 
     /**
@@ -61,7 +61,7 @@ public final class VmmCheck {
      * @param workers the threads that the kernel runs for vhost
      */
     public static Link ofHelpers(HostFacts host, VmProcess process, List<Worker> workers) {
-        return new VmmCheck(Vmm.of(host, process)).helpers(workers);
+        return new VmmCheck(Vmm.read(host, process)).helpers(workers);
     }
 
     private Link link() {
@@ -134,7 +134,7 @@ public final class VmmCheck {
         flaws.apply(vmm, VmmRules.SERVED);
         flaws.look(vmm, Vmm.PARENTS).stream()
                 .flatMap(List::stream)
-                .map(device -> PciFunction.of(host, device, device.address(), true))
+                .map(device -> PciFunction.read(host, device, device.address(), true))
                 .forEach(function -> {
                     flaws.look(function, PciFunction.POWER_STATE);
                     flaws.apply(function, VmmRules.PARENT);

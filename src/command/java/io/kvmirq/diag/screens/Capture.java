@@ -83,7 +83,7 @@ public record Capture(
      *
      * @param redact whether to take out names and addresses
      */
-    public static Capture of(HostFiles host, Consumer<HostFiles> analysis, boolean redact) {
+    public static Capture take(HostFiles host, Consumer<HostFiles> analysis, boolean redact) {
         ReadOnce read = new ReadOnce(host);
         analysis.accept(read);
         ReadOnce.Seen seen = read.seen();
@@ -146,25 +146,25 @@ public record Capture(
 
     /** Reads all that the commands read of a host: everything that an archive is for. */
     public static void analysis(HostFiles host) {
-        OtherNames.of(host);
+        OtherNames.read(host);
         HostFacts facts = new HostFacts(host);
         facts.kernel();
         facts.bootId();
         facts.iommus();
         facts.posting().gicv4();
         facts.vms();
-        Guests guests = Guests.of(facts);
+        Guests guests = Guests.find(facts);
         guests.all().forEach(guest -> {
-            VmmCheck.of(facts, guest.process());
+            VmmCheck.run(facts, guest.process());
             VmmCheck.ofHelpers(facts, guest.process(), guest.workers());
         });
-        PostingOutlook.of(facts);
+        PostingOutlook.fromHost(facts);
         Doctor.examine(facts, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)));
-        Listing.of(facts, address -> true);
+        Listing.read(facts, address -> true);
         for (PciAddress address : facts.pciAddresses()) {
             facts.pci(address).ifPresent(device -> {
-                VfioOutlook.of(facts, device);
-                DeviceChains.of(facts, device);
+                VfioOutlook.read(facts, device);
+                DeviceChains.read(facts, device);
                 facts.uses(address);
             });
         }

@@ -88,20 +88,20 @@ public final class DeviceChains {
         Set<HostIrq> used = armed.stream().map(ArmedVector::irq).collect(Collectors.toSet());
         this.unarmed =
                 device.messageIrqs().stream().filter(irq -> !used.contains(irq)).toList();
-        this.refusals = VfioOutlook.of(host, device).refusals().stream()
+        this.refusals = VfioOutlook.read(host, device).refusals().stream()
                 .filter(refusal -> !OF_OPENING.contains(refusal.cause()))
                 .toList();
         this.users = host.users(device);
         // A helper process may also hold the VM; the vCPUs are in the VMM.
-        this.holders = host.vms().of(device.address()).stream()
+        this.holders = host.vms().using(device.address()).stream()
                 .sorted(Comparator.comparing(process -> process.vcpus().isEmpty()))
                 .toList();
-        Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::of);
+        Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::parse);
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options, memory);
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed);
-        this.ofDevice = DeviceRules.of(host, device);
-        this.ofIrq = HostIrqRules.Irqs.of(host, device, holders.stream().findFirst());
-        this.ofVmm = holders.stream().findFirst().map(process -> VmmCheck.of(host, process));
+        this.ofDevice = DeviceRules.read(host, device);
+        this.ofIrq = HostIrqRules.Irqs.read(host, device, holders.stream().findFirst());
+        this.ofVmm = holders.stream().findFirst().map(process -> VmmCheck.run(host, process));
         this.ofUnarmed = new UnarmedLinks(host, device, refusals, unarmed, holders, users, ofProcess, ofVmm);
         this.interrupts = interrupts();
         this.ofLine = IntxRemarks.ofMessages(host, device);
@@ -118,12 +118,12 @@ public final class DeviceChains {
      * The chains of all interrupts of a device that VFIO has armed, and of those with an allocated host irq that is not
      * armed, in the order of the vectors. One chain without an interrupt if there are none.
      */
-    public static List<InterruptPath> of(HostFacts host, PciDevice device) {
-        return of(host, device, KernelPaths.none());
+    public static List<InterruptPath> read(HostFacts host, PciDevice device) {
+        return read(host, device, KernelPaths.none());
     }
 
     /** The same with what kernel memory shows. */
-    public static List<InterruptPath> of(HostFacts host, PciDevice device, KernelPaths memory) {
+    public static List<InterruptPath> read(HostFacts host, PciDevice device, KernelPaths memory) {
         DeviceChains all = new DeviceChains(host, device, memory);
         return all.interrupts.isEmpty()
                 ? List.of(all.withoutInterrupt())
@@ -144,8 +144,9 @@ public final class DeviceChains {
         }
         return Optional.of(InterruptPath.of(
                 Interrupt.all(device),
-                host.vms().of(device).stream().findFirst().map(VmProcess::asGuest),
-                List.of(Flaws.of(new Vector(new Fact.Facts(host), device.toString(), armed.size()), GuestRules.REMOVED)
+                host.vms().using(device).stream().findFirst().map(VmProcess::asGuest),
+                List.of(Flaws.check(
+                                new Vector(new Fact.Facts(host), device.toString(), armed.size()), GuestRules.REMOVED)
                         .orElseThrow()),
                 List.of(),
                 List.of()));
@@ -156,7 +157,7 @@ public final class DeviceChains {
         String vendor = "sys/bus/pci/devices/" + device + "/vendor";
         return InterruptPath.of(
                 Interrupt.all(device),
-                host.vms().of(device).stream().findFirst().map(VmProcess::asGuest),
+                host.vms().using(device).stream().findFirst().map(VmProcess::asGuest),
                 List.of(Link.notShown(Hop.DEVICE, host.sight().missing(host.files(), vendor, Fact.LOOK_AGAIN))),
                 List.of(),
                 List.of());
@@ -173,12 +174,12 @@ public final class DeviceChains {
     }
 
     /** The chain of one vector of a device's messages, or of its INTx if it uses that; armed or not. */
-    public static InterruptPath of(HostFacts host, PciDevice device, int vector) {
-        return of(host, device, vector, KernelPaths.none());
+    public static InterruptPath read(HostFacts host, PciDevice device, int vector) {
+        return read(host, device, vector, KernelPaths.none());
     }
 
     /** The same with what kernel memory shows. */
-    public static InterruptPath of(HostFacts host, PciDevice device, int vector, KernelPaths memory) {
+    public static InterruptPath read(HostFacts host, PciDevice device, int vector, KernelPaths memory) {
         DeviceChains all = new DeviceChains(host, device, memory);
         return all.interrupts.stream()
                 .filter(interrupt -> vector(interrupt) == vector)
@@ -230,7 +231,7 @@ public final class DeviceChains {
     /** If VFIO may arm any set of vectors, the position of an irq does not show its vector. */
     private boolean isAllocatedOneByOne() {
         return kind() == IrqKind.MSIX
-                && VfioOutlook.of(host, device).irqs().stream()
+                && VfioOutlook.read(host, device).irqs().stream()
                         .anyMatch(irqs -> irqs.kind() == VfioOutlook.Kind.MSIX
                                 && !irqs.flags().contains(VfioOutlook.Flag.NORESIZE));
     }
@@ -246,7 +247,7 @@ public final class DeviceChains {
         Optional<KernelPath> shown = interrupt
                 .armed()
                 .filter(vector -> vector.kind() != IrqKind.INTX)
-                .flatMap(vector -> memory.of(vector.irq()).known());
+                .flatMap(vector -> memory.path(vector.irq()).known());
         List<PathSource> sources = new ArrayList<>();
         sources.add(before -> links(interrupt));
         shown.ifPresent(path -> sources.add(new MemoryLinks(host, path)));
@@ -285,7 +286,7 @@ public final class DeviceChains {
         links.add(
                 interrupt.armed().isEmpty()
                         ? ofDevice.idle()
-                        : ofDevice.of(interrupt.id().kind().orElseThrow(), vector(interrupt)));
+                        : ofDevice.link(interrupt.id().kind().orElseThrow(), vector(interrupt)));
         if (interrupt.armed().isPresent() && !device.isBoundToVfio()) {
             links.add(ofUnarmed.refused());
             ofUnarmed.brokenVmm().ifPresent(links::add);
@@ -323,9 +324,9 @@ public final class DeviceChains {
                     .filter(refusal -> device.isBoundToVfio())
                     .forEach(refusal -> remarks.add(LinkRow.text("remark.armed-and-refused", refusal.text())));
             if (interrupt.isLine()) {
-                remarks.addAll(IntxRemarks.of(host, device, interrupt.armed().get()));
+                remarks.addAll(IntxRemarks.find(host, device, interrupt.armed().get()));
                 holders.stream()
-                        .filter(holder -> VmmOptions.of(holder).split())
+                        .filter(holder -> VmmOptions.parse(holder).split())
                         .forEach(holder -> remarks.add(
                                 LinkRow.text(device.config().hasMessages() ? "remark.split-or-msi" : "remark.split")));
             } else {
@@ -367,7 +368,7 @@ public final class DeviceChains {
             host.posting()
                     .host()
                     .ifPresent(posts ->
-                            remarks.addAll(KernelBug.of(host.stable().orElse(""), Optional.of(posts.vendor()))));
+                            remarks.addAll(KernelBug.affecting(host.stable().orElse(""), Optional.of(posts.vendor()))));
         }
         if (host.allowsUnsafeInterrupts()) {
             remarks.add(LinkRow.text("remark.unsafe"));

@@ -65,14 +65,14 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
     }
 
     /** The rows of the guests of some processes. */
-    public static List<GuestRows> of(HostFacts host, List<VmProcess> processes) {
-        return Guests.of(host).all().stream()
+    public static List<GuestRows> read(HostFacts host, List<VmProcess> processes) {
+        return Guests.find(host).all().stream()
                 .filter(guest -> processes.contains(guest.process()))
-                .map(guest -> of(host, guest))
+                .map(guest -> read(host, guest))
                 .toList();
     }
 
-    private static GuestRows of(HostFacts host, Guest guest) {
+    private static GuestRows read(HostFacts host, Guest guest) {
         VmProcess process = guest.process();
         String path = "proc/" + process.pid() + "/";
         List<Row> rows = new ArrayList<>();

@@ -73,13 +73,13 @@ public record HostScan(
     public record Seen(Guest guest, List<String> directories, List<String> inhibits) {}
 
     /** Looks at a host, and at what the memory of its kernel shows. */
-    public static HostScan of(HostFacts host, KernelPaths memory) {
+    public static HostScan run(HostFacts host, KernelPaths memory) {
         Optional<PostingHost> posting = host.posting().host();
         boolean inhibited = posting.filter(
                         found -> found.vendor() == Vendor.AMD && found.flaw().isEmpty())
                 .isPresent();
         Map<Integer, List<String>> seen = inhibited ? memory.inhibits().known().orElse(Map.of()) : Map.of();
-        List<Seen> guests = Guests.of(host).all().stream()
+        List<Seen> guests = Guests.find(host).all().stream()
                 .map(guest -> new Seen(
                         guest,
                         VcpuThreads.directories(host, guest.process()),

@@ -76,8 +76,8 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
             Optional<String> flaw) {}
 
     /** The vectors of the wanted devices. */
-    public static Listing of(HostFacts host, Predicate<PciAddress> wanted) {
-        return of(host, wanted, UnaryOperator.identity(), KernelPaths.none());
+    public static Listing read(HostFacts host, Predicate<PciAddress> wanted) {
+        return read(host, wanted, UnaryOperator.identity(), KernelPaths.none());
     }
 
     /**
@@ -87,7 +87,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
      * @param watched adds what was seen of a chain
      * @param memory the memory of the host's kernel
      */
-    public static Listing of(
+    public static Listing read(
             HostFacts host, Predicate<PciAddress> wanted, UnaryOperator<InterruptPath> watched, KernelPaths memory) {
         List<Map.Entry<Integer, Row>> rows = new ArrayList<>();
         List<InterruptPath> chains = new ArrayList<>();
@@ -115,8 +115,8 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                 }
                 continue;
             }
-            Optional<VmProcess> holder = host.vms().of(address).stream().findFirst();
-            List<InterruptPath> all = DeviceChains.of(host, device.get(), memory).stream()
+            Optional<VmProcess> holder = host.vms().using(address).stream().findFirst();
+            List<InterruptPath> all = DeviceChains.read(host, device.get(), memory).stream()
                     .map(watched)
                     .toList();
             // A flaw of a vector that is not armed may be why it is not.
@@ -144,7 +144,8 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
     /** The kernel's bugs, each with the guests whose vectors it reaches. */
     private static List<String> bugs(HostFacts host, List<InterruptPath> chains) {
         return host.posting().host().stream()
-                .flatMap(posting -> KernelBug.of(host.stable().orElse(""), Optional.of(posting.vendor())).stream())
+                .flatMap(posting ->
+                        KernelBug.affecting(host.stable().orElse(""), Optional.of(posting.vendor())).stream())
                 .flatMap(bug -> chains.stream()
                         .filter(chain -> chain.remarks().contains(bug))
                         .map(chain ->

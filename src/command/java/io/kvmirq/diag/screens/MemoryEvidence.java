@@ -37,7 +37,7 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
     private static final String WATCHED = "look while a guest uses a device of VFIO";
 
     /** The fields of each chain whose vector is armed, or the reason why memory shows none. */
-    public static List<MemoryEvidence> of(HostFacts host, List<InterruptPath> chains, KernelPaths memory) {
+    public static List<MemoryEvidence> compare(HostFacts host, List<InterruptPath> chains, KernelPaths memory) {
         Objects.requireNonNull(host, "host is null");
         Objects.requireNonNull(memory, "memory is null");
         List<MemoryEvidence> all = new ArrayList<>();
@@ -46,16 +46,16 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
                     .filter(vector -> chain.interrupt()
                             .equals(Optional.of(SeenInterrupt.of(vector).id())))
                     .forEach(vector ->
-                            all.add(of(SeenInterrupt.of(vector).id(), vector.irq(), memory.of(vector.irq()))));
+                            all.add(compare(SeenInterrupt.of(vector).id(), vector.irq(), memory.path(vector.irq()))));
         }
         return all;
     }
 
-    private static MemoryEvidence of(Interrupt interrupt, HostIrq irq, Known<KernelPath> path) {
+    private static MemoryEvidence compare(Interrupt interrupt, HostIrq irq, Known<KernelPath> path) {
         return new MemoryEvidence(
                 interrupt,
                 irq,
-                path.known().map(Drift::of).orElse(List.of()),
+                path.known().map(Drift::find).orElse(List.of()),
                 path instanceof Known.Unknown<KernelPath> unknown ? Optional.of(unknown.why()) : Optional.empty());
     }
 
@@ -70,17 +70,17 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
                 .toList();
         List<Drift> fields = new ArrayList<>();
         for (HostIrq irq : armed) {
-            Known<KernelPath> path = memory.of(irq);
+            Known<KernelPath> path = memory.path(irq);
             if (path instanceof Known.Unknown<KernelPath> unknown) {
                 return Finding.unknown(Check.KERNEL_MEMORY, "not-shown", unknown);
             }
-            fields.addAll(Drift.of(path.known().orElseThrow()));
+            fields.addAll(Drift.find(path.known().orElseThrow()));
         }
         // Only kvm_intel keeps what can be compared.
         Known<List<Known<List<KernelVcpu>>>> vms = host.kvm().vendor().equals(Optional.of(Vendor.INTEL))
                 ? memory.vcpus(host, thread -> true)
                 : new Known.Observed<>(List.of());
-        List<VcpuEvidence> vcpus = VcpuEvidence.of(
+        List<VcpuEvidence> vcpus = VcpuEvidence.compare(
                 host,
                 memory,
                 vms.known().orElse(List.of()).stream()
@@ -88,8 +88,8 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
                         .toList());
         List<Drift> all = Stream.concat(fields.stream(), vcpus.stream().flatMap(vcpu -> vcpu.fields().stream()))
                 .toList();
-        int differing = of(all, Drift.Verdict.DIFFER).size();
-        int compared = differing + of(all, Drift.Verdict.AGREE).size();
+        int differing = compare(all, Drift.Verdict.DIFFER).size();
+        int compared = differing + compare(all, Drift.Verdict.AGREE).size();
         if (compared == 0 && irqfds instanceof Known.Unknown<List<KernelIrqfd>> unknown) {
             return Finding.unknown(Check.KERNEL_MEMORY, "not-shown", unknown);
         }
@@ -101,10 +101,10 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
                 vcpus.stream().filter(VcpuEvidence::differs).findFirst();
         Optional<VmProcess> guest = wrong.flatMap(vcpu -> VcpuThreads.guest(host, vcpu.thread()));
         text += wrong.map(vcpu -> "; of " + guest.map(Object::toString).orElse("a VM") + " first "
-                        + of(vcpu.fields(), Drift.Verdict.DIFFER).get(0).field())
+                        + compare(vcpu.fields(), Drift.Verdict.DIFFER).get(0).field())
                 .orElse("");
         String hidden = Stream.concat(
-                        of(fields, Drift.Verdict.UNOBSERVABLE).stream()
+                        compare(fields, Drift.Verdict.UNOBSERVABLE).stream()
                                 .map(field -> field.field() + ": " + field.why()),
                         unseen(vms))
                 .distinct()
@@ -129,7 +129,7 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
                 .map(vm -> "vCPUs: " + ((Known.Unknown<?>) vm).why());
     }
 
-    private static List<Drift> of(List<Drift> fields, Drift.Verdict verdict) {
+    private static List<Drift> compare(List<Drift> fields, Drift.Verdict verdict) {
         return fields.stream().filter(field -> field.verdict() == verdict).toList();
     }
 }

@@ -75,7 +75,7 @@ final class MemoryLinks implements PathSource {
                         owner.map(ProcessId::toString).orElse("VM of thread " + irqfd.thread()))
                 .with(Hop.IRQFD, owner.stream().toList()));
         if (irqfd.routes() == 0) {
-            Flaws.of(
+            Flaws.check(
                             new GuestRules.Probed(
                                     new Fact.Facts(host),
                                     String.valueOf(irqfd.gsi().number()),

@@ -37,7 +37,7 @@ public final class Metrics {
     private Metrics() {}
 
     /** The text, with a line end after each line. */
-    public static String of(HostScan look, String version) {
+    public static String render(HostScan look, String version) {
         Metrics metrics = new Metrics();
         metrics.host(look, version);
         metrics.guests(look);

@@ -69,7 +69,7 @@ public final class PathsCheck {
 
     /** The paths of guests whose VMM or helpers have a flaw; not that of a VMM that is in the path of an armed vector. */
     public static List<InterruptPath> flawedGuests(HostFacts host) {
-        return Guests.of(host).all().stream()
+        return Guests.find(host).all().stream()
                 .flatMap(guest ->
                         paths(host, guest, guest.process().devices().stream().allMatch(device -> host.armed(device)
                                         .isEmpty()))
@@ -92,7 +92,7 @@ public final class PathsCheck {
         VmProcess process = guest.process();
         List<InterruptPath> paths = new ArrayList<>();
         if (alone) {
-            paths.add(InterruptPath.of(Flaw.Subject.GUEST, process.asGuest(), VmmCheck.of(host, process)));
+            paths.add(InterruptPath.of(Flaw.Subject.GUEST, process.asGuest(), VmmCheck.run(host, process)));
         }
         paths.add(InterruptPath.of(
                 Flaw.Subject.HELPER, process.asGuest(), VmmCheck.ofHelpers(host, process, guest.workers())));
@@ -101,7 +101,7 @@ public final class PathsCheck {
 
     /** The paths of the guests of some processes, and of their helpers. */
     public static List<InterruptPath> ofGuests(HostFacts host, List<VmProcess> processes) {
-        return Guests.of(host).all().stream()
+        return Guests.find(host).all().stream()
                 .filter(guest -> processes.contains(guest.process()))
                 .flatMap(guest -> paths(host, guest, true).stream())
                 .toList();
@@ -135,9 +135,9 @@ public final class PathsCheck {
                 continue;
             }
             PciDevice device = host.pci(address).get();
-            List<InterruptPath> chains = DeviceChains.of(host, device, memory);
+            List<InterruptPath> chains = DeviceChains.read(host, device, memory);
             if (host.users(device).isEmpty()
-                    && Verdict.of(chains, List.of(), List.of()).grade() == Status.PASS
+                    && Verdict.judge(chains, List.of(), List.of()).grade() == Status.PASS
                     && chains.stream()
                             .flatMap(chain -> chain.link(Hop.VMM).stream())
                             .noneMatch(Flaws::isIncomplete)) {
@@ -147,7 +147,7 @@ public final class PathsCheck {
             devices++;
             add(device.address().toString(), device.address().toString(), chains);
         }
-        for (Guest guest : Guests.of(host).all()) {
+        for (Guest guest : Guests.find(host).all()) {
             VmProcess process = guest.process();
             guests += isAlone(process) ? 1 : 0;
             paths(host, guest, isAlone(process))
@@ -160,7 +160,7 @@ public final class PathsCheck {
             devices++;
             add(gone.device(), gone.device(), List.of(gone));
         }
-        Verdict verdict = Verdict.of(all, List.of(), List.of());
+        Verdict verdict = Verdict.judge(all, List.of(), List.of());
         boolean whole = verdict.grade() == Status.PASS;
         Optional<Known.Unknown<Boolean>> hiding = host.hidesProcesses();
         if (unseen.isPresent() && whole) {

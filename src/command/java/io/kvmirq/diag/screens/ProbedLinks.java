@@ -110,7 +110,7 @@ final class ProbedLinks implements PathSource {
     }
 
     private Link flaw(Rule.Table<GuestRules.Probed> table, String what, String probe, boolean isUnread) {
-        return Flaws.of(new GuestRules.Probed(new Fact.Facts(host), what, probe, isUnread), table)
+        return Flaws.check(new GuestRules.Probed(new Fact.Facts(host), what, probe, isUnread), table)
                 .orElseThrow();
     }
 

@@ -117,18 +117,18 @@ final class ProcessLinks {
                 options.flatMap(given ->
                         given.noIrqfd(device.address(), interrupt.id().kind().orElseThrow())),
                 target);
-        Optional<Link> none = Flaws.of(path, GuestRules.NO_EVENTFD);
+        Optional<Link> none = Flaws.check(path, GuestRules.NO_EVENTFD);
         if (none.isPresent()) {
             return List.of(none.get());
         }
         links.add(eventfd(path, interrupt));
-        Optional<Link> noIrqfd = Flaws.of(path, GuestRules.IRQFD);
+        Optional<Link> noIrqfd = Flaws.check(path, GuestRules.IRQFD);
         if (noIrqfd.isPresent()) {
             links.add(noIrqfd.get());
             return links;
         }
         links.add(LinkRow.of("irqfd.not-shown").unseen());
-        links.add(Flaws.of(path, GuestRules.ROUTES)
+        links.add(Flaws.check(path, GuestRules.ROUTES)
                 .orElseGet(() -> LinkRow.of("gsi.not-shown").unseen()));
         links.add(lpi.map(found -> LinkRow.of("guest-vector.lpi")
                         .seen(
@@ -146,7 +146,7 @@ final class ProcessLinks {
         VmProcess process = path.process();
         Eventfds known = eventfds;
         if (known == null || !known.of().equals(process)) {
-            known = Eventfds.of(process);
+            known = Eventfds.read(process);
             eventfds = known;
         }
         Optional<EventfdFile> own = own(known, interrupt);
@@ -230,7 +230,7 @@ final class ProcessLinks {
      */
     private record Eventfds(
             VmProcess of, List<EventfdFile> named, List<EventfdFile> unread, boolean isOrdered, Link link) {
-        static Eventfds of(VmProcess process) {
+        static Eventfds read(VmProcess process) {
             List<EventfdFile> all = process.eventfds();
             List<EventfdFile> unpolled =
                     all.stream().filter(file -> !file.polled()).toList();

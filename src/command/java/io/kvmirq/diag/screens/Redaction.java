@@ -104,7 +104,7 @@ final class Redaction {
     private final VmmWords vmm;
 
     Redaction(Capture whole) {
-        this.names = OtherNames.of(whole.tree());
+        this.names = OtherNames.read(whole.tree());
         this.vmm = new VmmWords(names);
     }
 

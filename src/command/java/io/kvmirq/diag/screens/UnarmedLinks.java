@@ -194,7 +194,7 @@ record UnarmedLinks(
     }
 
     private Link vector(String what, long came) {
-        return Flaws.of(new Vector(new Fact.Facts(host), what, came), GuestRules.VECTOR)
+        return Flaws.check(new Vector(new Fact.Facts(host), what, came), GuestRules.VECTOR)
                 .orElseThrow();
     }
 

@@ -25,12 +25,12 @@ public record VcpuEvidence(int thread, VcpuId vcpu, List<Drift> fields) {
     private static final long BETWEEN_NANOS = TimeUnit.MILLISECONDS.toNanos(20);
 
     /** The fields of vCPUs of a host. One that differs does so in each of several looks. */
-    public static List<VcpuEvidence> of(HostFacts host, KernelPaths memory, Collection<KernelVcpu> vcpus) {
+    public static List<VcpuEvidence> compare(HostFacts host, KernelPaths memory, Collection<KernelVcpu> vcpus) {
         Objects.requireNonNull(host, "host is null");
-        Drift.Cpus cpus = Drift.Cpus.of(host, Objects.requireNonNull(memory, "memory is null"));
+        Drift.Cpus cpus = Drift.Cpus.read(host, Objects.requireNonNull(memory, "memory is null"));
         List<VcpuEvidence> all = new ArrayList<>();
         for (KernelVcpu vcpu : Objects.requireNonNull(vcpus, "vcpus is null")) {
-            List<Drift> fields = Drift.of(vcpu, cpus);
+            List<Drift> fields = Drift.find(vcpu, cpus);
             for (int left = LOOKS_AT_DIFFERENCE; left > 1 && fields.stream().anyMatch(VcpuEvidence::differs); left--) {
                 LockSupport.parkNanos(BETWEEN_NANOS);
                 fields = lasting(fields, again(host, memory, vcpu, cpus));
@@ -53,7 +53,7 @@ public record VcpuEvidence(int thread, VcpuId vcpu, List<Drift> fields) {
                 .flatMap(vm -> vm.known().orElse(List.of()).stream())
                 .filter(now -> now.vcpu().equals(vcpu.vcpu()))
                 .findFirst()
-                .map(now -> Drift.of(now, cpus))
+                .map(now -> Drift.find(now, cpus))
                 .orElse(List.of());
     }
 

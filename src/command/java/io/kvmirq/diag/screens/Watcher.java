@@ -284,7 +284,7 @@ public final class Watcher implements AutoCloseable {
     private HostScan look() {
         long begin = nanos.getAsLong();
         HostFacts host = new HostFacts(files);
-        HostScan look = HostScan.of(host, seen);
+        HostScan look = HostScan.run(host, seen);
         probes.apply(host).ifPresent(counted::add);
         looked = nanos.getAsLong();
         took = looked - begin;
@@ -458,7 +458,7 @@ public final class Watcher implements AutoCloseable {
                     String files = "sys/bus/pci/devices/" + path.device();
                     armed.add(key(path));
                     counted.stream()
-                            .flatMap(counted -> Stages.of(counted, irq).stream())
+                            .flatMap(counted -> Stages.count(counted, irq).stream())
                             .forEach(more -> passed.merge(key(path), more, Stages::then));
                     Optional<Stages> stages = Optional.ofNullable(passed.get(key(path)));
                     stages.flatMap(Stages::loses)
@@ -677,8 +677,8 @@ public final class Watcher implements AutoCloseable {
 
     /** Status bits, such as Transactions Pending of PCI Express, change all the time. */
     private static String withoutStatus(String config) {
-        int express =
-                PciCapabilities.of(config.getBytes(StandardCharsets.ISO_8859_1)).capability(EXPRESS);
+        int express = PciCapabilities.parse(config.getBytes(StandardCharsets.ISO_8859_1))
+                .capability(EXPRESS);
         StringBuilder text = new StringBuilder(config);
         IntStream.concat(IntStream.of(STATUS), Arrays.stream(EXPRESS_STATUS).map(at -> express == 0 ? 0 : express + at))
                 .filter(at -> at > 0 && at + 2 <= config.length())

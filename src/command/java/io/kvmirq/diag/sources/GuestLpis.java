@@ -33,7 +33,7 @@ public record GuestLpis(List<Lpi> vlpis) {
     private static final String REMEDY = "look while the VM runs";
 
     /** LPIs of a process's first VM. */
-    public static Known<GuestLpis> of(HostFacts host, VmProcess process) {
+    public static Known<GuestLpis> read(HostFacts host, VmProcess process) {
         String directory = VcpuThreads.directories(host, process).stream()
                 .findFirst()
                 .orElse(process.pid() + "-"
@@ -54,14 +54,14 @@ public record GuestLpis(List<Lpi> vlpis) {
                             host.debugfs(path + name, REMEDY).known().orElse("")));
                 }
             }
-            return new Known.Observed<>(of(VgicState.parse(text.known().orElse("")), tables));
+            return new Known.Observed<>(read(VgicState.parse(text.known().orElse("")), tables));
         } catch (IllegalArgumentException e) {
             return new Known.Unknown<>(
                     "/sys/kernel/debug/" + path + STATE + " has an unknown form", "tell the authors of kvmirq");
         }
     }
 
-    private static GuestLpis of(VgicState vgic, List<ItsState> tables) {
+    private static GuestLpis read(VgicState vgic, List<ItsState> tables) {
         Map<Long, OptionalInt> events = new HashMap<>();
         for (ItsState table : tables) {
             for (ItsState.Device device : table.devices()) {

@@ -43,7 +43,7 @@ public final class GuestRates extends Watch {
 
     private GuestRates(LiveHost machine) {
         super(machine);
-        this.before = Guests.of(new HostFacts(machine.files()));
+        this.before = Guests.find(new HostFacts(machine.files()));
         this.begin = machine.nanos();
     }
 
@@ -56,7 +56,7 @@ public final class GuestRates extends Watch {
     public Seen end() {
         long nanos = Math.max(1, machine.nanos() - begin);
         HostFacts host = new HostFacts(machine.files());
-        Guests after = Guests.of(host);
+        Guests after = Guests.find(host);
         Map<Integer, Guest> first = new HashMap<>();
         before.all().forEach(guest -> first.put(guest.process().pid(), guest));
         Map<Integer, Rate> rates = new HashMap<>();

@@ -82,7 +82,7 @@ public record Guests(List<Guest> all, List<String> notes) {
     public record Worker(int tid, int cpu, Optional<String> allowed, boolean ofKernel) {}
 
     /** Reads the files of a host. */
-    public static Guests of(HostFacts host) {
+    public static Guests find(HostFacts host) {
         return new Reader(host).guests();
     }
 

@@ -94,15 +94,15 @@ public final class KernelPaths implements AutoCloseable {
      * @param files of its host
      * @param core such as {@link KernelStructures#CORE}
      */
-    public static KernelPaths of(HostFiles files, Path core) {
+    public static KernelPaths open(HostFiles files, Path core) {
         Objects.requireNonNull(files, "files is null");
         Objects.requireNonNull(core, "core is null");
-        return new KernelPaths(() -> KernelStructures.of(files, core));
+        return new KernelPaths(() -> KernelStructures.open(files, core));
     }
 
     /** The memory of this machine's kernel. */
     public static KernelPaths ofThisMachine() {
-        return of(HostFiles.of(Path.of("/")), KernelStructures.CORE);
+        return open(HostFiles.at(Path.of("/")), KernelStructures.CORE);
     }
 
     private Known<KernelStructures> memory() {
@@ -115,7 +115,7 @@ public final class KernelPaths implements AutoCloseable {
     }
 
     /** The way of a host irq, or why kernel memory cannot be read. */
-    public Known<KernelPath> of(HostIrq irq) {
+    public Known<KernelPath> path(HostIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
         return memory().map(from -> paths.computeIfAbsent(irq, same -> {
             KernelPath path = read(from, irq);

@@ -96,7 +96,7 @@ public record Live(
     public List<Stages> stages() {
         return counted.stream()
                 .flatMap(counted -> Stream.concat(
-                        irqs.keySet().stream().sorted().flatMap(irq -> Stages.of(counted, irq).stream()),
+                        irqs.keySet().stream().sorted().flatMap(irq -> Stages.count(counted, irq).stream()),
                         Stages.ofThreads(counted).stream()))
                 .toList();
     }

@@ -62,7 +62,7 @@ public interface LiveHost {
         return new LiveHost() {
             @Override
             public HostFiles files() {
-                return HostFiles.of(Path.of("/"));
+                return HostFiles.at(Path.of("/"));
             }
 
             @Override
@@ -78,14 +78,14 @@ public interface LiveHost {
                 if (tracefs instanceof Known.Unknown<Path> unknown) {
                     return unknown.typed();
                 }
-                return TraceInstance.of(tracefs.known().orElseThrow(), threads);
+                return TraceInstance.create(tracefs.known().orElseThrow(), threads);
             }
 
             @Override
             public Optional<Known<Probes>> probes(Set<Integer> threads) {
                 return tracefs.known()
-                        .map(path ->
-                                Probes.of(path, Btf.of(files(), "kvm"), Btf.of(files(), "vfio_pci_core"), threads));
+                        .map(path -> Probes.set(
+                                path, Btf.read(files(), "kvm"), Btf.read(files(), "vfio_pci_core"), threads));
             }
 
             @Override

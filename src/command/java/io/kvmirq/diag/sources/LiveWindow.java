@@ -28,7 +28,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A host is watched from {@link #of} to {@link #end}: counters are read at both ends, and the kernel records the
+ * A host is watched from {@link #begin} to {@link #end}: counters are read at both ends, and the kernel records the
  * tracepoints between. Nothing runs meanwhile. For one thread; {@link #endEarly} and {@link #close} may come from any.
  *
  * <p>Source: arch/x86/kvm/trace.h, include/trace/events/kvm.h, include/trace/events/irq.h and
@@ -122,7 +122,7 @@ public final class LiveWindow extends Watch {
      * @param guests whose events are told apart
      * @param byProbes whether probes count too, where the machine has them
      */
-    public static LiveWindow of(
+    public static LiveWindow begin(
             LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests, boolean byProbes) {
         LiveWindow window = new LiveWindow(machine, host, devices, guests, true, byProbes);
         window.begin(() -> {

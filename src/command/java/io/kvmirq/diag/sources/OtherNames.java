@@ -28,7 +28,7 @@ public final class OtherNames {
         this.machine = machine;
     }
 
-    public static OtherNames of(HostFiles host) {
+    public static OtherNames read(HostFiles host) {
         return new OtherNames(
                 host.text(MACHINE).filter(id -> id.matches("[0-9a-f]{32}")).orElse(""));
     }

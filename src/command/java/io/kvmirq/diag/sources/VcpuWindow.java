@@ -47,7 +47,7 @@ public final class VcpuWindow extends Watch {
      *
      * @param host as it was just before
      */
-    public static VcpuWindow of(LiveHost machine, HostFacts host, VmProcess guest) {
+    public static VcpuWindow begin(LiveHost machine, HostFacts host, VmProcess guest) {
         VcpuWindow window = new VcpuWindow(machine, host, guest);
         window.begin(() -> {
             window.record();

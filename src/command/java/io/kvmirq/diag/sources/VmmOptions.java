@@ -128,7 +128,7 @@ public record VmmOptions(
     private static final List<String> SPLIT_MACHINES = List.of("microvm", "pc-q35-4.0");
 
     /** The settings of the VM of a process. */
-    public static VmmOptions of(VmProcess process) {
+    public static VmmOptions parse(VmProcess process) {
         if (process.arguments().isEmpty()) {
             return new VmmOptions(false, Optional.empty(), List.of(), List.of(), false, false, false);
         }
@@ -286,7 +286,7 @@ public record VmmOptions(
      *     version proves nothing
      */
     public static List<Inhibit> inhibits(VmProcess vm, PostingHost host, boolean nests, Optional<String> release) {
-        VmmOptions options = of(vm);
+        VmmOptions options = parse(vm);
         int highestId = host.highestAvicId();
         List<Inhibit> all = new ArrayList<>(options.noLapics().stream().toList());
         if (options.x2apic() && !host.kernel().isSince(6, 0)) {

@@ -118,7 +118,7 @@ public final class HostFacts {
 
     /** The limits of what this process sees. */
     public Sight sight() {
-        return once(Sight.class, () -> Sight.of(tree));
+        return once(Sight.class, () -> Sight.read(tree));
     }
 
     /** Why a process that holds a VM or a device may be hidden; empty if each is seen. */
@@ -230,7 +230,7 @@ public final class HostFacts {
 
     /** When the guest that has a device began, in seconds after the boot; 0 if no file shows it. */
     public double began(PciAddress device) {
-        return once("began " + device, () -> vms().of(device).stream()
+        return once("began " + device, () -> vms().using(device).stream()
                 .findFirst()
                 .flatMap(vm -> tree.text("proc/" + vm.pid() + "/stat"))
                 .flatMap(ThreadStat::parse)
@@ -528,7 +528,7 @@ public final class HostFacts {
     private OpenFiles descriptors() {
         OpenFiles before = descriptors;
         if (before == null) {
-            before = OpenFiles.of(tree);
+            before = OpenFiles.read(tree);
             descriptors = before;
         }
         return before;
@@ -547,7 +547,7 @@ public final class HostFacts {
     }
 
     private VmProcesses readVms(OpenFiles open) {
-        return VmProcesses.of(tree, open, pci.cdevs(), this::isArmed);
+        return VmProcesses.read(tree, open, pci.cdevs(), this::isArmed);
     }
 
     /**
@@ -695,7 +695,7 @@ public final class HostFacts {
 
     /** The reports of the kernel's log. */
     public KernelLog log() {
-        return once(KernelLog.FILE, () -> KernelLog.of(tree));
+        return once(KernelLog.FILE, () -> KernelLog.read(tree));
     }
 
     /** The entries of interrupt remapping. */

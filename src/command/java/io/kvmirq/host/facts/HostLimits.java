@@ -81,7 +81,7 @@ public final class HostLimits {
             }
         }
         return tree.reading(process + "limits") == HostFiles.Reading.DENIED
-                ? Sight.of(tree).refused(process + "limits")
+                ? Sight.read(tree).refused(process + "limits")
                 : new Known.Unknown<>(
                         "/" + process + "limits does not show " + name, HostKvm.absent(process + "limits"));
     }
@@ -104,7 +104,7 @@ public final class HostLimits {
         Optional<String> text = tree.text(VECTORS);
         if (text.isEmpty()) {
             return tree.reading("sys/kernel/debug") == HostFiles.Reading.DENIED
-                    ? Sight.of(tree).refused(VECTORS)
+                    ? Sight.read(tree).refused(VECTORS)
                     : new Known.Unknown<>(
                             Known.Reason.ABSENT,
                             "/" + VECTORS + " does not exist",

@@ -50,7 +50,7 @@ public record IntxLine(
     public record Requested(Request request, String why) {}
 
     /** Reads the line of a function from the files of its host. */
-    public static IntxLine of(HostFacts host, PciDevice device) {
+    public static IntxLine read(HostFacts host, PciDevice device) {
         Optional<ArmedVector> armed = host.interrupts().stream()
                 .flatMap(all -> all.armed(device.address()).stream())
                 .filter(vector -> vector.kind() == IrqKind.INTX)

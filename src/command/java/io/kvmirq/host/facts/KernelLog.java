@@ -113,7 +113,7 @@ public final class KernelLog {
     }
 
     /** Reads the last lines; none if the host shows no log. */
-    static KernelLog of(HostFiles tree) {
+    static KernelLog read(HostFiles tree) {
         Deque<Line> kept = new ArrayDeque<>();
         Optional<Line> newest = Optional.empty();
         try (InputStream file = tree.open(FILE).orElseGet(InputStream::nullInputStream)) {

@@ -25,7 +25,7 @@ record OpenFiles(
     static final String VM = "anon_inode:kvm-vm";
     private static final String VFIO = "/dev/vfio/";
 
-    static OpenFiles of(HostFiles tree) {
+    static OpenFiles read(HostFiles tree) {
         TreeSet<Integer> pids = new TreeSet<>();
         for (String name : tree.list("proc")) {
             if (isNumber(name)) {

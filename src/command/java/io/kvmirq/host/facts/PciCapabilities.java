@@ -39,7 +39,7 @@ public final class PciCapabilities {
     }
 
     /** Takes the first bytes of a configuration space, as the file {@code config} of sysfs has them. */
-    public static PciCapabilities of(byte[] bytes) {
+    public static PciCapabilities parse(byte[] bytes) {
         return new PciCapabilities(bytes.clone());
     }
 

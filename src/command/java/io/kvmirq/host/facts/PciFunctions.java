@@ -130,7 +130,7 @@ final class PciFunctions {
         Optional<String> power = tree.text(path + "power_state").or(() -> tree.text(path + "power/runtime_status"));
         boolean sleeps = power.filter(state -> state.equals("D3cold") || state.equals("suspended"))
                 .isPresent();
-        return PciCapabilities.of(
+        return PciCapabilities.parse(
                 sleeps
                         ? new byte[0]
                         : tree.bytes(path + "config", PciCapabilities.BYTES).orElse(new byte[0]));

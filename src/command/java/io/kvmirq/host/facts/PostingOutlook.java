@@ -16,7 +16,7 @@ import java.util.Optional;
  */
 public record PostingOutlook(Optional<Boolean> posts, String text, Optional<String> remedy) {
     /** The outlook from a host's files. */
-    public static PostingOutlook of(HostFacts host) {
+    public static PostingOutlook fromHost(HostFacts host) {
         return host.isArm() ? ofArm(host) : ofX86(host);
     }
 

@@ -86,7 +86,7 @@ public final class ReadOnce implements HostFiles {
     @Override
     public Optional<InputStream> open(String path) {
         if (path.equals(KernelLog.FILE)) {
-            byte[] reports = KernelLog.of(tree).text().getBytes(StandardCharsets.UTF_8);
+            byte[] reports = KernelLog.read(tree).text().getBytes(StandardCharsets.UTF_8);
             if (reports.length == 0) {
                 return Optional.empty();
             }

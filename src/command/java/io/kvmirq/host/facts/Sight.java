@@ -29,7 +29,7 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
     private static final Pattern CONFIDENTIAL = Pattern.compile("sys/kernel/(tracing(/.*)?|kprobes/.*)|proc/kcore");
 
     /** Reads the files of this process. */
-    public static Sight of(HostFiles files) {
+    public static Sight read(HostFiles files) {
         Optional<String> namespace = files.link("proc/self/ns/pid").filter(target -> target.startsWith("pid:"));
         String status = files.text("proc/self/status").orElse("");
         Matcher mode = MODE.matcher(files.text("sys/kernel/security/lockdown").orElse(""));

@@ -42,7 +42,7 @@ public final class TracingInstances {
     static Known<List<String>> left(HostFiles tree) {
         List<String> names = tree.list(INSTANCES);
         if (names.isEmpty() && tree.reading("sys/kernel/tracing") == HostFiles.Reading.DENIED) {
-            return Sight.of(tree).refused("sys/kernel/tracing");
+            return Sight.read(tree).refused("sys/kernel/tracing");
         }
         List<String> left = new ArrayList<>();
         for (String name : names) {
@@ -64,7 +64,7 @@ public final class TracingInstances {
     }
 
     private static HostFiles here() {
-        return HostFiles.of(Path.of("/"));
+        return HostFiles.at(Path.of("/"));
     }
 
     /** False for a process of another namespace, whose processes are not visible. */

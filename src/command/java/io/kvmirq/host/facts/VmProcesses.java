@@ -32,7 +32,8 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
     static final String EVENTFD = "anon_inode:[eventfd]";
 
     /** {@code cdevs}: the PCI device of each file in {@code /dev/vfio/devices}. {@code armed}: VFIO has armed it. */
-    static VmProcesses of(HostFiles tree, OpenFiles open, Map<String, PciAddress> cdevs, Predicate<PciAddress> armed) {
+    static VmProcesses read(
+            HostFiles tree, OpenFiles open, Map<String, PciAddress> cdevs, Predicate<PciAddress> armed) {
         List<VmProcess> all = new ArrayList<>();
         open.targets().forEach((pid, targets) -> {
             if (targets.containsValue(OpenFiles.VM)) {
@@ -48,7 +49,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
     }
 
     /** The processes that have a device open through VFIO and hold a VM. */
-    public List<VmProcess> of(PciAddress device) {
+    public List<VmProcess> using(PciAddress device) {
         return all.stream()
                 .filter(process -> process.devices().contains(device))
                 .toList();
@@ -144,7 +145,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                     arguments,
                     vms,
                     ids.entrySet().stream()
-                            .map(entry -> new VcpuFile(entry.getValue(), entry.getKey(), of(threads, entry.getKey())))
+                            .map(entry -> new VcpuFile(entry.getValue(), entry.getKey(), read(threads, entry.getKey())))
                             .toList(),
                     List.copyOf(kvmDevices),
                     eventfds,
@@ -224,7 +225,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
             return ids;
         }
 
-        private static OptionalInt of(Map<Integer, Integer> threads, int fd) {
+        private static OptionalInt read(Map<Integer, Integer> threads, int fd) {
             Integer thread = threads.get(fd);
             return thread == null ? OptionalInt.empty() : OptionalInt.of(thread);
         }

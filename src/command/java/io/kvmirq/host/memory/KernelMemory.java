@@ -60,14 +60,14 @@ final class KernelMemory implements AutoCloseable {
         String name = core.toString();
         try {
             FileChannel file = FileChannel.open(core, StandardOpenOption.READ);
-            return of(name, file::read, file);
+            return open(name, file::read, file);
         } catch (IOException e) {
             throw refused(name, e);
         }
     }
 
     /** The memory that a source has. */
-    static KernelMemory of(String name, Source source, Closeable end) {
+    static KernelMemory open(String name, Source source, Closeable end) {
         KernelMemory memory = new KernelMemory(name, source, end);
         try {
             memory.readSegments();

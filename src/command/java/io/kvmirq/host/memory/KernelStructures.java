@@ -41,7 +41,7 @@ public final class KernelStructures implements AutoCloseable {
 
     private KernelStructures(HostFiles files, KernelMemory memory) {
         this.memory = memory;
-        symbols = Symbols.of(
+        symbols = Symbols.read(
                 files,
                 Set.of(
                         IrqTree.RADIX,
@@ -61,13 +61,13 @@ public final class KernelStructures implements AutoCloseable {
      * @param core its memory, such as {@link #CORE}
      * @return it, to be closed, or why it cannot be read
      */
-    public static Known<KernelStructures> of(HostFiles files, Path core) {
+    public static Known<KernelStructures> open(HostFiles files, Path core) {
         Objects.requireNonNull(files, "files is null");
         Objects.requireNonNull(core, "core is null");
-        return of(files, () -> KernelMemory.open(core));
+        return open(files, () -> KernelMemory.open(core));
     }
 
-    static Known<KernelStructures> of(HostFiles files, Supplier<KernelMemory> open) {
+    static Known<KernelStructures> open(HostFiles files, Supplier<KernelMemory> open) {
         return Unseen.known(() -> {
             KernelMemory memory = open.get();
             try {

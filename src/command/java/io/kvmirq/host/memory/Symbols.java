@@ -31,7 +31,7 @@ final class Symbols {
      *
      * @throws Unseen if the file cannot be read or hides addresses
      */
-    static Symbols of(HostFiles files, Set<String> wanted) {
+    static Symbols read(HostFiles files, Set<String> wanted) {
         Optional<InputStream> open = files.open(FILE.substring(1));
         if (open.isEmpty()) {
             throw new Unseen(

@@ -18,7 +18,7 @@ final class Types {
     /** @throws Unseen if the kernel shows no BTF */
     Types(HostFiles files) {
         this.files = files;
-        this.kernel = value(Btf.of(files));
+        this.kernel = value(Btf.read(files));
     }
 
     private static <T> T value(Known<T> known) {

@@ -190,16 +190,16 @@ public final class Btf {
      * @param files of the host
      * @param module such as {@code kvm}; with an underscore where the module has a dash
      */
-    public static Known<Btf> of(HostFiles files, String module) {
-        return of(files).then(kernel -> kernel.with(files, module));
+    public static Known<Btf> read(HostFiles files, String module) {
+        return read(files).then(kernel -> kernel.with(files, module));
     }
 
     /** The types of the kernel that runs. */
-    public static Known<Btf> of(HostFiles files) {
+    public static Known<Btf> read(HostFiles files) {
         return file(files, "vmlinux", null);
     }
 
-    /** These types of a kernel, with those of one of its modules. As {@link #of(HostFiles, String)}. */
+    /** These types of a kernel, with those of one of its modules. As {@link #read(HostFiles, String)}. */
     public Known<Btf> with(HostFiles files, String module) {
         return files.reading(FILES + module) == HostFiles.Reading.ABSENT
                 ? new Known.Observed<>(this)
@@ -210,7 +210,7 @@ public final class Btf {
         String path = "/" + FILES + name;
         Optional<byte[]> content = files.bytes(FILES + name, MOST_BYTES + 1);
         if (content.isEmpty()) {
-            return Sight.of(files).missing(files, FILES + name, "use a kernel with CONFIG_DEBUG_INFO_BTF");
+            return Sight.read(files).missing(files, FILES + name, "use a kernel with CONFIG_DEBUG_INFO_BTF");
         }
         if (content.get().length > MOST_BYTES) {
             return new Known.Unknown<>(
@@ -283,7 +283,7 @@ public final class Btf {
     }
 
     private interface Answer<T> {
-        Optional<T> of(int id);
+        Optional<T> read(int id);
     }
 
     /** The result, if all types of a kind and name that have one agree. */
@@ -292,7 +292,7 @@ public final class Btf {
         String type = (kind.name().toLowerCase(Locale.ROOT) + " " + name).replace("func ", "function ");
         try {
             for (int id : ids(kind, name)) {
-                answer.of(id).ifPresent(answers::add);
+                answer.read(id).ifPresent(answers::add);
             }
         } catch (Damaged e) {
             return new Known.Unknown<>("BTF " + e.getMessage(), "read it on the host that it describes");

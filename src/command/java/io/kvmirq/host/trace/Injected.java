@@ -17,7 +17,7 @@ record Injected(String vector, String condition) {
     private static final Pattern VECTOR = Pattern.compile("\\tfield:unsigned int (vector|vec|irq);");
 
     /** Reads the format of the event. */
-    static Injected of(TraceFiles files) {
+    static Injected read(TraceFiles files) {
         try {
             String format = files.read("events/" + ProbePlan.INJECTED + "/format");
             Matcher field = VECTOR.matcher(format);

@@ -163,7 +163,7 @@ record ProbePlan(
      * @param vfio those of {@code vfio_pci_core}
      * @return the plan, or what the kernel does not have
      */
-    static Known<ProbePlan> of(String name, Known<Btf> types, Known<Btf> vfio) {
+    static Known<ProbePlan> plan(String name, Known<Btf> types, Known<Btf> vfio) {
         return types.then(kvm -> hasParameters(kvm, "irqfd_wakeup", WAKEUP_PARAMETERS)
                 .then(yes -> hasParameters(kvm, "kvm_arch_set_irq_inatomic", 1))
                 .then(yes -> hasParameters(kvm, "irqfd_inject", 1))

@@ -40,7 +40,7 @@ public final class Probes implements AutoCloseable {
         this.files = files;
         this.plan = plan;
         this.own = new ProbeFiles(files, plan.name());
-        this.injected = Injected.of(files);
+        this.injected = Injected.read(files);
         this.latencies = new Latencies(plan, injected, threads);
         if (plan.hostIrq() instanceof Known.Unknown<String> none) {
             missing.add(none.why());
@@ -58,15 +58,15 @@ public final class Probes implements AutoCloseable {
      * @param threads those of the guests, for the time until a vCPU takes a vector
      * @return the probes, or the first thing that this kernel does not have or refuses; then nothing is left
      */
-    public static Known<Probes> of(Path tracefs, Known<Btf> kvm, Known<Btf> vfio, Set<Integer> threads) {
+    public static Known<Probes> set(Path tracefs, Known<Btf> kvm, Known<Btf> vfio, Set<Integer> threads) {
         return TracingInstances.ownName()
-                .map(name -> of(TraceFiles.of(tracefs), name, kvm, vfio, threads))
+                .map(name -> set(TraceFiles.at(tracefs), name, kvm, vfio, threads))
                 .orElseGet(() -> new Known.Unknown<>("/proc/self cannot be read", "mount /proc"));
     }
 
     /** @param instance the name of this process in tracefs */
-    static Known<Probes> of(TraceFiles files, String instance, Known<Btf> kvm, Known<Btf> vfio, Set<Integer> threads) {
-        return ProbePlan.of(instance.replace('-', '_'), kvm, vfio).then(plan -> {
+    static Known<Probes> set(TraceFiles files, String instance, Known<Btf> kvm, Known<Btf> vfio, Set<Integer> threads) {
+        return ProbePlan.plan(instance.replace('-', '_'), kvm, vfio).then(plan -> {
             Probes probes = new Probes(files, plan, threads);
             Known<Probes> begun = probes.begin();
             if (begun.known().isEmpty()) {
@@ -78,7 +78,7 @@ public final class Probes implements AutoCloseable {
 
     /** Removes what killed processes of this machine left, a sentence for each, without a full stop. */
     public static List<String> removeLeft(Path tracefs) {
-        return ProbeFiles.removeLeft(TraceFiles.of(tracefs), TracingInstances::isLeft);
+        return ProbeFiles.removeLeft(TraceFiles.at(tracefs), TracingInstances::isLeft);
     }
 
     /** @param what its subject, for a refusal */

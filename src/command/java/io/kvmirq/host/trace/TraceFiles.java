@@ -44,7 +44,7 @@ interface TraceFiles {
     }
 
     /** Files of a mounted tracefs. */
-    static TraceFiles of(Path tracefs) {
+    static TraceFiles at(Path tracefs) {
         return new TraceFiles() {
             @Override
             public String read(String file) throws IOException {

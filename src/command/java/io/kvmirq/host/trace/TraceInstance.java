@@ -119,7 +119,7 @@ public final class TraceInstance implements Tracing {
         if (Files.isDirectory(own) && !Files.isReadable(own)) {
             return new Known.Unknown<>(own + " cannot be read by this user", "run as root");
         }
-        return HostFiles.of(root).text("proc/mounts").orElse("").contains(" " + own + " tracefs ")
+        return HostFiles.at(root).text("proc/mounts").orElse("").contains(" " + own + " tracefs ")
                 ? new Known.Unknown<>(
                         "tracefs at " + own + " is empty: the kernel's lockdown for confidentiality disables tracing",
                         "boot without lockdown=confidentiality")
@@ -131,8 +131,8 @@ public final class TraceInstance implements Tracing {
      *
      * @param tracefs where tracefs is mounted
      */
-    public static Known<Tracing> of(Path tracefs) {
-        return of(tracefs, Set.of());
+    public static Known<Tracing> create(Path tracefs) {
+        return create(tracefs, Set.of());
     }
 
     /**
@@ -142,7 +142,7 @@ public final class TraceInstance implements Tracing {
      * @param tracefs where tracefs is mounted
      * @param threads their numbers; none: it is the first instance
      */
-    public static Known<Tracing> of(Path tracefs, Set<Integer> threads) {
+    public static Known<Tracing> create(Path tracefs, Set<Integer> threads) {
         Path directory = tracefs.resolve("instances");
         try {
             directory = directory.resolve(

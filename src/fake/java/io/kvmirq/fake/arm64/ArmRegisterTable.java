@@ -28,7 +28,7 @@ final class ArmRegisterTable {
     private ArmRegisterTable() {}
 
     /** The table of the kernel that is nearest to a build. */
-    static ArmRegisterTable of(Build build) {
+    static ArmRegisterTable build(Build build) {
         if (build.isSince(7, 1)) {
             return V7_2;
         }

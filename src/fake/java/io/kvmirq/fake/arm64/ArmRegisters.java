@@ -95,7 +95,7 @@ final class ArmRegisters {
 
     /** The ids, in the kernel's order. */
     List<Long> list() {
-        return ArmRegisterTable.of(host.build()).ids();
+        return ArmRegisterTable.build(host.build()).ids();
     }
 
     static int size(long id) {
@@ -138,7 +138,7 @@ final class ArmRegisters {
             }
             return coreSize(offset) == size(id) ? Optional.empty() : Optional.of(ArmAnswer.ARM_REGISTER_SIZE);
         }
-        if (ArmRegisterTable.of(host.build()).resetValue(id).isPresent()) {
+        if (ArmRegisterTable.build(host.build()).resetValue(id).isPresent()) {
             return Optional.empty();
         }
         if (!isSystem(id)) {
@@ -171,7 +171,7 @@ final class ArmRegisters {
         if (kept != null) {
             return kept;
         }
-        long reset = ArmRegisterTable.of(host.build()).resetValue(id).orElseThrow();
+        long reset = ArmRegisterTable.build(host.build()).resetValue(id).orElseThrow();
         return ArmCapabilities.isGicV2(host) ? reset & ~GIC_REGISTERS.getOrDefault(id, 0L) : reset;
     }
 

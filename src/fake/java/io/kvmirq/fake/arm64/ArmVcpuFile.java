@@ -233,14 +233,14 @@ final class ArmVcpuFile extends VcpuFile {
     }
 
     private int hasAttribute(ByteBuffer structure) {
-        Attribute attribute = Attribute.of(structure);
+        Attribute attribute = Attribute.parse(structure);
         requireModelled(attribute);
         boolean has = attribute.group() == UapiArm64.KVM_ARM_VCPU_TIMER_CTRL && isTimer(attribute);
         return has ? 0 : host.refuse(ArmAnswer.ARM_VCPU_ATTRIBUTE);
     }
 
     private int getAttribute(ByteBuffer structure) {
-        Attribute attribute = Attribute.of(structure);
+        Attribute attribute = Attribute.parse(structure);
         requireModelled(attribute);
         if (attribute.group() == UapiArm64.KVM_ARM_VCPU_PMU_V3_CTRL) {
             return getPmu(attribute);
@@ -261,7 +261,7 @@ final class ArmVcpuFile extends VcpuFile {
     }
 
     private int setAttribute(ByteBuffer structure) {
-        Attribute attribute = Attribute.of(structure);
+        Attribute attribute = Attribute.parse(structure);
         requireModelled(attribute);
         return switch (attribute.group()) {
             case UapiArm64.KVM_ARM_VCPU_PMU_V3_CTRL -> host.refuse(ArmAnswer.ARM_PMU_NONE);

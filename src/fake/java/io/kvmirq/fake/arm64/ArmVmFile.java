@@ -78,7 +78,7 @@ public final class ArmVmFile extends VmFile {
     }
 
     private int refuseAttribute(ByteBuffer attribute) {
-        if (Attribute.of(attribute).group() == SMCCC) {
+        if (Attribute.parse(attribute).group() == SMCCC) {
             throw new NotModelledException("filters of a guest's SMCCC calls");
         }
         return host.refuse(ArmAnswer.ARM_VM_ATTRIBUTE);

@@ -50,7 +50,7 @@ final class VgicDelivery {
         for (int i = 0; i < distributor.vcpus(); i++) {
             lists.add(new BitSet());
             active.add(new BitSet());
-            registers.add(VirtualInterface.of(distributor, i, LIST_REGISTERS));
+            registers.add(VirtualInterface.create(distributor, i, LIST_REGISTERS));
         }
     }
 

@@ -7,7 +7,7 @@ import java.nio.ByteBuffer;
 /** An attribute of /dev/kvm, a VM, a vCPU or a device. {@code address} points to its value in the caller's memory. */
 public record Attribute(int group, long number, long address) {
     /** @param structure {@code struct kvm_device_attr} */
-    public static Attribute of(ByteBuffer structure) {
+    public static Attribute parse(ByteBuffer structure) {
         return new Attribute(
                 structure.getInt(Uapi.KvmDeviceAttr.GROUP),
                 structure.getLong(Uapi.KvmDeviceAttr.ATTR),

@@ -14,7 +14,7 @@ public abstract class KvmDeviceFile extends FakeFile {
     private static final Requests<KvmDeviceFile> SETTABLE = requests();
 
     private static final Requests<KvmDeviceFile> READABLE =
-            requests().in(Uapi.KVM_GET_DEVICE_ATTR, (device, structure) -> device.get(Attribute.of(structure)));
+            requests().in(Uapi.KVM_GET_DEVICE_ATTR, (device, structure) -> device.get(Attribute.parse(structure)));
 
     private final boolean readable;
 
@@ -26,8 +26,8 @@ public abstract class KvmDeviceFile extends FakeFile {
 
     private static Requests<KvmDeviceFile> requests() {
         return new Requests<KvmDeviceFile>(InterruptAnswer.DEVICE_UNKNOWN_REQUEST, number -> null)
-                .in(Uapi.KVM_SET_DEVICE_ATTR, (device, structure) -> device.set(Attribute.of(structure)))
-                .in(Uapi.KVM_HAS_DEVICE_ATTR, (device, structure) -> device.has(Attribute.of(structure)));
+                .in(Uapi.KVM_SET_DEVICE_ATTR, (device, structure) -> device.set(Attribute.parse(structure)))
+                .in(Uapi.KVM_HAS_DEVICE_ATTR, (device, structure) -> device.has(Attribute.parse(structure)));
     }
 
     @Override

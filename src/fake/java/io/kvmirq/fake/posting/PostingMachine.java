@@ -48,7 +48,7 @@ public abstract class PostingMachine implements IrqHardware {
         this.ledger = ledger;
     }
 
-    public static IrqHardware of(Build build, FakeTime time, Ledger ledger) {
+    public static IrqHardware create(Build build, FakeTime time, Ledger ledger) {
         return switch (build.hardware()) {
             case REMAPPING, AMD_VI, GICV2, GICV3, GICV4 -> IrqHardware.TO_HOST;
             case VTD, VTD_POSTING -> new VtdMachine(build, time, ledger);

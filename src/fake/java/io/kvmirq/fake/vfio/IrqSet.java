@@ -31,8 +31,8 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
             int count = header.getInt(VfioIrqSet.COUNT);
             int bytes = count * width(header.getInt(VfioIrqSet.FLAGS));
             return bytes == 0
-                    ? call.applyAsInt(of(header, ByteBuffer.allocate(0)))
-                    : host.copied(address + VfioIrqSet.DATA, bytes, data -> call.applyAsInt(of(header, data)));
+                    ? call.applyAsInt(parse(header, ByteBuffer.allocate(0)))
+                    : host.copied(address + VfioIrqSet.DATA, bytes, data -> call.applyAsInt(parse(header, data)));
         });
     }
 
@@ -44,7 +44,7 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
         return host.refuse(file == null ? VfioIrqAnswer.VFIO_IRQS_FD : VfioIrqAnswer.VFIO_IRQS_NOT_AN_EVENTFD);
     }
 
-    private static IrqSet of(ByteBuffer header, ByteBuffer data) {
+    private static IrqSet parse(ByteBuffer header, ByteBuffer data) {
         return new IrqSet(
                 header.getInt(VfioIrqSet.INDEX),
                 header.getInt(VfioIrqSet.START),

@@ -31,7 +31,7 @@ final class PlatformIrq {
         this.level = level;
         this.line = new PhysicalLine(host.build().arm64() ? LineController.GIC : LineController.IOAPIC);
         this.device = new IntxDevice(line, IntxDevice.Kind.PLATFORM);
-        this.intx = VfioIntx.of(device, false);
+        this.intx = VfioIntx.create(device, false);
         this.forwardable = new ForwardableLine(host, physicalId, intx, this::settle);
     }
 

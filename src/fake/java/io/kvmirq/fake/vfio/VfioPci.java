@@ -41,7 +41,7 @@ public final class VfioPci extends FakeVfioDevice {
         this.line = line;
         this.device =
                 new IntxDevice(line.physical(), function.disIntx() ? IntxDevice.Kind.PCI_2_3 : IntxDevice.Kind.PCI);
-        this.intx = VfioIntx.of(device, vfio.isNointxmask());
+        this.intx = VfioIntx.create(device, vfio.isNointxmask());
         this.forwardable = new ForwardableLine(host, line.physicalId(), intx, this::settle);
         this.unmask = new UnmaskEvent(intx, line);
         this.vectors = new MessageVectors(host, this, vfio.vectors());

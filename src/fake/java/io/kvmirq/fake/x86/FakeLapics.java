@@ -247,7 +247,7 @@ final class FakeLapics {
         if (before63) {
             vm.note(InterruptAnswer.MSI_MAP_FIRST_BEFORE);
         }
-        map = ApicMap.of(lapics, ids32Bit, before63);
+        map = ApicMap.build(lapics, ids32Bit, before63);
         vm.posting().ifPresent(posting -> posting.setDestinations(destinations()));
         wantScan();
     }

@@ -46,7 +46,7 @@ public final class X86KvmFile extends KvmFile {
 
     /** Handles attributes: XCR0 bits of guests, and with kvm_amd since 6.10 features of encrypted guests. */
     private int hasAttribute(ByteBuffer structure) {
-        Attribute attribute = Attribute.of(structure);
+        Attribute attribute = Attribute.parse(structure);
         boolean encrypts = host.build().hardware().isAmd() && host.build().isSince(6, 10);
         boolean hasGroup = attribute.group() == 0 || attribute.group() == ENCRYPTED && encrypts;
         if (attribute.group() == ENCRYPTED && encrypts) {
@@ -57,10 +57,10 @@ public final class X86KvmFile extends KvmFile {
 
     private int getAttribute(ByteBuffer structure) {
         int refused = hasAttribute(structure);
-        long features = Attribute.of(structure).group() == ENCRYPTED ? 0 : KeptState.XCR0_OF_HOST;
+        long features = Attribute.parse(structure).group() == ENCRYPTED ? 0 : KeptState.XCR0_OF_HOST;
         ByteBuffer value =
                 ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, features);
-        return refused < 0 ? refused : host.put(Attribute.of(structure).address(), value, Long.BYTES);
+        return refused < 0 ? refused : host.put(Attribute.parse(structure).address(), value, Long.BYTES);
     }
 
     private int supportedCpuid(ByteBuffer header, long address) {

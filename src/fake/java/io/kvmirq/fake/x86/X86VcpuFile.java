@@ -309,7 +309,7 @@ final class X86VcpuFile extends VcpuFile {
     // Attributes: a vCPU has one, the TSC offset
 
     private int hasAttribute(ByteBuffer structure) {
-        Attribute attribute = Attribute.of(structure);
+        Attribute attribute = Attribute.parse(structure);
         return attribute.group() == 0 && attribute.number() == 0 ? 0 : host.refuse(InterruptAnswer.VCPU_ATTRIBUTE);
     }
 
@@ -317,14 +317,14 @@ final class X86VcpuFile extends VcpuFile {
         int refused = hasAttribute(structure);
         ByteBuffer offset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
         offset.putLong(0, tsc.offset());
-        return refused < 0 ? refused : host.put(Attribute.of(structure).address(), offset, Long.BYTES);
+        return refused < 0 ? refused : host.put(Attribute.parse(structure).address(), offset, Long.BYTES);
     }
 
     private int setAttribute(ByteBuffer structure) {
         int refused = hasAttribute(structure);
         return refused < 0
                 ? refused
-                : host.copied(Attribute.of(structure).address(), Long.BYTES, next -> {
+                : host.copied(Attribute.parse(structure).address(), Long.BYTES, next -> {
                     tsc.setOffset(next.getLong(0));
                     return 0;
                 });

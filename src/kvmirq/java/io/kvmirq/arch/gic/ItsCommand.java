@@ -131,7 +131,7 @@ public enum ItsCommand {
     }
 
     /** The command in these four words ({@value #SIZE} bytes); empty if KVM does not implement this command. */
-    public static Optional<ItsCommand> of(long[] words) {
+    public static Optional<ItsCommand> decode(long[] words) {
         int number = (int) NUMBER.of(words[NUMBER.word()]);
         return Arrays.stream(values())
                 .filter(command -> command.number == number)

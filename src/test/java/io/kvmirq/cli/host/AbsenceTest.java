@@ -152,12 +152,12 @@ class AbsenceTest {
                 "explain",
                 (host, device) -> ofPaths(Stream.concat(
                         DeviceChains.gone(host, device).stream(),
-                        host.pci(device).stream().flatMap(found -> DeviceChains.of(host, found).stream()))));
+                        host.pci(device).stream().flatMap(found -> DeviceChains.read(host, found).stream()))));
         all.put(
                 "explain --vm",
                 (host, device) -> ofPaths(PathsCheck.ofGuests(host, host.vms().all()).stream()));
         all.put("vfio", (host, device) -> ofVfio(host, device));
-        all.put("list", (host, device) -> ofPaths(Listing.of(host, device::equals).chains().stream()));
+        all.put("list", (host, device) -> ofPaths(Listing.read(host, device::equals).chains().stream()));
         for (Check check : EnumSet.complementOf(EnumSet.of(Check.BACKENDS, Check.KERNEL_MEMORY))) {
             all.put("doctor " + check.id(), (host, device) -> ofCheck(host, check));
         }
@@ -177,7 +177,7 @@ class AbsenceTest {
     private static Map<String, Link.State> ofVfio(HostFacts host, PciAddress device) {
         Map<String, Link.State> states = new TreeMap<>();
         host.pci(device).ifPresent(found -> {
-            boolean refused = !VfioOutlook.of(host, found).refusals().isEmpty();
+            boolean refused = !VfioOutlook.read(host, found).refusals().isEmpty();
             // Armed interrupts prove that a program has the device; without their file, vfio says what it assumes.
             boolean unseen = host.sight().namespaced() || host.interrupts().isEmpty();
             Link.State taken = unseen ? Link.State.NOT_SHOWN : Link.State.WHOLE;

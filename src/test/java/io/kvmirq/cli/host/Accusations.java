@@ -26,7 +26,7 @@ final class Accusations {
     static List<Link> links(HostFacts host, PciAddress device) {
         return Stream.of(
                         DeviceChains.gone(host, device).stream(),
-                        host.pci(device).stream().flatMap(found -> DeviceChains.of(host, found).stream()),
+                        host.pci(device).stream().flatMap(found -> DeviceChains.read(host, found).stream()),
                         PathsCheck.ofGuests(host, host.vms().all()).stream())
                 .flatMap(paths -> paths)
                 .map(InterruptPath::links)

@@ -74,7 +74,7 @@ class CaptureCommandTest {
                 .put("dev/vfio/1", "")
                 .tree();
         List<String> read = new ArrayList<>();
-        Capture.of(CountedFiles.of(tree, read), Capture::analysis, true);
+        Capture.take(CountedFiles.of(tree, read), Capture::analysis, true);
         assertThat(read)
                 .contains("proc/100/comm", "proc/105/stat")
                 .noneMatch(path -> path.startsWith("dev/"))

@@ -56,7 +56,7 @@ class CommandsAgreeTest {
                 .flatMap(vm -> Stream.concat(vm.devices().stream(), vm.mayHave().stream()))
                 .distinct()
                 .flatMap(address -> host.pci(address).stream())
-                .flatMap(device -> DeviceChains.of(host, device).stream())
+                .flatMap(device -> DeviceChains.read(host, device).stream())
                 .toList();
         return Stream.concat(
                 devices.stream(),
@@ -69,7 +69,7 @@ class CommandsAgreeTest {
     private static boolean vfioRefuses(HostFacts host, PciAddress address) {
         return host.pci(address)
                 .filter(device -> DeviceRules.link(host, device).state() == Link.State.BROKEN
-                        || VfioOutlook.of(host, device).refusals().stream()
+                        || VfioOutlook.read(host, device).refusals().stream()
                                 .anyMatch(refusal -> refusal.cause() != VfioOutlook.Obstacle.IN_USE
                                         && refusal.cause() != VfioOutlook.Obstacle.NO_PERMISSION))
                 .isPresent();
@@ -112,9 +112,9 @@ class CommandsAgreeTest {
                     PlantedFaultsTest.apply(PlantedFaultsTest.host(tree.tree()), tree.tree(), tree.changes())
                             .tree());
             Map<String, List<Flaw>> explain = flaws(explained(host));
-            Map<String, List<Flaw>> look = flaws(HostScan.of(host, KernelPaths.none()).paths().stream());
+            Map<String, List<Flaw>> look = flaws(HostScan.run(host, KernelPaths.none()).paths().stream());
             Map<String, List<Flaw>> list = flaws(Stream.concat(
-                    Listing.of(host, address -> true).chains().stream(), PathsCheck.flawedGuests(host).stream()));
+                    Listing.read(host, address -> true).chains().stream(), PathsCheck.flawedGuests(host).stream()));
             for (Map<String, List<Flaw>> other : List.of(look, list)) {
                 for (String subject : other.keySet()) {
                     if (explain.containsKey(subject) && !explain.get(subject).equals(other.get(subject))) {
@@ -124,7 +124,7 @@ class CommandsAgreeTest {
             }
             subjects += explain.size();
             List<InterruptPath> paths = explained(host).toList();
-            Finding.Status grade = Verdict.of(paths, List.of(), List.of()).grade();
+            Finding.Status grade = Verdict.judge(paths, List.of(), List.of()).grade();
             Finding doctor = Doctor.examine(host, EnumSet.of(Check.PATHS)).get(0);
             if (!paths.isEmpty() && grade.compareTo(doctor.status()) > 0 && doctor.status() != Finding.Status.UNKNOWN) {
                 contradictions.add(tree + ": explain " + grade + ", doctor " + doctor.status());

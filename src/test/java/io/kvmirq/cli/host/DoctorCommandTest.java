@@ -232,7 +232,7 @@ class DoctorCommandTest {
     void bindingsAreNotTriedForAnArchive() throws IOException {
         Path archive = temporary.resolve("host.zip");
         try (OutputStream out = Files.newOutputStream(archive)) {
-            Archive.write(Capture.of(host("intel-posted").tree(), Capture::analysis, false), out);
+            Archive.write(Capture.take(host("intel-posted").tree(), Capture::analysis, false), out);
         }
         assertThat(Cli.run("doctor", "--from", archive.toString(), "--check", "backends")
                         .exited(ExitCode.COULD_NOT_RUN)

@@ -44,7 +44,7 @@ class EntryOfKernelTest {
 
     /** Bits 63:0 of the entry of a message to the last vCPU, which was never loaded. */
     private long entry(String profile, int... ids) {
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        FakeKernel fake = new FakeKernel(Profile.parse(profile));
         FakePciDevice hardware =
                 fake.pciDevice(NIC, 7).msix(1).express().resettable().add();
         Kernel kernel = undo.add(fake.open());
@@ -56,7 +56,7 @@ class EntryOfKernelTest {
         KvmVfio files = undo.add(KvmVfio.create(vm));
         VfioDevice device = undo.add(VfioDevice.open(kernel, PciAddress.parse(NIC), files));
         device.config().enableBusMaster();
-        undo.add(Forwarding.of(vm, device))
+        undo.add(Forwarding.create(vm, device))
                 .forward(device.msix().get(0), MsiMessage.to(new VcpuId(ids[ids.length - 1]), VECTOR));
         return low(hardware.irte(0).words());
     }
@@ -68,12 +68,12 @@ class EntryOfKernelTest {
     @ParameterizedTest
     @CsvSource({"6.1, 0x20500000085", "6.12, 0x20500000085", "6.18, 0x100500000081", "7.1, 0x100500000081"})
     void decideShowsTheWordsThatTheFakeWrites(String version, String words) {
-        PostingHost host =
-                PostingHost.of(Vendor.AMD).withKernel(LinuxVersion.of(version).orElseThrow());
+        PostingHost host = PostingHost.of(Vendor.AMD)
+                .withKernel(LinuxVersion.parse(version).orElseThrow());
         List<Integer> ids = IntStream.range(0, 6).boxed().toList();
         PostingIrq irq = new PostingIrq(
                 true, true, true, List.of(new Route.Msi(new Gsi(24), MsiMessage.to(new VcpuId(5), VECTOR))), true);
-        PostingDecision.Posted posted = (PostingDecision.Posted) PostingDecision.of(
+        PostingDecision.Posted posted = (PostingDecision.Posted) PostingDecision.decide(
                 host, PostingVm.of(ids.stream().map(id -> LapicIds.flat(id, 0)).toList(), false), irq);
         assertThat(DecideText.entry(host, posted).low()).isEqualTo(Long.decode(words));
         assertThat(entry(version + ",amd-avic", 0, 1, 2, 3, 4, 5) & ~GaIrte.DESTINATION_LOW.mask())
@@ -89,8 +89,9 @@ class EntryOfKernelTest {
     @Test
     void layoutFollowsTheVersion() {
         assertThat(List.of("5.10", "6.0", "6.1", "6.2", "6.16", "6.17", "6.18", "7.1"))
-                .extracting(version ->
-                        GaTagKernel.of(LinuxVersion.of(version).orElseThrow()).tag(1, 0x305, 2))
+                .extracting(
+                        version -> GaTagKernel.of(LinuxVersion.parse(version).orElseThrow())
+                                .tag(1, 0x305, 2))
                 .containsExactly(0x105L, 0x105L, 0x305L, 0x305L, 0x305L, 0x202L, 0x1002L, 0x1002L);
     }
 }

@@ -92,7 +92,7 @@ class ExplainCommandTest {
         Path root = Files.createTempDirectory(temporary, "host");
         Path archive = temporary.resolve("archive.zip");
         try (OutputStream out = Files.newOutputStream(archive)) {
-            Archive.write(Capture.of(GuestHosts.of(host).writeTo(root), Capture::analysis, false), out);
+            Archive.write(Capture.take(GuestHosts.of(host).writeTo(root), Capture::analysis, false), out);
         }
         assertThat(Cli.run("explain", "--from", archive.toString(), device).out())
                 .isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-" + host + ".txt"));
@@ -228,8 +228,8 @@ class ExplainCommandTest {
         PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
         Terminal terminal = new Terminal(stream, stream, false, 100, 0, 100, 0, "");
         List<InterruptPath> chains =
-                DeviceChains.of(host, host.pci(PciAddress.parse(AMD)).orElseThrow());
-        Verdict verdict = Verdict.of(chains, List.of(), List.of());
+                DeviceChains.read(host, host.pci(PciAddress.parse(AMD)).orElseThrow());
+        Verdict verdict = Verdict.judge(chains, List.of(), List.of());
         ExplainText text = new ExplainText(terminal);
         text.verdicts(ExplainText.headlines(chains, List.of(), verdict));
         text.print(chains, verdict);
@@ -655,13 +655,13 @@ class ExplainCommandTest {
     })
     void lockdownRefusesWhatItsModeHides(String mode, String path, Known.Reason reason) throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic").put("sys/kernel/security/lockdown", mode + "\n");
-        assertThat(Sight.of(host.tree()).<String>refused(path).reason()).isEqualTo(reason);
+        assertThat(Sight.read(host.tree()).<String>refused(path).reason()).isEqualTo(reason);
     }
 
     private static List<Known.Reason> unseen(RecordedHost recorded, Hop<?> hop) {
         HostFacts host = new HostFacts(recorded.tree());
         PciDevice device = host.pci(PciAddress.parse(AMD)).orElseThrow();
-        return DeviceChains.of(host, device, 0).link(hop).orElseThrow().unseen();
+        return DeviceChains.read(host, device, 0).link(hop).orElseThrow().unseen();
     }
 
     private static Link broken(Hop<?> hop) {

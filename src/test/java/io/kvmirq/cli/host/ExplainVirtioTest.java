@@ -62,7 +62,7 @@ class ExplainVirtioTest {
     void captureIsExplainedAlike() throws IOException {
         Path file = temporary.resolve("host.zip");
         try (OutputStream out = Files.newOutputStream(file)) {
-            Archive.write(Capture.of(GuestHosts.of("virtio").tree(), Capture::analysis, true), out);
+            Archive.write(Capture.take(GuestHosts.of("virtio").tree(), Capture::analysis, true), out);
         }
         assertThat(Cli.run("explain", "--from", file.toString(), "--vm", "100")
                         .exited(0)

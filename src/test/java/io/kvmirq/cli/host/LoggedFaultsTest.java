@@ -147,7 +147,7 @@ class LoggedFaultsTest {
         }
         HostFacts facts = new HostFacts(host.tree());
         return facts.pci(PciAddress.parse(PlantedFaultsTest.device(tree))).stream()
-                .flatMap(device -> DeviceChains.of(facts, device).stream())
+                .flatMap(device -> DeviceChains.read(facts, device).stream())
                 .flatMap(chain -> chain.links().stream())
                 .flatMap(link -> link.flaws().stream())
                 .map(Flaw::rule)
@@ -209,7 +209,7 @@ class LoggedFaultsTest {
                         ("[" + BEGIN + "] DMAR: [DMA Read NO_PASID] Request device [00:01.0] fault addr 0xfde02000\n")
                                 .repeat(10))
                 .tree());
-        assertThat(DeviceChains.of(
+        assertThat(DeviceChains.read(
                         burst, burst.pci(PciAddress.parse("0000:00:01.0")).orElseThrow()))
                 .allMatch(chain ->
                         chain.links().stream().noneMatch(link -> link.text().contains("blocked DMA")));
@@ -223,7 +223,7 @@ class LoggedFaultsTest {
                 .put("proc/uptime", BEGIN + 5 + " 1.00\n")
                 .put(KernelLog.FILE, "[" + BEGIN + "] __common_interrupt: 1.37 No irq handler for vector\n")
                 .tree());
-        Link irq = DeviceChains.of(
+        Link irq = DeviceChains.read(
                         facts, facts.pci(PciAddress.parse("0000:00:02.0")).orElseThrow())
                 .get(0)
                 .link(Hop.HOST_IRQ)

@@ -131,7 +131,7 @@ class MemoryChainsTest {
         @Override
         public KernelPaths memory() {
             try {
-                return KernelPaths.of(image.files(), image.write(temporary.resolve("kcore")));
+                return KernelPaths.open(image.files(), image.write(temporary.resolve("kcore")));
             } catch (IOException e) {
                 throw new IllegalStateException(e);
             }
@@ -468,7 +468,7 @@ class MemoryChainsTest {
         Host host = new Host("amd-avic", "6.12", true) {
             @Override
             public KernelPaths memory() {
-                return KernelPaths.of(image.files(), temporary.resolve("none"));
+                return KernelPaths.open(image.files(), temporary.resolve("none"));
             }
         };
         String without = host.run("explain", host.device, "--no-kernel-memory").out();

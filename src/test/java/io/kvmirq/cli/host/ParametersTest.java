@@ -52,7 +52,7 @@ class ParametersTest {
                 host.put(CMDLINE, line.strip() + " " + words + "\n").tree());
         Set<String> all = new TreeSet<>();
         facts.pci(PciAddress.parse(PlantedFaultsTest.device(tree))).stream()
-                .flatMap(device -> DeviceChains.of(facts, device).stream())
+                .flatMap(device -> DeviceChains.read(facts, device).stream())
                 .flatMap(chain -> chain.links().stream())
                 .flatMap(link -> link.flaws().stream())
                 .filter(flaw -> flaw.weight() != Flaw.Weight.REMARK)

@@ -301,13 +301,13 @@ class PlantedFaultsTest {
     /** As {@link Capture#analysis} does, of one device. */
     private static void analyse(HostFiles files, String device) {
         HostFacts facts = new HostFacts(files);
-        GuestRows.of(facts, facts.vms().all());
+        GuestRows.read(facts, facts.vms().all());
         PathsCheck.ofGuests(facts, facts.vms().all());
         facts.kernel();
         DeviceChains.gone(facts, PciAddress.parse(device));
         facts.pci(PciAddress.parse(device)).ifPresent(found -> {
-            VfioOutlook.of(facts, found);
-            DeviceChains.of(facts, found);
+            VfioOutlook.read(facts, found);
+            DeviceChains.read(facts, found);
             facts.uses(found.address());
         });
     }
@@ -321,7 +321,7 @@ class PlantedFaultsTest {
     private Said explain(RecordedHost host, String tree, boolean strict, boolean ofGuest) throws IOException {
         Path archive = Files.createTempFile(temporary, "host", ".zip");
         try (OutputStream out = Files.newOutputStream(archive)) {
-            Archive.write(Capture.of(host.tree(), files -> analyse(files, device(tree)), false), out);
+            Archive.write(Capture.take(host.tree(), files -> analyse(files, device(tree)), false), out);
         }
         List<String> words = new ArrayList<>(List.of("explain", "--from", archive.toString()));
         words.addAll(OF_GUESTS.contains(tree) || ofGuest ? List.of("--vm", "100") : List.of(device(tree)));
@@ -392,7 +392,7 @@ class PlantedFaultsTest {
         }
         ReadOnce files = new ReadOnce(host.tree());
         HostFacts facts = new HostFacts(files);
-        InterruptPath chain = DeviceChains.of(
+        InterruptPath chain = DeviceChains.read(
                 facts, facts.pci(PciAddress.parse(device("remapped"))).orElseThrow(), 0);
         assertThat(chain.link(Hop.VMM).map(Link::state)).contains(Link.State.WHOLE);
         assertThat(files.seen().files().keySet().stream().filter(path -> path.endsWith("/status")))
@@ -414,7 +414,7 @@ class PlantedFaultsTest {
         RecordedHost host = host("remapped");
         host.deny("proc/100/" + file);
         HostFacts facts = new HostFacts(host.tree());
-        Optional<Link> vmm = DeviceChains.of(
+        Optional<Link> vmm = DeviceChains.read(
                         facts, facts.pci(PciAddress.parse(device("remapped"))).orElseThrow(), 0)
                 .link(Hop.VMM);
         assertThat(vmm.map(Link::state)).contains(Link.State.NOT_SHOWN);
@@ -440,7 +440,7 @@ class PlantedFaultsTest {
             PciAddress address = PciAddress.parse(device(fault.tree()));
             Stream.concat(
                             DeviceChains.gone(facts, address).stream(),
-                            facts.pci(address).stream().flatMap(device -> DeviceChains.of(facts, device).stream()))
+                            facts.pci(address).stream().flatMap(device -> DeviceChains.read(facts, device).stream()))
                     .flatMap(chain -> chain.links().stream())
                     .forEach(link -> link.flaws().forEach(flaw -> rules.remove(flaw.rule())));
             PathsCheck.ofGuests(facts, facts.vms().all()).stream()

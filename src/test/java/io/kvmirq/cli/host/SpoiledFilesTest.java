@@ -50,7 +50,7 @@ class SpoiledFilesTest {
         HostFacts facts = new HostFacts(host.tree());
         Map<Hop<?>, Link.State> states = new TreeMap<>();
         facts.pci(PciAddress.parse(device)).stream()
-                .flatMap(found -> DeviceChains.of(facts, found).stream())
+                .flatMap(found -> DeviceChains.read(facts, found).stream())
                 .map(InterruptPath::links)
                 .flatMap(List::stream)
                 .forEach(link -> states.merge(link.hop(), link.state(), SpoiledFilesTest::worst));
@@ -66,7 +66,7 @@ class SpoiledFilesTest {
     static Set<String> read(RecordedHost host, String device) {
         ReadOnce files = new ReadOnce(host.tree());
         HostFacts facts = new HostFacts(files);
-        facts.pci(PciAddress.parse(device)).ifPresent(found -> DeviceChains.of(facts, found));
+        facts.pci(PciAddress.parse(device)).ifPresent(found -> DeviceChains.read(facts, found));
         return new TreeSet<>(files.seen().files().keySet());
     }
 

@@ -41,7 +41,7 @@ class TwiceTest {
     }
 
     private static List<Link> look(HostFacts host) {
-        return DeviceChains.of(host, host.pci(PciAddress.parse(DEVICE)).orElseThrow(), 0).links().stream()
+        return DeviceChains.read(host, host.pci(PciAddress.parse(DEVICE)).orElseThrow(), 0).links().stream()
                 .filter(link -> !link.flaws().isEmpty())
                 .toList();
     }
@@ -50,7 +50,7 @@ class TwiceTest {
     @CsvSource({"1004, 950, EVER, WHOLE", "1004, 953, NOW, DOUBTFUL"})
     void quotaThatIsUsedUpNowIsInDoubt(int periods, int waited, Flaw.Span span, Link.State state) throws IOException {
         write(THROTTLED);
-        HostFacts first = new HostFacts(HostFiles.of(temporary));
+        HostFacts first = new HostFacts(HostFiles.at(temporary));
         assertThat(look(first)).extracting(Link::state).containsExactly(Link.State.WHOLE);
         Files.writeString(temporary.resolve(STAT), "nr_periods " + periods + "\nnr_throttled " + waited + "\n");
         Link again = look(first.again()).get(0);
@@ -62,7 +62,7 @@ class TwiceTest {
     @Test
     void quotaThatIsUsedUpNowOnAnOldGroupIsInDoubt() throws IOException {
         write(THROTTLED.replace("1000\\nnr_throttled 950", "900000\\nnr_throttled 30000"));
-        HostFacts first = new HostFacts(HostFiles.of(temporary));
+        HostFacts first = new HostFacts(HostFiles.at(temporary));
         assertThat(look(first)).isEmpty();
         assertThat(look(first.again())).isEmpty();
         look(first);
@@ -97,7 +97,7 @@ class TwiceTest {
     @CsvSource({"3, 3, EVER", "3, 4, NOW", "0, 1, NOW"})
     void errorThatIsReportedBetweenTheLooksIsOfNow(int before, int after, Flaw.Span span) throws IOException {
         write("{dev}aer_dev_fatal = TOTAL_ERR_FATAL " + before);
-        HostFacts first = new HostFacts(HostFiles.of(temporary));
+        HostFacts first = new HostFacts(HostFiles.at(temporary));
         assertThat(look(first).stream().flatMap(link -> link.flaws().stream()).map(Flaw::span))
                 .isEqualTo(before == 0 ? List.of() : List.of(Flaw.Span.EVER));
         Files.writeString(temporary.resolve(AER), "TOTAL_ERR_FATAL " + after + "\n");
@@ -109,7 +109,7 @@ class TwiceTest {
     @CsvSource({"150, 150, EVER", "150, 151, NOW"})
     void countOfTheHostIsOfNowWhenItGrows(int before, int after, Flaw.Span span) throws IOException {
         write("proc/interrupts add ERR: " + before);
-        HostFacts first = new HostFacts(HostFiles.of(temporary));
+        HostFacts first = new HostFacts(HostFiles.at(temporary));
         assertThat(errors(first).span()).isEqualTo(Flaw.Span.EVER);
         Path file = temporary.resolve("proc/interrupts");
         Files.writeString(file, Files.readString(file).replace("ERR: " + before, "ERR: " + after));
@@ -119,7 +119,7 @@ class TwiceTest {
 
     private static Flaw errors(HostFacts host) {
         PciDevice device = host.pci(PciAddress.parse(DEVICE)).orElseThrow();
-        return DeviceChains.of(host, device)
+        return DeviceChains.read(host, device)
                 .get(0)
                 .link(Hop.HOST_IRQ)
                 .orElseThrow()

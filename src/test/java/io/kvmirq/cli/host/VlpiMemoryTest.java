@@ -99,14 +99,14 @@ class VlpiMemoryTest {
         @Override
         public KernelPaths memory() {
             try {
-                return KernelPaths.of(image.files(), image.write(temporary.resolve("kcore")));
+                return KernelPaths.open(image.files(), image.write(temporary.resolve("kcore")));
             } catch (IOException e) {
                 throw new IllegalStateException(e);
             }
         }
 
         Known<Optional<HostLpi>> lpi(HostIrq irq) throws IOException {
-            try (KernelStructures structures = KernelStructures.of(
+            try (KernelStructures structures = KernelStructures.open(
                             image.files(), image.write(temporary.resolve("kcore")))
                     .known()
                     .orElseThrow()) {
@@ -143,7 +143,7 @@ class VlpiMemoryTest {
         assertThat(host.lpi(IRQ).known().orElseThrow()).contains(new HostLpi(Optional.empty()));
         KernelImage x86 = new KernelImage("6.12", Vendor.AMD);
         x86.irq(IRQ.number(), 0, 5, 0x10, 1, 0);
-        try (KernelStructures structures = KernelStructures.of(x86.files(), x86.write(temporary.resolve("x86")))
+        try (KernelStructures structures = KernelStructures.open(x86.files(), x86.write(temporary.resolve("x86")))
                 .known()
                 .orElseThrow()) {
             assertThat(structures.lpi(IRQ).known().orElseThrow()).isEmpty();

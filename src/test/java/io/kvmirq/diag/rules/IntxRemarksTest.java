@@ -43,7 +43,7 @@ class IntxRemarksTest {
 
     private static List<String> remarks(RecordedHost host) {
         HostFacts facts = new HostFacts(host.tree());
-        return DeviceChains.of(facts, facts.pci(PciAddress.parse(DEVICE)).orElseThrow())
+        return DeviceChains.read(facts, facts.pci(PciAddress.parse(DEVICE)).orElseThrow())
                 .get(0)
                 .remarks();
     }

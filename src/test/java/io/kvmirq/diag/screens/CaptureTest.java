@@ -55,7 +55,7 @@ class CaptureTest {
     }
 
     private static Capture capture(RecordedHost host) {
-        return Capture.of(host.tree(), Capture::analysis, true);
+        return Capture.take(host.tree(), Capture::analysis, true);
     }
 
     private static List<String> names() {
@@ -65,13 +65,13 @@ class CaptureTest {
     /** All that the analysis says of a host. */
     private static String analysed(HostFiles tree) {
         HostFacts host = new HostFacts(tree);
-        return host.kernel() + "\n" + host.iommus() + "\n" + PostingOutlook.of(host) + "\n"
+        return host.kernel() + "\n" + host.iommus() + "\n" + PostingOutlook.fromHost(host) + "\n"
                 + Doctor.examine(host, EnumSet.complementOf(EnumSet.of(Check.BACKENDS, Check.LIMITS))) + "\n"
                 + host.posting().unreadable() + "\n" + host.posting().gicv4() + "\n"
                 + host.pciAddresses().stream()
                         .flatMap(address -> host.pci(address).stream())
                         .map(device -> device.address() + " " + device.driver() + device.others() + device.messageIrqs()
-                                + device.group() + device.resets() + " " + VfioOutlook.of(host, device) + " "
+                                + device.group() + device.resets() + " " + VfioOutlook.read(host, device) + " "
                                 + host.uses(device.address()))
                         .collect(Collectors.joining("\n"));
     }
@@ -84,7 +84,7 @@ class CaptureTest {
         assertThat(capture.redacted()).isTrue();
         assertThat(analysed(capture.tree())).isEqualTo(analysed(host.tree())).hasSizeGreaterThan(1000);
         // Links of a directory on a disk are followed, those in memory are not.
-        Capture ofDirectory = Capture.of(host.writeTo(temporary), Capture::analysis, true);
+        Capture ofDirectory = Capture.take(host.writeTo(temporary), Capture::analysis, true);
         assertThat(analysed(read(archive(ofDirectory)).tree())).isEqualTo(analysed(host.tree()));
     }
 
@@ -102,7 +102,7 @@ class CaptureTest {
         String fault = "[    4.000000] DMAR: [INTR-REMAP] Request device [00:01.0] fault index 0x13\n";
         assertThat(read(archive(capture(host))).tree().text("kmsg").orElse("").replaceAll("(?m)^(\\[.*] )?-?\n", ""))
                 .isEqualTo((kept + fault).strip());
-        Capture whole = Capture.of(host.tree(), Capture::analysis, false);
+        Capture whole = Capture.take(host.tree(), Capture::analysis, false);
         assertThat(whole.tree().text("kmsg"))
                 .contains((kept + "[    3.000000] EXT4-fs error (device secret): failed\n" + fault).strip());
     }
@@ -164,11 +164,11 @@ class CaptureTest {
                 .forEach(finding -> said.append(finding).append('\n'));
         host.pciAddresses().stream()
                 .flatMap(address -> host.pci(address).stream())
-                .forEach(device -> DeviceChains.of(host, device)
+                .forEach(device -> DeviceChains.read(host, device)
                         .forEach(chain ->
                                 said.append(chain.fails()).append(chain).append('\n')));
-        said.append(Listing.of(host, address -> true).toString().replace("[", "\n["));
-        Guests guests = Guests.of(host);
+        said.append(Listing.read(host, address -> true).toString().replace("[", "\n["));
+        Guests guests = Guests.find(host);
         guests.all().forEach(guest -> said.append('\n')
                 .append(guest.vcpus())
                 .append(guest.vhostFiles())
@@ -190,7 +190,8 @@ class CaptureTest {
     @MethodSource("hosts")
     void redactionChangesNoAnswer(String name) throws Exception {
         HostFiles tree = host(name).tree();
-        assertThat(said(read(archive(Capture.of(tree, Capture::analysis, true))).tree()))
+        assertThat(said(read(archive(Capture.take(tree, Capture::analysis, true)))
+                        .tree()))
                 .isEqualTo(said(tree).replace("machine acme-q35-secret has", "machine has"))
                 .hasSizeGreaterThan(1000);
     }
@@ -254,7 +255,7 @@ class CaptureTest {
                         + "\n  90:   1   2  IR-PCI-MSIX-0000:00:03.0    0-edge      tokn-nic0-TxRx-0, tokn-nic0-tokn"
                         + "\n  91:   1   2  IR-PCI-MSIX-0000:00:03.0    1-edge      tokn-gone0-rx\n");
         HostFiles tree = host.tree();
-        Capture capture = Capture.of(
+        Capture capture = Capture.take(
                 tree,
                 read -> {
                     Capture.analysis(read);
@@ -272,7 +273,7 @@ class CaptureTest {
         assertThat(facts.uses(PciAddress.parse("0000:00:03.0")))
                 .containsExactly("the network interface net-2 is up and has the default route");
         host.put("proc/config.gz", "");
-        Capture unpacked = Capture.of(
+        Capture unpacked = Capture.take(
                 HostFiles.of(Map.of("proc/config.gz", packed(configuration)), Map.of()),
                 read -> new HostFacts(read).kvm().isBuilt("VFIO_PCI"),
                 true);
@@ -337,7 +338,8 @@ class CaptureTest {
         assertThat(vm.vcpus()).singleElement().matches(vcpu -> vcpu.thread().getAsInt() == 72);
         assertThat(vm.eventfds()).singleElement().matches(file -> file.id().getAsInt() == 9 && file.count() == 1);
         assertThat(new HostFacts(capture.tree()).vms().all()).hasSize(1);
-        assertThat(new String(archive(Capture.of(host.tree(), Capture::analysis, false)), StandardCharsets.ISO_8859_1))
+        assertThat(new String(
+                        archive(Capture.take(host.tree(), Capture::analysis, false)), StandardCharsets.ISO_8859_1))
                 .doesNotContain("proc/1/");
         assertThat(texts(capture)).doesNotContain("secret");
     }
@@ -364,7 +366,7 @@ class CaptureTest {
                 .link("sys/class/net/enx0011223344aa", "../../devices/pci0000:00/0000:00:01.0/net/enx0011223344aa")
                 .put("sys/class/net/enx0011223344aa/operstate", "up\n");
         // The doctor reads the groups where the owner of a file is shown: not here.
-        Capture capture = read(archive(Capture.of(
+        Capture capture = read(archive(Capture.take(
                 host.tree(),
                 tree -> {
                     Capture.analysis(tree);
@@ -415,7 +417,7 @@ class CaptureTest {
     @Test
     void whatWasDeniedIsDeniedThere() throws Exception {
         HostFiles tree = HostFiles.of(Map.of("proc/5/comm", new byte[0]), Map.of(), Set.of("proc/5/fd"));
-        Capture capture = read(archive(Capture.of(tree, Capture::analysis, true)));
+        Capture capture = read(archive(Capture.take(tree, Capture::analysis, true)));
         assertThat(capture.denied()).containsExactly("proc/5/fd");
         assertThat(capture.tree().reading("proc/5/fd")).isEqualTo(HostFiles.Reading.DENIED);
         assertThat(new HostFacts(capture.tree()).vms().unreadable()).isEqualTo(1);
@@ -465,7 +467,7 @@ class CaptureTest {
                 .put("sys/fs/cgroup/" + group + "/cgroup.freeze", "1\n")
                 .link("proc/70/fd/4", "anon_inode:kvm-vm")
                 .link("proc/70/fd/5", "anon_inode:kvm-vcpu:0");
-        assertThat(read(archive(Capture.of(host.tree(), Capture::analysis, false)))
+        assertThat(read(archive(Capture.take(host.tree(), Capture::analysis, false)))
                         .files())
                 .containsKey("sys/fs/cgroup/" + group + "/cgroup.freeze");
         assertThat(read(archive(capture(host))).files().keySet()).anyMatch(path -> path.endsWith("/cgroup.freeze"));
@@ -553,7 +555,7 @@ class CaptureTest {
         if (!machine.isEmpty()) {
             later.put("etc/machine-id", machine + "\n");
         }
-        Capture named = Capture.of(later.tree(), Capture::analysis, false);
+        Capture named = Capture.take(later.tree(), Capture::analysis, false);
         RecordedHost before = new RecordedHost();
         named.files().forEach(before::putBytes);
         named.links().forEach(before::link);

@@ -36,12 +36,12 @@ class DeviceChainsTest {
 
     private static List<InterruptPath> chains(RecordedHost host, String device) {
         HostFacts facts = new HostFacts(host.tree());
-        return DeviceChains.of(facts, facts.pci(PciAddress.parse(device)).orElseThrow());
+        return DeviceChains.read(facts, facts.pci(PciAddress.parse(device)).orElseThrow());
     }
 
     private static InterruptPath chain(RecordedHost host, String device, int vector) {
         HostFacts facts = new HostFacts(host.tree());
-        return DeviceChains.of(facts, facts.pci(PciAddress.parse(device)).orElseThrow(), vector);
+        return DeviceChains.read(facts, facts.pci(PciAddress.parse(device)).orElseThrow(), vector);
     }
 
     private static Link link(InterruptPath chain, Hop<?> hop) {

@@ -98,7 +98,7 @@ class DoctorAdviceTest {
                 .put("sys/module/kvm_amd/parameters/avic", "N\n")
                 .put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: fpu cx16 svm x2apic avic\n");
         HostFacts facts = new HostFacts(host.tree());
-        InterruptPath chain = DeviceChains.of(
+        InterruptPath chain = DeviceChains.read(
                 facts, facts.pci(PciAddress.parse("0000:00:02.0")).orElseThrow(), 0);
         assertThat(Remedy.text(chain.claim(Claim.Question.ELIGIBLE)
                                 .orElseThrow()

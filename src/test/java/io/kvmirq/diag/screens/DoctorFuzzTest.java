@@ -85,10 +85,10 @@ class DoctorFuzzTest {
         CpuTime.within(CpuTime.OF_AN_INPUT, () -> {
             HostFacts facts = new HostFacts(host.tree());
             for (PciAddress address : facts.pciAddresses()) {
-                facts.pci(address).ifPresent(device -> assertThat(DeviceChains.of(facts, device))
+                facts.pci(address).ifPresent(device -> assertThat(DeviceChains.read(facts, device))
                         .isNotEmpty());
             }
-            Listing.of(facts, device -> true);
+            Listing.read(facts, device -> true);
         });
     }
 }

@@ -253,7 +253,7 @@ class DoctorTest {
         assertThat(finding.facts()).containsEntry("left", List.of("/" + reused, "/" + gone));
         assertThat(finding.remedies().get(0).text()).startsWith("rmdir /" + reused + " /" + gone + ", ");
 
-        Capture capture = Capture.of(host.tree(), Capture::analysis, true);
+        Capture capture = Capture.take(host.tree(), Capture::analysis, true);
         assertThat(finding(capture.tree(), Check.TRACING).facts()).isEqualTo(finding.facts());
         assertThat(capture.files().keySet()).noneMatch(path -> path.contains("acme"));
         assertThat(new String(capture.files().get("proc/77/stat"), UTF_8)).startsWith("77 (-) S ");
@@ -438,7 +438,7 @@ class DoctorTest {
         assertThat(vfio.remedies().get(1).takes()).isEqualTo(Takes.LIVE);
         HostFacts facts = new HostFacts(host.tree());
         PciDevice bound = facts.pci(facts.boundToVfio().get(0)).orElseThrow();
-        assertThat(VfioOutlook.of(facts, bound).refusals())
+        assertThat(VfioOutlook.read(facts, bound).refusals())
                 .filteredOn(refusal -> refusal.cause() == VfioOutlook.Obstacle.NO_REMAPPING)
                 .singleElement()
                 .satisfies(refusal -> assertThat(refusal.remedies())
@@ -506,8 +506,8 @@ class DoctorTest {
     @Test
     void settingsOfAConfigurationFileAreNotKnown() {
         String line = "qemu-system-x86_64 -machine q35,kernel-irqchip=split ";
-        assertThat(VmmOptions.of(vmm(0, line.split(" "))).known()).isTrue();
-        assertThat(VmmOptions.of(vmm(0, (line + "-readconfig x").split(" "))).known())
+        assertThat(VmmOptions.parse(vmm(0, line.split(" "))).known()).isTrue();
+        assertThat(VmmOptions.parse(vmm(0, (line + "-readconfig x").split(" "))).known())
                 .isFalse();
     }
 
@@ -531,7 +531,7 @@ class DoctorTest {
     void guestThatMayRunGuestsInhibits(boolean inhibits, String release, boolean nests, String options) {
         PostingHost newest = PostingHost.of(Vendor.AMD);
         PostingHost host = new PostingHost(
-                newest.vendor(), LinuxVersion.of(release).orElseThrow(), newest.commandLine(), newest.features());
+                newest.vendor(), LinuxVersion.parse(release).orElseThrow(), newest.commandLine(), newest.features());
         VmProcess vm = vmm(0, ("qemu-system-x86_64 -machine q35,kernel-irqchip=split " + options).split(" "));
         assertThat(VmmOptions.inhibits(vm, host, nests, Optional.empty()).stream()
                         .map(VmmOptions.Inhibit::reason)
@@ -668,7 +668,7 @@ class DoctorTest {
                 .contains("no link names the driver of the device, but VFIO has armed its interrupts");
         assertThat(finding(host, Check.VFIO).status()).isNotEqualTo(Status.FAIL);
         HostFacts facts = new HostFacts(host.tree());
-        assertThat(VfioOutlook.of(
+        assertThat(VfioOutlook.read(
                                 facts,
                                 facts.pci(PciAddress.parse("0000:00:01.0")).orElseThrow())
                         .refusals())

@@ -79,7 +79,7 @@ class WatcherTest {
 
     private Watcher watcher(LongSupplier clock, Executor executor) {
         return new Watcher(
-                HostFiles.of(root), clock, executor, process -> true, path -> true, KernelPaths.none(), probes);
+                HostFiles.at(root), clock, executor, process -> true, path -> true, KernelPaths.none(), probes);
     }
 
     @AfterEach
@@ -148,12 +148,12 @@ class WatcherTest {
         };
         watcher.close();
         watcher = new Watcher(
-                HostFiles.of(root),
+                HostFiles.at(root),
                 nanos::get,
                 Runnable::run,
                 process -> true,
                 path -> true,
-                KernelPaths.of(image.files(), core),
+                KernelPaths.open(image.files(), core),
                 probes);
         image.put(irqfd, "kvm_kernel_irqfd", "kvm", 0);
         image.write(core);
@@ -390,7 +390,7 @@ class WatcherTest {
         looks.set(0);
         byte[] config = Files.readAllBytes(root.resolve(CONFIG));
         config[6] ^= 8;
-        config[PciCapabilities.of(config).capability(0x10) + 0x0a] ^= 0x20;
+        config[PciCapabilities.parse(config).capability(0x10) + 0x0a] ^= 0x20;
         Files.write(root.resolve(CONFIG), config);
         watcher.tick();
         write("proc/100/stat", "100 (CPU) T 0) R 1 100 100");
@@ -431,7 +431,7 @@ class WatcherTest {
         StillHost machine = new StillHost() {
             @Override
             public HostFiles files() {
-                return HostFiles.of(root);
+                return HostFiles.at(root);
             }
 
             @Override

@@ -30,7 +30,7 @@ class GuestsTest {
 
     private static Guests of(RecordedHost host) {
         HostFiles tree = host.tree();
-        return Guests.of(new HostFacts(tree));
+        return Guests.find(new HostFacts(tree));
     }
 
     private static Guest web(RecordedHost host) {
@@ -139,7 +139,7 @@ class GuestsTest {
                     .put(task + "status", "State:\tS (sleeping)\nTracerPid:\t0\n");
         }
         List<String> read = new ArrayList<>();
-        Capture.of(CountedFiles.of(host.tree(), read), Capture::analysis, true);
+        Capture.take(CountedFiles.of(host.tree(), read), Capture::analysis, true);
         Map<String, Long> kinds = read.stream()
                 .filter(path -> path.startsWith("proc/100/task/"))
                 .collect(Collectors.groupingBy(

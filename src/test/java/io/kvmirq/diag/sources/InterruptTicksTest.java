@@ -40,7 +40,7 @@ class InterruptTicksTest {
                 row("24", 5, 9, " IR-PCI  0-edge  a"),
                 row("25", 1, 1, " IR-PCI  1-edge  b"),
                 row("PIN", 3, 4, " Posted"));
-        try (InterruptTicks ticks = new InterruptTicks(HostFiles.of(root))) {
+        try (InterruptTicks ticks = new InterruptTicks(HostFiles.at(root))) {
             assertThat(ticks.read()).isFalse();
             assertThat(ticks.names()).containsExactly("24", "25", "PIN");
             assertThat(ticks.grew("24")).isZero();
@@ -66,7 +66,7 @@ class InterruptTicksTest {
     @Test
     void countThatWrapsGrowsAndOneThatFallsDoesNot() throws IOException {
         write(row("24", 4_294_967_290L, 500, " IR-PCI  0-edge  a"));
-        try (InterruptTicks ticks = new InterruptTicks(HostFiles.of(root))) {
+        try (InterruptTicks ticks = new InterruptTicks(HostFiles.at(root))) {
             ticks.read();
             write(row("24", 4, 500, " IR-PCI  0-edge  a"));
             ticks.read();
@@ -81,7 +81,7 @@ class InterruptTicksTest {
     @Test
     void rowThatComesOrChangesItsHandlerIsAnotherRow() throws IOException {
         write(row("24", 5, 9, " IR-PCI  0-edge  vfio-msix[0]"));
-        try (InterruptTicks ticks = new InterruptTicks(HostFiles.of(root))) {
+        try (InterruptTicks ticks = new InterruptTicks(HostFiles.at(root))) {
             ticks.read();
             write(row("24", 6, 9, " IR-PCI  0-edge  vfio-msix[1]"));
             assertThat(ticks.read()).isFalse();
@@ -98,7 +98,7 @@ class InterruptTicksTest {
     @Test
     void processorThatGoesOfflineIsNoGrowth() throws IOException {
         write(row("24", 5, 900, " IR-PCI  0-edge  a"));
-        try (InterruptTicks ticks = new InterruptTicks(HostFiles.of(root))) {
+        try (InterruptTicks ticks = new InterruptTicks(HostFiles.at(root))) {
             ticks.read();
             Files.writeString(
                     file, "           CPU0       \n" + String.format("%3d: %10d  IR-PCI  0-edge  a%n", 24, 6));
@@ -114,7 +114,7 @@ class InterruptTicksTest {
     @Test
     void rowWithoutColumnsGrows() throws IOException {
         write(row("24", 5, 9, " IR-PCI  0-edge  a"), "ERR:          7\n");
-        try (InterruptTicks ticks = new InterruptTicks(HostFiles.of(root))) {
+        try (InterruptTicks ticks = new InterruptTicks(HostFiles.at(root))) {
             ticks.read();
             write(row("24", 5, 9, " IR-PCI  0-edge  a"), "ERR:         19\n");
             assertThat(ticks.read()).isTrue();
@@ -127,7 +127,7 @@ class InterruptTicksTest {
     @Test
     void countsOfOtherCpusBeginAgain() throws IOException {
         write(row("24", 5, 9, "x"));
-        try (InterruptTicks ticks = new InterruptTicks(HostFiles.of(root))) {
+        try (InterruptTicks ticks = new InterruptTicks(HostFiles.at(root))) {
             ticks.read();
             assertThat(ticks.beginsAgain()).isFalse();
             Files.writeString(file, HEAD.replace("CPU2", "CPU3") + row("24", 5, 5_000_009, "x"));
@@ -147,7 +147,7 @@ class InterruptTicksTest {
             rows[i] = row(String.valueOf(100_000 + i), 1_111_111_111, 1_111_111_111, "x");
         }
         write(rows);
-        try (InterruptTicks ticks = new InterruptTicks(HostFiles.of(root))) {
+        try (InterruptTicks ticks = new InterruptTicks(HostFiles.at(root))) {
             ticks.read();
             for (int i = 0; i < rows.length; i++) {
                 rows[i] = row(String.valueOf(100_000 + i), 2_222_222_222L, 1_111_111_111, "x");

@@ -63,9 +63,9 @@ class KernelPathsTest {
         MsiMessage message = MsiMessage.to(new VcpuId(0), new InterruptVector(0x51));
         long irqfd = image.irqfd(vm, eventfd, 24, IRQ.number(), message);
         Path core = image.write(directory.resolve("kcore"));
-        try (KernelPaths paths = KernelPaths.of(image.files(), core)) {
+        try (KernelPaths paths = KernelPaths.open(image.files(), core)) {
             assertThat(paths.changed()).as("no way was read").isFalse();
-            assertThat(paths.of(IRQ).known()).isPresent();
+            assertThat(paths.path(IRQ).known()).isPresent();
             assertThat(paths.changed()).isFalse();
             if (what.equals("entry")) {
                 image.word(image.entry(INDEX, SOURCE) + at * 8, Long.decode(word));
@@ -75,7 +75,7 @@ class KernelPathsTest {
             image.write(core);
             assertThat(paths.changed()).as("%s is %s", what, word).isEqualTo(changed);
             paths.forget();
-            assertThat(paths.of(IRQ).known()).isPresent();
+            assertThat(paths.path(IRQ).known()).isPresent();
             assertThat(paths.changed()).as("it was read again").isFalse();
         }
     }
@@ -93,7 +93,7 @@ class KernelPathsTest {
         MsiMessage message = MsiMessage.to(new VcpuId(0), new InterruptVector(0x51));
         image.deassign(image.irqfd(vm, eventfd, 24, IRQ.number(), message));
         try (KernelPaths paths = changing(image, looks * LOOK + 1, image.entry(INDEX, SOURCE), 0x101)) {
-            KernelPaths.KernelPath path = paths.of(IRQ).known().orElseThrow();
+            KernelPaths.KernelPath path = paths.path(IRQ).known().orElseThrow();
             assertThat(path.irqfds().known().orElseThrow()).isEmpty();
             assertThat(path.staysPosted()).isEqualTo(stays);
             assertThat(path.entry().known().orElseThrow().map(RemappingEntry::isPosted))
@@ -112,7 +112,7 @@ class KernelPathsTest {
         image.irqfd(vm, eventfd, 24, IRQ.number(), MsiMessage.to(new VcpuId(0), new InterruptVector(0x52)));
         try (KernelPaths paths = changing(
                 image, LOOK / 2 + 1, image.entry(INDEX, SOURCE) + Long.BYTES, GaIrte.guestHigh(target, 0x52))) {
-            assertThat(paths.of(IRQ)
+            assertThat(paths.path(IRQ)
                             .known()
                             .orElseThrow()
                             .entry()
@@ -135,7 +135,7 @@ class KernelPathsTest {
         image.put(irqfd, "kvm_kernel_irqfd", "irq_entry.msi.data", 0x52);
         long copy = image.at(irqfd, "kvm_kernel_irqfd", "irq_entry.msi.data");
         try (KernelPaths paths = changing(image, looks * LOOK + 1, copy, 0x51)) {
-            assertThat(paths.of(IRQ).known().orElseThrow().irqfds().known().orElseThrow())
+            assertThat(paths.path(IRQ).known().orElseThrow().irqfds().known().orElseThrow())
                     .singleElement()
                     .matches(seen -> seen.message().equals(seen.route()) != differs);
         }

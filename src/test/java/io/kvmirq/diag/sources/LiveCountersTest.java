@@ -58,7 +58,7 @@ class LiveCountersTest {
             }
         };
         PciAddress device = PciAddress.parse("0000:00:02.0");
-        try (LiveWindow window = LiveWindow.of(machine, new HostFacts(files), List.of(device), List.of(), false)) {
+        try (LiveWindow window = LiveWindow.begin(machine, new HostFacts(files), List.of(device), List.of(), false)) {
             assertThat(window.end(new HostFacts(files)).counters()).contains(new Live.Counter("host irq 27", 0));
         }
         assertThat(recorded.isClosed()).isTrue();

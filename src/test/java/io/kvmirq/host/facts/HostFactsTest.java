@@ -36,10 +36,10 @@ class HostFactsTest {
 
     @Test
     void thisMachineCanBeRead() {
-        HostFacts host = new HostFacts(HostFiles.of(Path.of("/")));
+        HostFacts host = new HostFacts(HostFiles.at(Path.of("/")));
         assertThat(host.kernel()).contains(System.getProperty("os.version"));
         for (PciAddress address : host.pciAddresses()) {
-            assertThat(VfioOutlook.of(host, host.pci(address).orElseThrow()).irqs())
+            assertThat(VfioOutlook.read(host, host.pci(address).orElseThrow()).irqs())
                     .hasSize(5);
         }
     }

@@ -50,7 +50,7 @@ class IntxLineFakeTest {
         final ArmedLine armed;
 
         World(String profile, boolean nointxmask, Shape shape) {
-            fake = FakeKernel.inVirtualTime(Profile.of(profile));
+            fake = FakeKernel.inVirtualTime(Profile.parse(profile));
             fake.setNointxmask(nointxmask);
             kernel = fake.open();
             hardware = shape.built.apply(fake.pciDevice(FIRST.toString(), 1)).add();
@@ -65,7 +65,7 @@ class IntxLineFakeTest {
 
         IntxLine line(PciAddress device) {
             HostFacts facts = new HostFacts(fake.hostFiles());
-            return IntxLine.of(facts, facts.pci(device).orElseThrow());
+            return IntxLine.read(facts, facts.pci(device).orElseThrow());
         }
 
         Optional<Request> request() {

@@ -48,7 +48,7 @@ class IntxLineTest {
 
     private static IntxLine line(RecordedHost host, String device) {
         HostFacts facts = new HostFacts(host.tree());
-        return IntxLine.of(facts, facts.pci(PciAddress.parse(device)).orElseThrow());
+        return IntxLine.read(facts, facts.pci(PciAddress.parse(device)).orElseThrow());
     }
 
     private static Request request(RecordedHost host, String device) {
@@ -194,7 +194,7 @@ class IntxLineTest {
         HostFacts facts = new HostFacts(host.writeTo(root));
         Files.createDirectories(root.resolve("proc/irq/22/ehci_hcd:usb1"));
         Files.createDirectories(root.resolve("proc/irq/22/vfio-intx(0000:00:02.0)"));
-        IntxLine line = IntxLine.of(facts, facts.pci(PciAddress.parse(E1000E)).orElseThrow());
+        IntxLine line = IntxLine.read(facts, facts.pci(PciAddress.parse(E1000E)).orElseThrow());
         assertThat(line.handlers().known()).contains(List.of("ehci_hcd:usb1"));
     }
 

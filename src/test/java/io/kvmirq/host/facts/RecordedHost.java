@@ -195,6 +195,6 @@ public final class RecordedHost {
         for (Map.Entry<String, String> link : links.entrySet()) {
             Files.createSymbolicLink(within(made, directory.resolve(link.getKey())), Path.of(link.getValue()));
         }
-        return HostFiles.of(directory);
+        return HostFiles.at(directory);
     }
 }

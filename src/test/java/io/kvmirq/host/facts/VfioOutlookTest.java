@@ -30,7 +30,7 @@ class VfioOutlookTest {
 
     private static VfioOutlook outlook(RecordedHost host, PciAddress address) {
         HostFacts facts = new HostFacts(host.tree());
-        return VfioOutlook.of(facts, facts.pci(address).orElseThrow());
+        return VfioOutlook.read(facts, facts.pci(address).orElseThrow());
     }
 
     private static VfioOutlook.Irqs irqs(RecordedHost host, VfioOutlook.Kind kind) {
@@ -169,7 +169,7 @@ class VfioOutlookTest {
         config[0x34] = 0x40;
         config[0x40] = 5;
         config[0x42] = 7 << 1;
-        assertThat(PciCapabilities.of(config).msiVectors()).isEqualTo(32);
+        assertThat(PciCapabilities.parse(config).msiVectors()).isEqualTo(32);
     }
 
     @Test
@@ -258,7 +258,7 @@ class VfioOutlookTest {
         for (boolean vm : List.of(true, false)) {
             host.put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: fpu svm" + (vm ? " hypervisor\n" : "\n"));
             HostFacts facts = new HostFacts(host.tree());
-            assertThat(VfioOutlook.of(facts, facts.pci(NETWORK).orElseThrow()).refusals())
+            assertThat(VfioOutlook.read(facts, facts.pci(NETWORK).orElseThrow()).refusals())
                     .singleElement()
                     .satisfies(refusal -> assertThat(
                                     Remedy.text(refusal.remedies()).orElseThrow())
@@ -343,7 +343,7 @@ class VfioOutlookTest {
     private static List<VfioOutlook.Refusal> refusals(String node, HostFiles.Access access) throws Exception {
         HostFacts host =
                 new HostFacts(new WithDev(RecordedHost.of("amd-6.1").closed().tree(), node, access));
-        return VfioOutlook.of(host, host.pci(NETWORK).orElseThrow()).refusals();
+        return VfioOutlook.read(host, host.pci(NETWORK).orElseThrow()).refusals();
     }
 
     @Test
@@ -374,7 +374,7 @@ class VfioOutlookTest {
         HostFacts host =
                 new HostFacts(GuestHosts.of("intel-posted").remove("proc/100").tree());
         assertThat(host.hidesProcesses()).isEmpty();
-        assertThat(VfioOutlook.of(
+        assertThat(VfioOutlook.read(
                                 host, host.pci(PciAddress.parse("0000:00:01.0")).orElseThrow())
                         .refusals())
                 .extracting(VfioOutlook.Refusal::cause, VfioOutlook.Refusal::text)

@@ -170,7 +170,7 @@ class VmProcessesTest {
         host.remove("proc/interrupts").remove("proc/100/cmdline");
         fd(6, "anon_inode:[vfio-device]");
         assertThat(one().devices()).containsExactly(NETWORK, OTHER);
-        assertThat(new HostFacts(host.tree()).vms().of(OTHER)).hasSize(1);
+        assertThat(new HostFacts(host.tree()).vms().using(OTHER)).hasSize(1);
         fd(5, "anon_inode:[vfio-device]", "vfio-device-syspath: /sys/devices/pci0000:00/0000:00:02.1");
         assertThat(one().devices()).containsExactly(OTHER);
     }
@@ -203,7 +203,7 @@ class VmProcessesTest {
                 vcpu.x86().enableLapic();
                 event.signal(0x1f);
                 int pid = (int) ProcessHandle.current().pid();
-                VmProcess own = new HostFacts(HostFiles.of(Path.of("/")))
+                VmProcess own = new HostFacts(HostFiles.at(Path.of("/")))
                         .vms().all().stream()
                                 .filter(process -> process.pid() == pid)
                                 .findFirst()
@@ -256,7 +256,7 @@ class VmProcessesTest {
 
     /** The name of the thread that runs a vCPU, once one is seen in it. */
     private static String threadOf(int id) {
-        HostFiles root = HostFiles.of(Path.of("/"));
+        HostFiles root = HostFiles.at(Path.of("/"));
         int pid = (int) ProcessHandle.current().pid();
         long end = System.nanoTime() + PATIENCE_NANOS;
         while (System.nanoTime() < end) {

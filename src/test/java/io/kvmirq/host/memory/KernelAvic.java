@@ -40,11 +40,11 @@ public final class KernelAvic {
     }
 
     private static Optional<KernelAvic> found() {
-        HostFiles files = HostFiles.of(Path.of("/"));
+        HostFiles files = HostFiles.at(Path.of("/"));
         Types types = new Types(files);
         Layout svm = types.ofModule("kvm_amd", "kvm_svm", TABLE);
         Layout vm = types.ofModule("kvm", "kvm", Irqfds.VMS);
-        Symbols symbols = Symbols.of(files, Set.of(Irqfds.VMS, PAGES, DIRECT));
+        Symbols symbols = Symbols.read(files, Set.of(Irqfds.VMS, PAGES, DIRECT));
         KernelMemory memory = KernelMemory.open(KernelStructures.CORE);
         long list = symbols.address(Irqfds.VMS);
         long first = memory.word(list, Irqfds.VMS);

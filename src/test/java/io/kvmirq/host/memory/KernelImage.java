@@ -755,9 +755,9 @@ public final class KernelImage {
         RandomAccessFile file = new RandomAccessFile(write(core).toFile(), "rw");
         long place = offset(address);
         int[] left = {reads};
-        return KernelStructures.of(
+        return KernelStructures.open(
                 files(),
-                () -> KernelMemory.of(
+                () -> KernelMemory.open(
                         "kcore",
                         (into, position) -> {
                             if (left[0] > 0 && position <= place && place < position + into.remaining()) {

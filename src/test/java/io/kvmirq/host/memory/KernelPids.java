@@ -11,11 +11,11 @@ public final class KernelPids {
 
     /** The descriptor of the vCPU that the only VM of this machine made first. */
     public static long first() {
-        HostFiles files = HostFiles.of(Path.of("/"));
+        HostFiles files = HostFiles.at(Path.of("/"));
         Types types = new Types(files);
         Layout vm = types.ofModule("kvm", "kvm", Irqfds.VMS, "vcpu_array.xa_head");
         Layout vmx = types.ofModule("kvm_intel", "vcpu_vmx", "vcpu", "?pi_desc", "?vt.pi_desc");
-        Symbols symbols = Symbols.of(files, Set.of(Irqfds.VMS));
+        Symbols symbols = Symbols.read(files, Set.of(Irqfds.VMS));
         try (KernelMemory memory = KernelMemory.open(KernelStructures.CORE)) {
             long list = symbols.address(Irqfds.VMS);
             long first = memory.word(list, Irqfds.VMS);

@@ -57,8 +57,8 @@ public final class KernelPlaces implements AutoCloseable {
             reads.put(position, copy);
             return read;
         };
-        try (KernelStructures structures = KernelStructures.of(
-                        HostFiles.of(Path.of("/")), () -> KernelMemory.of("/proc/kcore", source, () -> {}))
+        try (KernelStructures structures = KernelStructures.open(
+                        HostFiles.at(Path.of("/")), () -> KernelMemory.open("/proc/kcore", source, () -> {}))
                 .known()
                 .orElseThrow()) {
             question.accept(structures);

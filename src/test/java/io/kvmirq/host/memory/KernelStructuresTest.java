@@ -119,7 +119,7 @@ class KernelStructuresTest {
 
     private KernelStructures open(World world) throws IOException {
         Known<KernelStructures> known =
-                KernelStructures.of(world.image.files(), world.image.write(directory.resolve("kcore")));
+                KernelStructures.open(world.image.files(), world.image.write(directory.resolve("kcore")));
         assertThat(known).isInstanceOf(Known.Observed.class);
         return known.known().orElseThrow();
     }
@@ -563,7 +563,7 @@ class KernelStructuresTest {
             World world = new World(kernel, unit);
             Map<String, byte[]> contents = new KernelImage(other, unit).contents();
             contents.put("proc/kallsyms", world.image.contents().get("proc/kallsyms"));
-            try (KernelStructures structures = KernelStructures.of(
+            try (KernelStructures structures = KernelStructures.open(
                             HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore")))
                     .known()
                     .orElseThrow()) {
@@ -592,7 +592,7 @@ class KernelStructuresTest {
         Map<String, byte[]> contents = world.image.contents();
         change.accept(contents);
         return why(
-                KernelStructures.of(HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore"))));
+                KernelStructures.open(HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore"))));
     }
 
     @Test
@@ -611,12 +611,12 @@ class KernelStructuresTest {
         assertThat(refusal(without("sys/kernel/btf/vmlinux"))).isEqualTo("/sys/kernel/btf/vmlinux does not exist");
         Path core = directory.resolve("none");
         HostFiles files = new World("6.12", Vendor.INTEL).image.files();
-        assertThat(why(KernelStructures.of(files, core))).isEqualTo(core + " cannot be read: there is none");
+        assertThat(why(KernelStructures.open(files, core))).isEqualTo(core + " cannot be read: there is none");
         Files.createFile(core);
-        assertThat(why(KernelStructures.of(files, core)))
+        assertThat(why(KernelStructures.open(files, core)))
                 .isEqualTo(core + " cannot be read: it is empty, as in a container");
         Files.writeString(core, "no ELF".repeat(20));
-        assertThat(why(KernelStructures.of(files, core)))
+        assertThat(why(KernelStructures.open(files, core)))
                 .isEqualTo(core + " cannot be read: it is no ELF core file of 64 bits");
     }
 
@@ -625,7 +625,7 @@ class KernelStructuresTest {
         World world = new World("6.12", Vendor.INTEL);
         Map<String, byte[]> contents = world.image.contents();
         contents.remove("sys/kernel/btf/kvm");
-        try (KernelStructures structures = KernelStructures.of(
+        try (KernelStructures structures = KernelStructures.open(
                         HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore")))
                 .known()
                 .orElseThrow()) {
@@ -646,7 +646,7 @@ class KernelStructuresTest {
         Map<String, byte[]> contents = world.image.contents();
         with("proc/kallsyms", world.image.kallsyms() + "ffffffff82000040 d vm_list\t[other]\n")
                 .accept(contents);
-        try (KernelStructures structures = KernelStructures.of(
+        try (KernelStructures structures = KernelStructures.open(
                         HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore")))
                 .known()
                 .orElseThrow()) {
@@ -885,7 +885,7 @@ class KernelStructuresTest {
         long before = image.word(node + 8);
         try (RandomAccessFile file = new RandomAccessFile(core.toFile(), "rw");
                 KernelStructures structures =
-                        KernelStructures.of(image.files(), core).known().orElseThrow()) {
+                        KernelStructures.open(image.files(), core).known().orElseThrow()) {
             assertThat(structures.irqfds(HOST_IRQ).known().orElseThrow()).hasSize(1);
             long own = inOtherUse ? 5 : node;
             long[][] words = {{before, head}, {head + 8, before}, {node, own}, {node + 8, own}};
@@ -905,7 +905,7 @@ class KernelStructuresTest {
             file.seek(0x38);
             file.write(2);
             try (KernelStructures structures =
-                    KernelStructures.of(world.image.files(), core).known().orElseThrow()) {
+                    KernelStructures.open(world.image.files(), core).known().orElseThrow()) {
                 assertThat(why(structures.entry(HOST_IRQ))).endsWith(" has no segment with maple_node.parent");
                 file.seek(0x38);
                 file.write(3);
@@ -976,8 +976,8 @@ class KernelStructuresTest {
         Map<String, Integer> sentences = new TreeMap<>();
         int most = 0;
         int rounds = Integer.getInteger("kvmirq.test.memory.rounds", 300);
-        try (KernelStructures structures = KernelStructures.of(
-                        world.image.files(), () -> KernelMemory.of("/proc/kcore", memory, () -> {}))
+        try (KernelStructures structures = KernelStructures.open(
+                        world.image.files(), () -> KernelMemory.open("/proc/kcore", memory, () -> {}))
                 .known()
                 .orElseThrow()) {
             for (int round = 0; round < rounds; round++) {
@@ -1069,7 +1069,7 @@ class KernelStructuresTest {
         ThreadMXBean clock = ManagementFactory.getThreadMXBean();
         long begin = clock.getCurrentThreadCpuTime();
         try (KernelStructures structures =
-                KernelStructures.of(files, core).known().orElseThrow()) {
+                KernelStructures.open(files, core).known().orElseThrow()) {
             for (int vector = 0; vector < 64; vector++) {
                 HostIrq hostIrq = new HostIrq(100 + 64 * 50 + vector);
                 assertThat(structures

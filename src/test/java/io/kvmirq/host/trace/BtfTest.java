@@ -45,7 +45,7 @@ class BtfTest {
     }
 
     private static Btf module() throws IOException {
-        return Btf.of(host(), "module").known().orElseThrow();
+        return Btf.read(host(), "module").known().orElseThrow();
     }
 
     private static String unknown(Known<?> fact) {
@@ -126,14 +126,14 @@ class BtfTest {
 
     @Test
     void moduleThatIsBuiltInHasTheTypesOfTheKernel() throws IOException {
-        Btf kernel = Btf.of(host(), "built_in").known().orElseThrow();
+        Btf kernel = Btf.read(host(), "built_in").known().orElseThrow();
         assertThat(kernel.size(Kind.STRUCT, "outer").known()).contains(128L);
         assertThat(kernel.size(Kind.STRUCT, "inner").known()).isEmpty();
     }
 
     @Test
     void hostWithoutBtfSaysSo() {
-        assertThat(unknown(Btf.of(HostFiles.of(Map.of(), Map.of()), "kvm")))
+        assertThat(unknown(Btf.read(HostFiles.of(Map.of(), Map.of()), "kvm")))
                 .isEqualTo("/sys/kernel/btf/vmlinux does not exist; use a kernel with CONFIG_DEBUG_INFO_BTF");
     }
 
@@ -241,9 +241,9 @@ class BtfTest {
 
     @Test
     void thisKernelsOwnTypesAnswer() {
-        HostFiles files = HostFiles.of(Path.of("/"));
+        HostFiles files = HostFiles.at(Path.of("/"));
         assumeTrue(!files.list("sys/kernel/btf").isEmpty(), "this kernel shows no BTF");
-        Btf types = Btf.of(files, "kvm").known().orElseThrow();
+        Btf types = Btf.read(files, "kvm").known().orElseThrow();
         assertThat(types.member(Kind.STRUCT, "task_struct", "comm").known().map(Member::bits))
                 .contains(128L);
         assertThat(types.member(Kind.STRUCT, "kvm_kernel_irqfd", "irq_entry.gsi")

@@ -72,7 +72,7 @@ public final class FakeTracefs implements TraceFiles {
 
     /** Probes of a process, with a histogram that this shows. */
     public Known<Probes> begin() {
-        return Probes.of(
+        return Probes.set(
                 this, "kvmirq-4711-123456-4026531836", new KvmBtf().types(), new KvmBtf().types(), Set.of(100));
     }
 

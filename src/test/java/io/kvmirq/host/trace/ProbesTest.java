@@ -28,7 +28,7 @@ class ProbesTest {
     private final FakeTracefs tracefs = new FakeTracefs();
 
     private Known<Probes> begun(String owner) {
-        return Probes.of(tracefs, owner, new KvmBtf().types(), new KvmBtf().types(), Set.of(100));
+        return Probes.set(tracefs, owner, new KvmBtf().types(), new KvmBtf().types(), Set.of(100));
     }
 
     private Probes begin(String owner) {
@@ -51,7 +51,7 @@ class ProbesTest {
 
     @Test
     void offsetsAreThoseOfTheKernel() {
-        Known<ProbePlan> plan = ProbePlan.of(
+        Known<ProbePlan> plan = ProbePlan.plan(
                 NAME,
                 new KvmBtf()
                         .at("wait", 16)
@@ -74,7 +74,7 @@ class ProbesTest {
                 .endsWith(" id=+44(+8($arg2)):s32");
         assertThat(why(intx(new KvmBtf().withoutArrayOfContexts())))
                 .isEqualTo("this kernel's vfio_pci_core_device.ctx is no pointer");
-        Probes probes = Probes.of(
+        Probes probes = Probes.set(
                         tracefs,
                         OWN,
                         new KvmBtf().types(),
@@ -112,7 +112,7 @@ class ProbesTest {
     /** The ITS takes a message in the handler or in a worker. Interrupts that each vCPU has of its own are left out. */
     @Test
     void vcpuIsThatOfTheVgicOnArm() {
-        Probes probes = Probes.of(tracefs, OWN, new KvmBtf().withVgic().types(), new KvmBtf().types(), Set.of(100))
+        Probes probes = Probes.set(tracefs, OWN, new KvmBtf().withVgic().types(), new KvmBtf().types(), Set.of(100))
                 .known()
                 .orElseThrow();
         assertThat(tracefs.written)
@@ -146,7 +146,7 @@ class ProbesTest {
     }
 
     private static Known<String> intx(KvmBtf vfio) {
-        return ProbePlan.of(NAME, new KvmBtf().types(), vfio.types())
+        return ProbePlan.plan(NAME, new KvmBtf().types(), vfio.types())
                 .known()
                 .orElseThrow()
                 .intx();
@@ -260,7 +260,7 @@ class ProbesTest {
     @CsvSource({"100, true", "101, false"})
     void entryIsTimedForAHundredThreads(int threads, boolean timed) {
         Set<Integer> tids = IntStream.range(0, threads).boxed().collect(Collectors.toSet());
-        Probes.of(tracefs, OWN, new KvmBtf().types(), new KvmBtf().types(), tids)
+        Probes.set(tracefs, OWN, new KvmBtf().types(), new KvmBtf().types(), tids)
                 .known()
                 .orElseThrow()
                 .close();
@@ -352,7 +352,7 @@ class ProbesTest {
 
     @Test
     void functionThatIsGoneIsNamed() {
-        assertThat(why(ProbePlan.of(NAME, new KvmBtf().without("irqfd_wakeup").types(), new KvmBtf().types())))
+        assertThat(why(ProbePlan.plan(NAME, new KvmBtf().without("irqfd_wakeup").types(), new KvmBtf().types())))
                 .contains("irqfd_wakeup");
         tracefs.functions.remove("kvm_arch_set_irq_inatomic");
         assertThat(why(begun(OWN)))
@@ -372,7 +372,7 @@ class ProbesTest {
 
     @Test
     void hostWithoutVfioIsWatchedFromTheEventfdOn() {
-        Probes probes = Probes.of(
+        Probes probes = Probes.set(
                         tracefs,
                         OWN,
                         new KvmBtf().types(),

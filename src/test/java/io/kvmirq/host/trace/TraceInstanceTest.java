@@ -118,9 +118,9 @@ class TraceInstanceTest {
 
     @Test
     void directoryThatIsNotTracefsIsToldAndLeftAsItWas() throws IOException {
-        assertThat(TraceInstance.of(tracefs)).isInstanceOf(Known.Unknown.class);
+        assertThat(TraceInstance.create(tracefs)).isInstanceOf(Known.Unknown.class);
         Files.createDirectory(tracefs.resolve("instances"));
-        assertThat(TraceInstance.of(tracefs))
+        assertThat(TraceInstance.create(tracefs))
                 .isInstanceOfSatisfying(Known.Unknown.class, unknown -> assertThat(unknown.why())
                         .startsWith("cannot set up " + tracefs));
         assertThat(names()).isEmpty();

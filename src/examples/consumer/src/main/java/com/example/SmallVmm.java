@@ -38,7 +38,7 @@ final class SmallVmm implements AutoCloseable {
 
     /** Passes the first MSI-X vectors of a device on to a vCPU, as vectors from {@code first} on. */
     List<ForwardedIrq> pass(VfioDevice device, int count, int vcpu, InterruptVector first) {
-        Forwarding forwarding = Forwarding.of(vm, device);
+        Forwarding forwarding = Forwarding.create(vm, device);
         undo.push(forwarding::close);
         return forwarding.forwardAll(
                 device.msix(0, count), i -> MsiMessage.to(new VcpuId(vcpu), new InterruptVector(first.number() + i)));

@@ -269,7 +269,7 @@ public final class EmulatedIts {
             if (lpis.ram().read((ring & RING_ADDRESS) + next, command.clear())) {
                 long[] words = new long[ItsCommand.SIZE / Long.BYTES];
                 command.clear().asLongBuffer().get(words);
-                ItsCommand.of(words).ifPresent(known -> handle(known, words));
+                ItsCommand.decode(words).ifPresent(known -> handle(known, words));
             }
             next = (next + ItsCommand.SIZE) % ringSize();
         }

@@ -72,7 +72,7 @@ public class VirtualInterface {
     }
 
     /** Creates an interface for a vCPU that has no thread in the model. */
-    public static VirtualInterface of(Distributor gic, int vcpu, int registers) {
+    public static VirtualInterface create(Distributor gic, int vcpu, int registers) {
         gic.banks().checkVcpu(vcpu);
         return new VirtualInterface(gic, vcpu, registers, SharedWords.of(new long[words(registers)]), 0);
     }

@@ -41,7 +41,7 @@ public class VfioIntx extends IntxState {
      * reserved until {@link #remove}. Throws IllegalStateException if the line has 64 handlers, or the device has a
      * handler.
      */
-    public static VfioIntx of(IntxDevice device, boolean nointxmask) {
+    public static VfioIntx create(IntxDevice device, boolean nointxmask) {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
     }
 

@@ -48,7 +48,7 @@ public final class ApicMap<A extends LocalApic> {
      *     finds a LAPIC in x2APIC mode by the physical id that its logical id encodes
      * @return the map; empty if two LAPICs share an id, and neither {@code apicIds32Bit} nor {@code before63} is set
      */
-    public static <A extends LocalApic> Optional<ApicMap<A>> of(
+    public static <A extends LocalApic> Optional<ApicMap<A>> build(
             List<A> lapics, boolean apicIds32Bit, boolean before63) {
         int highest = lapics.stream()
                 .filter(LocalApic::isPresent)
@@ -133,7 +133,7 @@ public final class ApicMap<A extends LocalApic> {
     }
 
     /** The LAPIC that has a physical id; null if no LAPIC has this id. Does not allocate. */
-    @SuppressWarnings("unchecked") // The map holds what of() was given.
+    @SuppressWarnings("unchecked") // The map holds what build() was given.
     public @Nullable A physical(int id) {
         return id >= 0 && id < physical.length ? (A) physical[id] : null;
     }
@@ -157,7 +157,7 @@ public final class ApicMap<A extends LocalApic> {
     }
 
     /** The LAPIC for bit 0–15 of a logical destination; null if no LAPIC has this bit. Does not allocate. */
-    @SuppressWarnings("unchecked") // The map holds what of() was given.
+    @SuppressWarnings("unchecked") // The map holds what build() was given.
     public @Nullable A member(int destination, int bit) {
         return (A)
                 switch (logical) {

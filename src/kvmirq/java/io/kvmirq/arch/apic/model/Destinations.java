@@ -35,8 +35,8 @@ public final class Destinations<A extends LocalApic> {
         this.apicIds32Bit = apicIds32Bit;
         this.quirk = quirk;
         this.vectorHashing = vectorHashing;
-        this.map = ApicMap.of(this.lapics, apicIds32Bit, false);
-        this.mapBefore63 = ApicMap.of(this.lapics, apicIds32Bit, true);
+        this.map = ApicMap.build(this.lapics, apicIds32Bit, false);
+        this.mapBefore63 = ApicMap.build(this.lapics, apicIds32Bit, true);
     }
 
     /**

@@ -38,7 +38,7 @@ public sealed interface PostingDecision {
     }
 
     /** Checks the obstacles in the order of {@link PostingObstacle}; the first that applies decides. */
-    static PostingDecision of(PostingHost host, PostingVm vm, PostingIrq irq) {
+    static PostingDecision decide(PostingHost host, PostingVm vm, PostingIrq irq) {
         Optional<PostingObstacle> flaw = host.flaw().or(() -> flawOfPath(vm, irq));
         if (flaw.isPresent()) {
             return unposted(flaw.get());

@@ -181,9 +181,9 @@ class DestinationsTest {
         }
         assertThat(single(all, message(0x11_0001, true, true, DeliveryMode.FIXED, 0x41)))
                 .isEqualTo(NONE);
-        assertThat(ApicMap.of(lapics, true, false).orElseThrow().bits(0x10_ffff))
+        assertThat(ApicMap.build(lapics, true, false).orElseThrow().bits(0x10_ffff))
                 .isEqualTo(1);
-        assertThat(ApicMap.of(lapics, true, false).orElseThrow().bits(0x11_ffff))
+        assertThat(ApicMap.build(lapics, true, false).orElseThrow().bits(0x11_ffff))
                 .isZero();
     }
 

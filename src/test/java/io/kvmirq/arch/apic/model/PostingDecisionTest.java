@@ -66,7 +66,8 @@ class PostingDecisionTest {
                     : new Route.Msi(
                             GSI,
                             new MsiMessage(highAddress | 0xfee00000L | destination << 12 | addressBits, mode | 0x41));
-            return PostingDecision.of(host, vm, new PostingIrq(producer, consumer, alone, List.of(route), unmanaged));
+            return PostingDecision.decide(
+                    host, vm, new PostingIrq(producer, consumer, alone, List.of(route), unmanaged));
         }
     }
 
@@ -181,7 +182,7 @@ class PostingDecisionTest {
 
     private static PostingDecision decide(PostingHost host, List<LapicIds> lapics, int destination, int bits) {
         Route route = new Route.Msi(GSI, new MsiMessage(0xfee00000L | (long) destination << 12 | bits, 0x41));
-        return PostingDecision.of(host, PostingVm.of(lapics, false), PostingIrq.of(route));
+        return PostingDecision.decide(host, PostingVm.of(lapics, false), PostingIrq.of(route));
     }
 
     /** The reasons on AMD. Intel's entry stays posted and tells those that its module knows. */
@@ -264,7 +265,7 @@ class PostingDecisionTest {
     })
     void vcpuIdAboveTheTableInhibits(int id, String kernel, boolean x2avic, boolean extended, boolean tooBig) {
         PostingHost host =
-                PostingHost.of(Vendor.AMD).withKernel(LinuxVersion.of(kernel).orElseThrow());
+                PostingHost.of(Vendor.AMD).withKernel(LinuxVersion.parse(kernel).orElseThrow());
         host = x2avic ? host : host.without(Feature.X2AVIC);
         host = extended ? host : host.without(Feature.X2AVIC_EXT);
         PostingDecision decision = decide(host, List.of(LapicIds.x2apic(0), LapicIds.x2apic(id)), 0, 0);

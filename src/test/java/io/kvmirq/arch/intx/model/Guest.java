@@ -26,7 +26,7 @@ final class Guest {
     Guest(PhysicalLine physical, IntxDevice.Kind kind, boolean nointxmask) {
         this.physical = physical;
         device = new IntxDevice(physical, kind);
-        vfio = VfioIntx.of(device, nointxmask);
+        vfio = VfioIntx.create(device, nointxmask);
         vcpu = new IntxVcpu(new HostCpus(0), 0);
         line = GuestLine.of(vcpu, LINE, Optional.of(vfio));
         line.resampler().add(resamplefd);

@@ -210,7 +210,7 @@ class GuestLineTest {
 
     private final PhysicalLine physical = new PhysicalLine(LineController.GIC);
     private final IntxDevice device = new IntxDevice(physical, IntxDevice.Kind.PLATFORM);
-    private final VfioIntx vfio = VfioIntx.of(device, false);
+    private final VfioIntx vfio = VfioIntx.create(device, false);
     private final GuestLine mapped = GuestLine.of(vcpu, LINE + 1, Optional.of(vfio));
 
     private void forward() {

@@ -18,7 +18,7 @@ final class OneDevice {
 
     OneDevice(Kind kind, boolean nointxmask) {
         device = new IntxDevice(line, kind);
-        vfio = VfioIntx.of(device, nointxmask);
+        vfio = VfioIntx.create(device, nointxmask);
     }
 
     OneDevice enabled() {

@@ -117,7 +117,7 @@ class VfioIntxDirectTest {
     @ValueSource(booleans = {false, true})
     void disablingDeactivatesNoInterruptThatAnotherDeviceForwarded(boolean masked) {
         OneDevice world = new OneDevice(Kind.PCI_2_3).enabled();
-        VfioIntx other = VfioIntx.of(new IntxDevice(world.line, Kind.PCI_2_3), false);
+        VfioIntx other = VfioIntx.create(new IntxDevice(world.line, Kind.PCI_2_3), false);
         other.enable(world::signal);
         world.vfio.chooseDirect(world::signal);
         other.chooseDirect(world::signal);
@@ -148,7 +148,7 @@ class VfioIntxDirectTest {
 
     @Test
     void ioapicHasNoDirectEoi() {
-        VfioIntx vfio = VfioIntx.of(new IntxDevice(new PhysicalLine(LineController.IOAPIC), Kind.PCI_2_3), false);
+        VfioIntx vfio = VfioIntx.create(new IntxDevice(new PhysicalLine(LineController.IOAPIC), Kind.PCI_2_3), false);
         assertIllegalState(
                 () -> vfio.chooseDirect(() -> {}),
                 "an IOAPIC ends an interrupt when the handlers return: direct EOI needs a line of a GIC");

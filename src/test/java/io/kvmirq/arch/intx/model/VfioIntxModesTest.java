@@ -54,7 +54,7 @@ class VfioIntxModesTest {
     void onlyADeviceThatMasksItselfSharesItsLine(Kind kind, boolean nointxmask, boolean shared) {
         OneDevice world = new OneDevice(kind, nointxmask).enabled();
         IntxDevice other = new IntxDevice(world.line, kind);
-        VfioIntx second = VfioIntx.of(other, nointxmask);
+        VfioIntx second = VfioIntx.create(other, nointxmask);
         assertThat(second.enable(world::signal)).isEqualTo(shared);
         assertThat(second.mode()).isEqualTo(shared ? InterruptMode.INTX : InterruptMode.NONE);
         assertThat(world.line.handlers()).isEqualTo(shared ? 2 : 1);
@@ -212,6 +212,7 @@ class VfioIntxModesTest {
     @Test
     void deviceHasOneVfio() {
         OneDevice world = new OneDevice(Kind.PCI_2_3);
-        assertIllegalState(() -> VfioIntx.of(world.device, false), "the device has a VfioIntx already: use that one");
+        assertIllegalState(
+                () -> VfioIntx.create(world.device, false), "the device has a VfioIntx already: use that one");
     }
 }
