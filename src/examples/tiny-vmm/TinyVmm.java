@@ -134,10 +134,10 @@ public final class TinyVmm {
         return options;
     }
 
-    private static int number(Map<String, String> options, String name, int least, int most) {
+    private static int number(Map<String, String> options, String name, int min, int max) {
         String text = options.get(name);
         int value = text.matches("\\d{1,9}") ? Integer.parseInt(text) : -1;
-        Platform.require(value >= least && value <= most, "%s %s: expected %d to %d", name, text, least, most);
+        Platform.require(value >= min && value <= max, "%s %s: expected %d to %d", name, text, min, max);
         return value;
     }
 }

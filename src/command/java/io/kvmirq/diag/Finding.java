@@ -128,9 +128,9 @@ public record Finding(
     }
 
     /** The first of some, followed by an ellipsis if there are more. */
-    public static String some(Collection<?> all, int most) {
-        String first = all.stream().limit(most).map(String::valueOf).collect(Collectors.joining(", "));
-        return first + (all.size() > most ? ", ..." : "");
+    public static String some(Collection<?> all, int max) {
+        String first = all.stream().limit(max).map(String::valueOf).collect(Collectors.joining(", "));
+        return first + (all.size() > max ? ", ..." : "");
     }
 
     /** The name of a constant as ids are written. */

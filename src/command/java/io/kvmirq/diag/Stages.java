@@ -700,11 +700,11 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         /** The interval of the median, between two powers of two. */
         private Optional<String> latency(ProbeCounts.Stage stage, String since) {
             TreeMap<Integer, Long> powers = new TreeMap<>();
-            long most = 0;
+            long max = 0;
             for (Latency latency : counted.counts().latencies()) {
                 if (latency.stage() == stage && signals.eventfds().contains(latency.eventfd())) {
                     latency.powers().forEach((power, count) -> powers.merge(power, count, Long::sum));
-                    most = Math.max(most, latency.most());
+                    max = Math.max(max, latency.max());
                 }
             }
             long all = powers.values().stream().mapToLong(Long::longValue).sum();
@@ -714,7 +714,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                 if (2 * below >= all) {
                     return Optional.of("after " + since + ": median in ("
                             + (entry.getKey() == 0 ? "0" : microseconds(1L << entry.getKey() - 1)) + ", "
-                            + microseconds(1L << entry.getKey()) + "] us, at most " + microseconds(most) + " us");
+                            + microseconds(1L << entry.getKey()) + "] us, at most " + microseconds(max) + " us");
                 }
             }
             return Optional.empty();

@@ -134,8 +134,8 @@ public final class FakeExit {
         return other(number, "unknown(" + number + ")", words);
     }
 
-    private static FakeExit other(int number, long told, String text) {
-        return other(number, text, told);
+    private static FakeExit other(int number, long code, String text) {
+        return other(number, text, code);
     }
 
     private static FakeExit other(int number, String text, long... words) {

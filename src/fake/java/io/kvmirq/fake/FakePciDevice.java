@@ -222,11 +222,11 @@ public final class FakePciDevice {
             return bar(number, new PciBar(PciBar.Kind.PORTS, bytes), LAST_BAR, Integer.BYTES, MOST_PORTS);
         }
 
-        private Builder bar(int number, PciBar bar, int last, int least, int most) {
+        private Builder bar(int number, PciBar bar, int last, int min, int max) {
             int bytes = bar.bytes();
-            if (number < 0 || number > last || bytes < least || bytes > most || Integer.bitCount(bytes) != 1) {
+            if (number < 0 || number > last || bytes < min || bytes > max || Integer.bitCount(bytes) != 1) {
                 throw new IllegalArgumentException("BAR " + number + " of " + bytes + " bytes: expected 0 to " + last
-                        + ", and a power of two from " + least + (most == MOST_PORTS ? " to " + most : " on"));
+                        + ", and a power of two from " + min + (max == MOST_PORTS ? " to " + max : " on"));
             }
             boolean wide = bar.kind().isWide();
             if (isUpperHalf(number) || wide && bars.containsKey(number + 1)) {

@@ -40,7 +40,7 @@ public final class FakeTracing implements AutoCloseable {
     private final Map<Integer, Cpu> cpus = new TreeMap<>();
     private final Consumer<Tracepoints.Passed> buffer = this::event;
     private Set<Integer> only = Set.of();
-    private int most = Integer.MAX_VALUE;
+    private int max = Integer.MAX_VALUE;
     private long lost;
 
     FakeTracing(FakeTime time, Optional<Tracepoints> host) {
@@ -84,7 +84,7 @@ public final class FakeTracing implements AutoCloseable {
     /** Sets the buffer's size, in events for each CPU. In a full buffer, a new event replaces the oldest. */
     public void limit(int events) {
         time.changing(() -> {
-            most = events;
+            max = events;
         });
     }
 
@@ -98,7 +98,7 @@ public final class FakeTracing implements AutoCloseable {
                 && (only.isEmpty() || event.threads().stream().anyMatch(only::contains))) {
             Cpu cpu = cpus.computeIfAbsent(event.cpu(), key -> new Cpu());
             cpu.events.add(event);
-            if (cpu.events.size() > most) {
+            if (cpu.events.size() > max) {
                 cpu.events.remove();
                 cpu.lost = true;
                 lost++;

@@ -112,14 +112,14 @@ final class DirectoryFiles implements HostFiles {
     }
 
     @Override
-    public Optional<byte[]> bytes(String path, int most) {
+    public Optional<byte[]> bytes(String path, int max) {
         Path file = regular(path);
         if (file == null) {
             return Optional.empty();
         }
         try (InputStream in = new FileInputStream(file.toFile())) {
             // A FileInputStream seeks first, which the attributes of debugfs refuse.
-            return Optional.of(new FilterInputStream(in) {}.readNBytes(most));
+            return Optional.of(new FilterInputStream(in) {}.readNBytes(max));
         } catch (IOException e) {
             return Optional.empty();
         }

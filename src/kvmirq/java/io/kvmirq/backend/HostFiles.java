@@ -52,8 +52,8 @@ public interface HostFiles {
      */
     record Owner(int mode, int user, int group) {}
 
-    /** A file's bytes from its start, at most {@code most}. */
-    Optional<byte[]> bytes(String path, int most);
+    /** A file's bytes from its start, at most {@code max}. */
+    Optional<byte[]> bytes(String path, int max);
 
     /** Opens a file of any length, to read it piece by piece. The caller closes the stream. */
     default Optional<InputStream> open(String path) {

@@ -33,8 +33,8 @@ final class MemoryFiles implements HostFiles {
     }
 
     @Override
-    public Optional<byte[]> bytes(String path, int most) {
-        return Optional.ofNullable(files.get(path)).map(bytes -> Arrays.copyOf(bytes, Math.min(bytes.length, most)));
+    public Optional<byte[]> bytes(String path, int max) {
+        return Optional.ofNullable(files.get(path)).map(bytes -> Arrays.copyOf(bytes, Math.min(bytes.length, max)));
     }
 
     @Override

@@ -109,9 +109,9 @@ public final class Answers {
                 .filter(cause -> cause.row().calls().contains(call.kind())
                         || cause.row().calls().contains(call))
                 .toList();
-        List<Answer> told = own.isEmpty() ? causes : own;
-        boolean certain = !told.isEmpty() && told.get(0).row().isCertain(facts(call, known));
-        return told.stream()
+        List<Answer> answers = own.isEmpty() ? causes : own;
+        boolean certain = !answers.isEmpty() && answers.get(0).row().isCertain(facts(call, known));
+        return answers.stream()
                 .map(Answer::text)
                 .distinct()
                 .limit(certain ? 1 : MOST_IN_A_SENTENCE)

@@ -52,8 +52,8 @@ final class ForwardCalls extends Calls {
     }
 
     /** Runs the injector of a line that is being closed, which its exceptions do not stop. */
-    void tellInjector(Runnable told) {
-        tell("the injector of a line that ends", told);
+    void tellInjector(Runnable listener) {
+        tell("the injector of a line that ends", listener);
     }
 
     void add(Fd.Lease kvmVfio, Fd.Lease file, String name) {

@@ -114,13 +114,13 @@ final class ForwardedChange {
     void reroute(List<? extends ForwardedIrq> which, IntFunction<MsiMessage> messages) {
         requireOurs(which);
         List<ForwardedMessage> irqs = which.stream().map(ForwardedIrq::rerouted).toList();
-        List<MsiMessage> told = IntStream.range(0, irqs.size())
+        List<MsiMessage> newMessages = IntStream.range(0, irqs.size())
                 .mapToObj(i -> message(messages, i))
                 .toList();
         List<RelayedIrq> relays = new ArrayList<>(irqs.size());
         synchronized (forwarding.delivery()) {
             irqs.forEach(ForwardedIrq::requireOpen);
-            reroute(irqs, told, relays);
+            reroute(irqs, newMessages, relays);
         }
         relays.forEach(RelayedIrq::settle);
     }

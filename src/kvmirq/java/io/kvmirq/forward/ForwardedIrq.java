@@ -55,7 +55,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     // The lock guards these
     /** Whether the mirror was sent an event for a pending message that is held back. */
-    private boolean toldHeld;
+    private boolean reportedHeld;
     /** Whether the mirror may hold a pending message from the end of a former forwarding. */
     private boolean mayBeHeldBefore;
     /** Whether a vLPI may have ended whose pending bit has not been signalled again. */
@@ -251,15 +251,15 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     private void tellHeld(HeldMessage message) {
-        toldHeld = true;
+        reportedHeld = true;
         tell(List.of(new Event.Held(ForwardedEvents.producer(irq()), message)));
     }
 
     /** The event that a message is no longer held back; none if the mirror has none. */
     private List<Event> released() {
-        boolean told = toldHeld;
-        toldHeld = false;
-        return told ? List.of(new Event.Released(ForwardedEvents.producer(irq()))) : List.of();
+        boolean wasHeld = reportedHeld;
+        reportedHeld = false;
+        return wasHeld ? List.of(new Event.Released(ForwardedEvents.producer(irq()))) : List.of();
     }
 
     /** The eventfd that unmasks a line at the guest's EOI; empty for a message. */
@@ -350,7 +350,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             kept |= mayKeep && event().drain() != 0;
             if (!kept) {
                 tell(released());
-            } else if (!toldHeld) {
+            } else if (!reportedHeld) {
                 tellHeld(HeldMessage.KNOWN);
             }
         }
@@ -432,7 +432,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
         signalAgain();
         phase = Phase.OPEN;
-        toldHeld |= mayBeHeldBefore;
+        reportedHeld |= mayBeHeldBefore;
         mayBeHeldBefore = false;
         tellDelivery();
     }

@@ -66,11 +66,11 @@ public final class Forwarding implements AutoCloseable {
     private final VmListener vmListener;
     private final Runnable closeListener = this::deviceClosed;
 
-    private Forwarding(Builder told) {
-        this.vm = told.vm;
-        this.device = told.device;
-        this.mirror = told.mirror.orElseGet(() -> Mirror.create(host()));
-        this.userspace = told.userspace;
+    private Forwarding(Builder builder) {
+        this.vm = builder.vm;
+        this.device = builder.device;
+        this.mirror = builder.mirror.orElseGet(() -> Mirror.create(host()));
+        this.userspace = builder.userspace;
         this.setUp = new ForwardingSetup(this);
         this.vmListener = new MirrorListener(mirror);
         if (vm.kernel() != device.fd().kernel()) {
@@ -124,9 +124,9 @@ public final class Forwarding implements AutoCloseable {
          * reads facts from host files. If another program created the VM, report the events of vCPUs that this process
          * did not create to the mirror.
          */
-        public Builder mirror(Mirror told) {
-            Objects.requireNonNull(told, "told is null");
-            mirror = Optional.of(told);
+        public Builder mirror(Mirror mirror) {
+            Objects.requireNonNull(mirror, "mirror is null");
+            this.mirror = Optional.of(mirror);
             return this;
         }
 
@@ -151,7 +151,7 @@ public final class Forwarding implements AutoCloseable {
     /** @throws IllegalStateException if the builder was given no {@link Userspace} */
     Userspace userspace(DeviceIrq irq) {
         return userspace.orElseThrow(() -> new IllegalStateException(irq
-                + " cannot be relayed by this process: give Forwarding.builder(vm, device).userspace an event loop"));
+                + " cannot be relayed by this process: pass a Userspace to Forwarding.builder(vm, device).userspace"));
     }
 
     Optional<Userspace> userspace() {

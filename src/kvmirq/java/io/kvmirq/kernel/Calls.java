@@ -141,9 +141,9 @@ public class Calls {
      *
      * @param what the listener's name in the log
      */
-    public final void tell(String what, Runnable told) {
+    public final void tell(String what, Runnable listener) {
         try {
-            told.run();
+            listener.run();
         } catch (RuntimeException | Error e) {
             kernel.reports().warn(what + " failed", e);
         }

@@ -17,10 +17,10 @@ final class SupportedCpu {
 
     private SupportedCpu() {}
 
-    /** @param most the number of leaves to allocate */
-    static ByteBuffer cpuid(Kernel kernel, int most) {
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + most * Uapi.KvmCpuidEntry2.SIZE)
-                .putInt(Uapi.KvmCpuid2.NENT, most);
+    /** @param max the number of leaves to allocate */
+    static ByteBuffer cpuid(Kernel kernel, int max) {
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + max * Uapi.KvmCpuidEntry2.SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, max);
         device(kernel, "no CPUID").ioctl(Uapi.KVM_GET_SUPPORTED_CPUID, cpuid);
         return cpuid;
     }

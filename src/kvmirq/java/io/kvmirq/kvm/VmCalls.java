@@ -108,11 +108,11 @@ final class VmCalls extends Calls {
                 }
                 return 0;
             }
-            int most = facts.guestAddressBits().orElse(DEFAULT_ADDRESS_BITS);
-            int bits = guestAddressBits.orElse(Math.min(DEFAULT_ADDRESS_BITS, most));
-            if (bits < FEWEST_ADDRESS_BITS || bits > most) {
+            int max = facts.guestAddressBits().orElse(DEFAULT_ADDRESS_BITS);
+            int bits = guestAddressBits.orElse(Math.min(DEFAULT_ADDRESS_BITS, max));
+            if (bits < FEWEST_ADDRESS_BITS || bits > max) {
                 throw new IllegalArgumentException("guest addresses of " + bits + " bits are not possible: expected "
-                        + FEWEST_ADDRESS_BITS + "-" + most + " on this host");
+                        + FEWEST_ADDRESS_BITS + "-" + max + " on this host");
             }
             return bits == DEFAULT_ADDRESS_BITS ? 0 : bits;
         }

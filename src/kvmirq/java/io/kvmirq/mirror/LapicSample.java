@@ -25,10 +25,10 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
     public LapicSample {
         Objects.requireNonNull(mode, "mode is null");
         Objects.requireNonNull(taken, "taken is null");
-        int most = mode == Mode.X2APIC ? VcpuId.MAX : ApicMessage.BROADCAST;
-        if (id < 0 || id > most) {
+        int max = mode == Mode.X2APIC ? VcpuId.MAX : ApicMessage.BROADCAST;
+        if (id < 0 || id > max) {
             throw new IllegalArgumentException("APIC id " + id + " of a LAPIC in mode " + mode
-                    + " is out of range: expected 0-" + most + ". LapicSample.of decodes the registers");
+                    + " is out of range: expected 0-" + max + ". LapicSample.of decodes the registers");
         }
     }
 

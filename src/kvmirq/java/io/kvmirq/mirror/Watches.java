@@ -12,7 +12,7 @@ final class Watches {
         private final VcpuId vcpu;
         private final VcpuPhase phase;
         /** The number of the phase that the mirror last got. */
-        private volatile long told;
+        private volatile long lastPhase;
         /** The LAPIC sample that the mirror last got. */
         private volatile Optional<LapicSample> lapic = Optional.empty();
         /** Whether the mirror knows that the LAPIC has these ids. */
@@ -21,11 +21,13 @@ final class Watches {
         Watch(Event.VcpuWatched watched) {
             vcpu = watched.vcpu();
             phase = watched.phase();
-            told = phase.number();
+            lastPhase = phase.number();
         }
 
         boolean isCurrent() {
-            return phase.number() == told && phase.lapic().equals(lapic) && phase.hasLapicOf(told) == hasLapic;
+            return phase.number() == lastPhase
+                    && phase.lapic().equals(lapic)
+                    && phase.hasLapicOf(lastPhase) == hasLapic;
         }
 
         boolean is(Event.VcpuWatched watched) {
@@ -34,9 +36,9 @@ final class Watches {
 
         private void change(List<Event> events) {
             long now = phase.number();
-            if (now != told) {
-                boolean later = !phase.isInRun(told);
-                told = now;
+            if (now != lastPhase) {
+                boolean later = !phase.isInRun(lastPhase);
+                lastPhase = now;
                 events.add(event(now));
                 if (later && phase.hasEntered(now)) {
                     events.add(new Event.GuestEntered(vcpu)); // in a run that began after the last event
@@ -110,7 +112,7 @@ final class Watches {
                 ? List.of()
                 : all.stream()
                         .filter(watch -> !before.contains(watch))
-                        .map(watch -> watch.event(watch.told))
+                        .map(watch -> watch.event(watch.lastPhase))
                         .toList();
     }
 

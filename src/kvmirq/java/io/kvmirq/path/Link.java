@@ -105,8 +105,8 @@ public record Link(
         String value = Objects.requireNonNull(numbers, "numbers is null").stream()
                 .map(String::valueOf)
                 .collect(Collectors.joining(", "));
-        int most = hop == Hop.HOST_IRQ ? Integer.MAX_VALUE : Gsi.MAX;
-        boolean valid = numbers.stream().mapToLong(Number::longValue).allMatch(number -> number >= 0 && number <= most);
+        int max = hop == Hop.HOST_IRQ ? Integer.MAX_VALUE : Gsi.MAX;
+        boolean valid = numbers.stream().mapToLong(Number::longValue).allMatch(number -> number >= 0 && number <= max);
         List<Integer> known = valid ? numbers.stream().map(Number::intValue).toList() : List.of();
         if (hop == Hop.GSI) {
             return whole(hop, evidence, "gsi " + value, text)

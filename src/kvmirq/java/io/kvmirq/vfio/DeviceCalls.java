@@ -74,8 +74,8 @@ final class DeviceCalls extends Calls {
     }
 
     /** Runs a user's callback while the device closes, which its exceptions do not stop. */
-    void tellOfEnd(String what, Runnable told) {
-        tell(what + " of " + device, told);
+    void tellOfEnd(String what, Runnable listener) {
+        tell(what + " of " + device, listener);
     }
 
     void closeDevice() {

@@ -268,8 +268,8 @@ public final class VfioDevice implements AutoCloseable {
     public void resetOrStop() {
         PciConfig config = config();
         List<RuntimeException> refusals = new ArrayList<>();
-        List<Runnable> ways = info.resettable() ? List.of(this::reset, this::hotReset) : List.of(this::hotReset);
-        for (Runnable way : ways) {
+        List<Runnable> resets = info.resettable() ? List.of(this::reset, this::hotReset) : List.of(this::hotReset);
+        for (Runnable way : resets) {
             try {
                 way.run();
                 return;

@@ -134,8 +134,8 @@ final class PostingBench {
                         count -> encodeAllInC(fieldsInC, encodedInC, ENTRIES, count)));
     }
 
-    private static Row row(String title, double most, int unit, IntToLongFunction ours, IntToLongFunction theirs) {
-        return Row.of("Java / C: " + title, most, unit, ours, theirs);
+    private static Row row(String title, double max, int unit, IntToLongFunction ours, IntToLongFunction theirs) {
+        return Row.of("Java / C: " + title, max, unit, ours, theirs);
     }
 
     private int deliver(int count) {

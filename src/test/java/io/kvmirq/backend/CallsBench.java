@@ -92,8 +92,8 @@ final class CallsBench {
         int wrong(int calls);
     }
 
-    private void row(String title, double most, Batch ours, Batch theirs) {
-        rows.add(Row.of(title, most, 1, ours::wrong, theirs::wrong));
+    private void row(String title, double max, Batch ours, Batch theirs) {
+        rows.add(Row.of(title, max, 1, ours::wrong, theirs::wrong));
     }
 
     /** The cost of a call without kvmirq: the instruction, a return, a native method. */
@@ -134,10 +134,10 @@ final class CallsBench {
                 calls -> lineInC(vm, GSI, calls));
     }
 
-    /** @param most the goal of jni */
-    private double goal(double most) {
+    /** @param max the goal of jni */
+    private double goal(double max) {
         return switch (kernel.name()) {
-            case "jni" -> most;
+            case "jni" -> max;
             case "ffm" -> 1.08;
             case "jnr" -> 1.10;
             // JNA takes long whatever the kernel does.

@@ -39,9 +39,9 @@ public final class Bench {
     /**
      * An operation of two sides. Each side returns the nanoseconds of one operation.
      *
-     * @param most the ratio that is the goal; not a number if there is none
+     * @param max the ratio that is the goal; not a number if there is none
      */
-    public record Row(String title, double most, DoubleSupplier ours, DoubleSupplier theirs) {
+    public record Row(String title, double max, DoubleSupplier ours, DoubleSupplier theirs) {
         /**
          * An operation of which a batch takes about a millisecond.
          *
@@ -49,14 +49,14 @@ public final class Bench {
          * @param ours runs so many, and returns the same as the other side: what it computed, or how many went wrong
          * @param theirs as ours
          */
-        public static Row of(String title, double most, int unit, IntToLongFunction ours, IntToLongFunction theirs) {
+        public static Row of(String title, double max, int unit, IntToLongFunction ours, IntToLongFunction theirs) {
             int probed = (PROBED / unit + 1) * unit;
             nanos(theirs, probed);
             int count = Math.max(1, (int) (BATCH_NANOS / nanos(theirs, probed) / unit)) * unit;
             if (ours.applyAsLong(count) != theirs.applyAsLong(count)) {
                 throw new IllegalStateException(title + ": the two sides do not answer the same");
             }
-            return new Row(title, most, () -> nanos(ours, count), () -> nanos(theirs, count));
+            return new Row(title, max, () -> nanos(ours, count), () -> nanos(theirs, count));
         }
 
         private static double nanos(IntToLongFunction side, int count) {
@@ -119,9 +119,9 @@ public final class Bench {
         double[] ratios = new double[ours.length];
         Arrays.setAll(ratios, i -> ours[i] / theirs[i]);
         double ratio = percentile(ratios, 50);
-        String goal = Double.isNaN(row.most)
+        String goal = Double.isNaN(row.max)
                 ? ""
-                : String.format(Locale.ROOT, "≤ %.2f %s", row.most, ratio <= row.most ? "met" : "missed");
+                : String.format(Locale.ROOT, "≤ %.2f %s", row.max, ratio <= row.max ? "met" : "missed");
         return String.format(
                 Locale.ROOT,
                 "| %s: %s, JDK %d | %.3f | %.2f | %.3f | %s%s |",

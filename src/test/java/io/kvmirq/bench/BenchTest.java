@@ -12,8 +12,8 @@ class BenchTest {
     private static final double[] THEIRS =
             IntStream.range(0, 101).mapToDouble(i -> 100 + i / 10.0).toArray();
 
-    private static String line(double most, double[] ours, double[] theirs) {
-        return new Bench("calls").line(new Row("jni / C", most, () -> 1, () -> 1), ours, theirs);
+    private static String line(double max, double[] ours, double[] theirs) {
+        return new Bench("calls").line(new Row("jni / C", max, () -> 1, () -> 1), ours, theirs);
     }
 
     private static double[] times(double factor, double[] samples) {

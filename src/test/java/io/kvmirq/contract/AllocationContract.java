@@ -44,12 +44,12 @@ class AllocationContract extends KernelSuite {
 
     /** The JIT compiles in its own time: the calls get several turns. */
     private static void assertAllocatesNothing(IntSupplier call) {
-        long least = Long.MAX_VALUE;
-        for (int turn = 0; turn < 10 && least >= CALLS; turn++) {
+        long min = Long.MAX_VALUE;
+        for (int turn = 0; turn < 10 && min >= CALLS; turn++) {
             repeat(call, WARM_UP);
-            least = Allocations.leastOf(() -> repeat(call, CALLS));
+            min = Allocations.leastOf(() -> repeat(call, CALLS));
         }
-        assertThat(least).as("bytes of %d calls", CALLS).isLessThan(CALLS);
+        assertThat(min).as("bytes of %d calls", CALLS).isLessThan(CALLS);
     }
 
     @Test

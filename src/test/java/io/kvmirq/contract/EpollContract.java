@@ -55,17 +55,17 @@ class EpollContract extends KernelSuite {
     private record Event(long data, int events) {}
 
     /** The events that are ready now. */
-    private List<Event> ready(int set, int most) {
-        return wait(set, most, 0);
+    private List<Event> ready(int set, int max) {
+        return wait(set, max, 0);
     }
 
     private List<Event> ready(int set) {
         return ready(set, MANY);
     }
 
-    private List<Event> wait(int set, int most, int timeout) {
-        ByteBuffer events = Buffers.allocate(most * Epoll.SIZE);
-        int count = libc.epollWait(set, libc.addressOf(events), most, timeout);
+    private List<Event> wait(int set, int max, int timeout) {
+        ByteBuffer events = Buffers.allocate(max * Epoll.SIZE);
+        int count = libc.epollWait(set, libc.addressOf(events), max, timeout);
         assertOk(count);
         List<Event> list = new ArrayList<>();
         for (int i = 0; i < count; i++) {
@@ -285,8 +285,8 @@ class EpollContract extends KernelSuite {
     @Test
     void waitNeedsRoomForAnEvent() {
         int set = world.epollFd();
-        for (int most : new int[] {0, -1, Integer.MAX_VALUE}) {
-            assertErrno(Errno.EINVAL, libc.epollWait(set, NOWHERE, most, 0));
+        for (int max : new int[] {0, -1, Integer.MAX_VALUE}) {
+            assertErrno(Errno.EINVAL, libc.epollWait(set, NOWHERE, max, 0));
         }
         assertErrno(Errno.EINVAL, libc.epollWait(world.eventfd(), NOWHERE, 1, 0));
         assertErrno(Errno.EBADF, libc.epollWait(NOT_OPEN, NOWHERE, 1, 0));
@@ -322,9 +322,9 @@ class EpollContract extends KernelSuite {
     @Test
     void waitRefusesAddressesOfTheKernel() {
         int set = world.epollFd();
-        int most = Integer.MAX_VALUE / Epoll.SIZE;
+        int max = Integer.MAX_VALUE / Epoll.SIZE;
         assertErrno(Errno.EFAULT, libc.epollWait(set, OF_THE_KERNEL, 1, 0));
-        assertErrno(Errno.EFAULT, libc.epollWait(set, -Epoll.SIZE, most, 0));
+        assertErrno(Errno.EFAULT, libc.epollWait(set, -Epoll.SIZE, max, 0));
         assertErrno(Errno.EINVAL, libc.epollWait(set, OF_THE_KERNEL, 0, 0));
         assertErrno(Errno.EFAULT, libc.epollWait(world.eventfd(), OF_THE_KERNEL, 1, 0));
         Errno first = world.isSince(6, 15) ? Errno.EBADF : Errno.EFAULT;

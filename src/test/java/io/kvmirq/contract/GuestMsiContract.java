@@ -101,12 +101,12 @@ class GuestMsiContract {
         return requested;
     }
 
-    private List<String> taken(int least) {
+    private List<String> taken(int min) {
         List<String> taken = new ArrayList<>(requested());
-        if (taken.size() < least) {
+        if (taken.size() < min) {
             eventually("the messages are requested", () -> {
                 taken.addAll(requested());
-                return taken.size() >= least;
+                return taken.size() >= min;
             });
         }
         return taken;
@@ -126,8 +126,8 @@ class GuestMsiContract {
         }
 
         @Override
-        public List<String> taken(int least) {
-            return GuestMsiContract.this.taken(least);
+        public List<String> taken(int min) {
+            return GuestMsiContract.this.taken(min);
         }
 
         @Override

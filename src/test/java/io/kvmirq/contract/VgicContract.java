@@ -53,11 +53,11 @@ class VgicContract extends ArmVms {
         assertThat(refused(Errno.E2BIG, () -> vgic(small).setDistributor(1L << 36)))
                 .startsWith("vgic address set device (fd ")
                 .endsWith(" distributor=0x1000000000: E2BIG (the range is beyond the VM's addresses)");
-        int most = kernel.facts().guestAddressBits().orElseThrow();
-        Vm large = made.add(Vm.create(kernel, most));
-        vgic(large).setDistributor((1L << most) - 0x1_0000);
-        assertThatThrownBy(() -> Vm.create(kernel, most + 1))
-                .hasMessage("guest addresses of " + (most + 1) + " bits are not possible: expected 32-" + most
+        int max = kernel.facts().guestAddressBits().orElseThrow();
+        Vm large = made.add(Vm.create(kernel, max));
+        vgic(large).setDistributor((1L << max) - 0x1_0000);
+        assertThatThrownBy(() -> Vm.create(kernel, max + 1))
+                .hasMessage("guest addresses of " + (max + 1) + " bits are not possible: expected 32-" + max
                         + " on this host");
         assertThatThrownBy(() -> Vm.create(kernel, 31)).isInstanceOf(IllegalArgumentException.class);
     }

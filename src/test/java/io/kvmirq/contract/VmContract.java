@@ -131,13 +131,13 @@ class VmContract extends KernelSuite {
     void vmHasAsManyVcpusAsTheCapabilitySays() {
         world.assumeX86();
         int vm = world.bareVm();
-        int most = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPUS);
-        for (int id = 0; id < most; id++) {
+        int max = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPUS);
+        for (int id = 0; id < max; id++) {
             int vcpu = libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, id);
             assertThat(vcpu).as("vCPU %d", id).isPositive();
             assertOk(kernel.fdClose(vcpu));
         }
-        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, most));
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, max));
         assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
     }
 

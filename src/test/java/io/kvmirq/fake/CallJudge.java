@@ -121,12 +121,12 @@ final class CallJudge {
                 .filter(known -> call.contains(known.call()))
                 .findFirst()
                 .orElse(null);
-        long most = partial == null ? 0 : digest.of(kernel, partial.fields());
+        long max = partial == null ? 0 : digest.of(kernel, partial.fields());
         long result = answer(call, made);
         String errno = name(result);
         if (!errno.equals("ok")) {
             boolean same = partial != null && partial.errnos().contains(errno)
-                    ? digest.of(kernel, partial.fields()) == most
+                    ? digest.of(kernel, partial.fields()) == max
                     : digest.of(kernel, Set.of()) == all;
             if (!same) {
                 throw new AssertionError(report(call + " answered " + errno + " and changed the state"));

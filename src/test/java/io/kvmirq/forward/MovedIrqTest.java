@@ -302,8 +302,8 @@ class MovedIrqTest {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
             assertIllegalState(
                     () -> irq.moveTo(Mechanism.USERSPACE),
-                    "MSI-X 0 of 0000:3b:00.0 cannot be relayed by this process: give"
-                            + " Forwarding.builder(vm, device).userspace an event loop");
+                    "MSI-X 0 of 0000:3b:00.0 cannot be relayed by this process: pass a Userspace to"
+                            + " Forwarding.builder(vm, device).userspace");
             assertThatThrownBy(() -> irq.moveTo(Mechanism.RESAMPLE))
                     .isInstanceOf(UnsupportedOperationException.class)
                     .hasMessageContaining("is a message and cannot be moved to resample");

@@ -27,7 +27,7 @@ class TracedAgreementTest {
             long seed,
             Counts counts,
             Map<Integer, Integer> apicIds,
-            int most,
+            int max,
             Predicate<TraceEvent> reads)
             throws Exception {
         StringBuilder steps = new StringBuilder(profile + ", seed " + seed + ":");
@@ -37,7 +37,7 @@ class TracedAgreementTest {
                 Kind.ALL,
                 seed,
                 counts,
-                (fake, threads) -> new TracedSchedule(fake, threads, apicIds, most, reads))) {
+                (fake, threads) -> new TracedSchedule(fake, threads, apicIds, max, reads))) {
             for (int i = 0; i < STEPS; i++) {
                 steps.append(' ').append(play.step()).append(';');
                 assertThat(play).as("%s", steps).satisfies(MirrorPlay::compare);
@@ -45,10 +45,10 @@ class TracedAgreementTest {
         }
     }
 
-    private static long predicted(String profile, int most) throws Exception {
+    private static long predicted(String profile, int max) throws Exception {
         Counts counts = new Counts();
         for (long seed = 0; seed < PROGRAMS; seed++) {
-            play(profile, seed, counts, APIC_IDS, most, event -> true);
+            play(profile, seed, counts, APIC_IDS, max, event -> true);
         }
         return counts.predicted;
     }

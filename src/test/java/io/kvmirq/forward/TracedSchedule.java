@@ -28,14 +28,14 @@ final class TracedSchedule {
 
     /**
      * @param vcpus the present and future vCPUs by thread
-     * @param most events of a CPU between two looks
+     * @param max events of a CPU between two looks
      * @param reads the events that the reader does not leave out
      */
     TracedSchedule(
             FakeKernel fake,
             Map<Integer, VcpuId> vcpus,
             Map<Integer, Integer> apicIds,
-            int most,
+            int max,
             Predicate<TraceEvent> reads) {
         this.reads = reads;
         Set<Integer> threads = new HashSet<>(vcpus.keySet());
@@ -44,7 +44,7 @@ final class TracedSchedule {
         this.events = new TracedEvents(vcpus.keySet());
         FakeTracing schedule = fake.tracing();
         schedule.only(vcpus.keySet());
-        schedule.limit(most);
+        schedule.limit(max);
         Set<String> names = new HashSet<>(VcpuSchedule.EVENTS.keySet());
         names.add("kvm/kvm_entry");
         add(schedule, names, events::lost);

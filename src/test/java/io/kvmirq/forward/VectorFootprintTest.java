@@ -86,11 +86,11 @@ class VectorFootprintTest {
         /** Maps, lists and optionals: of the mirror, and 12 bytes of the first part. */
         JDK(250, "java\\.util\\.(Optional.*|Immutable.*|.*HashMap.*)|\\[Ljava\\.(util|lang\\.Object).*");
 
-        private final int most;
+        private final int max;
         private final Pattern classes;
 
-        Part(int most, String classes) {
-            this.most = most;
+        Part(int max, String classes) {
+            this.max = max;
             this.classes = Pattern.compile(classes);
         }
     }
@@ -143,7 +143,7 @@ class VectorFootprintTest {
                 after.forEach((part, bytes) -> each.put(part, (bytes - before.getOrDefault(part, 0L)) / VECTORS));
                 System.out.println("bytes of a forwarded vector: " + each);
                 each.forEach((part, bytes) ->
-                        assertThat(bytes).as("bytes of %s, of one vector", part).isBetween(1L, (long) part.most));
+                        assertThat(bytes).as("bytes of %s, of one vector", part).isBetween(1L, (long) part.max));
                 assertThat(each).containsOnlyKeys(Part.values());
                 assertThat(forwarding.irqs()).hasSize(VECTORS);
             }

@@ -172,10 +172,10 @@ final class AttachBench {
             warmUp();
         }
         // The fixed costs of few vectors weigh more.
-        double most = vectors > FEW ? 1.10 : 1.4;
+        double max = vectors > FEW ? 1.10 : 1.4;
         List<Row> rows = new ArrayList<>();
-        rows.add(row("attach, one commit / C, one commit", most, () -> inJava(true), () -> inC(true, false, true)));
-        rows.add(row("attach, forwardAll / C, one commit", most, () -> forwarded(), () -> inC(true, false, true)));
+        rows.add(row("attach, one commit / C, one commit", max, () -> inJava(true), () -> inC(true, false, true)));
+        rows.add(row("attach, forwardAll / C, one commit", max, () -> forwarded(), () -> inC(true, false, true)));
         if (vectors > FEW) {
             rows.add(row(
                     "detach, closeAll / C, deassign each",
@@ -191,8 +191,8 @@ final class AttachBench {
         bench.measure(1, ROUNDS, rows);
     }
 
-    private Row row(String title, double most, DoubleSupplier ours, DoubleSupplier theirs) {
-        return new Row(vectors + " vectors: " + title, most, ours, theirs);
+    private Row row(String title, double max, DoubleSupplier ours, DoubleSupplier theirs) {
+        return new Row(vectors + " vectors: " + title, max, ours, theirs);
     }
 
     private static void require(int result) {

@@ -68,11 +68,11 @@ class HotCallsTest {
                 // out %al, $0x82; in $0x44, %al; jmp to the begin
                 memory.mapping().put(CODE, bytes("loop: out 0x82, al; in al, 0x44; jmp loop"));
                 vcpu.x86().startAt(CODE, 0x2000);
-                long least = Long.MAX_VALUE;
-                for (int i = 0; i < ATTEMPTS && least > 0; i++) {
-                    least = Allocations.leastOf(() -> exits(vcpu));
+                long min = Long.MAX_VALUE;
+                for (int i = 0; i < ATTEMPTS && min > 0; i++) {
+                    min = Allocations.leastOf(() -> exits(vcpu));
                 }
-                System.out.println(least);
+                System.out.println(min);
             }
         }
     }

@@ -68,9 +68,9 @@ class ScaleTest {
         }
     }
 
-    /** @param most bytes that an object more may cost, made and closed */
+    /** @param max bytes that an object more may cost, made and closed */
     private static void assertBytes(
-            KernelBackend backend, BiFunction<Kernel, Integer, Scale> make, List<Integer> sizes, long most) {
+            KernelBackend backend, BiFunction<Kernel, Integer, Scale> make, List<Integer> sizes, long max) {
         try (Kernel kernel = Kernel.over(backend)) {
             LongUnaryOperator bytes = size ->
                     Allocations.leastOf(() -> make.apply(kernel, (int) size).close());
@@ -79,7 +79,7 @@ class ScaleTest {
             double second = each(bytes, sizes.get(1), sizes.get(2));
             assertThat(second)
                     .as("bytes of each further object, up to " + sizes.get(1) + " " + first)
-                    .isLessThanOrEqualTo(Math.min(most, first * STEPS));
+                    .isLessThanOrEqualTo(Math.min(max, first * STEPS));
         }
     }
 
@@ -175,8 +175,8 @@ class ScaleTest {
     void vcpuOnRealKvmCostsTheSameAmongManyAsAmongFew() {
         try (Kernel kernel = Kernel.over(real());
                 Vm vm = Vm.create(kernel)) {
-            int most = vm.capability(Uapi.KVM_CAP_MAX_VCPUS);
-            assumeTrue(most >= VCPUS.get(2), "KVM_CAP_MAX_VCPUS is " + most);
+            int max = vm.capability(Uapi.KVM_CAP_MAX_VCPUS);
+            assumeTrue(max >= VCPUS.get(2), "KVM_CAP_MAX_VCPUS is " + max);
         }
         assertCallsOfVcpus(real());
         assertBytes(real(), Scale::vcpus, VCPUS, 4800);

@@ -56,7 +56,7 @@ final class EmulatedWorld {
             public void reset() {}
 
             @Override
-            public List<String> taken(int least) {
+            public List<String> taken(int min) {
                 List<String> taken = new ArrayList<>();
                 vcpus.forEach(vcpu -> MessagesWorld.takeFromLapic(vcpu, taken));
                 return taken;

@@ -29,7 +29,7 @@ public abstract class MessageSearch implements AutoCloseable {
         void reset();
 
         /** What the vCPUs take: {@code vCPU:vector}, in any order. A real device may take a moment to send so many. */
-        List<String> taken(int least);
+        List<String> taken(int min);
 
         /** Whether pending bits are these, at last. */
         long pending(long expected);

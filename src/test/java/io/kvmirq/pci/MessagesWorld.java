@@ -283,7 +283,7 @@ final class MessagesWorld implements AutoCloseable {
             }
 
             @Override
-            public List<String> taken(int least) {
+            public List<String> taken(int min) {
                 return MessagesWorld.this.taken();
             }
 

@@ -18,7 +18,7 @@ public final class MsiSearch extends MessageSearch {
     private static final int BLOCK = 8;
 
     private final GuestMsi msi;
-    private final int most;
+    private final int max;
     private final BitSet masked = new BitSet();
     private int log;
     private int vcpu;
@@ -32,7 +32,7 @@ public final class MsiSearch extends MessageSearch {
     MsiSearch(Device device, GuestMsi msi, int vectors, boolean lazy, long seed) {
         super(device, vectors, lazy, seed);
         this.msi = msi;
-        this.most = Integer.numberOfTrailingZeros(vectors);
+        this.max = Integer.numberOfTrailingZeros(vectors);
         message();
     }
 
@@ -42,11 +42,11 @@ public final class MsiSearch extends MessageSearch {
             case 0, 1 -> message();
             case 2, 3, 4 -> mask(vector, random.nextBoolean());
             case 5 -> maskAll(random.nextInt(1 << vectors));
-            case 6 -> control(true, random.nextInt(3) == 0 ? random.nextInt(most + 1) : log);
+            case 6 -> control(true, random.nextInt(3) == 0 ? random.nextInt(max + 1) : log);
             case 7 -> control(random.nextInt(3) > 0, log);
             case 8 -> {
                 if (!enabled) {
-                    control(true, random.nextInt(most + 1));
+                    control(true, random.nextInt(max + 1));
                 }
             }
             case 9 -> {
@@ -68,7 +68,7 @@ public final class MsiSearch extends MessageSearch {
     @Override
     void openAll() {
         maskAll(0);
-        control(true, most);
+        control(true, max);
     }
 
     private int count() {

@@ -16,11 +16,11 @@ public final class Allocations {
      * some round, work that allocates does so in each.
      */
     public static long leastOf(Runnable work) {
-        long least = Long.MAX_VALUE;
-        for (int round = 0; round < ROUNDS && least > 0; round++) {
-            least = Math.min(least, of(work));
+        long min = Long.MAX_VALUE;
+        for (int round = 0; round < ROUNDS && min > 0; round++) {
+            min = Math.min(min, of(work));
         }
-        return least;
+        return min;
     }
 
     /** The bytes that this thread allocates in the work. */

@@ -26,7 +26,7 @@ final class Sysfs implements HostFiles {
     }
 
     @Override
-    public Optional<byte[]> bytes(String path, int most) {
+    public Optional<byte[]> bytes(String path, int max) {
         return Optional.empty();
     }
 

@@ -10,15 +10,15 @@ import java.util.Map;
 /** Counts the orders of a test without running them. */
 final class InterleavingsCount {
     private final List<Integer> steps;
-    private final int most;
+    private final int max;
     private final int groups;
     private final Map<List<Integer>, BigInteger> known = new HashMap<>();
 
     private InterleavingsCount(List<Integer> steps, int preemptions) {
         this.steps = steps;
-        this.most =
+        this.max =
                 Math.min(preemptions, steps.stream().mapToInt(Integer::intValue).sum());
-        this.groups = steps.size() + most;
+        this.groups = steps.size() + max;
     }
 
     /**
@@ -35,26 +35,26 @@ final class InterleavingsCount {
 
     private BigInteger orders() {
         // Indexed by the number of groups, then of preemptions, of the actors handled so far
-        BigInteger[][] ways = zeros();
-        ways[0][0] = BigInteger.ONE;
+        BigInteger[][] counts = zeros();
+        counts[0][0] = BigInteger.ONE;
         for (int count : steps) {
             BigInteger[][] next = zeros();
             for (int before = 0; before <= groups; before++) {
-                for (int used = 0; used <= most; used++) {
-                    if (ways[before][used].signum() != 0) {
-                        add(ways[before][used], before, used, count, next);
+                for (int used = 0; used <= max; used++) {
+                    if (counts[before][used].signum() != 0) {
+                        add(counts[before][used], before, used, count, next);
                     }
                 }
             }
-            ways = next;
+            counts = next;
         }
-        return Arrays.stream(ways).flatMap(Arrays::stream).reduce(BigInteger.ZERO, BigInteger::add);
+        return Arrays.stream(counts).flatMap(Arrays::stream).reduce(BigInteger.ZERO, BigInteger::add);
     }
 
-    /** Adds an actor with {@code steps} steps to earlier actors that have {@code ways} orders. */
-    private void add(BigInteger ways, int before, int used, int steps, BigInteger[][] next) {
-        for (int blocks = 1; blocks <= steps && used + blocks - 1 <= most; blocks++) {
-            BigInteger cut = ways.multiply(choose(steps - 1, blocks - 1));
+    /** Adds an actor with {@code steps} steps to earlier actors that have {@code counts} orders. */
+    private void add(BigInteger counts, int before, int used, int steps, BigInteger[][] next) {
+        for (int blocks = 1; blocks <= steps && used + blocks - 1 <= max; blocks++) {
+            BigInteger cut = counts.multiply(choose(steps - 1, blocks - 1));
             for (int joined = 1; joined <= blocks; joined++) {
                 BigInteger arranged =
                         cut.multiply(choose(blocks - 1, joined - 1)).multiply(choose(before + joined, joined));
@@ -65,7 +65,7 @@ final class InterleavingsCount {
     }
 
     private BigInteger[][] zeros() {
-        BigInteger[][] zeros = new BigInteger[groups + 1][most + 1];
+        BigInteger[][] zeros = new BigInteger[groups + 1][max + 1];
         for (BigInteger[] row : zeros) {
             Arrays.fill(row, BigInteger.ZERO);
         }
@@ -74,11 +74,11 @@ final class InterleavingsCount {
 
     private BigInteger choose(int of, int chosen) {
         return known.computeIfAbsent(List.of(of, chosen), key -> {
-            BigInteger ways = BigInteger.ONE;
+            BigInteger counts = BigInteger.ONE;
             for (int i = 1; i <= chosen; i++) {
-                ways = ways.multiply(BigInteger.valueOf(of - chosen + i)).divide(BigInteger.valueOf(i));
+                counts = counts.multiply(BigInteger.valueOf(of - chosen + i)).divide(BigInteger.valueOf(i));
             }
-            return ways;
+            return counts;
         });
     }
 }

@@ -488,29 +488,29 @@ public final class EmulatedFunction extends PciFunction {
                 Objects.requireNonNull(registers, "registers is null"));
     }
 
-    private EmulatedFunction(Builder told) {
+    private EmulatedFunction(Builder from) {
         super(
-                told.bridge,
-                told.slot,
-                told.vm,
-                String.format("%04x:%04x", told.image.getShort(0), told.image.getShort(2)),
-                told.pin,
-                told.warned);
-        this.registers = told.registers;
+                from.bridge,
+                from.slot,
+                from.vm,
+                String.format("%04x:%04x", from.image.getShort(0), from.image.getShort(2)),
+                from.pin,
+                from.warned);
+        this.registers = from.registers;
         try (Undo undo = new Undo()) {
-            undo.add(() -> told.bridge.detach(this));
-            told.bridge.requireFree(told.slot);
-            told.bridge.requireOutside(told.vm);
-            for (EmulatedVectors vectors : told.vectors) {
-                vectors.begin(told.vm, this);
+            undo.add(() -> from.bridge.detach(this));
+            from.bridge.requireFree(from.slot);
+            from.bridge.requireOutside(from.vm);
+            for (EmulatedVectors vectors : from.vectors) {
+                vectors.begin(from.vm, this);
                 undo.add(() -> vectors.end(this));
             }
-            told.bars.forEach((index, part) -> addBar(undo.add(new Bar(told.vm, index, part, part.isPorts() ? 1 : 0))));
-            GuestMsix msix = told.msix == null ? null : new GuestMsix(told.msix, told.requester());
-            int line = told.pin.map(Gsi::number).orElse(-1);
+            from.bars.forEach((index, part) -> addBar(undo.add(new Bar(from.vm, index, part, part.isPorts() ? 1 : 0))));
+            GuestMsix msix = from.msix == null ? null : new GuestMsix(from.msix, from.requester());
+            int line = from.pin.map(Gsi::number).orElse(-1);
             GuestConfig config =
-                    new GuestConfig(ConfigSource.of(told.image.array()), bars, line, msix != null, told.msi);
-            Wire wire = told.wire == null ? null : told.bridge.shared(told.wire);
+                    new GuestConfig(ConfigSource.of(from.image.array()), bars, line, msix != null, from.msi);
+            Wire wire = from.wire == null ? null : from.bridge.shared(from.wire);
             show(
                     config,
                     msix,
@@ -520,7 +520,7 @@ public final class EmulatedFunction extends PciFunction {
                     wire);
             undo.add(this::stop);
             begin();
-            told.bridge.attach(this, told.slot); // last, because the guest may access it at once
+            from.bridge.attach(this, from.slot); // last, because the guest may access it at once
             undo.moveTo(parts);
         }
     }

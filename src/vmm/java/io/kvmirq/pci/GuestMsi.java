@@ -120,12 +120,12 @@ public final class GuestMsi extends GuestMessages {
     }
 
     private static int size(VfioDevice device, int messageControl) {
-        int most = count(device, IrqKind.MSI);
+        int max = count(device, IrqKind.MSI);
         int capable = messageControl >> CAPABLE_SHIFT & LOG;
         int size = 1 << capable;
-        if (capable > MOST_LOG || size > most) {
+        if (capable > MOST_LOG || size > max) {
             throw new IllegalArgumentException(device.name() + " has "
-                    + (most == 0 ? "no MSI" : most + " vectors of MSI") + ", and Message Control 0x"
+                    + (max == 0 ? "no MSI" : max + " vectors of MSI") + ", and Message Control 0x"
                     + Integer.toHexString(messageControl) + " says " + size + ": expected at most as many, 32 or less");
         }
         return size;

@@ -27,7 +27,7 @@ final class GuestVectors {
     /** Vectors that were pending when forwarding ended; none if the source keeps them pending. */
     private final BitSet kept = new BitSet();
     /** Vectors that the mirror has as held: it got Held, and no Released after it. */
-    private final BitSet told = new BitSet();
+    private final BitSet reportedHeld = new BitSet();
     /** Whether the host holds all vectors, so that none is open. */
     private boolean held;
 
@@ -78,11 +78,11 @@ final class GuestVectors {
      * interrupts is forwarded; opens no vector while the host holds all.
      *
      * @param registers the vectors that must be open
-     * @param least the number of vectors that are always forwarded, at least 1, so that the device keeps pending
+     * @param min the number of vectors that are always forwarded, at least 1, so that the device keeps pending
      *     messages
-     * @param messages the message of a vector; called for those in {@code registers} and for the first {@code least}
+     * @param messages the message of a vector; called for those in {@code registers} and for the first {@code min}
      */
-    void become(BitSet registers, int least, IntFunction<MsiMessage> messages) {
+    void become(BitSet registers, int min, IntFunction<MsiMessage> messages) {
         if (isOfOther()) {
             return;
         }
@@ -95,7 +95,7 @@ final class GuestVectors {
         }
         BitSet needed = (BitSet) wanted.clone();
         if (!source.keepsPending()) {
-            needed.set(0, least);
+            needed.set(0, min);
         }
         forward(needed, messages);
         reroute(wanted, messages);
@@ -116,14 +116,14 @@ final class GuestVectors {
     }
 
     private void tellHeld(int vector, HeldMessage message) {
-        told.set(vector);
+        reportedHeld.set(vector);
         source.held(vector, message);
     }
 
     private void tellReleased(BitSet which) {
-        BitSet released = (BitSet) told.clone();
+        BitSet released = (BitSet) reportedHeld.clone();
         released.and(which);
-        told.andNot(which);
+        reportedHeld.andNot(which);
         released.stream().forEach(source::released);
     }
 
@@ -157,7 +157,7 @@ final class GuestVectors {
     /** Ends the forwarding of all vectors, and keeps their pending bits here and in the mirror. */
     void end() {
         kept.or(source.disconnect(forwarded));
-        told.or(kept);
+        reportedHeld.or(kept);
         forwarded.clear();
         open.clear();
     }
@@ -216,6 +216,6 @@ final class GuestVectors {
         if (!isOfOther()) {
             source.forget();
         }
-        tellReleased((BitSet) told.clone());
+        tellReleased((BitSet) reportedHeld.clone());
     }
 }

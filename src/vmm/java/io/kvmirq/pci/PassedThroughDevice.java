@@ -113,11 +113,11 @@ public final class PassedThroughDevice extends PciFunction {
          * Sets the receiver of the device's events. The thread that runs {@code inLoop} calls the receiver for the
          * device's errors and the host's requests.
          */
-        public Builder notices(EventLoop inLoop, Notices told) {
+        public Builder notices(EventLoop inLoop, Notices notices) {
             Objects.requireNonNull(inLoop, "inLoop is null");
-            Objects.requireNonNull(told, "told is null");
+            Objects.requireNonNull(notices, "notices is null");
             loop = Optional.of(inLoop);
-            notices = told;
+            this.notices = notices;
             return this;
         }
 
@@ -153,40 +153,40 @@ public final class PassedThroughDevice extends PciFunction {
         return new Builder(bridge, slot, vm, device, forwarding);
     }
 
-    private PassedThroughDevice(Builder told) {
+    private PassedThroughDevice(Builder from) {
         super(
-                told.bridge,
-                told.slot,
-                told.vm,
-                told.device.name().toString(),
-                HostSide.has(told.device, IrqKind.INTX) ? told.gsi : Optional.empty(),
-                told.notices::warned);
-        this.device = told.device;
-        this.forwarding = told.forwarding;
+                from.bridge,
+                from.slot,
+                from.vm,
+                from.device.name().toString(),
+                HostSide.has(from.device, IrqKind.INTX) ? from.gsi : Optional.empty(),
+                from.notices::warned);
+        this.device = from.device;
+        this.forwarding = from.forwarding;
         this.host = new HostSide(device);
-        PciHostBridge bridge = told.bridge;
+        PciHostBridge bridge = from.bridge;
         try (Undo undo = new Undo()) {
             undo.add(() -> bridge.detach(this));
-            bridge.requireFree(told.slot);
+            bridge.requireFree(from.slot);
             if (device.info().resettable()) {
                 device.reset();
             }
-            addBars(told.vm, undo);
-            show(told);
-            told.memory.forEach(bridge::requireOutside);
-            host.share(told.memory, told.space, undo);
+            addBars(from.vm, undo);
+            show(from);
+            from.memory.forEach(bridge::requireOutside);
+            host.share(from.memory, from.space, undo);
             undo.add(this::stop);
             begin();
-            told.loop.ifPresent(loop -> host.listen(loop, told.notices::failed, told.notices::askedBack, undo));
-            bridge.attach(this, told.slot); // last, because the guest may access it at once
+            from.loop.ifPresent(loop -> host.listen(loop, from.notices::failed, from.notices::askedBack, undo));
+            bridge.attach(this, from.slot); // last, because the guest may access it at once
             undo.moveTo(parts);
         }
     }
 
-    private void show(Builder told) {
-        Optional<Gsi> gsi = HostSide.has(device, IrqKind.INTX) ? told.gsi : Optional.empty();
+    private void show(Builder from) {
+        Optional<Gsi> gsi = HostSide.has(device, IrqKind.INTX) ? from.gsi : Optional.empty();
         // The guest's ITS identifies the device by its requester id, of bus 0 and function 0.
-        OptionalInt id = told.vm.isArm64() ? OptionalInt.of(told.slot << 3) : OptionalInt.empty();
+        OptionalInt id = from.vm.isArm64() ? OptionalInt.of(from.slot << 3) : OptionalInt.empty();
         GuestMsix msix = HostSide.has(device, IrqKind.MSIX) ? new GuestMsix(forwarding, device, id) : null;
         GuestConfig config = new GuestConfig(
                 ConfigSource.of(device.config()),

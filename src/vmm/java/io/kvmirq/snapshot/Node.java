@@ -80,15 +80,15 @@ record Node(String path, Object value) {
         throw flaw("true or false");
     }
 
-    long number(long least, long most) {
-        if (value instanceof Long number && number >= least && number <= most) {
+    long number(long min, long max) {
+        if (value instanceof Long number && number >= min && number <= max) {
             return number;
         }
-        throw flaw("an integer, " + least + " to " + most);
+        throw flaw("an integer, " + min + " to " + max);
     }
 
-    int integer(int least, int most) {
-        return (int) number(least, most);
+    int integer(int min, int max) {
+        return (int) number(min, max);
     }
 
     /** The value as a 64-bit number. */

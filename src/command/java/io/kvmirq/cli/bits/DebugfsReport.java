@@ -28,21 +28,21 @@ record DebugfsReport(Terminal terminal) {
         }
         terminal.line(state.model() + ", " + (state.enabled() ? "enabled" : "disabled") + spis
                 + (state.lpis().isPresent() ? ", " + state.lpis().getAsInt() + " LPIs" : ""));
-        List<Interrupt> told =
-                state.interrupts().stream().filter(DebugfsReport::isTold).toList();
-        if (!told.isEmpty()) {
+        List<Interrupt> reported =
+                state.interrupts().stream().filter(DebugfsReport::isReported).toList();
+        if (!reported.isEmpty()) {
             row("OF", "INTERRUPT", "TARGET", "STATE", "TYPE", "PRIORITY", "DELIVERED BY");
-            told.forEach(this::row);
+            reported.forEach(this::row);
         }
-        int idle = state.interrupts().size() - told.size();
-        terminal.line(
-                "  " + idle + (told.isEmpty() ? " interrupts are" : idle == 1 ? " other is" : " others are") + " idle");
+        int idle = state.interrupts().size() - reported.size();
+        terminal.line("  " + idle + (reported.isEmpty() ? " interrupts are" : idle == 1 ? " other is" : " others are")
+                + " idle");
         if (state.lpis().isPresent()) {
             conclude(state, state.lpis().getAsInt());
         }
     }
 
-    private static boolean isTold(Interrupt interrupt) {
+    private static boolean isReported(Interrupt interrupt) {
         return interrupt.isPending()
                 || interrupt.lineHigh()
                 || interrupt.active()

@@ -176,10 +176,10 @@ record DecideQuestion(
     private static List<LocalApic> lapics(ParseResult arguments, int vcpus) {
         String usual = Command.label(vcpus > FLAT_VCPUS ? Mode.X2APIC : Mode.FLAT);
         Mode mode = named(Mode.values(), "--apic", arguments.matchedOptionValue("--apic", usual), "");
-        int most = mode == Mode.CLUSTER ? CLUSTER_VCPUS : mode == Mode.FLAT ? ApicMessage.BROADCAST : VcpuId.MAX + 1;
-        if (vcpus > most) {
+        int max = mode == Mode.CLUSTER ? CLUSTER_VCPUS : mode == Mode.FLAT ? ApicMessage.BROADCAST : VcpuId.MAX + 1;
+        if (vcpus > max) {
             throw new IllegalArgumentException("--vcpus is " + vcpus + " with --apic " + Command.label(mode)
-                    + ": expected 1-" + most + ", or --apic x2apic");
+                    + ": expected 1-" + max + ", or --apic x2apic");
         }
         return IntStream.range(0, vcpus).mapToObj(mode::lapic).toList();
     }

@@ -114,7 +114,7 @@ public final class ExplainCommand implements Command {
 
     private static int explained(
             HostFacts first, ExplainQuestion question, KernelPaths memory, ParseResult arguments, Terminal terminal) {
-        HostFacts host = HostSource.twice(arguments.hasMatchedOption(HostSource.TWICE), first, question::look);
+        HostFacts host = HostSource.twice(arguments.hasMatchedOption(HostSource.TWICE), first, question::readAll);
         if (!arguments.hasMatchedOption(Nagios.OPTION)) {
             question.requireSeen(host);
         }

@@ -111,7 +111,7 @@ record ExplainQuestion(
     }
 
     /** The first of two looks: reads all that an answer reads. */
-    void look(HostFacts host) {
+    void readAll(HostFacts host) {
         chains(host, KernelPaths.none());
         PathsCheck.ofGuests(host, host.vms().all());
     }

@@ -9,8 +9,8 @@ import java.util.stream.Stream;
 /** A host's files, with additional ones that it lacks. */
 record FilesOver(HostFiles first, HostFiles then) implements HostFiles {
     @Override
-    public Optional<byte[]> bytes(String path, int most) {
-        return first.bytes(path, most).or(() -> then.bytes(path, most));
+    public Optional<byte[]> bytes(String path, int max) {
+        return first.bytes(path, max).or(() -> then.bytes(path, max));
     }
 
     @Override

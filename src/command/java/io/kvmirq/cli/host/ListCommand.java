@@ -195,8 +195,8 @@ public final class ListCommand implements Command {
     }
 
     /** Writes the numbers of a host. Returns false, after an error message, if the file cannot be written. */
-    public static boolean write(Path file, HostScan look, Terminal terminal) {
-        byte[] text = Metrics.render(look, Version.number()).getBytes(StandardCharsets.UTF_8);
+    public static boolean write(Path file, HostScan scan, Terminal terminal) {
+        byte[] text = Metrics.render(scan, Version.number()).getBytes(StandardCharsets.UTF_8);
         return NewFile.replace(file, terminal, out -> out.write(text));
     }
 

@@ -20,8 +20,8 @@ record LoggedFiles(HostFiles files, List<String> command) implements HostFiles {
     }
 
     @Override
-    public Optional<byte[]> bytes(String path, int most) {
-        return files.bytes(path, most);
+    public Optional<byte[]> bytes(String path, int max) {
+        return files.bytes(path, max);
     }
 
     @Override

@@ -246,9 +246,9 @@ public final class WatchCommand implements Command {
             Watcher.Tick tick = watcher.tick();
             tick.events().forEach(event -> changes.merge(event.what(), 1, Integer::sum));
             Optional<Path> textfile = Optional.ofNullable(arguments.matchedOptionValue(ListCommand.TEXTFILE, null));
-            if (textfile.isPresent() && tick.look().isPresent()) {
+            if (textfile.isPresent() && tick.scan().isPresent()) {
                 ByteArrayOutputStream complaint = new ByteArrayOutputStream();
-                written = ListCommand.write(textfile.get(), tick.look().get(), terminal.complaining(complaint));
+                written = ListCommand.write(textfile.get(), tick.scan().get(), terminal.complaining(complaint));
                 String before = refused;
                 refused = complaint.toString(StandardCharsets.UTF_8);
                 if (!refused.equals(before) && !onScreen) {
@@ -311,7 +311,7 @@ public final class WatchCommand implements Command {
             boolean json = arguments.hasMatchedOption(JSON);
             while (done < count && !terminal.out().checkError() && !StopHook.await(stop, millis)) {
                 Watcher.Tick tick = tick();
-                if (arguments.hasMatchedOption(ONCE) && tick.look().isEmpty()) {
+                if (arguments.hasMatchedOption(ONCE) && tick.scan().isEmpty()) {
                     continue; // A look counts stages, and reads kernel memory.
                 }
                 done++;

@@ -75,7 +75,7 @@ final class WatchScreen {
         this.styled = styled;
         this.all = all;
         this.tick = tick;
-        tick.look().ifPresent(look -> unreadable = look.unreadable());
+        tick.scan().ifPresent(scan -> unreadable = scan.unreadable());
     }
 
     /** Takes a tick; while the screen is paused, only its changes. */
@@ -87,7 +87,7 @@ final class WatchScreen {
                 changes.removeLast();
             }
         }
-        next.look().ifPresent(look -> unreadable = look.unreadable());
+        next.scan().ifPresent(scan -> unreadable = scan.unreadable());
         tick = paused ? tick : next;
     }
 
@@ -193,8 +193,8 @@ final class WatchScreen {
             lines.add(cut(totals(), width, AttributedStyle.DEFAULT));
         }
         int footer = height > 3 ? 1 : 0;
-        int told = height > 12 ? Math.min(Math.max(1, changes.size()), height / 3) : 0;
-        int bottom = height - footer - (told > 0 ? told + 1 : 0);
+        int changeRows = height > 12 ? Math.min(Math.max(1, changes.size()), height / 3) : 0;
+        int bottom = height - footer - (changeRows > 0 ? changeRows + 1 : 0);
         if (help) {
             KEYS.forEach(key -> lines.add(cut(key, width, AttributedStyle.DEFAULT)));
         } else if (byCpu) {
@@ -206,9 +206,9 @@ final class WatchScreen {
             lines.remove(lines.size() - 1);
         }
         fill(lines, bottom);
-        if (told > 0) {
+        if (changeRows > 0) {
             lines.add(cut(changes.isEmpty() ? "no change yet" : "changes", width, style(AttributedStyle.BOLD)));
-            changes.stream().limit(told).forEach(line -> lines.add(cut(line, width, AttributedStyle.DEFAULT)));
+            changes.stream().limit(changeRows).forEach(line -> lines.add(cut(line, width, AttributedStyle.DEFAULT)));
             fill(lines, height - footer);
         }
         if (footer > 0) {
@@ -371,14 +371,14 @@ final class WatchScreen {
 
     /** All rates as bars, the highest for the greatest rate. If there are more than bars, a bar has the greatest of some. */
     static String sparkline(List<Double> rates, int width) {
-        double most = Math.max(
+        double max = Math.max(
                 Double.MIN_NORMAL,
                 rates.stream().mapToDouble(rate -> rate).max().orElse(0));
         int each = (rates.size() + width - 1) / width;
         StringBuilder bars = new StringBuilder();
         for (int end = rates.size(); end > 0; end -= each) {
             double rate = Collections.max(rates.subList(Math.max(0, end - each), end));
-            bars.append(BARS.charAt((int) Math.ceil(rate / most * (BARS.length() - 1))));
+            bars.append(BARS.charAt((int) Math.ceil(rate / max * (BARS.length() - 1))));
         }
         return bars.reverse().toString();
     }

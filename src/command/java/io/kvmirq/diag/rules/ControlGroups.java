@@ -283,7 +283,7 @@ final class ControlGroups {
     /** The remedies for a process whose file {@code cgroup} names a frozen group; none if no group is frozen. */
     static List<Remedy> thaw(HostFacts host, String text) {
         ControlGroups groups = new ControlGroups(host, new Flaws(), "");
-        groups.look(text, false);
+        groups.read(text, false);
         return groups.flaws
                 .broken()
                 .filter(flaw -> flaw.rule().startsWith("cgroup.frozen"))
@@ -302,13 +302,13 @@ final class ControlGroups {
      * @param vcpus that of the thread of each vCPU. An interrupt needs only them, not threads such as those of
      *     libvirt's group {@code emulator}
      */
-    void look(Optional<String> ofProcess, List<String> vcpus) {
-        vcpus.stream().distinct().forEach(text -> look(text, true));
-        ofProcess.filter(text -> !vcpus.contains(text)).ifPresent(text -> look(text, vcpus.isEmpty()));
+    void read(Optional<String> ofProcess, List<String> vcpus) {
+        vcpus.stream().distinct().forEach(text -> read(text, true));
+        ofProcess.filter(text -> !vcpus.contains(text)).ifPresent(text -> read(text, vcpus.isEmpty()));
     }
 
     /** Lines of hierarchy, controllers and path. A name with a line end makes lines of another form, which are left out. */
-    private void look(String text, boolean vcpus) {
+    private void read(String text, boolean vcpus) {
         for (String line : text.split("\n", -1)) {
             if (!isGroup(line)) {
                 continue;
@@ -317,9 +317,9 @@ final class ControlGroups {
             List<String> controllers = List.of(parts[1].split(","));
             if (parts[0].equals("0") && parts[1].isEmpty()) {
                 boolean unified = files.reading("sys/fs/cgroup/unified") != HostFiles.Reading.ABSENT;
-                look(unified ? "sys/fs/cgroup/unified" : "sys/fs/cgroup", parts[2], true, true, vcpus);
+                read(unified ? "sys/fs/cgroup/unified" : "sys/fs/cgroup", parts[2], true, true, vcpus);
             } else if (controllers.contains("freezer") || controllers.contains("cpu")) {
-                look("sys/fs/cgroup/" + parts[1], parts[2], controllers.contains("freezer"), false, vcpus);
+                read("sys/fs/cgroup/" + parts[1], parts[2], controllers.contains("freezer"), false, vcpus);
             }
         }
     }
@@ -333,7 +333,7 @@ final class ControlGroups {
         return line.matches("\\d{1,4}:[^:]*:/.*");
     }
 
-    private void look(String root, String group, boolean freezes, boolean second, boolean vcpus) {
+    private void read(String root, String group, boolean freezes, boolean second, boolean vcpus) {
         List<String> names = List.of(group.substring(1).split("/"));
         if (names.contains("..")) {
             flaws.unseen(new Known.Unknown<>(

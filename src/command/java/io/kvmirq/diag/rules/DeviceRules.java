@@ -286,23 +286,23 @@ public final class DeviceRules {
         this.unarmed = host.interrupts().isPresent() ? Optional.empty() : Optional.of(host.noInterrupts());
         this.flaws = new Flaws();
         // A device below one that is down does not respond.
-        List<PciFunction> bridges = (held ? flaws.look(function, BRIDGES) : Optional.<List<PciAddress>>empty())
+        List<PciFunction> bridges = (held ? flaws.ask(function, BRIDGES) : Optional.<List<PciAddress>>empty())
                 .orElse(List.of()).stream()
                         .map(address -> PciFunction.read(host, device, address, true))
                         .toList();
         for (PciFunction bridge : bridges) {
             if (!flaws.apply(bridge, CONTAINED).has("bridge.contained")) {
-                look(bridge, BRIDGE);
+                check(bridge, BRIDGE);
             }
         }
-        look(function, DEVICE);
+        check(function, DEVICE);
         flaws.requireSeen(function, DRIVER_LINK);
         host.files()
                 .linkName(DEVICES + device.address() + "/physfn")
                 .flatMap(PciDevice::addressOf)
                 .map(physical -> PciFunction.read(host, device, physical, held))
                 .ifPresent(physical -> {
-                    look(physical, PHYSICAL);
+                    check(physical, PHYSICAL);
                     flaws.apply(physical, LOGGED);
                 });
         flaws.apply(function, ERRORS);
@@ -328,7 +328,7 @@ public final class DeviceRules {
     }
 
     /** Reads no configuration space that wakes the function, or whose bridge is broken. */
-    private void look(PciFunction function, Table<PciFunction> others) {
+    private void check(PciFunction function, Table<PciFunction> others) {
         flaws.requireSeen(function, POWER_STATE);
         flaws.requireSeen(function, RUNTIME);
         if (!flaws.apply(function, POWER).isBroken()
@@ -400,7 +400,7 @@ public final class DeviceRules {
         Flaws own = flaws.copy();
         unarmed.ifPresent(own::unseen);
         own.apply(function, UNARMED).apply(function, FORBIDDEN);
-        own.look(function, PciFunction.BRIDGES).stream()
+        own.ask(function, PciFunction.BRIDGES).stream()
                 .flatMap(List::stream)
                 .map(address -> PciFunction.read(function.host(), function.device(), address, function.held()))
                 .forEach(function -> own.apply(function, FORBIDDEN));

@@ -107,7 +107,7 @@ public final class Flaws {
     /** Whether each fact that a rule reads is known. */
     private <S extends Fact.Subject> boolean knows(S subject, Rule<S> rule) {
         for (Fact<S, ?> fact : rule.reads()) {
-            if (look(subject, fact).isEmpty()) {
+            if (ask(subject, fact).isEmpty()) {
                 return false;
             }
         }
@@ -115,7 +115,7 @@ public final class Flaws {
     }
 
     /** A fact, noted if it is not known. */
-    public <S extends Fact.Subject, T> Optional<T> look(S subject, Fact<S, T> fact) {
+    public <S extends Fact.Subject, T> Optional<T> ask(S subject, Fact<S, T> fact) {
         Known<T> known = fact.of(subject);
         if (known instanceof Known.Unknown<T> unknown) {
             unseen(unknown);
@@ -125,7 +125,7 @@ public final class Flaws {
 
     /** Notes a fact that is not known, though no rule asks for it: without it the link is not shown to be whole. */
     <S extends Fact.Subject> void requireSeen(S subject, Fact<S, ?> fact) {
-        look(subject, fact);
+        ask(subject, fact);
     }
 
     private void add(Flaw flaw) {

@@ -85,7 +85,7 @@ public final class LimitChecks {
             for (HostLimits.Use use : limits.of(vm).usedUp()) {
                 finding = finding.whose(
                                 "used-up",
-                                vm.name() + " (process " + vm.pid() + ") uses " + use.used() + " of " + use.most() + " "
+                                vm.name() + " (process " + vm.pid() + ") uses " + use.used() + " of " + use.max() + " "
                                         + use.of() + ": the next vector or device will fail; " + finding.text())
                         .as(Status.WARN)
                         .with(Remedy.command(
@@ -96,7 +96,7 @@ public final class LimitChecks {
             if (use.isNearlyUsed()) {
                 finding = finding.whose(
                                 "host",
-                                "the host uses " + use.used() + " of " + use.most() + " " + use.of()
+                                "the host uses " + use.used() + " of " + use.max() + " " + use.of()
                                         + ": VMMs get no more; " + finding.text())
                         .as(Status.WARN)
                         .with(Remedy.look("look who uses them (lsof, ps -eLf), or raise the limit by sysctl"));

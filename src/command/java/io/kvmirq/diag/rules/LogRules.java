@@ -33,10 +33,10 @@ public final class LogRules {
      * A row.
      *
      * @param within seconds in which it tells of now
-     * @param least how often
+     * @param min how often
      * @param redactable the message, with a group {@code anyN} for each part that stands for any text
      */
-    private record Message(String rule, int within, int least, Pattern text, Pattern redactable, int parts) {}
+    private record Message(String rule, int within, int min, Pattern text, Pattern redactable, int parts) {}
 
     /** Whether a log is shown at all. */
     private static final Fact<Machine, Boolean> SHOWN = new Fact<>(
@@ -90,8 +90,8 @@ public final class LogRules {
         return Rule.rule(
                         message.rule,
                         reported,
-                        machine -> reported.in(machine).count() >= message.least
-                                && (message.least == 1 || reported.in(machine).isLasting()))
+                        machine -> reported.in(machine).count() >= message.min
+                                && (message.min == 1 || reported.in(machine).isLasting()))
                 .on("hosts", machine -> isToBeAsked(message.rule, machine))
                 .with(machine -> reported.in(machine).ago(), machine -> reported.in(machine)
                         .text());

@@ -274,11 +274,11 @@ record PciFunction(
     }
 
     /** Reads nothing in D3cold. */
-    private static byte[] bytes(HostFiles files, PciAddress address, int most) {
+    private static byte[] bytes(HostFiles files, PciAddress address, int max) {
         String directory = DEVICES + address + "/";
         boolean cold =
                 files.text(directory + "power_state").filter("D3cold"::equals).isPresent();
-        return cold ? new byte[0] : files.bytes(directory + "config", most).orElse(new byte[0]);
+        return cold ? new byte[0] : files.bytes(directory + "config", max).orElse(new byte[0]);
     }
 
     /** Flags without IFF_UP, which is 1, are those of a network that is down: the kernel shows no carrier of it. */
@@ -348,9 +348,9 @@ record PciFunction(
             }
         }
         int now = lanes(address, "current");
-        int most = Math.min(
+        int max = Math.min(
                 lanes(address, "max"), port.map(end -> lanes(end, "max")).orElse(0));
-        return now > 0 && now * FAR_FEWER <= most ? new Known.Observed<>(now + " of " + most) : Known.none();
+        return now > 0 && now * FAR_FEWER <= max ? new Known.Observed<>(now + " of " + max) : Known.none();
     }
 
     private static String width(PciAddress end, String which) {

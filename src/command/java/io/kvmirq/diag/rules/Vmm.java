@@ -84,7 +84,7 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
     }
 
     /** The limit of open files(). */
-    long most() {
+    long max() {
         return host().limits().of(process).openFiles().known().orElse(Long.MAX_VALUE);
     }
 

@@ -68,7 +68,7 @@ public final class VmmCheck {
         Map<Integer, VmThread> threads = threads();
         VmThread leader = leader();
         flaws.requireSeen(leader, TASKS);
-        Optional<String> group = flaws.look(leader, CGROUP);
+        Optional<String> group = flaws.ask(leader, CGROUP);
         vcpus.values().stream()
                 .filter(vcpu -> (tasks.isEmpty() || isTask(vcpu)) && !CGROUP.is(vcpu, value -> true))
                 .findFirst()
@@ -76,7 +76,7 @@ public final class VmmCheck {
         List<String> groups = vcpus.values().stream()
                 .flatMap(vcpu -> CGROUP.of(vcpu).known().stream())
                 .toList();
-        new ControlGroups(host, flaws, "").look(group, groups);
+        new ControlGroups(host, flaws, "").read(group, groups);
         flaws.requireSeen(leader, STATUS);
         long seen = threads.values().stream().filter(this::looked).count();
         threads.values().stream()
@@ -132,11 +132,11 @@ public final class VmmCheck {
         host.backEnds(process).forEach(this::backEnd);
         flaws.requireSeen(vmm, Vmm.EVENTFDS);
         flaws.apply(vmm, VmmRules.SERVED);
-        flaws.look(vmm, Vmm.PARENTS).stream()
+        flaws.ask(vmm, Vmm.PARENTS).stream()
                 .flatMap(List::stream)
                 .map(device -> PciFunction.read(host, device, device.address(), true))
                 .forEach(function -> {
-                    flaws.look(function, PciFunction.POWER_STATE);
+                    flaws.ask(function, PciFunction.POWER_STATE);
                     flaws.apply(function, VmmRules.PARENT);
                 });
         flaws.apply(vmm, VmmRules.NAMED).apply(vmm, VmmRules.LIMIT);
@@ -165,7 +165,7 @@ public final class VmmCheck {
         CGROUP.of(first)
                 .known()
                 .filter(group -> ControlGroups.thaw(host, group).isEmpty())
-                .ifPresent(group -> new ControlGroups(host, flaws, first.called()).look(Optional.of(group), List.of()));
+                .ifPresent(group -> new ControlGroups(host, flaws, first.called()).read(Optional.of(group), List.of()));
     }
 
     private VmThread backEnd(int pid, int tid) {
@@ -181,7 +181,7 @@ public final class VmmCheck {
         if (thread.vcpu().isPresent() && !thread.isLeader() && !tasks.isEmpty() && !isTask(thread)) {
             boolean last = vcpus.values().stream().noneMatch(this::isTask);
             flaws.apply(thread, last || thread.vcpu().getAsInt() == 0 ? VmmRules.GONE : VmmRules.UNPLUGGED);
-        } else if (thread.vcpu().isPresent() && flaws.look(thread, STATUS).isPresent()) {
+        } else if (thread.vcpu().isPresent() && flaws.ask(thread, STATUS).isPresent()) {
             flaws.apply(thread, VmmRules.WAITS);
         }
         return shown;
@@ -203,7 +203,7 @@ public final class VmmCheck {
     private static Optional<Link> inExit(HostFacts host, int pid) {
         VmThread process = new VmThread(new Fact.Facts(host), pid, pid, OptionalInt.empty(), VmThread.Kind.THREAD);
         Flaws flaws = new Flaws();
-        Optional<ThreadStat> stat = flaws.look(process, STAT);
+        Optional<ThreadStat> stat = flaws.ask(process, STAT);
         if (stat.isEmpty()) {
             return process.hasEnded()
                     ? Optional.empty()

@@ -139,8 +139,8 @@ public final class VmmRules {
         rule("backend.missing", UNSERVED, vmm -> true).with(UNSERVED::in));
 
     static final Table<Vmm> LIMIT = new Table<>(
-        rule("vmm.files", LIMITS, vmm -> vmm.open() >= vmm.most()).with(Vmm::open, Vmm::most)
-            .fill(vmm -> Math.max(MANY_FILES, 2L * vmm.most()), vmm -> vmm.name("process")));
+        rule("vmm.files", LIMITS, vmm -> vmm.open() >= vmm.max()).with(Vmm::open, Vmm::max)
+            .fill(vmm -> Math.max(MANY_FILES, 2L * vmm.max()), vmm -> vmm.name("process")));
 
     static final Table<VmThread> EXITING = new Table<>(
         rule("vmm.hangs-in-exit", STAT, thread -> STAT.in(thread).isExiting() && "DZ".indexOf(STAT.in(thread).state()) >= 0)

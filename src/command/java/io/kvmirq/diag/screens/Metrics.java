@@ -37,12 +37,12 @@ public final class Metrics {
     private Metrics() {}
 
     /** The text, with a line end after each line. */
-    public static String render(HostScan look, String version) {
+    public static String render(HostScan scan, String version) {
         Metrics metrics = new Metrics();
-        metrics.host(look, version);
-        metrics.guests(look);
-        metrics.vectors(look);
-        metrics.flaws(look);
+        metrics.host(scan, version);
+        metrics.guests(scan);
+        metrics.vectors(scan);
+        metrics.flaws(scan);
         return metrics.text.toString();
     }
 
@@ -98,39 +98,39 @@ public final class Metrics {
         write(name, type, help, samples);
     }
 
-    private void host(HostScan look, String version) {
+    private void host(HostScan scan, String version) {
         Samples info = new Samples("version", "kernel");
-        info.add(1, version, look.kernel().orElse(""));
+        info.add(1, version, scan.kernel().orElse(""));
         write("info", GAUGE, "Versions of kvmirq and of the host's kernel.", info);
-        look.posts()
+        scan.posts()
                 .ifPresent(posts ->
                         write("host_posts", GAUGE, "Whether the host can post interrupts to vCPUs.", posts ? 1 : 0));
-        look.vectorsLeft()
+        scan.vectorsLeft()
                 .ifPresent(left -> write(
                         "cpu_vectors_free", GAUGE, "Free interrupt vectors of the CPU that has the fewest.", left));
         write(
                 "unreadable_processes",
                 GAUGE,
                 "Processes whose files kvmirq may not read: guests may be missing.",
-                look.unreadable());
+                scan.unreadable());
         Samples rows = new Samples("row");
-        look.counters().forEach((row, count) -> rows.add(count & BITS_32, row));
+        scan.counters().forEach((row, count) -> rows.add(count & BITS_32, row));
         write("interrupts_total", COUNTER, "Interrupts of a row of /proc/interrupts, on all CPUs.", rows);
     }
 
-    private void guests(HostScan look) {
+    private void guests(HostScan scan) {
         Samples vcpus = new Samples("guest");
         Samples exits = new Samples("guest");
         Samples injected = new Samples("guest");
         Samples inhibited = new Samples("guest", "reason");
-        for (HostScan.Seen guest : look.guests()) {
+        for (HostScan.Seen guest : scan.guests()) {
             String name = guest.guest().process().name();
             vcpus.add(guest.guest().vcpus().all(), name);
             guest.guest().exits().ifPresent(count -> exits.add(count, name));
             guest.guest().injected().ifPresent(count -> injected.add(count, name));
             guest.inhibits().forEach(reason -> inhibited.add(1, name, reason));
         }
-        write("guests", GAUGE, "Processes that hold a VM.", look.guests().size());
+        write("guests", GAUGE, "Processes that hold a VM.", scan.guests().size());
         write("guest_vcpus", GAUGE, "vCPUs of a guest.", vcpus);
         write("guest_exits_total", COUNTER, "Exits of all vCPUs of a guest.", exits);
         write("guest_injections_total", COUNTER, "Interrupts that KVM injected into a guest by software.", injected);
@@ -141,11 +141,11 @@ public final class Metrics {
                 inhibited);
     }
 
-    private void vectors(HostScan look) {
+    private void vectors(HostScan scan) {
         Samples vectors = new Samples("guest", "device", "posted");
         Samples irqs = new Samples("guest", "device");
         Map<String, String> guests = new TreeMap<>();
-        for (InterruptPath path : look.paths()) {
+        for (InterruptPath path : scan.paths()) {
             if (path.interrupt().isEmpty()) {
                 continue;
             }
@@ -156,7 +156,7 @@ public final class Metrics {
                 vectors.add(own ? 1 : 0, guest(path), path.device(), state);
             }
         }
-        look.hostIrqs().forEach((device, count) -> {
+        scan.hostIrqs().forEach((device, count) -> {
             String name = device.toString();
             irqs.add(count & BITS_32, guests.getOrDefault(name, ""), name);
         });
@@ -181,21 +181,21 @@ public final class Metrics {
         return HostScan.flaw(path).or(() -> HostScan.slowed(path));
     }
 
-    private void flaws(HostScan look) {
+    private void flaws(HostScan scan) {
         Samples counts = new Samples("state");
         Samples single = new Samples(
                 "guest", "device", "vector", "hop", "state", "flaw", "subject", "weight", "span", "severity");
         Samples unposted = new Samples("guest", "device", "vector");
         for (Link.State state : List.of(Link.State.BROKEN, Link.State.DOUBTFUL)) {
             counts.add(
-                    look.paths().stream()
+                    scan.paths().stream()
                             .flatMap(path -> HostScan.flaw(path).stream())
                             .filter(link -> link.state() == state)
                             .count(),
                     state.label());
         }
         // Broken ones first, then those in doubt, and then those that are only not posted.
-        List<InterruptPath> flawed = look.paths().stream()
+        List<InterruptPath> flawed = scan.paths().stream()
                 .filter(path -> flaw(path).isPresent() || path.unposted().isPresent())
                 .sorted(Comparator.comparing(
                         path -> flaw(path).map(Severity::of).orElse(Severity.INFO)))

@@ -57,13 +57,13 @@ public final class PathsCheck {
     }
 
     static Finding paths(HostFacts host) {
-        return new PathsCheck(KernelPaths.none()).look(host);
+        return new PathsCheck(KernelPaths.none()).examine(host);
     }
 
     /** All paths that the check looks at, and for each guest one with the link of its VMM alone. */
     static List<InterruptPath> all(HostFacts host, KernelPaths memory) {
         PathsCheck check = new PathsCheck(memory);
-        check.look(host);
+        check.examine(host);
         return List.copyOf(check.all);
     }
 
@@ -107,7 +107,7 @@ public final class PathsCheck {
                 .toList();
     }
 
-    private Finding look(HostFacts host) {
+    private Finding examine(HostFacts host) {
         int devices = 0;
         int guests = 0;
         List<PciAddress> armed =

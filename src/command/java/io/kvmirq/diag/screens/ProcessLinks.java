@@ -164,7 +164,7 @@ final class ProcessLinks {
         }
         List<EventfdFile> all = process.eventfds();
         Flaws counts = new Flaws();
-        boolean counted = counts.look(path, GuestRules.COUNTS).isPresent();
+        boolean counted = counts.ask(path, GuestRules.COUNTS).isPresent();
         return counts.or(
                 path.evidence(GuestRules.COUNTS.file()),
                 all.size() == 1 && counted

@@ -127,7 +127,7 @@ public final class Watcher implements AutoCloseable {
      * @param rows guests, each followed by its vectors
      * @param totals per second, of rows of {@code /proc/interrupts} without a number
      * @param cpus host irqs per second, by CPU
-     * @param look the last look, if it is another than that of the tick before
+     * @param scan the last look, if it is another than that of the tick before
      */
     public record Tick(
             double seconds,
@@ -135,7 +135,7 @@ public final class Watcher implements AutoCloseable {
             List<Event> events,
             Map<String, Double> totals,
             Map<Integer, Double> cpus,
-            Optional<HostScan> look) {}
+            Optional<HostScan> scan) {}
 
     /** A vector that VFIO has armed. The first one of a device has its power state. */
     private record Vector(
@@ -216,13 +216,13 @@ public final class Watcher implements AutoCloseable {
 
     private Map<String, long[]> grown = Map.of();
     /** Flaws and posting that were told, by path; and others that one look has shown. */
-    private final Map<String, Told> told = new LinkedHashMap<>();
+    private final Map<String, Told> reported = new LinkedHashMap<>();
 
     private final Map<String, Told> waiting = new HashMap<>();
     /** A look, or nothing if kernel memory shows no reason for one. */
     private Optional<CompletableFuture<Optional<HostScan>>> looking = Optional.empty();
 
-    private HostScan look;
+    private HostScan scan;
     private final List<Vector> vectors = new ArrayList<>();
     private final List<Sign> signs = new ArrayList<>();
     /** The inhibits of AVIC in a guest, the fault of its VMM, or the worst of its vectors, by its process. */
@@ -276,19 +276,19 @@ public final class Watcher implements AutoCloseable {
         this.memory = memory;
         this.probes = probes;
         this.irqs = new InterruptTicks(files);
-        this.look = look();
+        this.scan = scan();
         // The first screen does not wait until the memory is open.
         this.took = 0;
     }
 
-    private HostScan look() {
+    private HostScan scan() {
         long begin = nanos.getAsLong();
         HostFacts host = new HostFacts(files);
-        HostScan look = HostScan.run(host, seen);
+        HostScan scan = HostScan.run(host, seen);
         probes.apply(host).ifPresent(counted::add);
         looked = nanos.getAsLong();
         took = looked - begin;
-        return look;
+        return scan;
     }
 
     /** A look, if kernel memory shows that a vector has another way. */
@@ -307,14 +307,14 @@ public final class Watcher implements AutoCloseable {
             opened = readsMemory || seen != memory && memory.inhibits().known().isPresent();
             seen = memory;
         }
-        HostScan look;
+        HostScan scan;
         int rounds = 0;
         do {
             moved = false;
             memory.forget();
-            look = look();
+            scan = scan();
         } while (moved && ++rounds < MOST_LOOK_ROUNDS);
-        return Optional.of(look);
+        return Optional.of(scan);
     }
 
     /** Reads the counters, and takes a look when it is time. */
@@ -334,9 +334,9 @@ public final class Watcher implements AutoCloseable {
             moved = true;
         }
         if (ticks == 0) {
-            take(look, true);
+            take(scan, true);
         }
-        Optional<HostScan> before = ticks == 0 ? Optional.of(look) : taken();
+        Optional<HostScan> before = ticks == 0 ? Optional.of(scan) : taken();
         boolean due = moved || now - looked >= took * LOOK_TIMES_BETWEEN_LOOKS;
         if (looking.isEmpty() && (due || readsMemory && now - asked >= asking * LOOK_TIMES_BETWEEN_LOOKS)) {
             looking = Optional.of(CompletableFuture.supplyAsync(due ? this::lookAgain : this::lookIfChanged, executor));
@@ -345,7 +345,7 @@ public final class Watcher implements AutoCloseable {
         vectors.forEach(this::state);
         List<Row> rows = rows(seconds);
         Map<String, Double> totals = new TreeMap<>();
-        look.counters().keySet().forEach(name -> totals.put(name, rate(irqs.grew(name), seconds)));
+        scan.counters().keySet().forEach(name -> totals.put(name, rate(irqs.grew(name), seconds)));
         Map<Integer, Double> cpus = new TreeMap<>();
         irqs.grewByCpu().forEach((cpu, more) -> cpus.put(cpu, rate(more, seconds)));
         ticks++;
@@ -431,13 +431,13 @@ public final class Watcher implements AutoCloseable {
     // Looks
 
     private void take(HostScan now, boolean first) {
-        Map<Integer, String> then = names(look);
+        Map<Integer, String> then = names(scan);
         Map<Integer, String> names = names(now);
         if (!first) {
             tellOthers(names, then, "came", " holds a VM");
             tellOthers(then, names, "gone", " no longer holds a VM");
         }
-        look = now;
+        scan = now;
         vectors.clear();
         signs.clear();
         wrong.clear();
@@ -521,13 +521,13 @@ public final class Watcher implements AutoCloseable {
                 .forEach(entry -> entry.getValue().file.close());
         values.keySet().retainAll(used);
         if (first) {
-            told.putAll(facts);
+            reported.putAll(facts);
             return;
         }
         Set<String> keys = new LinkedHashSet<>(facts.keySet());
-        keys.addAll(told.keySet());
+        keys.addAll(reported.keySet());
         for (String key : keys) {
-            compare(key, Optional.ofNullable(told.get(key)), Optional.ofNullable(facts.get(key)), names, armed);
+            compare(key, Optional.ofNullable(reported.get(key)), Optional.ofNullable(facts.get(key)), names, armed);
         }
         waiting.keySet().retainAll(keys);
         opened = false;
@@ -623,7 +623,7 @@ public final class Watcher implements AutoCloseable {
             }
         }
         waiting.remove(key);
-        now.ifPresentOrElse(fact -> told.put(key, fact), () -> told.remove(key));
+        now.ifPresentOrElse(fact -> reported.put(key, fact), () -> reported.remove(key));
         boolean isDisarmed = now.isEmpty() && List.of("posted", "loses").contains(of.kind()) && !isArmed;
         if (isFirst || isDisarmed || isRewired && (before.isEmpty() || now.isEmpty())) {
             return; // A vector that is armed or disarmed gets or loses its way.
@@ -731,7 +731,7 @@ public final class Watcher implements AutoCloseable {
                             history(key(vector.path()), rate, used)));
         }
         List<Row> all = new ArrayList<>();
-        for (HostScan.Seen seen : look.guests()) {
+        for (HostScan.Seen seen : scan.guests()) {
             VmProcess process = seen.guest().process();
             if (guests.test(process)) {
                 List<Row> own = byGuest.getOrDefault(process.pid(), List.of());

@@ -44,7 +44,7 @@ public final class InterruptTicks implements AutoCloseable {
 
     private long[] totals = {};
     private long[] grew = {};
-    private long[] most = {};
+    private long[] max = {};
     private int[] busiest = {};
     private int columns;
     private boolean again;
@@ -71,7 +71,7 @@ public final class InterruptTicks implements AutoCloseable {
      */
     public boolean read() {
         Arrays.fill(grew, 0);
-        Arrays.fill(most, 0);
+        Arrays.fill(max, 0);
         Arrays.fill(byCpu, 0);
         changed = 0;
         other = false;
@@ -156,8 +156,8 @@ public final class InterruptTicks implements AutoCloseable {
         totals[row] += now - then;
         grew[row] += more;
         byCpu[column] += Character.isDigit(names.get(row).charAt(0)) ? more : 0;
-        if (more > most[row]) {
-            most[row] = more;
+        if (more > max[row]) {
+            max[row] = more;
             busiest[row] = cpus[column];
         }
     }
@@ -204,7 +204,7 @@ public final class InterruptTicks implements AutoCloseable {
         widths = new int[begins.length];
         totals = new long[begins.length];
         grew = new long[begins.length];
-        most = new long[begins.length];
+        max = new long[begins.length];
         busiest = new int[begins.length];
         Arrays.fill(busiest, -1);
         for (int row = 0; row < begins.length; row++) {

@@ -132,10 +132,10 @@ public final class HostLimits {
     }
 
     /** A limit of the whole host, and how much of it is used. */
-    public record Use(String of, long used, long most) {
+    public record Use(String of, long used, long max) {
         /** Whether little is left. */
         public boolean isNearlyUsed() {
-            return used >= most / NEARLY_PARTS * (NEARLY_PARTS - 1);
+            return used >= max / NEARLY_PARTS * (NEARLY_PARTS - 1);
         }
     }
 
@@ -172,8 +172,8 @@ public final class HostLimits {
             add(all, new Use("open files (fs.file-max)", decimal(files[0]), decimal(files[2])));
         }
         long requests = decimal(tree.text("proc/sys/fs/aio-nr").orElse(""));
-        long most = decimal(tree.text("proc/sys/fs/aio-max-nr").orElse(""));
-        add(all, new Use("asynchronous requests (fs.aio-max-nr)", requests, most));
+        long max = decimal(tree.text("proc/sys/fs/aio-max-nr").orElse(""));
+        add(all, new Use("asynchronous requests (fs.aio-max-nr)", requests, max));
         for (String unit : tree.list("sys/class/iommu")) {
             String domains = "sys/class/iommu/" + unit + "/intel-iommu/domains_";
             long supported = decimal(tree.text(domains + "supported").orElse(""));
@@ -194,7 +194,7 @@ public final class HostLimits {
     }
 
     private static void add(List<Use> all, Use use) {
-        if (use.used >= 0 && use.most > 0) {
+        if (use.used >= 0 && use.max > 0) {
             all.add(use);
         }
     }

@@ -24,16 +24,16 @@ import org.jspecify.annotations.Nullable;
 public final class ReadOnce implements HostFiles {
     private static final int LARGE = 1 << 20;
 
-    /** The first bytes of a file, at most {@code most}. */
+    /** The first bytes of a file, at most {@code max}. */
     private static final class Content {
         /** Null if the file is too large to be kept. */
         final byte @Nullable [] bytes;
 
-        final int most;
+        final int max;
 
-        Content(byte @Nullable [] bytes, int most) {
+        Content(byte @Nullable [] bytes, int max) {
             this.bytes = bytes;
-            this.most = most;
+            this.max = max;
         }
     }
 
@@ -67,18 +67,18 @@ public final class ReadOnce implements HostFiles {
     }
 
     @Override
-    public Optional<byte[]> bytes(String path, int most) {
+    public Optional<byte[]> bytes(String path, int max) {
         Optional<Content> before = contents.get(path);
         if (before != null && before.isEmpty()) {
             return Optional.empty();
         }
         Content content = before == null ? null : before.get();
         byte[] known = content == null ? null : content.bytes;
-        if (content != null && known != null && (known.length >= most || known.length < content.most)) {
-            return Optional.of(Arrays.copyOf(known, Math.min(known.length, most)));
+        if (content != null && known != null && (known.length >= max || known.length < content.max)) {
+            return Optional.of(Arrays.copyOf(known, Math.min(known.length, max)));
         }
-        Optional<byte[]> now = tree.bytes(path, most);
-        contents.put(path, now.isEmpty() ? Optional.empty() : Optional.of(content(now.get(), most)));
+        Optional<byte[]> now = tree.bytes(path, max);
+        contents.put(path, now.isEmpty() ? Optional.empty() : Optional.of(content(now.get(), max)));
         return now;
     }
 
@@ -98,8 +98,8 @@ public final class ReadOnce implements HostFiles {
         return in;
     }
 
-    private static Content content(byte[] bytes, int most) {
-        return new Content(bytes.length > LARGE ? null : bytes.clone(), most);
+    private static Content content(byte[] bytes, int max) {
+        return new Content(bytes.length > LARGE ? null : bytes.clone(), max);
     }
 
     // Below, not computeIfAbsent: it locks while a file is read. No lambda: short commands start faster without any.
@@ -143,7 +143,7 @@ public final class ReadOnce implements HostFiles {
     public Seen seen() {
         Seen seen = new Seen(new TreeMap<>(), new TreeMap<>(), new TreeSet<>(), new TreeSet<>(), new TreeMap<>());
         contents.forEach((path, content) -> content.flatMap(
-                        read -> read.bytes == null ? tree.bytes(path, read.most) : Optional.of(read.bytes))
+                        read -> read.bytes == null ? tree.bytes(path, read.max) : Optional.of(read.bytes))
                 .ifPresent(bytes -> seen.files().put(path, bytes)));
         links.forEach((path, link) -> link.ifPresent(target -> seen.links().put(path, target)));
         owners.forEach((path, owner) -> owner.ifPresent(found -> seen.owners().put(path, found)));

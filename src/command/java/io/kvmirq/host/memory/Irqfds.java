@@ -239,17 +239,17 @@ final class Irqfds {
                 hasDevice ? OptionalInt.of((int) of.number(path + "msi.devid")) : OptionalInt.empty()));
     }
 
-    private void nodes(long head, int most, String what, LongConsumer visit) {
-        nodes(memory, list, head, most, what, visit);
+    private void nodes(long head, int max, String what, LongConsumer visit) {
+        nodes(memory, list, head, max, what, visit);
     }
 
     /** Visits the nodes of a list. After its visit, each must name the one before it: no knot does for long, no freed node. */
-    static void nodes(KernelMemory memory, Layout list, long head, int most, String what, LongConsumer visit) {
+    static void nodes(KernelMemory memory, Layout list, long head, int max, String what, LongConsumer visit) {
         long before = head;
         long node = list.at(memory, head).pointer("next");
-        for (int left = most; node != head; left--) {
+        for (int left = max; node != head; left--) {
             if (left == 0) {
-                throw Unseen.wrong(what + " has more than " + most);
+                throw Unseen.wrong(what + " has more than " + max);
             }
             visit.accept(node);
             Layout.Snapshot here = list.at(memory, node);

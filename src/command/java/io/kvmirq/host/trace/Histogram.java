@@ -35,9 +35,9 @@ final class Histogram {
      * A combination of keys, and how often it was passed. Negative values are sign-extended to 64 bits. A key {@code .log2} is
      * the power of two that is not below its value.
      *
-     * @param most the greatest value of a trigger with {@code onmax}; 0 for others
+     * @param max the greatest value of a trigger with {@code onmax}; 0 for others
      */
-    record Row(Map<String, Long> keys, long count, long most) {
+    record Row(Map<String, Long> keys, long count, long max) {
         long key(String name) {
             return keys.getOrDefault(name, 0L);
         }
@@ -55,9 +55,9 @@ final class Histogram {
             if (isOf(keys, part)) {
                 Matcher row = ROW.matcher(part);
                 while (row.find()) {
-                    String most = row.group(3);
+                    String max = row.group(3);
                     rows.add(new Row(
-                            keys(row.group(1)), Long.parseLong(row.group(2)), most == null ? 0 : Long.parseLong(most)));
+                            keys(row.group(1)), Long.parseLong(row.group(2)), max == null ? 0 : Long.parseLong(max)));
                 }
             }
         }

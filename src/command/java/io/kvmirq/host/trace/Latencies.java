@@ -151,7 +151,7 @@ final class Latencies {
                 Histogram.of(text, POWERS).stream()
                         .filter(power -> power.key("id") == row.key("id"))
                         .forEach(power -> powers.put((int) power.key("ns"), power.count()));
-                latencies.add(new Latency(span.stage(), (int) row.key("id"), powers, row.most()));
+                latencies.add(new Latency(span.stage(), (int) row.key("id"), powers, row.max()));
             }
         }
         return latencies;

@@ -64,7 +64,7 @@ public final class PageFormat {
         Optional<Place> data = place(page, "data");
         int typeBits = number(event, "type_len +: +(\\d{1,2}) bits");
         int deltaBits = number(event, "time_delta +: +(\\d{1,2}) bits");
-        int most = number(event, "data max type_len +== (\\d{1,2})");
+        int max = number(event, "data max type_len +== (\\d{1,2})");
         boolean isKnown = timestamp.isPresent()
                 && commit.isPresent()
                 && data.isPresent()
@@ -78,7 +78,7 @@ public final class PageFormat {
                 && typeBits > 0
                 && deltaBits > 0
                 && typeBits + deltaBits == Integer.SIZE
-                && most > 0;
+                && max > 0;
         return isKnown
                 ? Optional.of(new PageFormat(
                         timestamp.get(),
@@ -90,7 +90,7 @@ public final class PageFormat {
                                 number(event, "padding +: type == (\\d{1,2})"),
                                 number(event, "time_extend +: type == (\\d{1,2})"),
                                 number(event, "time_stamp +: type == (\\d{1,2})"),
-                                most)))
+                                max)))
                 : Optional.empty();
     }
 

@@ -130,9 +130,9 @@ public record ProbeCounts(
      *
      * @param eventfd its id
      * @param powers how many were in (2<sup>n-1</sup>, 2<sup>n</sup>] nanoseconds, by n
-     * @param most the longest, in nanoseconds
+     * @param max the longest, in nanoseconds
      */
-    public record Latency(Stage stage, int eventfd, SortedMap<Integer, Long> powers, long most) {
+    public record Latency(Stage stage, int eventfd, SortedMap<Integer, Long> powers, long max) {
         public Latency {
             powers = Collections.unmodifiableSortedMap(new TreeMap<>(powers));
         }

@@ -352,9 +352,9 @@ public final class TraceInstance implements Tracing {
         }
     }
 
-    private static String text(Path file, int most) throws IOException {
+    private static String text(Path file, int max) throws IOException {
         try (InputStream in = new FileInputStream(file.toFile())) {
-            return new String(in.readNBytes(most), StandardCharsets.UTF_8);
+            return new String(in.readNBytes(max), StandardCharsets.UTF_8);
         }
     }
 

@@ -166,8 +166,8 @@ public final class EpollFile extends FakeFile {
     // epoll_wait
 
     /** Waits for events and writes them to the address {@code events}. A negative timeout never expires. */
-    public static int await(KernelOfFile host, int epoll, long events, int most, int timeoutMillis) {
-        Optional<Answer> flaw = flawOfRoom(events, most);
+    public static int await(KernelOfFile host, int epoll, long events, int max, int timeoutMillis) {
+        Optional<Answer> flaw = flawOfRoom(events, max);
         if (flaw.isPresent() && !host.build().isSince(6, 15)) {
             host.note(FileAnswer.EPOLL_ROOM_FIRST_BEFORE);
             return host.refuse(flaw);
@@ -180,15 +180,15 @@ public final class EpollFile extends FakeFile {
             return host.refuse(flaw);
         }
         return file instanceof EpollFile set
-                ? set.await(events, most, timeoutMillis)
+                ? set.await(events, max, timeoutMillis)
                 : host.refuse(FileAnswer.EPOLL_NOT_A_SET);
     }
 
-    private static Optional<Answer> flawOfRoom(long events, int most) {
-        if (most <= 0 || most > MOST_EVENTS) {
+    private static Optional<Answer> flawOfRoom(long events, int max) {
+        if (max <= 0 || max > MOST_EVENTS) {
             return Optional.of(FileAnswer.EPOLL_ROOM);
         }
-        long end = events + (long) most * Epoll.SIZE;
+        long end = events + (long) max * Epoll.SIZE;
         if (events < 0 || end < 0) {
             return Optional.of(FileAnswer.EPOLL_KERNEL_ADDRESS);
         }
@@ -199,11 +199,11 @@ public final class EpollFile extends FakeFile {
     }
 
     /** Waits. The call holds a reference to the set, so that a concurrent close does not release it. */
-    private int await(long events, int most, int timeoutMillis) {
+    private int await(long events, int max, int timeoutMillis) {
         long nanos = timeoutMillis < 0 ? Long.MAX_VALUE : TimeUnit.MILLISECONDS.toNanos(timeoutMillis);
         addReference();
         try {
-            return host.time().await(nanos, () -> send(events, most));
+            return host.time().await(nanos, () -> send(events, max));
         } finally {
             closed();
         }
@@ -213,13 +213,13 @@ public final class EpollFile extends FakeFile {
      * {@code ep_send_events()}: returns how many events were written, or -EFAULT without a first. A reported entry that
      * stays ready moves to the end; an unchecked entry keeps its place.
      */
-    private int send(long events, int most) {
+    private int send(long events, int max) {
         List<Entry> scanned = List.copyOf(ready);
         ready.clear();
         int sent = 0;
         int next = 0;
         boolean fault = false;
-        while (next < scanned.size() && sent < most && !fault) {
+        while (next < scanned.size() && sent < max && !fault) {
             Entry entry = scanned.get(next);
             int readiness = entry.readiness();
             fault = readiness != 0 && !put(events + (long) sent * Epoll.SIZE, readiness, entry.data);

@@ -128,8 +128,8 @@ public final class Threads {
             }
             current().blocked = next;
         }
-        boolean told = before == 0 || host.memory().copyOut(before, result.putLong(0, old), Signals.SET_SIZE);
-        return told ? 0 : host.refuse(SignalAnswer.SIGNAL_SET_FAULT);
+        boolean written = before == 0 || host.memory().copyOut(before, result.putLong(0, old), Signals.SET_SIZE);
+        return written ? 0 : host.refuse(SignalAnswer.SIGNAL_SET_FAULT);
     }
 
     /** rt_sigtimedwait(2). */

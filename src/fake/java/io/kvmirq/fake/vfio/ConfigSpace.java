@@ -152,11 +152,11 @@ final class ConfigSpace {
         while ((at + same) % WORD != 0 && map[at + same] == map[at]) {
             same++;
         }
-        int most = Math.min(length, same);
-        if (most >= WORD && at % WORD == 0) {
+        int max = Math.min(length, same);
+        if (max >= WORD && at % WORD == 0) {
             return WORD;
         }
-        return most >= Short.BYTES && at % Short.BYTES == 0 ? Short.BYTES : 1;
+        return max >= Short.BYTES && at % Short.BYTES == 0 ? Short.BYTES : 1;
     }
 
     private ConfigRules rules(int at) {

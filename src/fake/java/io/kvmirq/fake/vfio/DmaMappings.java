@@ -127,9 +127,9 @@ final class DmaMappings {
             whole.putInt(VfioIommuType1Info.ARGSZ, (int) argsz)
                     .putInt(VfioIommuType1Info.FLAGS, UapiVfio.VFIO_IOMMU_INFO_PGSIZES | UapiVfio.VFIO_IOMMU_INFO_CAPS)
                     .putLong(VfioIommuType1Info.IOVA_PGSIZES, pageSizes());
-            int least = (int) Math.min(argsz, VfioIommuType1Info.SIZE);
+            int min = (int) Math.min(argsz, VfioIommuType1Info.SIZE);
             if (argsz < whole.limit()) {
-                return host.copyOut(address, whole.putInt(VfioIommuType1Info.ARGSZ, whole.limit()), least);
+                return host.copyOut(address, whole.putInt(VfioIommuType1Info.ARGSZ, whole.limit()), min);
             }
             return host.copyOut(
                     address, whole.putInt(VfioIommuType1Info.CAP_OFFSET, VfioIommuType1Info.SIZE), whole.limit());

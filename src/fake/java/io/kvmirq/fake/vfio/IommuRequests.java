@@ -73,12 +73,12 @@ final class IommuRequests {
                 structure -> command.answer(file, structure, address));
     }
 
-    /** {@code copy_struct_from_user()}: {@code tooShort} refuses less than {@code least}; missing bytes are 0. */
+    /** {@code copy_struct_from_user()}: {@code tooShort} refuses less than {@code min}; missing bytes are 0. */
     static int sized(
-            KernelOfFile host, long address, int least, int size, Answer tooShort, ToIntFunction<ByteBuffer> call) {
+            KernelOfFile host, long address, int min, int size, Answer tooShort, ToIntFunction<ByteBuffer> call) {
         return host.copied(address, Integer.BYTES, first -> {
             long given = Integer.toUnsignedLong(first.getInt(0));
-            if (given < least) {
+            if (given < min) {
                 return host.refuse(tooShort);
             }
             if (given > size) {

@@ -196,8 +196,8 @@ final class PciImage {
     private void msi() {
         boolean masks = function.has(Trait.MSI_MASKS);
         link(MSI_AT, MSI_ID, masks ? MSI_MASKED_LENGTH : MSI_LENGTH, true);
-        int most = Integer.numberOfTrailingZeros(function.msi()) << 1;
-        values.putShort(MSI_AT + FLAGS, (short) (MSI_64_BIT | (masks ? MSI_MASK_BITS : 0) | most));
+        int max = Integer.numberOfTrailingZeros(function.msi()) << 1;
+        values.putShort(MSI_AT + FLAGS, (short) (MSI_64_BIT | (masks ? MSI_MASK_BITS : 0) | max));
         writable.put(MSI_AT + FLAGS, (byte) MSI_WRITABLE);
         if (masks) {
             writable.putInt(MSI_AT + MSI_MASKS, (int) ((1L << function.msi()) - 1));

@@ -132,9 +132,9 @@ final class PciRegisters {
     /** The kernel enables MSI for this many vectors, or disables it for 0. */
     void setMsi(int vectors) {
         int log = Integer.SIZE - Integer.numberOfLeadingZeros(vectors - 1);
-        int most = now.get(MSI_AT + FLAGS) & ~image.writable(MSI_AT + FLAGS);
+        int max = now.get(MSI_AT + FLAGS) & ~image.writable(MSI_AT + FLAGS);
         int enabled = vectors == 0 ? 0 : MSI_ENABLE | log << MSI_COUNT_SHIFT;
-        now.put(MSI_AT + FLAGS, (byte) (most | enabled));
+        now.put(MSI_AT + FLAGS, (byte) (max | enabled));
     }
 
     boolean isMsiEnabled() {

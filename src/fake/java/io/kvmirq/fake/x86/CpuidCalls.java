@@ -102,7 +102,7 @@ final class CpuidCalls {
             return copied;
         }
         boolean counted = host.build().isSince(6, 5); // otherwise the caller's number stays
-        int told = counted ? count : header.getInt(Uapi.KvmCpuid2.NENT);
-        return host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, told), Uapi.KvmCpuid2.SIZE);
+        int size = counted ? count : header.getInt(Uapi.KvmCpuid2.NENT);
+        return host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, size), Uapi.KvmCpuid2.SIZE);
     }
 }

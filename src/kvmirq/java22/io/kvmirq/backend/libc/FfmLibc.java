@@ -83,14 +83,14 @@ public final class FfmLibc extends DirectLibc {
 
         static {
             @Nullable MethodHandle ours = null;
-            String way = "kvmirq_call";
+            String search = "kvmirq_call";
             try {
                 ours = LINKER.downcallHandle(NativeLibrary.ofThisMachine().load(new Loading()), SIGNATURE);
             } catch (BackendUnavailableException e) {
-                way = "libc";
+                search = "libc";
             }
             OURS = ours;
-            WAY = way;
+            WAY = search;
             LIBC = ours != null
                     ? null
                     : LINKER.downcallHandle(

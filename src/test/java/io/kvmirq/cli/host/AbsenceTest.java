@@ -105,12 +105,12 @@ class AbsenceTest {
         }
 
         @Override
-        public Optional<byte[]> bytes(String file, int most) {
+        public Optional<byte[]> bytes(String file, int max) {
             if (damage == Damage.LOCKED && file.equals("sys/kernel/security/lockdown")) {
                 return Optional.of("none [integrity] confidentiality\n".getBytes(StandardCharsets.UTF_8));
             }
             return !has(file)
-                    ? tree.bytes(file, most)
+                    ? tree.bytes(file, max)
                     : Optional.of(new byte[0]).filter(empty -> damage == Damage.EMPTY);
         }
 

@@ -158,7 +158,7 @@ class WatcherTest {
         image.put(irqfd, "kvm_kernel_irqfd", "kvm", 0);
         image.write(core);
         for (Watcher.Tick tick : List.of(tick(), tick())) {
-            assertThat(tick.look())
+            assertThat(tick.scan())
                     .as("the first look, and one that opens a torn memory")
                     .isPresent();
             assertThat(tick.events()).isEmpty();
@@ -170,14 +170,14 @@ class WatcherTest {
             assertThat(tick().events()).as("the memory is whole or torn").isEmpty();
         }
         for (int i = 0; i < 5; i++) {
-            assertThat(tick().look()).as("nothing changed").isEmpty();
+            assertThat(tick().scan()).as("nothing changed").isEmpty();
         }
         image.deassign(irqfd);
         image.write(core);
         Watcher.Tick gone = tick();
-        assertThat(gone.look()).as("the irqfd is gone").isPresent();
+        assertThat(gone.scan()).as("the irqfd is gone").isPresent();
         assertThat(gone.events()).extracting(Event::what).contains("irqfd");
-        assertThat(tick().look()).as("it was told").isEmpty();
+        assertThat(tick().scan()).as("it was told").isEmpty();
     }
 
     /** The kernel makes the files of an irq anew when a driver takes its vectors again. */

@@ -8,9 +8,9 @@ import java.util.Optional;
 /** Files of a host, and what was asked of them. */
 record CountingFiles(HostFiles tree, List<String> asked) implements HostFiles {
     @Override
-    public Optional<byte[]> bytes(String path, int most) {
+    public Optional<byte[]> bytes(String path, int max) {
         asked.add(path);
-        return tree.bytes(path, most);
+        return tree.bytes(path, max);
     }
 
     @Override

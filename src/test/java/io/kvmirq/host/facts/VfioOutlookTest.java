@@ -316,8 +316,8 @@ class VfioOutlookTest {
     /** Over the tree, with other access to /dev. */
     private record WithDev(HostFiles tree, String node, Access access) implements HostFiles {
         @Override
-        public Optional<byte[]> bytes(String path, int most) {
-            return tree.bytes(path, most);
+        public Optional<byte[]> bytes(String path, int max) {
+            return tree.bytes(path, max);
         }
 
         @Override

@@ -974,7 +974,7 @@ class KernelStructuresTest {
         Random random = new Random(Integer.getInteger("kvmirq.test.memory.seed", 71));
         Damaged memory = new Damaged(Files.readAllBytes(world.image.write(directory.resolve("kcore"))), random);
         Map<String, Integer> sentences = new TreeMap<>();
-        int most = 0;
+        int max = 0;
         int rounds = Integer.getInteger("kvmirq.test.memory.rounds", 300);
         try (KernelStructures structures = KernelStructures.open(
                         world.image.files(), () -> KernelMemory.open("/proc/kcore", memory, () -> {}))
@@ -1000,19 +1000,19 @@ class KernelStructuresTest {
                     if (question.get() instanceof Known.Unknown<?> unknown) {
                         sentences.merge(why(unknown).replaceAll("-?[0-9]+", "N"), 1, Integer::sum);
                     }
-                    most = Math.max(most, memory.reads);
+                    max = Math.max(max, memory.reads);
                 }
                 memory.mend();
             }
             assertThat(structures.irqfds(HOST_IRQ).known().orElseThrow()).hasSize(1);
         }
         System.out.println("memory: " + kernel + " " + unit + ": " + rounds + " rounds, " + sentences.size()
-                + " sentences, " + most + " reads at most");
+                + " sentences, " + max + " reads at most");
         assertThat(sentences).hasSizeGreaterThan(5).allSatisfy((sentence, count) -> assertThat(sentence)
                 .doesNotContain("\n")
                 .doesNotContainPattern("ffff[0-9a-fN]{8}")
                 .hasSizeBetween(10, 200));
-        assertThat(most).as("reads for an answer").isLessThan(MOST_READS);
+        assertThat(max).as("reads for an answer").isLessThan(MOST_READS);
     }
 
     /** A node of a list. */

@@ -287,9 +287,9 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
                 index(place, row.group(9)));
     }
 
-    private static int upTo(int most, FileLine place, String digits, int radix, String expected) {
+    private static int upTo(int max, FileLine place, String digits, int radix, String expected) {
         int number = place.number(digits, radix);
-        if (number > most) {
+        if (number > max) {
             throw place.unexpected(expected + " and not " + digits);
         }
         return number;

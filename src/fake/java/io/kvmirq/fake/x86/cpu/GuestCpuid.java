@@ -96,9 +96,9 @@ public final class GuestCpuid {
 
     /** Returns the size of a physical address in bits: {@code cpuid_query_maxphyaddr()}. */
     public int addressBits() {
-        boolean told = Integer.compareUnsigned(register(EXTENDED, KvmCpuidEntry2.EAX), ADDRESS_SIZES) >= 0
+        boolean hasSizes = Integer.compareUnsigned(register(EXTENDED, KvmCpuidEntry2.EAX), ADDRESS_SIZES) >= 0
                 && find(ADDRESS_SIZES) >= 0;
-        return told ? register(ADDRESS_SIZES, KvmCpuidEntry2.EAX) & BYTE : LEAST_ADDRESS_BITS;
+        return hasSizes ? register(ADDRESS_SIZES, KvmCpuidEntry2.EAX) & BYTE : LEAST_ADDRESS_BITS;
     }
 
     /** Whether the CPUID's size of linear addresses is valid or missing: {@code kvm_check_cpuid()}. */

@@ -16,10 +16,10 @@ import io.kvmirq.arch.apic.LapicPage;
 public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int logicalFormat, int arbitrationPriority)
         implements LocalApic {
     public LapicIds {
-        int most = isX2apic ? VcpuId.MAX : ApicMessage.BROADCAST;
-        if (id < 0 || id > most || vcpuId < 0 || vcpuId > VcpuId.MAX) {
+        int max = isX2apic ? VcpuId.MAX : ApicMessage.BROADCAST;
+        if (id < 0 || id > max || vcpuId < 0 || vcpuId > VcpuId.MAX) {
             throw new IllegalArgumentException("APIC id " + id + " of vCPU " + vcpuId
-                    + " is out of range: expected ids 0-" + most + " of vCPUs 0-" + VcpuId.MAX);
+                    + " is out of range: expected ids 0-" + max + " of vCPUs 0-" + VcpuId.MAX);
         }
     }
 

@@ -26,10 +26,10 @@ class DestinationsTest {
         CLUSTER(16),
         X2APIC(16);
 
-        private final int most;
+        private final int max;
 
-        Model(int most) {
-            this.most = most;
+        Model(int max) {
+            this.max = max;
         }
 
         LapicIds lapic(int vcpu) {
@@ -83,7 +83,7 @@ class DestinationsTest {
     void everyLogicalDestinationIsReducedAsTheManualSays(Model model) {
         List<String> different = new ArrayList<>();
         int compared = 0;
-        for (int vcpus = 1; vcpus <= model.most; vcpus++) {
+        for (int vcpus = 1; vcpus <= model.max; vcpus++) {
             Destinations<LapicIds> all = destinations(model, vcpus);
             int last = model == Model.X2APIC ? 0x100ff : 0xff;
             for (int destination = 0; destination <= last; destination++) {
@@ -98,19 +98,18 @@ class DestinationsTest {
             }
         }
         assertThat(different).isEmpty();
-        assertThat(compared).isGreaterThan(model.most * 200);
+        assertThat(compared).isGreaterThan(model.max * 200);
     }
 
     /** With all bits of a destination present, every vector selects the member of its rank. */
     @ParameterizedTest
     @EnumSource
     void priorityTakesTheMemberThatTheVectorSelects(Model model) {
-        Destinations<LapicIds> all = destinations(model, model.most);
+        Destinations<LapicIds> all = destinations(model, model.max);
         List<String> different = new ArrayList<>();
         for (int destination = 1; destination < (model == Model.X2APIC ? 0xffff : 0xff); destination++) {
-            int[] meant = IntStream.range(0, model.most)
-                    .filter(model.has(destination))
-                    .toArray();
+            int[] meant =
+                    IntStream.range(0, model.max).filter(model.has(destination)).toArray();
             for (int vector = 0x10; vector < VECTORS && meant.length > 0; vector += 13) {
                 int expected = meant[vector % meant.length];
                 int hinted = single(all, message(destination, true, true, DeliveryMode.FIXED, vector));
