@@ -10,20 +10,15 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmVcpuEvents;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Events that a VMM injects although the guest blocks them. Intel's processors refuse to enter the guest: {@code
  * vmx_handle_exit()} in arch/x86/kvm/vmx/vmx.c. AMD's inject them.
  */
-@Tag("contract")
-@ParameterizedClass(name = "{0}")
-@MethodSource("io.kvmirq.contract.World#ofEachVendor")
+@ContractPerVendor
 class EntryContract extends KernelSuite {
     private static final int HANDLED = 0x85;
     private static final int VECTOR = 9;

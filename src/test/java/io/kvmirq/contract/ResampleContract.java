@@ -11,15 +11,10 @@ import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedClass;
-import org.junit.jupiter.params.provider.MethodSource;
 
 /** Level interrupts that are looked at again when the guest has ended them: irqfd_resampler in virt/kvm/eventfd.c. */
-@Tag("contract")
-@ParameterizedClass(name = "{0}")
-@MethodSource("io.kvmirq.contract.World#ofEachVendor")
+@ContractPerVendor
 class ResampleContract extends KernelSuite {
     private static final int GSI = 5;
     /** IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT of ioapic.c. */

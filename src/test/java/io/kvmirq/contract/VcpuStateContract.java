@@ -18,20 +18,15 @@ import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The limits of {@code VmSnapshot.restore} for MSRs, FPU, XSAVE, XCRs, events and debug registers, and values that
  * are not read as they were set: arch/x86/kvm/x86.c. X86StateTest sets and reads the rest on the same kernels.
  */
-@Tag("contract")
-@ParameterizedClass(name = "{0}")
-@MethodSource("io.kvmirq.contract.World#ofEachVendor")
+@ContractPerVendor
 class VcpuStateContract extends KernelSuite {
     private static final long NOWHERE = 8;
     private static final int VMX_BASIC = 0x480;
