@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Classes from which a VMM is built: PCI functions with INTx, MSI and MSI-X, an IOAPIC, and snapshots of a VM.
+ * Building blocks of a VMM: PCI functions with INTx, MSI and MSI-X, an IOAPIC, vCPU threads, and VM snapshots.
  *
  * <p>Read first: {@link io.kvmirq.pci}, then {@link io.kvmirq.irqchip} and {@link io.kvmirq.snapshot}.
  */

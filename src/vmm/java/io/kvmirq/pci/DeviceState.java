@@ -5,20 +5,17 @@ import io.kvmirq.Gsi;
 import io.kvmirq.kernel.EventFd;
 import java.util.List;
 
-/** A part of a guest's device whose state can be saved: the MSI or MSI-X, or the whole PCI function. */
+/** A part of a guest's device whose state can be saved: its MSI, its MSI-X, or the whole PCI function. */
 public sealed interface DeviceState permits GuestMessages, PciFunction {
     /**
      * Masks all interrupts of the device until {@link #release}, whatever the guest writes. Interrupts that the device
      * sends before {@code release} stay pending, so that {@link #state} is consistent. A second call does nothing.
      *
-     * @throws io.kvmirq.KernelException if {@link io.kvmirq.forward.ForwardedIrq#mask} fails; the call leaves no mask
+     * @throws io.kvmirq.KernelException if {@link io.kvmirq.forward.ForwardedIrq#mask} fails; no interrupt stays held
      */
     void hold();
 
-    /**
-     * Ends {@link #hold}: interrupts that the guest has masked stay masked. Each other interrupt that is pending is
-     * delivered once.
-     */
+    /** Ends {@link #hold}. Delivers each pending interrupt once, except those that the guest has masked. */
     void release();
 
     /** Returns whether {@link #hold} masks the device's interrupts now. */
@@ -50,6 +47,6 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
      */
     void restore(byte[] bytes);
 
-    /** Resets the state, as a reset of the device does: no interrupt is enabled, and none is pending. */
+    /** Resets the state like a device reset, so that no interrupt is enabled or pending. */
     void reset();
 }

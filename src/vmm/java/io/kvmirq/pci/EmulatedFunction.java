@@ -27,9 +27,9 @@ import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A PCI function that this process emulates on a guest's {@link PciHostBridge}, beside devices of the host. This class
- * implements the configuration space, the BARs, INTx, MSI or MSI-X, and doorbells: writes that signal an eventfd. The user of
- * this class implements the device's {@link Registers}.
+ * A PCI function that this process emulates on a guest's {@link PciHostBridge}, which may also have host devices. This
+ * class implements the configuration space, the BARs, INTx, MSI, MSI-X, and doorbells, on which a guest write signals
+ * an eventfd. The user of this class implements the device's {@link Registers}.
  *
  * <pre>{@code
  * EmulatedVectors vectors = EmulatedVectors.create(vm, 4);
@@ -44,8 +44,8 @@ import org.jspecify.annotations.Nullable;
  * vectors.signal(2);
  * }</pre>
  *
- * <p>While the guest has enabled a BAR, each doorbell of the BAR is an ioeventfd at the address that the guest chose.
- * {@link PciFunction} describes the guest's view of both kinds of functions.
+ * <p>While the guest has a BAR enabled, each doorbell in the BAR is an ioeventfd at the address that the guest chose.
+ * {@link PciFunction} describes the guest's view of emulated functions and host devices.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
@@ -60,10 +60,11 @@ public final class EmulatedFunction extends PciFunction {
     private final Registers registers;
 
     /**
-     * The registers behind the BARs. Several vCPU threads call these methods at once, without a lock of this library.
-     * An access may still come during and after a reset or {@link #close}: first pause the vCPUs. If a method throws an
-     * exception, the guest reads all ones or its write has no effect, and the VMM gets one warning until the next
-     * reset. An {@link Error} passes through {@link PciHostBridge#handle}: {@code VcpuThreads} then ends the guest.
+     * The registers behind the BARs. Several vCPU threads can call these methods at once, and the library holds no
+     * lock. Accesses can arrive even during and after a reset or {@link #close}, unless you pause the vCPUs first. If a
+     * method throws an exception, the guest reads all ones or its write has no effect, and the VMM gets one warning
+     * until the next reset. {@link PciHostBridge#handle} rethrows an {@link Error}, so that {@code VcpuThreads} ends
+     * the guest.
      */
     public interface Registers {
         /**
@@ -74,10 +75,10 @@ public final class EmulatedFunction extends PciFunction {
          */
         long read(int bar, long at, int size);
 
-        /** Handles the guest's write of a register. The guest's write to a doorbell does not call this method. */
+        /** Handles the guest's write of a register. A write that matches a doorbell does not call this method. */
         void write(int bar, long at, int size, long value);
 
-        /** Resets the device when the guest resets; interrupts and BARs are already off. Drops pending signals. */
+        /** Resets the device at a guest's reset, after interrupts and BARs. Then pending signals are dropped. */
         default void reset() {}
 
         /** Returns the values of the device's registers, which a snapshot saves for {@link #restore}. */
@@ -162,7 +163,7 @@ public final class EmulatedFunction extends PciFunction {
             return this;
         }
 
-        /** Sets the class code, 24 bits: class, sub-class, programming interface; 0x020000 is Ethernet. */
+        /** Sets the 24-bit class code (class, sub-class, programming interface), such as 0x020000 for Ethernet. */
         public Builder type(int code) {
             if (code < 0 || code > 0xffffff) {
                 throw new IllegalArgumentException(
@@ -257,9 +258,9 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors: only
-         * one of them delivers interrupts at a time. If MSI has vectors of its own, MSI delivers their interrupts even
-         * while MSI-X is enabled.
+         * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors, of
+         * which only one of the two delivers interrupts at a time. If MSI has vectors of its own, it delivers their
+         * interrupts even while MSI-X is enabled.
          */
         public Builder msi(EmulatedVectors vectors) {
             int count = Objects.requireNonNull(vectors, "vectors is null").count();
@@ -276,10 +277,10 @@ public final class EmulatedFunction extends PciFunction {
 
         /**
          * Adds the interrupt pin INTA#, connected to this pin of KVM's IOAPIC and PIC, or on arm64 to the SPI of this
-         * GSI. {@link EmulatedFunction#raiseLine} drives the pin. Functions of the bus may share a GSI, except an
-         * emulated function and a host device: on arm64 KVM keeps one level for both. On x86 since Linux 6.4, when the
-         * guest unmasks the shared pin, {@code ioapic_write_indirect()} asks only the host device's resample eventfd, and
-         * forgets this function's level until a line of the pin changes.
+         * GSI. {@link EmulatedFunction#raiseLine} drives the pin. Functions of the bus may share a GSI, but an emulated
+         * function must not share one with a host device. On arm64, KVM keeps a single level for both. On x86 since
+         * Linux 6.4, when the guest unmasks the shared pin, {@code ioapic_write_indirect()} signals only the host
+         * device's resample eventfd, and forgets this function's level until a line of the pin changes.
          *
          * @throws IllegalArgumentException if the VM has no in-kernel IOAPIC, the GSI is not one of its pins, or the
          *     function has a pin already
@@ -296,8 +297,8 @@ public final class EmulatedFunction extends PciFunction {
         /**
          * Adds the interrupt pin INTA#, connected to a pin of an IOAPIC that this process emulates.
          *
-         * @param source the {@link io.kvmirq.irqchip.GuestIoapic#source} of this function, or the VMM's injector. No
-         *     lock of this library is held when {@code source} is called, in the thread that changes the level
+         * @param source the {@link io.kvmirq.irqchip.GuestIoapic#source} of this function, or the VMM's injector. It is
+         *     called in the thread that changes the level, and this library holds no lock during the call
          * @throws IllegalArgumentException if the IOAPIC lacks the pin or is another VM's, or the function has a pin
          */
         public Builder intx(Gsi pin, Userspace.Injector source) {
@@ -331,7 +332,7 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds a doorbell: the guest's write at this offset in the BAR signals the eventfd without an exit.
+         * Adds a doorbell. A guest write at this offset in the BAR signals the eventfd without an exit.
          *
          * @param length the length in bytes of writes that match: 1, 2, 4 or 8; 0 matches any length
          * @throws IllegalArgumentException if the eventfd is of another {@code Kernel}, or the BAR lacks the offset
@@ -342,8 +343,7 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds a doorbell like {@link #doorbell(int,long,int,EventFd)}. Only writes of the value {@code data} signal
-         * the eventfd.
+         * Adds a doorbell like {@link #doorbell(int,long,int,EventFd)}, rung only by writes of the value {@code data}.
          */
         public Builder doorbell(int bar, long at, int length, long data, EventFd event) {
             return doorbell(bar, at, length, OptionalLong.of(data), event);
@@ -359,7 +359,7 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Sets the receiver of the warnings about this function. Each warning is one sentence; no lock is held during
+         * Sets the receiver of warnings about this function. Each warning is one sentence, and no lock is held during
          * the call. Without a receiver, warnings go to the logger {@code io.kvmirq}.
          */
         public Builder warned(Consumer<String> receiver) {
@@ -375,8 +375,8 @@ public final class EmulatedFunction extends PciFunction {
          * Puts the function on the bus.
          *
          * @throws IllegalArgumentException if {@link #ids} was not called, the slot is in use, the bus has no room for
-         *     a BAR, guest memory is in the bridge's hole, a doorbell overlaps the table or the pending bits of MSI-X, two doorbells match the same write, or
-         *     the vectors belong to another VM or function
+         *     a BAR, guest memory is in the bridge's hole, a doorbell overlaps the table or the pending bits of MSI-X,
+         *     two doorbells match the same write, or the vectors belong to another VM or function
          */
         public EmulatedFunction build() {
             if (image.getInt(0) == 0) {
@@ -526,21 +526,21 @@ public final class EmulatedFunction extends PciFunction {
     }
 
     /**
-     * Asserts the function's INTA# until {@link #lowerLine}, a reset or {@link #close}. The pin is level-triggered: if
-     * it is still high at the guest's EOI, the guest gets the interrupt again. The bit Interrupt Status of STATUS shows
-     * the level. The wire to the IOAPIC is low while the guest has set Interrupt Disable or enabled MSI or MSI-X, and
-     * during {@link #hold}; it rises afterwards if the level is still high. A second call does nothing. Thread-safe.
+     * Asserts the function's INTA# until {@link #lowerLine}, a reset or {@link #close}. The pin is level-triggered, so
+     * if it is still asserted at the guest's EOI, the guest gets the interrupt again. The bit Interrupt Status of
+     * STATUS shows the level. The wire to the IOAPIC is low while the guest has set Interrupt Disable or enabled MSI or
+     * MSI-X, and during {@link #hold}. It rises afterwards if the pin is still asserted. Idempotent. Thread-safe.
      *
      * @throws IllegalStateException if the function has no pin
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
-     * @throws io.kvmirq.KernelException if KVM refuses the level, or what the source of {@link Builder#intx} throws; the
-     *     next change of the pin tries again
+     * @throws io.kvmirq.KernelException if KVM refuses the level. Exceptions of the source of {@link Builder#intx} are
+     *     passed on too. In both cases the next change of the pin tries again
      */
     public void raiseLine() {
         setLine(true);
     }
 
-    /** Ends {@link #raiseLine}: call it when the guest has served the function, before its EOI. Fails as raiseLine does. */
+    /** Ends {@link #raiseLine}. Call it when the guest has served the function, before the EOI. Throws like it. */
     public void lowerLine() {
         setLine(false);
     }

@@ -24,8 +24,8 @@ import org.jspecify.annotations.Nullable;
  * an irqfd and a route when the guest enables and unmasks it. If the device signals a disabled or masked vector, the
  * signals stay in the eventfd and become one interrupt. Pass the vectors to {@link GuestMsix} or {@link GuestMsi}.
  *
- * <p>Another thread or process may signal a vector's eventfd; so may vhost, if VHOST_SET_VRING_CALL passed the eventfd
- * to it. {@link #signal} and {@link #event} are thread-safe, other methods are not.
+ * <p>Other threads and processes may signal a vector's eventfd, and so may vhost after VHOST_SET_VRING_CALL. {@link
+ * #signal} and {@link #event} are thread-safe, but other methods are not.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
@@ -57,7 +57,7 @@ public final class EmulatedVectors implements AutoCloseable {
     }
 
     /**
-     * Makes a vector for each of these eventfds. The caller must close the eventfds after {@link #close}.
+     * Makes a vector for each of these eventfds, which the caller must close after {@link #close}.
      *
      * @throws IllegalArgumentException if an eventfd is of another {@code Kernel}, or there are none or more than 2048
      * @throws io.kvmirq.kernel.ClosedHandleException if an eventfd is closed
@@ -105,7 +105,7 @@ public final class EmulatedVectors implements AutoCloseable {
     }
 
     /**
-     * Raises a vector. While the guest masks the vector, signals wait, and become one interrupt at the unmask.
+     * Raises a vector. Signals of a masked vector stay in its eventfd, and become one interrupt at the unmask.
      *
      * @throws IndexOutOfBoundsException for a vector beyond {@link #count}
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -208,7 +208,7 @@ public final class EmulatedVectors implements AutoCloseable {
             MaskableVector.rerouteAll(vectors(which), messages);
         }
 
-        /** The eventfds keep the interrupts pending. A vector may have ended before, by {@link EmulatedVectors#close}. */
+        /** The eventfds keep the interrupts pending. {@link EmulatedVectors#close} may have ended a vector before. */
         @Override
         public BitSet disconnect(BitSet which) {
             BitSet connected = (BitSet) which.clone();

@@ -101,8 +101,8 @@ final class GuestInterrupts {
     }
 
     /**
-     * Forwards or ends INTx as the registers require, or sets the level of an emulated function's pin. While interrupts are held, forwarding waits for the release: the
-     * device keeps its line asserted.
+     * Forwards or ends INTx as the registers require, or sets the level of an emulated function's pin. While interrupts
+     * are held, forwarding waits for the release: the device keeps its line asserted.
      */
     void settleLine() {
         boolean messages = msix != null && msix.isEnabled()

@@ -14,12 +14,12 @@ import java.util.Objects;
 /**
  * The methods that {@link GuestMsi} and {@link GuestMsix} have in common. {@link #state} saves the capability.
  *
- * <p>No value of a guest's access causes an exception. If the kernel refuses the effect of a write, the write throws a
+ * <p>No value that a guest writes causes an exception. But if the kernel refuses a write's effect, the write throws a
  * {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers
  * keep the written value. The affected vectors stay masked until the next write or {@link #settle} tries again.
  *
- * <p>Not thread-safe: make one access of a device at a time. If an injector of the forwarding takes a lock, a caller
- * that holds this lock would deadlock.
+ * <p>Not thread-safe, so make one access to a device at a time. If an injector of the forwarding takes a lock, do not
+ * hold this lock when you call a method, or the call deadlocks.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msix"}
  */
@@ -42,7 +42,7 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
         return vectors.count();
     }
 
-    /** Whether the guest enabled MSI or MSI-X. */
+    /** Whether the guest has enabled this capability, MSI or MSI-X. */
     public abstract boolean isEnabled();
 
     @Override

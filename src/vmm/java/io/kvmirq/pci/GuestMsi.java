@@ -13,23 +13,23 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * The MSI capability in the config space of a guest's device. The VMM passes the guest's accesses to this object; when
- * the call returns, the access has taken effect in the kernel. While this object is in use, no other code may change
- * the MSI vectors of the {@code Forwarding}.
+ * The MSI capability in the configuration space of a guest's device. The VMM passes the guest's accesses to this
+ * object, and each access has taken effect in the kernel when the call returns. While this object is in use, no other
+ * code may change the MSI vectors of the {@code Forwarding}.
  *
  * <p>Multiple Message Enable is the number of vectors that the guest enables. The vectors are forwarded with one call
  * when the guest sets MSI Enable, because Linux cannot add vectors to enabled MSI. Each message has the address and
  * data that the guest wrote, with the vector's number in the low bits of the data. A vector is open while MSI is
  * enabled and the vector is not masked. A message that the device sends for a masked vector sets the vector's pending
- * bit, and is delivered when the vector opens. This process masks vectors: {@code messageControl} may have Per-Vector
- * Masking Capable even if the device's register does not.
+ * bit, and is delivered when the vector opens. Because this process masks the vectors, {@code messageControl} can have
+ * Per-Vector Masking Capable even if the device's register does not.
  *
- * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. If a guest changes Multiple Message Enable
- * while MSI is enabled, each vector interrupts once, because messages may be lost during the change. While INTx or
- * MSI-X of the device is forwarded, all vectors wait as if masked: call {@link #settle} when that forwarding has ended.
+ * <p>Disabling MSI keeps masks and pending bits, but {@link #reset} clears them. If a guest changes Multiple Message
+ * Enable while MSI is enabled, each vector interrupts once, because messages may be lost during the change. While INTx
+ * or MSI-X of the device is forwarded, all vectors wait as if masked, so call {@link #settle} once it has ended.
  *
  * <p>A write throws a {@link io.kvmirq.vfio.VectorsExhaustedException} if the host has fewer vectors than the guest
- * enables. If a host has few vectors, lower Multiple Message Capable. Other exceptions: {@link GuestMessages}.
+ * enables. On a host with few vectors, lower Multiple Message Capable. For other exceptions, see {@link GuestMessages}.
  *
  * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. The guest gets no
  * Extended Message Data.
@@ -73,10 +73,10 @@ public final class GuestMsi extends GuestMessages {
     /**
      * Creates the MSI capability of the device that {@code forwarding} forwards, in the state after a reset.
      *
-     * @param deviceId the device's 32-bit id in the guest's ITS, the requester id of a PCI device; empty on x86
+     * @param deviceId the device's 32-bit id in the guest's ITS, which is a PCI device's requester id; empty on x86
      * @param messageControl Message Control that the guest reads, 16 bits; only Multiple Message Capable, 64-bit
      *     Address Capable and Per-Vector Masking Capable are used
-     * @throws IllegalArgumentException if the device has no MSI, or fewer vectors than {@code messageControl} says
+     * @throws IllegalArgumentException if the device has no MSI, or fewer vectors than {@code messageControl} encodes
      */
     public GuestMsi(Forwarding forwarding, VfioDevice device, OptionalInt deviceId, int messageControl) {
         this(
@@ -157,7 +157,7 @@ public final class GuestMsi extends GuestMessages {
         return registers.getShort(CONTROL) >> ENABLE_SHIFT & LOG;
     }
 
-    /** Whether the guest enabled MSI. */
+    /** Whether the guest has enabled MSI. */
     @Override
     public boolean isEnabled() {
         return (registers.getShort(CONTROL) & ENABLE) != 0;
@@ -179,7 +179,7 @@ public final class GuestMsi extends GuestMessages {
     }
 
     /**
-     * Handles the guest's read of config space.
+     * Handles the guest's read of the capability.
      *
      * @param at the offset in bytes from the start of the capability. Bytes 0 and 1 (id and next pointer) and bytes
      *     after the capability read 0
@@ -209,8 +209,8 @@ public final class GuestMsi extends GuestMessages {
     }
 
     /**
-     * Handles the guest's write of config space. Registers that one access writes change together. If the guest changes
-     * the message of an open vector, the new message is used at once, even if the guest has written only a part of it.
+     * Handles the guest's write of the capability. Registers that one access writes change together. If the guest
+     * changes an open vector's message, the new message is used at once, even if the guest has written only part of it.
      *
      * @param at the offset in bytes from the start of the capability. Bytes 0 and 1 (id and next pointer) and bytes
      *     after the capability are not written
@@ -292,8 +292,8 @@ public final class GuestMsi extends GuestMessages {
     }
 
     /**
-     * Resets MSI, for a Function Level Reset or a reset of the bus or the guest: MSI is disabled, no vector is masked,
-     * no message is pending. After this call, reset the device ({@link VfioDevice#reset}).
+     * Resets MSI at a function, bus or guest reset. MSI is then disabled, no vector is masked and no message is
+     * pending. After this call, reset the device ({@link VfioDevice#reset}).
      */
     @Override
     public void reset() {

@@ -14,21 +14,21 @@ import java.util.OptionalInt;
 
 /**
  * A guest's MSI-X registers: Message Control, the MSI-X table and the Pending Bit Array (PBA). The VMM traps accesses
- * to these registers and passes them to this object; when the call returns, the access has taken effect in the kernel.
- * While this object is in use, no other code may change the MSI-X vectors of the {@code Forwarding}.
+ * to these registers and passes them to this object, and each access has taken effect in the kernel when the call
+ * returns. While this object is in use, no other code may change the MSI-X vectors of the {@code Forwarding}.
  *
  * <p>A vector is open while MSI-X is enabled and neither the function nor the vector is masked. A message for a vector
  * that is not open sets the vector's pending bit, and is delivered when the vector opens. If a vector has not been open
  * since MSI-X was enabled, its message is pending only in the device's own PBA. A vector is forwarded when it opens for
  * the first time, so a guest that uses few of its vectors needs few descriptors. Entries that change while their
  * vectors are masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING. A write that changes no
- * register makes no kernel call. Disabling MSI-X keeps the table and the pending bits; {@link #reset} clears both. No
- * program can read whether a vLPI of a GICv4 was pending. So an open vector that may use a vLPI becomes pending when it
- * is masked or MSI-X is disabled. No message is lost; at worst the last message is delivered twice. While INTx or MSI
- * of the device is forwarded, all vectors wait as if masked: call {@link #settle} when that forwarding has ended.
+ * register makes no kernel call. Disabling MSI-X keeps the table and the pending bits, but {@link #reset} clears both.
+ * Because no program can read whether a GICv4's vLPI was pending, an open vector that may use a vLPI becomes pending
+ * when it is masked or MSI-X is disabled. No message is lost, but the last message may be delivered twice. While INTx
+ * or MSI of the device is forwarded, all vectors wait as if masked, so call {@link #settle} once it has ended.
  *
- * <p>An access with a wrong size or offset reads 0 and writes nothing. If the kernel refuses to mask a vector, the
- * vector stays open until a later write or {@link #settle} masks it.
+ * <p>A read with a wrong size or offset returns 0, and a write has no effect. If the kernel refuses to mask a vector,
+ * the vector stays open until a later write or {@link #settle} masks it.
  *
  * <p>Source: PCI Express Base Specification 6.0, 7.7.2, also for the reset values of the MSI-X table.
  *
@@ -62,7 +62,7 @@ public final class GuestMsix extends GuestMessages {
     /**
      * Creates the MSI-X registers of the device that {@code forwarding} forwards, in the state after a reset.
      *
-     * @param deviceId the device's 32-bit id in the guest's ITS, the requester id of a PCI device; empty on x86
+     * @param deviceId the device's 32-bit id in the guest's ITS, which is a PCI device's requester id; empty on x86
      * @throws IllegalArgumentException if the device has no MSI-X
      */
     public GuestMsix(Forwarding forwarding, VfioDevice device, OptionalInt deviceId) {
@@ -115,7 +115,7 @@ public final class GuestMsix extends GuestMessages {
         }
     }
 
-    /** Whether the guest enabled MSI-X. */
+    /** Whether the guest has enabled MSI-X. */
     @Override
     public boolean isEnabled() {
         return enabled;
@@ -169,7 +169,7 @@ public final class GuestMsix extends GuestMessages {
      * at once, even if the guest has written only a part of it. Guest software must mask the vector before a change.
      *
      * @param at the offset in bytes from the start of the table
-     * @param size 4 or 8 bytes; a write of another size, or at no multiple of the size, has no effect
+     * @param size 4 or 8 bytes; a write of another size, or at an offset that is not a multiple of it, has no effect
      */
     public void writeTable(long at, int size, long value) {
         if (!isEntry(at, size)) {
@@ -270,8 +270,8 @@ public final class GuestMsix extends GuestMessages {
     }
 
     /**
-     * Resets MSI-X, for a Function Level Reset or a reset of the bus or the guest: MSI-X is disabled, all vectors are
-     * masked, no message is pending. After this call, reset the device ({@link VfioDevice#reset}).
+     * Resets MSI-X at a function, bus or guest reset. MSI-X is then disabled, all vectors are masked and no message is
+     * pending. After this call, reset the device ({@link VfioDevice#reset}).
      */
     @Override
     public void reset() {

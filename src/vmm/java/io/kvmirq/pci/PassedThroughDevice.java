@@ -33,14 +33,14 @@ import java.util.OptionalInt;
  * }</pre>
  *
  * <p>The guest accesses the device's registers without an exit, except in the pages of the MSI-X table and the PBA.
- * {@link GuestMsix} emulates the table and the PBA; accesses to other registers in their pages are passed to the
+ * {@link GuestMsix} emulates the table and the PBA. Accesses to other registers in these pages are passed to the
  * device. {@link GuestMsi} emulates the MSI capability. At most one of INTx, MSI and MSI-X is forwarded. INTx is
  * forwarded while the guest has enabled decoding of BARs and has not set Interrupt Disable.
  *
  * <p>A function-level reset by the guest becomes a VFIO_DEVICE_RESET.
  *
- * <p>Thread-safe. An injector of the forwarding may call {@link #endOfInterrupt} and no other method of this object. If
- * the injector takes a lock, a caller of another method that holds this lock would deadlock.
+ * <p>Thread-safe. An injector of the forwarding may call only {@link #endOfInterrupt} of this object. If the injector
+ * takes a lock, do not hold this lock when you call any other method, or the call deadlocks.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="passed"}
  */
@@ -49,11 +49,11 @@ public final class PassedThroughDevice extends PciFunction {
     private final Forwarding forwarding;
     private final HostSide host;
 
-    /** Receives warnings and errors of a device, and requests of the host. No lock is held when a method is called. */
+    /** Receives a device's warnings and errors, and the host's requests. No lock is held when a method is called. */
     public interface Notices {
         /**
-         * Called if an access of the guest had no effect, or the kernel refused a call for the device. {@code sentence}
-         * begins with the device's name.
+         * Called if a guest access had no effect, or the kernel refused a call for the device. {@code sentence} begins
+         * with the device's name.
          */
         default void warned(String sentence) {}
 
@@ -63,7 +63,7 @@ public final class PassedThroughDevice extends PciFunction {
          */
         default void failed() {}
 
-        /** Called in the event loop's thread if the host wants the device back: close the function and the device. */
+        /** Called in the event loop's thread if the host wants the device back. Close the function and the device. */
         default void askedBack() {}
     }
 
@@ -89,15 +89,15 @@ public final class PassedThroughDevice extends PciFunction {
         }
 
         /**
-         * Gives the guest's device the interrupt pin INTA#, connected to this IOAPIC pin or SPI. If the host's device
-         * has no pin, this option has no effect.
+         * Gives the guest's device the interrupt pin INTA#, connected to this IOAPIC pin or SPI. If the host device has
+         * no pin, this option has no effect.
          */
         public Builder intx(Gsi pin) {
             gsi = Optional.of(Objects.requireNonNull(pin, "pin is null"));
             return this;
         }
 
-        /** Lets the device read and write this memory of the guest while the device is passed through. */
+        /** Gives the device DMA access to this guest memory while the device is passed through. */
         public Builder memory(GuestMemory shared) {
             memory.add(Objects.requireNonNull(shared, "shared is null"));
             return this;
@@ -110,8 +110,8 @@ public final class PassedThroughDevice extends PciFunction {
         }
 
         /**
-         * Sets the receiver of the device's events. The thread that runs {@code inLoop} calls the receiver for the
-         * device's errors and the host's requests.
+         * Sets the receiver of the device's events. The thread that runs {@code inLoop} reports the device's errors and
+         * the host's requests to it.
          */
         public Builder notices(EventLoop inLoop, Notices notices) {
             Objects.requireNonNull(inLoop, "inLoop is null");
@@ -229,8 +229,8 @@ public final class PassedThroughDevice extends PciFunction {
 
     /**
      * Handles the guest's EOI of the device's pin, if this process emulates the IOAPIC. If the device still asserts its
-     * line, it interrupts again. This method locks nothing. With KVM's IOAPIC or a {@link
-     * io.kvmirq.irqchip.GuestIoapic}, or while INTx is not forwarded, the method does nothing.
+     * line, it interrupts again. With KVM's IOAPIC or a {@link io.kvmirq.irqchip.GuestIoapic}, or while INTx is not
+     * forwarded, this method does nothing. It takes no lock.
      */
     public void endOfInterrupt() {
         for (ForwardedIrq irq : forwarding.irqs()) {

@@ -21,12 +21,12 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A PCI function on a guest's {@link PciHostBridge}: a device of the host, or an emulated device. The guest sees the
- * function's configuration space, BARs and interrupts; at most one of INTx, MSI and MSI-X is in use.
+ * A PCI function on a guest's {@link PciHostBridge}, either a host device or an emulated device. The guest sees its
+ * configuration space, BARs and interrupts. At most one of INTx, MSI and MSI-X is in use.
  *
- * <p>A guest's access never throws: if refused, it reads all ones or writes nothing. The VMM gets each kind of warning
- * at most once between two resets. A BAR that the guest moves onto memory keeps the written address, but the guest
- * cannot access it until the memory is removed. {@link PciHostBridge} describes BARs that overlap.
+ * <p>A guest access never throws. If it is refused, a read returns all ones, and a write has no effect. The VMM gets
+ * each kind of warning at most once between two resets. A BAR that the guest moves onto memory keeps the written
+ * address, but is inaccessible until the memory is removed. {@link PciHostBridge} describes overlapping BARs.
  *
  * <p>Thread-safe.
  *
@@ -71,7 +71,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         homes.put(bar, bridge.addresses().home(this, bar));
     }
 
-    /** Sets the guest's side, before any other call. {@code lines} forwards the line to its GSI, unless it is a wire. */
+    /** Sets the guest's side, before any other call. {@code lines} forwards the line to its GSI if it is no wire. */
     final void show(
             GuestConfig ofGuest, @Nullable GuestMsix msix, Function<Gsi, ForwardedIrq> lines, @Nullable Wire wire) {
         config = ofGuest;
@@ -171,7 +171,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * Handles a write to the configuration space. BARs are hidden before the function gets the write, and shown after it.
+     * Handles a write to the configuration space. BARs are hidden before the function gets it, and shown afterwards.
      */
     private void change(int at, int size, int value) {
         writing(at, size, value);
@@ -228,7 +228,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     /**
      * Masks the function's interrupts as {@link DeviceState#hold} does. The guest's vCPUs may keep running. Messages
      * that a vector sends during the hold become one interrupt, and an asserted line stays asserted. The guest may
-     * still receive an interrupt that the device sent before the hold. A reset does not end the hold. If the host's
+     * still receive an interrupt that the device sent before the hold. A reset does not end the hold. If the host
      * device is gone, the VMM gets a warning.
      */
     @Override
@@ -296,7 +296,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
      * Returns the values that the guest wrote to the configuration space (such as BAR addresses and Device Control of
      * PCI Express), the state of MSI and MSI-X ({@link GuestMessages}), and an emulated function's own registers.
      * Registers and memory of a host device cannot be saved: the guest's driver must write them again after a restore.
-     * The state of an emulated function has the level of its pin; a restored host device asserts its line itself.
+     * An emulated function's state includes the level of its pin, but a host device asserts its line itself.
      *
      * @throws IllegalStateException if a virtual thread calls this method, or after {@link #close}
      */
@@ -322,8 +322,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
      * interrupts, and an emulated function's own registers. If the kernel refuses the reset, the device does no DMA, as
      * after {@link #reset}.
      *
-     * @throws IllegalArgumentException if the state belongs to another kind of function, or a BAR has an address that is
-     *     not free here; the function is then as after {@link #reset}
+     * @throws IllegalArgumentException if the state belongs to another kind of function, or a BAR has an address that
+     *     is not free here; the function is then as after {@link #reset}
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     @Override
@@ -378,11 +378,11 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * Resets the function when the guest resets, and sets its BARs to the addresses that firmware would choose. A
-     * device of the host without its own reset is reset with its bus, if no other device is on the bus. A device that
-     * cannot be reset keeps the values of its registers, and does no DMA until the guest enables bus mastering. If the
-     * kernel refuses a reset that the device supports, the VMM gets a warning, and bus mastering stays off. Each write
-     * of the guest that enables bus mastering tries the reset again.
+     * Resets the function when the guest resets, and sets its BARs to the addresses that firmware would choose. A host
+     * device without its own reset is reset with its bus, if no other device is on the bus. A device that cannot be
+     * reset keeps the values of its registers, and does no DMA until the guest enables bus mastering. If the kernel
+     * refuses a reset that the device supports, the VMM gets a warning, and bus mastering stays off. Each write of the
+     * guest that enables bus mastering tries the reset again.
      */
     @Override
     public final void reset() {

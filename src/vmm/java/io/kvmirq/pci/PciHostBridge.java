@@ -14,10 +14,10 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * PCI bus 0 of a guest. Each slot has one device or none. Slot 0 is the bridge itself. An x86 guest finds the devices
- * by configuration mechanism 1, at ports 0xcf8 and 0xcfc. Mechanism 1 needs no ACPI: Linux uses it with {@code
- * pci=conf1}. An arm64 guest finds the devices by ECAM: the configuration spaces of the bus are memory-mapped, 4 KiB
- * for each function. Like firmware, the bridge assigns each BAR an address: memory BARs in a hole of guest memory, port
- * BARs from 0xc000 on. The guest may change the addresses of BARs.
+ * by configuration mechanism 1, at ports 0xcf8 and 0xcfc. Mechanism 1 needs no ACPI, and Linux uses it with {@code
+ * pci=conf1}. An arm64 guest finds the devices by ECAM, a memory area with 4 KiB of configuration space for each
+ * function. Like firmware, the bridge assigns an address to each BAR, in a hole of guest memory for memory BARs, and
+ * from 0xc000 on for port BARs. The guest may change the addresses of BARs.
  *
  * <pre>{@code
  * PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x3ec00000L);
@@ -28,8 +28,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>The hole for memory BARs must not overlap guest memory, and E820 must not list the hole. The guest cannot access a
  * BAR that is outside of the hole or on guest memory. As in hardware, each access is decoded by the BARs' addresses at
- * that time; doorbells and mapped memory follow each change. Where BARs overlap, the one in the lowest slot answers,
- * and in one function the BAR with the lowest index.
+ * that time, and doorbells and mapped memory follow each change of an address. Where BARs overlap, the one in the
+ * lowest slot answers, and in one function the BAR with the lowest index.
  *
  * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.
  *
@@ -83,7 +83,7 @@ public final class PciHostBridge {
     }
 
     /**
-     * Creates an x86 bus on which no device is attached.
+     * Creates an x86 bus without devices.
      *
      * @param hole the guest-physical address of the hole for memory BARs, a multiple of 4096, below 4 GiB
      * @param length the size of the hole in bytes, a multiple of 4096
@@ -141,7 +141,7 @@ public final class PciHostBridge {
         }
     }
 
-    /** @throws IllegalArgumentException if the VM has memory in the hole or the ECAM, beside the mapped parts of BARs */
+    /** @throws IllegalArgumentException if the VM has memory in the hole or the ECAM, besides mapped parts of BARs */
     void requireOutside(Vm vm) {
         requireNone(vm, "the hole for BARs", hole, holeEnd);
         if (ecam != NO_ECAM) {
@@ -212,11 +212,11 @@ public final class PciHostBridge {
     // The guest's accesses
 
     /**
-     * Handles an access of the guest to the bus. The bus answers each access to the hole, and to each port from 0xc000
-     * on that a BAR has or had: where no BAR is, a read returns all ones and a write does nothing. Other ports from
-     * 0xc000 on are the VMM's.
+     * Handles a guest access to the bus. The bus answers each access to the hole, and to each port from 0xc000 on that
+     * a BAR has or had. Where no BAR is, a read returns all ones and a write has no effect. Other ports from 0xc000 on
+     * belong to the VMM.
      *
-     * @return false if the exit is not an access to the bus; the method then did nothing
+     * @return false if the exit is not an access to the bus; nothing was done in this case
      */
     public boolean handle(VcpuExit exit) {
         boolean ports = exit.reason() == VcpuExit.Reason.IO;
@@ -259,8 +259,8 @@ public final class PciHostBridge {
     }
 
     /**
-     * Handles the guest's read of a port, or of memory, without a {@link VcpuExit}. Call this method from a VMM that
-     * decodes accesses itself, or from a test without a guest.
+     * Handles the guest's read of a port or of memory, without a {@link VcpuExit}, for a VMM that decodes accesses
+     * itself or a test without a guest.
      *
      * @param at the port, or the guest-physical address
      * @param size the number of bytes, 1 to 8

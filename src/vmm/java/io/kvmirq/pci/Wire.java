@@ -14,13 +14,13 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The wire of a GSI, which is high while the pin of any emulated function is. KVM has one level for all of user space, so
- * the bus joins the pins. Thread-safe.
+ * The wire of a GSI, which is high while the pin of any emulated function is. KVM has one level for all of user space,
+ * so the bus joins the pins. Thread-safe.
  *
- * <p>A change is recorded by {@link #set}, under the function's lock. {@link #drive} passes it on, under no lock, because
- * the driver may be the VMM's. A thread that finds another one in the driver does not wait for it: it lowers a high wire
- * at once, so that the guest's EOI finds it low, and leaves a rise to the last thread in the driver. This one drives the
- * wire again if calls overlapped, whose order is not known.
+ * <p>A change is recorded by {@link #set}, under the function's lock. {@link #drive} passes it on, under no lock,
+ * because the driver may be the VMM's. A thread that finds another one in the driver does not wait for it: it lowers a
+ * high wire at once, so that the guest's EOI finds it low, and leaves a rise to the last thread in the driver. This one
+ * drives the wire again if calls overlapped, whose order is not known.
  */
 final class Wire {
     private final Object receiver;
