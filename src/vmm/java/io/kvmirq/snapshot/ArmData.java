@@ -36,7 +36,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
     private static final int MOST_REGISTERS = 4096;
 
     /**
-     * @param timers the interrupts of the timers, in the order of {@link ArmTimer}; none in a snapshot of an older version
+     * @param timers the timers' interrupts, in the order of {@link ArmTimer}; none in a snapshot of an older version
      * @param registers in the kernel's order, with their bytes in hex
      */
     record Cpu(VcpuState state, List<Ppi> timers, Map<ArmRegister, String> registers) {

@@ -8,8 +8,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A VM that continues in another VM, of this process or of another. All parts have names in {@link VmParts}, the same
- * ones in both VMs. Devices may signal eventfds of the old VM during the move.
+ * The move of a guest from a paused VM into another VM, in this or another process. {@link VmParts} names the parts,
+ * which need the same names in both VMs. Devices may signal the old VM's eventfds during the move.
  *
  * <pre>{@code
  * try (VmMove move = VmMove.from(old.parts())) { // a paused VM, whose irqfds are masked from here on
@@ -21,8 +21,8 @@ import org.jspecify.annotations.Nullable;
  * old.close();
  * }</pre>
  *
- * <p>To another process, {@link #text} moves the VM after its devices have stopped, and {@link VmSnapshot#restore}
- * continues it. {@link VmSnapshot} says which state is saved, and what a paused VM is. Not thread-safe.
+ * <p>To move a VM into another process, stop its devices, send {@link #text}, and call {@link VmSnapshot#restore}
+ * there. {@link VmSnapshot} describes the saved state, and what a paused VM is. Not thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="move"}
  */
@@ -40,21 +40,21 @@ public final class VmMove implements AutoCloseable {
     }
 
     /**
-     * Begins to move a paused VM. Its irqfds, vectors and devices are masked until {@link #close}. The devices that the
-     * new VM needs may be closed afterwards.
+     * Begins to move a paused VM. Its irqfds, vectors and devices are masked until {@link #close}. After this call, you
+     * may close devices that the new VM needs.
      *
      * @throws IllegalArgumentException if a vCPU, an irqfd or the GuestIoapic of the VM is not among the parts
-     * @throws IllegalStateException if a vCPU runs, or exited within an instruction
+     * @throws IllegalStateException if a vCPU runs, or has exited in the middle of an instruction
      * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
-     * @throws io.kvmirq.KernelException if the kernel refuses to read a value. After an error, the VM is as before
+     * @throws io.kvmirq.KernelException if the kernel refuses to read a value. After any exception, the VM is as before
      */
     public static VmMove from(VmParts parts) {
         return new VmMove(Objects.requireNonNull(parts, "parts is null"));
     }
 
     /**
-     * Returns the VM's state for {@link VmSnapshot#parse} in another process, with the signals that came before this
-     * call: stop the devices first. Later signals stay in the old VM's eventfds.
+     * Returns the VM's state for {@link VmSnapshot#parse} in another process. The state includes the signals that came
+     * before this call. Later signals stay in the old VM's eventfds, so stop the devices first.
      *
      * @throws IllegalStateException after {@link #into} or {@link #close}
      */
@@ -70,7 +70,7 @@ public final class VmMove implements AutoCloseable {
      * another VM, or {@link #close} and run the old VM again.
      *
      * @throws IllegalArgumentException if the parts are the moving VM's, or lack a vCPU or the GuestIoapic of their VM
-     * @throws IllegalStateException after {@link #into} or {@link #close}, or as {@link VmSnapshot#restore}
+     * @throws IllegalStateException after {@link #into} or {@link #close}, or if {@link VmSnapshot#restore} throws it
      * @throws SnapshotException if the new VM or its names do not fit, or if it differs after the restore
      * @throws io.kvmirq.KernelException if the kernel refuses a value
      */
@@ -109,9 +109,9 @@ public final class VmMove implements AutoCloseable {
     }
 
     /**
-     * Ends the move. After {@link #into}, moves signals that came to the old eventfds since; the old VM stays masked.
-     * Without {@code into}, releases the old VM's interrupts, with all signals in their eventfds, so that it may run
-     * again. If the kernel refuses to unmask one, logs a warning. Idempotent, never fails.
+     * Ends the move. After {@link #into}, moves the signals that came to the old eventfds since, and the old VM stays
+     * masked. Without {@code into}, releases the old VM's interrupts, with all signals in their eventfds, so that the
+     * old VM can run again. If the kernel refuses to unmask an interrupt, logs a warning. Idempotent, never fails.
      */
     @Override
     public void close() {

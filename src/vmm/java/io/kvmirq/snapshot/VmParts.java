@@ -36,8 +36,8 @@ import java.util.stream.Stream;
  * The parts of a VM that a snapshot saves, each with a name that the VMM chooses. A restore writes a saved part into
  * the new VM's part of the same name. {@link #reset} resets the parts. Not thread-safe.
  *
- * <p>Each method that adds a part throws IllegalArgumentException if the part belongs to another VM or is added
- * already, or if another part has its name; then it adds nothing.
+ * <p>Each method that adds a part throws IllegalArgumentException, and adds nothing, if the part belongs to another VM
+ * or was added before, or if another part has its name.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -90,8 +90,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds the IOAPIC of a VM with a split irqchip. Add each {@link GuestIoapic#source} of the VMM by {@link #lines};
-     * the source of a {@link io.kvmirq.forward.Forwarding} is part of its device, which asserts its line again.
+     * Adds the IOAPIC of a VM with a split irqchip. Also add each {@link GuestIoapic#source} that the VMM drives, with
+     * {@link #lines}. Omit a {@link io.kvmirq.forward.Forwarding}'s source, because its device asserts the line again.
      */
     public VmParts ioapic(GuestIoapic ofVmm) {
         Objects.requireNonNull(ofVmm, "ofVmm is null").requireOf(vm, List.of());
@@ -100,9 +100,9 @@ public final class VmParts {
     }
 
     /**
-     * Adds a source of lines of a split irqchip's IOAPIC: a restore drives the lines again that it drove high.
+     * Adds a source of lines of a split irqchip's IOAPIC. A restore drives the same lines high again.
      *
-     * @param source what {@link GuestIoapic#source} of the IOAPIC returned, which {@link #ioapic} adds
+     * @param source a {@link GuestIoapic#source} of the IOAPIC that {@link #ioapic} adds
      */
     public VmParts lines(String name, Userspace.Injector source) {
         Objects.requireNonNull(name, "name is null");
@@ -125,8 +125,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds an ITS of an arm64 VM; add the ITSs of the saved and of the new VM in the same order. A snapshot writes the
-     * tables of the ITS to guest memory: save guest memory after the snapshot.
+     * Adds an ITS of an arm64 VM. Add the ITSs of the saved and of the new VM in the same order. Save guest memory
+     * after the snapshot, because the snapshot writes the ITS's tables to it.
      */
     public VmParts its(Its ofVm) {
         requireOurs(Objects.requireNonNull(ofVm, "ofVm is null").isOf(vm.fd()), ofVm);
@@ -165,10 +165,10 @@ public final class VmParts {
     }
 
     /**
-     * Adds an irqfd: its GSI and mask, the count of its eventfd, and the count of its resample eventfd, which becomes
-     * the part {@code name + " resample"} unless {@link #event} named it before. Add all irqfds of the VM, except those
-     * of added devices and of GSIs that are {@linkplain #leaveOut left out}. Before a restore, the VMM assigns an irqfd
-     * with the same name in the new VM, to any GSI: the restore writes the saved state into it.
+     * Adds an irqfd with its GSI and mask, the count of its eventfd, and the count of its resample eventfd, which
+     * becomes the part {@code name + " resample"} unless {@link #event} named it before. Add all irqfds of the VM,
+     * except those of added devices and of GSIs that are {@linkplain #leaveOut left out}. Before a restore, the VMM
+     * assigns an irqfd with the same name in the new VM, to any GSI. The restore then sets its state.
      */
     public VmParts irqfd(String name, Irqfd irqfd) {
         Objects.requireNonNull(irqfd, "irqfd is null");
@@ -186,8 +186,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds a vector of an emulated device: its GSI and message, its mask, and the count of its eventfd. Before the
-     * restore, the VMM creates a vector with the same name in the new VM: the restore writes the saved state into it.
+     * Adds a vector of an emulated device with its GSI, message and mask, and the count of its eventfd. Before the
+     * restore, the VMM creates a vector with the same name in the new VM. The restore then sets its state.
      */
     public VmParts vector(String name, MaskableVector vector) {
         Objects.requireNonNull(vector, "vector is null");
@@ -198,9 +198,9 @@ public final class VmParts {
     }
 
     /**
-     * Leaves out the irqfds of a GSI. The snapshot does not have the irqfds that are left out; the VMM assigns them
-     * again after a restore. Leave out the irqfds of a {@link io.kvmirq.forward.Forwarding} whose device was not added
-     * as a part, and irqfds of a device in another process. Pending signals of these irqfds are not saved.
+     * Leaves out the irqfds of a GSI. The snapshot does not save these irqfds or their pending signals, and the VMM
+     * must assign them again after a restore. Leave out the irqfds of a {@link io.kvmirq.forward.Forwarding} whose
+     * device was not added as a part, and the irqfds of a device in another process.
      */
     public VmParts leaveOut(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
@@ -225,8 +225,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds a function of the guest's PCI bus: the guest's view of its configuration space, with BARs, MSI and MSI-X,
-     * and the registers of an emulated function. The registers of a host device are not saved, see {@link
+     * Adds a function of the guest's PCI bus, with the guest's view of its configuration space, BARs, MSI and MSI-X,
+     * and the registers of an emulated function. The registers of a host device are not saved; see {@link
      * PciFunction#state}.
      */
     public VmParts device(String name, PciFunction device) {
@@ -245,19 +245,19 @@ public final class VmParts {
     }
 
     /**
-     * Resets the parts in the order of hardware, as a guest's reset does: devices, interrupt controllers, timer, and
-     * the vCPUs by {@link Vcpu#reset}, which this call moves to the calling thread. Pending interrupts are dropped,
-     * including counts of masked vectors and edge-triggered irqfds. The line of an emulated function goes low. Another
-     * line that its device still asserts stays high: the mask of a level-triggered irqfd signals its resample eventfd, so
-     * that the device asserts it again. GSI routes,
-     * guest memory, the guest's clock and the masks of irqfds and vectors stay. Pause the vCPUs first, or call this
-     * method in the step of {@link io.kvmirq.run.VcpuThreads#reboot}, and let no thread call {@link
-     * io.kvmirq.kvm.X86Vm#setLine} meanwhile. On arm64 the lines of the GICv3 and the identification registers stay.
+     * Resets the parts in hardware order, as a guest's reset does: devices, interrupt controllers, timer, and the vCPUs
+     * with {@link Vcpu#reset}. The vCPUs move to the calling thread. Pending interrupts are dropped, including counts
+     * of masked vectors and edge-triggered irqfds. The line of an emulated function goes low. Other lines that their
+     * devices still assert stay high, because masking a level-triggered irqfd signals its resample eventfd, so that the
+     * device asserts the line again. GSI routes, guest memory, the guest's clock and the masks of irqfds and vectors
+     * stay. Pause the vCPUs first, or call this method in the step of {@link io.kvmirq.run.VcpuThreads#reboot}, and let
+     * no thread call {@link io.kvmirq.kvm.X86Vm#setLine} meanwhile. On arm64, GICv3 lines and identification registers
+     * stay.
      *
      * @throws IllegalStateException if a vCPU runs, before any change
      * @throws IllegalArgumentException if a vCPU or the GuestIoapic of the VM was not added, before any change
      * @throws UnsupportedOperationException on arm64 without a GICv3, before any change
-     * @throws io.kvmirq.KernelException if the kernel refuses a reset value: the VM is partly reset, close it
+     * @throws io.kvmirq.KernelException if the kernel refuses a reset value. Then close the VM, which is partly reset
      */
     public void reset() {
         requireEveryChip();

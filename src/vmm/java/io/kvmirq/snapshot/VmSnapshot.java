@@ -21,18 +21,18 @@ import java.util.Set;
 /**
  * The state of a paused VM: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts, lines,
  * clock, the IOAPIC and PICs of a split irqchip, MSI and MSI-X of devices, and the guest's view of the configuration
- * space of each {@link io.kvmirq.pci.PassedThroughDevice}. The VMM saves guest memory itself. The registers of a host
- * device are not saved, because no program can read them. Immutable.
+ * space of each {@link io.kvmirq.pci.PassedThroughDevice}. The VMM itself must save guest memory. The registers of a
+ * host device are not saved, because no program can read them. Immutable.
  *
- * <p>On arm64 the VM must have a GICv3. The tables of ITSs and LPIs are in guest memory: save guest memory after the
+ * <p>On arm64 the VM must have a GICv3. Because the tables of ITSs and LPIs are in guest memory, save it after the
  * snapshot, and load it before a restore. A snapshot does not save a pending SError, and fails if a vCPU has a PMU.
  *
  * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. To pause a vCPU, call {@link
- * io.kvmirq.kvm.Vcpu#kick}. If the kicked vCPU exits for an access of the guest, complete the access and run the vCPU
- * again until it exits with {@code INTR}: otherwise the access is lost. Devices may signal eventfds while the VM is paused.
+ * io.kvmirq.kvm.Vcpu#kick}. If the kicked vCPU exits for a guest access, complete the access and run the vCPU again
+ * until it exits with {@code INTR}, or the access is lost. Devices may signal eventfds meanwhile.
  *
- * <p>Make or restore a snapshot in one platform thread. This thread then owns the vCPUs: another thread must call
- * {@link io.kvmirq.kvm.Vcpu#moveHere} before it runs a vCPU.
+ * <p>Make or restore a snapshot in one platform thread. The vCPUs then belong to this thread, so another thread must
+ * call {@link io.kvmirq.kvm.Vcpu#moveHere} before it runs one.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -57,10 +57,10 @@ public final class VmSnapshot {
     // Making
 
     /**
-     * Saves a VM without changing its state. The VM may run on afterwards.
+     * Saves a VM without changing its state. Afterwards the VM may continue.
      *
      * @throws IllegalArgumentException if a vCPU, an irqfd or the GuestIoapic of the VM is not among the parts
-     * @throws IllegalStateException if a vCPU runs, or exited within an instruction
+     * @throws IllegalStateException if a vCPU runs, or has exited in the middle of an instruction
      * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
      */
     public static VmSnapshot take(VmParts parts) {
@@ -75,16 +75,16 @@ public final class VmSnapshot {
     /**
      * Restores this state into another VM. The other VM must have the same irqchip, vCPUs with the same ids that have
      * never run, parts with the same names, no other irqfds, and the guest's memory. Irqfds and vectors get their saved
-     * GSIs and masks. At the end the restore reads the VM's state back and compares it with the snapshot.
+     * GSIs and masks. The restore also reads the VM's state back and compares it with the snapshot.
      *
-     * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the
-     * restored VM differs from the snapshot, close the VM. The VM's eventfds, irqfds, routes and devices are unchanged.
+     * <p>A snapshot that does not fit is refused before any change. After any later exception, close the VM. Its
+     * irqfds, vectors and routes are then as before, and its devices are reset.
      *
      * @throws IllegalArgumentException if a vCPU or the GuestIoapic of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
      *     the snapshot
-     * @throws IllegalStateException if a vCPU runs, or exited within an instruction; {@link
-     *     io.kvmirq.kvm.MsrRefusedException} if an MSR refuses its value
+     * @throws IllegalStateException if a vCPU runs, or has exited in the middle of an instruction; an {@link
+     *     io.kvmirq.kvm.MsrRefusedException} if KVM refuses an MSR's value
      * @throws io.kvmirq.KernelException if the kernel refuses any other saved value
      */
     public void restore(VmParts parts) {
@@ -182,7 +182,7 @@ public final class VmSnapshot {
 
     // The document
 
-    /** The snapshot as a JSON document, for {@link #parse}. */
+    /** Returns the snapshot as a JSON document, for {@link #parse}. */
     public String text() {
         return Document.write(tree());
     }
