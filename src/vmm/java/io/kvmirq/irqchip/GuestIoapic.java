@@ -25,20 +25,20 @@ import java.util.stream.Stream;
  * The IOAPIC of a guest with a split irqchip. GSI n drives pin n. The VMM passes guest accesses at {@link #ADDRESS} to
  * {@link #read} and {@link #write}, and calls {@link #endOfInterrupt} on KVM_EXIT_IOAPIC_EOI. Thread-safe.
  *
- * <p>An edge-triggered pin interrupts when its line becomes high; an edge on a masked pin is lost. A level-triggered
- * pin interrupts while its line is high, the pin is not masked and does not await an EOI (Remote IRR). This class sends
- * a pin's MSI message to the LAPICs by KVM_SIGNAL_MSI. KVM reports the EOI of a vector only if the GSI route of a pin
- * has this vector. Before a level-triggered pin sends a message for the first time, this class routes the pin's GSI to
- * the message. A message that no LAPIC accepts is sent again only after the line or the pin's entry changes: enable the
- * LAPICs first. The polarity bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
+ * <p>An edge-triggered pin interrupts when its line becomes high, but an edge on a masked pin is lost. A
+ * level-triggered pin interrupts while its line is high, unless the pin is masked or awaits an EOI (Remote IRR). This
+ * class sends a pin's MSI to the LAPICs with KVM_SIGNAL_MSI. Because KVM reports a vector's EOI only if a GSI route has
+ * this vector, this class routes a level-triggered pin's GSI to the pin's MSI before the pin first sends it. If no
+ * LAPIC accepts an MSI, the pin sends it again only after its line or its entry changes, so enable the LAPICs first.
+ * The polarity bit is stored but has no effect, and a high line is always asserted. Destination APIC ids have 8 bits.
  *
- * <p>Several devices may share a pin. The pin is high while any of their lines is high. Create a {@link #source} for
- * each forwarding and each emulated device. All calls of {@link #line} count as one more source. VFIO masks a device's
+ * <p>Several devices may share a pin, which is high while any of their lines is high. Create a {@link #source} for each
+ * forwarding and each emulated device. All calls of {@link #line} count as one more source. VFIO masks a device's
  * forwarded line at each interrupt. The guest's EOI lowers the line before the pin is read, and unmasks the device,
  * which interrupts again if it still asserts its line. The same happens when the guest writes the entry of an unmasked
- * pin that awaits no EOI. An edge-triggered pin has no EOI: each signal of the device becomes one edge.
+ * pin that awaits no EOI. Because an edge-triggered pin has no EOI, each signal of the device becomes one edge.
  *
- * <p>One lock guards registers and lines. Kernel calls are made with the lock held, end listeners and unmasks without.
+ * <p>One lock guards registers and lines. It is held during kernel calls, but not while end listeners or unmasks run.
  *
  * <p>Source: 82093AA datasheet, plus the EOI register of IOAPIC version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c
  * behaves like this class, except that it reports version 0x11 and ignores writes of the EOI register; {@code
@@ -110,13 +110,13 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Creates an IOAPIC in the state after a reset: all pins are masked.
+     * Creates an IOAPIC in its reset state, in which all pins are masked.
      *
      * @param vm a VM with a split irqchip of the same number of pins ({@link io.kvmirq.kvm.X86Vm#createSplitIrqchip})
      * @param pins the number of pins, 1 to 120; usually 24
-     * @throws IllegalArgumentException if {@code pins} is out of range or not the number of createSplitIrqchip, or the
-     *     VM has the full irqchip or another IOAPIC
-     * @throws UnsupportedOperationException if the VM is an arm64 VM
+     * @throws IllegalArgumentException if {@code pins} is out of range or differs from the pins of createSplitIrqchip,
+     *     or if the VM has the full irqchip or another IOAPIC
+     * @throws UnsupportedOperationException on arm64
      */
     public GuestIoapic(Vm vm, int pins) {
         Objects.requireNonNull(vm, "vm is null");
@@ -180,8 +180,8 @@ public final class GuestIoapic implements Userspace.Injector {
     // Registers
 
     /**
-     * Handles the guest's read of a register at an offset from {@link #ADDRESS}. Returns the register's low bytes,
-     * {@code size} of them; 0 if the offset has no register.
+     * Handles the guest's read of the register at an offset from {@link #ADDRESS}. Returns the {@code size} low bytes
+     * of the register, or 0 if no register is at the offset.
      */
     public synchronized int read(long at, int size) {
         return low(size, registers.read(at));
@@ -236,7 +236,7 @@ public final class GuestIoapic implements Userspace.Injector {
         }
     }
 
-    /** Returns a pin's redirection entry of 64 bits, as {@link IoapicEntry} describes it. */
+    /** Returns a pin's 64-bit redirection entry, whose fields {@link IoapicEntry} describes. */
     public synchronized long entry(int pin) {
         requirePin(pin);
         return registers.entry(pin);
@@ -278,13 +278,13 @@ public final class GuestIoapic implements Userspace.Injector {
         ours.message(message);
     }
 
-    /** Drives a pin's line, as one common {@link #source}. Throws IllegalArgumentException if {@code gsi} is no pin. */
+    /** Drives a pin's line, as a {@link #source} of its own. Throws IllegalArgumentException if the pin is missing. */
     @Override
     public void line(Gsi gsi, boolean high) {
         ours.line(gsi, high);
     }
 
-    /** Raises a pin's line until the guest's EOI, as the common source. Throws like {@link #line}. */
+    /** Raises a pin's line until the guest's EOI, as the source of {@link #line}. Throws like {@link #line}. */
     @Override
     public boolean raiseUntilEoi(Gsi gsi, Runnable step) {
         return ours.raiseUntilEoi(gsi, step);
@@ -387,12 +387,11 @@ public final class GuestIoapic implements Userspace.Injector {
 
     /**
      * Adds a step that runs at each EOI of a level-triggered pin, before this class reads whether the line is still
-     * high. A forwarded line needs none, unless its injector hides {@link #raiseUntilEoi}: then add {@link
-     * io.kvmirq.forward.ForwardedIrq#endOfInterrupt}. The step also runs when the guest unmasks a pin whose line is
-     * high.
+     * high. A forwarded line needs no step. But if its injector does not pass on {@link #raiseUntilEoi}, add {@link
+     * io.kvmirq.forward.ForwardedIrq#endOfInterrupt}. The step also runs when the guest unmasks a high pin.
      *
-     * @param step called with no lock held, in the thread that handles the EOI or the unmasking write. If the step
-     *     throws, the thread first completes the EOI or write, and then gets the exception
+     * @param step called without a lock, in the thread that handles the EOI or the unmasking write. If the step throws,
+     *     the thread first completes the EOI or write, and then gets the exception
      */
     public synchronized void addEndListener(Gsi pin, Runnable step) {
         Objects.requireNonNull(pin, "pin is null");
@@ -408,8 +407,8 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Handles KVM_EXIT_IOAPIC_EOI: a LAPIC sent an EOI of this vector. If the line of a level-triggered pin with this
-     * vector is still high, the pin sends its message again.
+     * Handles KVM_EXIT_IOAPIC_EOI, which reports the guest's EOI of this vector. If the line of a level-triggered pin
+     * with this vector is still high, the pin sends its MSI again.
      */
     public void endOfInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
@@ -441,7 +440,9 @@ public final class GuestIoapic implements Userspace.Injector {
         }
     }
 
-    /** Resets the IOAPIC when the guest resets: all pins are masked, no pin awaits an EOI. Lines keep their levels. */
+    /**
+     * Resets the IOAPIC at a guest reset. All pins are then masked, and none awaits an EOI. Lines keep their levels.
+     */
     public synchronized void reset() {
         registers.reset();
     }
@@ -454,8 +455,8 @@ public final class GuestIoapic implements Userspace.Injector {
 
     /**
      * Returns the registers, and the lines that {@link #line} drives, for {@link #restore}. After a restore, each
-     * {@link #source} must drive its lines again: the source of an emulated device before the guest runs, the source of
-     * a forwarding when the device asserts its line.
+     * {@link #source} must drive its lines again. An emulated device's source must do so before the guest runs, a
+     * forwarding's source when the device asserts its line.
      */
     public synchronized byte[] state() {
         ByteBuffer state = ByteBuffer.allocate(stateBytes()).order(ByteOrder.LITTLE_ENDIAN);
@@ -465,8 +466,8 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Restores a state that {@link #state} returned. No pin sends a message before {@link #settle}. The state has no
-     * GSI routes: a VM's snapshot saves them as part of the VM.
+     * Restores a state that {@link #state} returned. No pin sends its MSI before {@link #settle}. The state has no GSI
+     * routes, because a snapshot saves them with the VM.
      *
      * @throws IllegalArgumentException if the state comes from an IOAPIC with another number of pins
      */
@@ -484,7 +485,7 @@ public final class GuestIoapic implements Userspace.Injector {
         }
     }
 
-    /** Sends the message of each level-triggered pin whose line is high, unless the pin is masked or awaits an EOI. */
+    /** Sends the MSI of each level-triggered pin whose line is high, unless the pin is masked or awaits an EOI. */
     public synchronized void settle() {
         for (int pin = 0; pin < pins(); pin++) {
             serviceLevel(pin);

@@ -30,8 +30,8 @@ import org.jspecify.annotations.Nullable;
  * }
  * }</pre>
  *
- * <p>Thread-safe. No lock is held when the owner or a step is called. In a vCPU's thread, they may call only {@link
- * #stop}, {@link #reboot} and {@link #close}.
+ * <p>Thread-safe. The owner and the step of a reboot are called without a lock. Of this class, they may call only
+ * {@link #stop}, {@link #reboot} and {@link #close} in a vCPU's thread.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="threads"}
  */
@@ -60,10 +60,9 @@ public final class VcpuThreads implements AutoCloseable {
     /** The VMM's handlers of vCPU exits and failures. Several vCPU threads call these methods at once. */
     public interface Owner {
         /**
-         * Handles an exit, except {@link VcpuExit.Reason#INTR}. If this method throws, the guest ends, see {@link
-         * #failed}.
+         * Handles an exit, except {@link VcpuExit.Reason#INTR}. If this method throws, {@link #failed} is called.
          *
-         * @return true if the vCPU shall run on; false ends the guest with all its vCPUs
+         * @return true to run the vCPU again; false to end the guest with all its vCPUs
          */
         boolean exited(Vcpu vcpu, VcpuExit exit);
 
@@ -203,27 +202,24 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Starts a thread for each vCPU; the thread calls {@link Vcpu#moveHere}. The threads are not daemons. If the system
+     * Starts a non-daemon thread for each vCPU, which takes over the vCPU with {@link Vcpu#moveHere}. If the system
      * cannot start a thread, the started threads end before this method throws.
      *
-     * @throws IllegalStateException while another VcpuThreads has a thread for one of the vCPUs; then none is started
+     * @throws IllegalStateException if another VcpuThreads has a thread for one of the vCPUs; no thread is started
      */
     public static VcpuThreads start(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, false);
     }
 
-    /**
-     * Starts the threads like {@link #start}, but no vCPU runs before {@link #resume}. Until {@link #resume} the caller
-     * may set registers of the vCPUs.
-     */
+    /** Like {@link #start}, but no vCPU runs before {@link #resume}, so that the caller can set registers first. */
     public static VcpuThreads startPaused(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, true);
     }
 
     /**
      * Stops all vCPUs until {@link #resume}. When {@code pause} returns, no vCPU runs, the owner handles no exit, and
-     * each guest access is complete. Then call {@link Vcpu#moveHere} to take a vCPU. A second call returns at once. A
-     * {@link #reboot} that has begun ends first.
+     * each guest access is complete. To use a vCPU then, call {@link Vcpu#moveHere}. If the vCPUs are paused already,
+     * this method returns at once. If a {@link #reboot} has begun, it waits for the reboot to end.
      *
      * @throws IllegalStateException if a vCPU's thread calls this method, or the guest has ended; while the JVM exits,
      *     also if a vCPU does not stop in 500 ms
@@ -242,7 +238,8 @@ public final class VcpuThreads implements AutoCloseable {
     /**
      * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. The vCPUs that stopped stay paused.
      *
-     * @throws IllegalStateException also if a vCPU has not stopped in time; the message names the handled exit
+     * @throws IllegalStateException as {@link #pause()}, or if a vCPU has not stopped in time; the message names the
+     *     exit that its handler still handles
      */
     @SuppressWarnings("WaitNotInLoop") // until() is the loop
     public void pause(Duration limit) throws InterruptedException {
@@ -340,17 +337,17 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Reboots the guest: stops all vCPUs as {@link #pause} does, calls {@code step} once in a vCPU's thread to which
-     * all vCPUs were moved, and runs the vCPUs again, or leaves them paused after {@link #pause}. In a vCPU's thread,
-     * such as in the owner that handles {@link VcpuExit.Reason#SHUTDOWN} or the reset port, this method returns at
-     * once: return true, and the guest's access is completed before the step. In other threads it returns after the
-     * step. A call while a reboot is requested or runs joins that reboot, and its own step is not called. During {@link
-     * #pause}, a reboot takes the vCPUs from the thread that took them: call {@link Vcpu#moveHere} again afterwards. Do
-     * not call this method from a handler for whose end the step waits.
+     * Reboots the guest. Stops all vCPUs as {@link #pause} does, moves them to one vCPU's thread, calls {@code step}
+     * there once, and runs the vCPUs again, unless they were paused before. In a vCPU's thread, such as when the owner
+     * handles {@link VcpuExit.Reason#SHUTDOWN} or the reset port, this method returns at once. The owner must then
+     * return true, and the guest's access is completed before the step. In other threads, this method returns after the
+     * step. A call during another reboot joins that reboot, and its own step is not called. During {@link #pause}, a
+     * reboot takes the vCPUs from the thread that has taken them, which must call {@link Vcpu#moveHere} again
+     * afterwards. Do not call this method in a handler whose return the step waits for.
      *
-     * @param step usually {@code VmParts.reset()}, and then the VMM's firmware. If it throws, the guest ends, see {@link
-     *     Owner#failed}
-     * @throws IllegalStateException in other threads than those of vCPUs, if the guest has ended or the step fails
+     * @param step usually calls {@code VmParts.reset()} and loads the VMM's firmware. If it throws, the guest ends, and
+     *     {@link Owner#failed} is called
+     * @throws IllegalStateException outside vCPU threads, if the guest has ended, the step fails, or the JVM exits
      */
     public void reboot(Runnable step) {
         Objects.requireNonNull(step, "step is null");
@@ -391,7 +388,7 @@ public final class VcpuThreads implements AutoCloseable {
         }
     }
 
-    /** Ends {@link #pause}: each thread takes over its vCPU again by {@link Vcpu#moveHere}, and runs it. */
+    /** Ends {@link #pause}. Each thread takes over its vCPU again with {@link Vcpu#moveHere}, and runs it. */
     public void resume() {
         lock.lock();
         try {
@@ -403,7 +400,7 @@ public final class VcpuThreads implements AutoCloseable {
         }
     }
 
-    /** Ends the guest without a wait: each thread ends after its next exit. Never fails. */
+    /** Ends the guest without waiting. Kicks the vCPUs, and each thread ends after its vCPU's exit. Never fails. */
     public void stop() {
         lock.lock();
         try {
@@ -422,8 +419,8 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Waits until all threads have ended. Then {@link #failure} tells whether a failure ended the guest. While the JVM
-     * exits, returns after at most 500 ms.
+     * Waits until all threads have ended. {@link #failure} then says whether a failure ended the guest. While the JVM
+     * exits, this method returns after at most 500 ms.
      *
      * @throws IllegalStateException if a vCPU's thread calls this method
      */
@@ -434,7 +431,7 @@ public final class VcpuThreads implements AutoCloseable {
     /**
      * Waits until all threads have ended.
      *
-     * @return false if a thread still runs when {@code limit} is over, or while the JVM exits
+     * @return false if a thread still runs after {@code limit}, or after 500 ms while the JVM exits
      * @throws IllegalStateException if a vCPU's thread calls this method
      */
     public boolean join(Duration limit) throws InterruptedException {
@@ -463,9 +460,9 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Calls {@link #stop}, and then waits until all threads have ended; in a vCPU's thread only calls stop, because two
-     * of them would wait for each other. The vCPUs stay open. Idempotent, never fails. An interrupt of the calling thread does not end the wait. While the JVM exits, all waits
-     * of this class end after at most 500 ms.
+     * Calls {@link #stop}, and waits until all threads have ended. In a vCPU's thread, it does not wait, because two
+     * such threads would wait for each other. The vCPUs stay open. Idempotent, never fails. An interrupt of the calling
+     * thread does not end the wait. While the JVM exits, all waits of this class end after at most 500 ms.
      */
     @Override
     public void close() {

@@ -2,8 +2,8 @@
 /**
  * The threads of a VM's vCPUs.
  *
- * <p>{@link io.kvmirq.run.VcpuThreads} runs each vCPU in a thread of its own, passes exits to the VMM's handler, and
- * pauses all vCPUs at once, as a snapshot needs.
+ * <p>{@link io.kvmirq.run.VcpuThreads} runs each vCPU in its own thread, passes exits to the VMM's handler, and can
+ * pause all vCPUs, for example for a snapshot.
  */
 @NullMarked
 package io.kvmirq.run;
