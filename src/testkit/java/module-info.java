@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** A test kit for JUnit 5 that runs tests of a VMM on the fake kernel and on KVM: {@link io.kvmirq.junit}. */
+/** A test kit for JUnit 5 that runs a VMM's tests on the fake kernel and on KVM. See {@link io.kvmirq.junit}. */
 module io.kvmirq.testkit {
     requires transitive io.kvmirq.fake;
     requires static org.jspecify;

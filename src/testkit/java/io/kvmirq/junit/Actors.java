@@ -12,8 +12,8 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The actors of a test with {@link Interleavings} and their steps. An actor is, for example, a device or a vCPU. The
- * test adds the steps; the test kit runs them when the test method has returned.
+ * The actors of a test with {@link Interleavings}, such as a device or a vCPU, and their steps. The test method adds
+ * the steps. When it has returned, the test kit runs them.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="orders"}
  */
@@ -24,7 +24,7 @@ public final class Actors {
     /** The work of an actor between two possible switches to other actors. */
     @FunctionalInterface
     public interface Step {
-        /** Does the work. If this method throws, the order of steps that runs fails. */
+        /** Does the work. If this method throws, the current order of steps fails. */
         void run() throws Exception;
     }
 
@@ -100,7 +100,7 @@ public final class Actors {
     }
 
     /**
-     * Makes a step before which its actor waits until {@code ready} is true; {@code ready} must change nothing. A
+     * Makes a step before which its actor waits until {@code ready} is true. {@code ready} must not change any state. A
      * switch away from a waiting actor does not count as a preemption. An order of steps fails if all its actors wait.
      */
     public static Step when(BooleanSupplier ready, Step step) {
@@ -115,7 +115,7 @@ public final class Actors {
         checks.add(check);
     }
 
-    /** Closes {@code object} after each order, also after a failure. The object registered last is closed first. */
+    /** Closes {@code object} after each order, even after a failure. The object registered last is closed first. */
     public <T extends AutoCloseable> T closing(T object) {
         requireIncomplete();
         closing.push(object);

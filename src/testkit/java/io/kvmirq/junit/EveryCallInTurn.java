@@ -11,15 +11,16 @@ import org.junit.jupiter.api.parallel.Execution;
 import org.junit.jupiter.api.parallel.ExecutionMode;
 
 /**
- * Lets each kernel call of a {@link KvmTest} fail in turn. The test runs once without a fault, then once for each call
- * of the first run, making this call fail. After the failing call, the test may end with a {@code KernelException} of
- * {@link #errno}, or go on. The run passes if nothing else fails and no object stays open. Runs do not overlap. If no
- * kernel call is made for 10 s (JUnit's configuration parameter {@code kvmirq.silence.seconds}), the run is interrupted
- * and fails. Each failure names the call that was made to fail. Calls that never fail with {@link #errno} are skipped.
+ * Makes each kernel call of a {@link KvmTest} fail in turn. The test first runs without a fault, then once for each
+ * call of the first run, with this call failing. After the failing call, the test may end with a {@code
+ * KernelException} of {@link #errno}, or continue. The run passes if nothing else fails and no object stays open. Runs
+ * do not overlap. If no kernel call is made for 10 s (JUnit's configuration parameter {@code kvmirq.silence.seconds}),
+ * the run is interrupted and fails. Each failure names the call that was made to fail. Calls that cannot fail with
+ * {@link #errno} are skipped.
  *
- * <p>The test's threads run in any order, so the test kit counts calls of one name per thread. It recognizes a thread
- * by its name or, if Java chose the name, by the line of its first kernel call. A run that never makes the call is
- * reported as aborted, not as failed.
+ * <p>Because the test's threads run in any order, the test kit counts calls of the same name separately for each
+ * thread. It recognizes a thread by its name or, if Java chose the name, by the line of its first kernel call. A run
+ * that never makes the call is reported as aborted, not as failed.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

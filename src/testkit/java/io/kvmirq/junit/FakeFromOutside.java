@@ -8,7 +8,7 @@ import io.kvmirq.fake.FakeProvider;
 
 /**
  * Provides the fake kernel to kvmirq if {@code -Dkvmirq.backend=fake} or {@code KVMIRQ_BACKEND=fake} selects it. Each
- * selection of the fake kernel logs a WARNING to the logger {@code io.kvmirq}. Thread-safe.
+ * time the fake kernel is selected, a WARNING goes to the logger {@code io.kvmirq}. Thread-safe.
  */
 @NotPromised
 public final class FakeFromOutside implements BackendProvider {

@@ -10,8 +10,8 @@ import java.lang.annotation.Target;
 import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
- * Makes a kernel call of the test fail before it reaches the kernel. Calls of the test kit itself do not fail, and
- * {@link #nth} does not count them. If the test never makes this call, the test fails.
+ * Makes a kernel call of the test fail before it reaches the kernel. The test kit's own calls do not fail, and {@link
+ * #nth} does not count them. If the test never makes this call, the test fails.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

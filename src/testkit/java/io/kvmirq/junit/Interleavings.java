@@ -12,8 +12,8 @@ import org.junit.jupiter.api.extension.ExtendWith;
 /**
  * Runs a test of several {@link Actors} in every order of their steps with at most {@link #preemptions} preemptions. A
  * preemption is a switch away from an actor whose next step could run. The test kit runs the method once for each
- * order, each time on a fresh fake kernel. The method adds actors. After the method, the kit runs the actors' steps on
- * the test's thread.
+ * order, each time on a fresh fake kernel. The method adds actors. When it has returned, the kit runs the actors' steps
+ * on the test's thread.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="orders"}
  *
@@ -28,16 +28,16 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * }</pre>
  *
  * <p>An order fails if a step throws, if an assertion of {@link Actors#after} throws, or if an object stays open that a
- * {@link KvmTest} must close. The test reports the failing order with the fewest preemptions; of several such orders,
- * it reports the order that fails after the fewest steps. The report gives the value of {@link #order} that replays the
+ * {@link KvmTest} must close. The test reports the failing order with the fewest preemptions. If several have as few,
+ * it reports the one that fails after the fewest steps. The report gives the value of {@link #order} that replays the
  * failure. JUnit's report entry {@code orders} is the number of orders that ran.
  *
  * <p>The test method may also have the parameters that {@link KvmTest} lists. {@link KvmTest} on the test class sets
  * default profiles and vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach}
- * made. In the test method, make the objects that steps change, so that each order gets new ones.
+ * made. Create the objects that steps change in the test method, so that each order gets new ones.
  *
- * <p>A step is atomic: no other actor runs during it. All steps run on one thread, so a lock that one step locks and
- * the next step unlocks does not stop another actor. Use {@link Actors#when} to let an actor wait.
+ * <p>A step is atomic, because no other actor runs during it. All steps run on one thread, so a lock that is held from
+ * one step to the next does not stop another actor. Use {@link Actors#when} to let an actor wait.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)
@@ -60,9 +60,9 @@ public @interface Interleavings {
     int vcpus() default 1;
 
     /**
-     * The only order to run, in the form that a failure reports: {@code B1A2B1} is one step of the second actor, two
-     * steps of the first, and one step of the second. The remaining steps run afterwards, the steps of the last actor
-     * first. The system property {@code kvmirq.order} sets the order of one method without a change of its source.
+     * The only order to run, in the form that a failure reports. For example, {@code B1A2B1} is one step of the second
+     * actor, two steps of the first, and one step of the second. Afterwards the remaining steps run, those of the last
+     * actor first. The system property {@code kvmirq.order} sets the order of one method without a source change.
      */
     String order() default "";
 }

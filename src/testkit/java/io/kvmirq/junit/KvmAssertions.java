@@ -110,9 +110,9 @@ public final class KvmAssertions {
 
         /**
          * Asserts that the call, such as {@code ForwardedIrq.unmask}, delivered each interrupt of the last {@link
-         * #received}. Real KVM does not show the call, so there this method checks nothing.
+         * #received}. On real KVM this method checks nothing, because KVM does not show the call.
          *
-         * @throws IllegalStateException without a {@code received}
+         * @throws IllegalStateException if {@code received} was not called
          */
         public OfVcpu by(String call) {
             InterruptVector vector = asserted;
@@ -155,7 +155,7 @@ public final class KvmAssertions {
             this.host = host;
         }
 
-        /** Asserts that each interrupt reached a vCPU or still waits for one, as far as {@link KvmHost#lost} sees it. */
+        /** Asserts that no interrupt was lost, as far as {@link KvmHost#lost} can see. */
         public OfHost lostNothing() {
             List<String> lost = host.lost();
             if (!lost.isEmpty()) {

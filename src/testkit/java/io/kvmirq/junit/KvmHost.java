@@ -113,14 +113,14 @@ public final class KvmHost {
                 new IllegalStateException("this test runs on real KVM, which has no FakeKernel: ask isReal() first"));
     }
 
-    /** Returns the rules that make the test's calls fail. The rules do not affect calls of the test kit. */
+    /** Returns the rules that make the test's calls fail. They do not affect the test kit's calls. */
     public Faults faults() {
         return faults;
     }
 
     /**
-     * Returns a VM with an irqchip and vCPUs whose LAPICs are enabled. The irqchip is split if the kernel supports no
-     * full irqchip. On real KVM each vCPU runs a guest that counts interrupts. On arm64 the VM has vCPUs but no VGIC.
+     * Returns a VM with an irqchip and vCPUs whose LAPICs are enabled. The irqchip is split if the kernel does not
+     * support the full irqchip. On real KVM each vCPU runs a guest that counts interrupts. An arm64 VM has no VGIC.
      */
     public synchronized Vm vm() {
         if (vm == null) {
@@ -215,8 +215,8 @@ public final class KvmHost {
     }
 
     /**
-     * Returns an object for assertions about the vCPUs with this id: on the fake kernel those of all VMs, on real KVM
-     * that of {@link #vm}. The vCPU need not exist before the first assertion.
+     * Returns an object for assertions about the vCPUs with this id, on the fake kernel in all VMs, on real KVM only in
+     * {@link #vm}. The vCPU need not exist before the first assertion.
      */
     public KvmVcpu vcpu(int id) {
         return new KvmVcpu(this, new VcpuId(id));
@@ -256,7 +256,7 @@ public final class KvmHost {
         return device;
     }
 
-    /** Returns {@link #device}, opened through VFIO as a bus master. Its file is added to KVM-VFIO of {@link #vm}. */
+    /** Returns {@link #device}, opened through VFIO, with bus mastering on. KVM-VFIO of {@link #vm} has its file. */
     public synchronized VfioDevice vfio() {
         if (vfio == null) {
             FakePciDevice of = device();
@@ -280,7 +280,7 @@ public final class KvmHost {
         });
     }
 
-    /** Returns how often the test made the call with this name of {@link Faults}, such as {@code KVM_IRQFD}. */
+    /** Returns how often the test made a call, by its name in {@link Faults}, such as {@code KVM_IRQFD}. */
     public int calls(String call) {
         return faults.count(call);
     }
@@ -291,8 +291,8 @@ public final class KvmHost {
     }
 
     /**
-     * Returns the lost interrupts, one sentence each: they reached no vCPU and are not pending. On the fake kernel the
-     * result is {@link FakeKernel#lost}. Real KVM shows only some lost interrupts: the list has signals to irqfds whose
+     * Returns the interrupts that reached no vCPU and are not pending, one sentence each. On the fake kernel the result
+     * is {@link FakeKernel#lost}. Real KVM shows only some lost interrupts. There, the list has signals to irqfds whose
      * GSI had no route and, if the test kit's guest runs the vCPUs, the last signal to a GSI whose vector it did not
      * take.
      */

@@ -30,10 +30,10 @@ import org.junit.jupiter.api.extension.ExtendWith;
  *
  * <p>After the test, the test kit closes every object that the kit made. Then the test fails if it left a descriptor,
  * an irqfd, an ioeventfd, a route in the kit's VM, a thread that used the kernel, or a non-daemon thread. Tests may run
- * in parallel: each has its own kernel.
+ * in parallel, because each has its own kernel.
  *
- * <p>On a class, the annotation sets default values for annotated methods of the class, and of its nested classes that
- * have no annotation. If a method omits an element or gives it the default value, the value of the class applies.
+ * <p>On a class, the annotation sets default values for annotated methods of the class, and of its nested classes
+ * without this annotation. If a method omits an element or gives it the default value, the value of the class applies.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
@@ -48,14 +48,14 @@ import org.junit.jupiter.api.extension.ExtendWith;
 public @interface KvmTest {
     /**
      * The profiles of the fake kernel, such as {@code "6.1"} or {@code "vtd-posting"}; see {@code Profile}. If empty,
-     * the test runs on 6.12, or on real KVM alone if {@link #real} is {@link Real#REQUIRED}.
+     * the test runs on 6.12, or only on real KVM if {@link #real} is {@link Real#REQUIRED}.
      */
     String[] profiles() default {};
 
     /** Whether the test runs on the KVM of this machine. */
     Real real() default Real.NEVER;
 
-    /** The number of vCPUs of the test kit's VM; at most 16 on real KVM. */
+    /** The number of vCPUs in the test kit's VM, on real KVM at most 16. */
     int vcpus() default 1;
 
     /** The binding to the real kernel: {@code jni}, {@code ffm}, {@code jna}, {@code jnr}, or the first that works. */

@@ -28,8 +28,8 @@ public final class KvmVcpu {
 
     /**
      * The number of times that the vCPU received a vector since the test began. On the fake kernel every delivery
-     * counts, whether the vCPU runs or not. On real KVM the kit's guest counts each vector that it takes. On real KVM
-     * two interrupts of a vector count once if the second comes before the guest has taken the first.
+     * counts, whether the vCPU runs or not. On real KVM the kit's guest counts each vector that it takes, so two
+     * interrupts of a vector count once if the second comes before the guest has taken the first.
      *
      * @throws IllegalStateException on the fake kernel, if no VM has had a vCPU with this id; on real KVM, if the kit's
      *     guest does not run on the vCPU

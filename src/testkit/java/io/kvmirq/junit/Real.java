@@ -5,7 +5,7 @@ package io.kvmirq.junit;
 public enum Real {
     /** The test never runs on real KVM. */
     NEVER,
-    /** The test runs on real KVM. If KVM cannot be used, JUnit reports the test as disabled, with the reason. */
+    /** The test also runs on real KVM. If KVM cannot be used, JUnit reports this run as disabled, with the reason. */
     IF_PRESENT,
     /** The test runs on real KVM. If KVM cannot be used, the test fails with the reason. */
     REQUIRED

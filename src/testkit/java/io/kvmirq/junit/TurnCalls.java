@@ -9,8 +9,8 @@ import java.util.Optional;
 import java.util.function.Predicate;
 
 /**
- * The calls of a run whose calls fail in turn, counted by thread and name, because threads come in any order. It accepts
- * the call that fails in this run, once. Thread-safe.
+ * The calls of a run whose calls fail in turn, counted by thread and name, because threads come in any order. It
+ * accepts the call that fails in this run, once. Thread-safe.
  */
 final class TurnCalls implements Predicate<String> {
     private static final String NAMED_BY_JAVA = "Thread-\\d+|pool-\\d+-thread-\\d+|ForkJoinPool.*|junit-timeout.*";
