@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A kernel for tests, simulated in Java, with KVM, VFIO and the interrupt hardware of a host.
+ * A simulated kernel for tests, with KVM, VFIO and a host's interrupt hardware.
  *
  * <p>Read first: {@link io.kvmirq.fake}.
  */

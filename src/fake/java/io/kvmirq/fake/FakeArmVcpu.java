@@ -9,9 +9,9 @@ import java.util.Set;
 import java.util.function.IntPredicate;
 
 /**
- * A vCPU of a fake kernel on arm64. The vCPU runs no guest code: a test calls methods that access the interrupt
- * controller as a guest does. Thread-safe. Only a vCPU of a host with GICv4 has a thread and a vPE; on other hosts the
- * methods of both throw IllegalStateException.
+ * A vCPU of a fake kernel on arm64. The vCPU runs no guest code. Instead, a test calls methods that access the
+ * interrupt controller as a guest does. Only a vCPU of a host with GICv4 has a thread and a vPE. On other hosts the
+ * methods for the thread and the vPE throw IllegalStateException. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="armvcpu"}
  */
@@ -25,20 +25,21 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest reads IAR: it takes the pending interrupt with the highest priority. The guest takes it even while
-     * another interrupt is active. As on a real kernel, the interrupt and the distributor must be enabled. Enable the
-     * distributor first: Linux queues an interrupt that was pending before only at its next signal or write.
+     * The guest reads IAR to take the pending interrupt with the highest priority, even while another interrupt is
+     * active. As on a real kernel, the interrupt and the distributor must be enabled. Enable the distributor first,
+     * because Linux queues an interrupt that became pending earlier only at its next signal or write.
      *
      * <p>With a GICv3 the guest takes interrupts of group 1. At equal priority an LPI comes after other interrupts. The
      * distributor must be enabled by GICD_CTLR.EnableGrp1 (a test calls {@code VgicV3.writeDistributor(0, 2)}, as a
      * guest's driver does first). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither EnableGrp1 nor EnableLPIs,
-     * as hardware delivers it. The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's
-     * priority. A guest's driver sets these registers by MSR, a test by {@code VgicV3.writeSystemRegister}.
+     * because hardware delivers it. The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the
+     * interrupt's priority. A guest's driver sets these registers with MSR, and a test with {@code
+     * VgicV3.writeSystemRegister}.
      *
      * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0
      * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. An interrupt can only be taken if bits 7:3 of its priority are
-     * below GICC_PMR, which a VMM writes as 0–0x1f. A test writes GICC_CTLR and GICC_PMR by {@code
-     * VgicV2.writeCpuInterface}. An interrupt of group 1 also needs bit 2 of GICC_CTLR, AckCtl: if the bit is 0, the
+     * below GICC_PMR, which a VMM writes as 0–0x1f. A test writes GICC_CTLR and GICC_PMR with {@code
+     * VgicV2.writeCpuInterface}. An interrupt of group 1 also needs AckCtl, bit 2 of GICC_CTLR. If the bit is 0, this
      * method returns 1022, and the interrupt stays pending.
      *
      * @return the INTID, for an SGI of a GICv2 with the source vCPU in bits 12:10; 1023 if no interrupt can be taken
@@ -49,7 +50,7 @@ public final class FakeArmVcpu {
 
     /**
      * The guest writes EOIR to end an interrupt that it took. An LPI needs no EOI. The EOI of a level-triggered SPI
-     * signals the resamplefds of its GSI. If HW is set, the EOI deactivates the host interrupt.
+     * signals its GSI's resamplefds. If HW is set, the EOI deactivates the host interrupt.
      *
      * @param answer the value that {@link #acknowledge} returned, for an SGI of a GICv2 including the source vCPU
      * @return whether the interrupt was active
@@ -59,8 +60,8 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest sends SGI 0 to 15 by a write to ICC_SGI1R_EL1, or to GICD_SGIR of a GICv2. The SGI reaches no target
-     * that the VM lacks. Throws IllegalArgumentException if {@code sgi} is not 0 to 15.
+     * The guest sends SGI 0 to 15 by a write to ICC_SGI1R_EL1, or to GICD_SGIR of a GICv2. Targets that the VM does not
+     * have are ignored. Throws IllegalArgumentException if {@code sgi} is not 0 to 15.
      */
     public void sendSgi(int sgi, VcpuId... targets) {
         Set<VcpuId> all = Set.of(targets);
@@ -78,7 +79,10 @@ public final class FakeArmVcpu {
 
     // vLPIs
 
-    /** Returns the host interrupt of an LPI that is mapped to a vLPI ({@code vgic-its-state}: HW); empty for others. */
+    /**
+     * Returns the host interrupt of an LPI that is mapped to a vLPI (HW in {@code vgic-its-state}); empty for other
+     * LPIs.
+     */
     public OptionalInt hostIrq(int lpi) {
         return time.changing(() -> guest.hostIrq(lpi));
     }
@@ -89,20 +93,24 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * Loads the vCPU's thread on a CPU: the vCPU stops blocking and its vPE becomes resident. Throws
+     * Loads the vCPU's thread on a CPU. The vCPU stops blocking, and its vPE becomes resident. Throws
      * IllegalStateException if the thread sleeps.
      */
     public void load() {
         time.changing(guest::load);
     }
 
-    /** Preempts the thread: the vPE leaves its CPU, no doorbell rings. Throws IllegalStateException without a CPU. */
+    /**
+     * Preempts the thread. Its vPE is then not resident, and no doorbell rings. Throws IllegalStateException without a
+     * CPU.
+     */
     public void preempt() {
         time.changing(guest::preempt);
     }
 
     /**
-     * The guest waits for an interrupt. The vPE is not resident then. A vLPI rings its doorbell, which ends the sleep.
+     * The guest waits for an interrupt. Meanwhile the vPE is not resident. A vLPI rings the vPE's doorbell, which ends
+     * the sleep.
      *
      * @return whether the thread sleeps; false if an interrupt is pending
      * @throws IllegalStateException if the thread has no CPU

@@ -86,8 +86,8 @@ public final class FakeExit {
     // The others
 
     /**
-     * The guest halts with interrupts enabled (x86). Without an in-kernel LAPIC the vCPU exits. With an in-kernel
-     * LAPIC, the guest enables the LAPIC, and {@code KVM_RUN} goes on until the guest has ended an interrupt.
+     * The guest halts with interrupts enabled (x86). Without an in-kernel LAPIC the vCPU exits. With one, the guest
+     * enables the LAPIC, and {@code KVM_RUN} continues until the guest has taken an interrupt and written its EOI.
      */
     public static FakeExit hlt() {
         return new FakeExit(new ScriptedExit(Kind.HLT, 0, 0, List.of(), "hlt()"));
@@ -105,17 +105,22 @@ public final class FakeExit {
         return other(Uapi.KVM_EXIT_SHUTDOWN, 0, "shutdown()");
     }
 
-    /** The processor refuses to enter the guest. The processor's manual lists the numbers for {@code reason}. */
+    /** The processor refuses to enter the guest. Its manual lists the values of {@code reason}. */
     public static FakeExit failEntry(long reason) {
         return other(Uapi.KVM_EXIT_FAIL_ENTRY, reason, "failEntry(" + hex(reason) + ")");
     }
 
-    /** KVM reports an internal error by {@code KVM_INTERNAL_ERROR_*}; 1 is an instruction that KVM cannot emulate. */
+    /**
+     * KVM reports an internal error, {@code KVM_INTERNAL_ERROR_*}, such as 1 for an instruction that it cannot emulate.
+     */
     public static FakeExit internalError(int suberror) {
         return other(Uapi.KVM_EXIT_INTERNAL_ERROR, Integer.toUnsignedLong(suberror), "internalError(" + suberror + ")");
     }
 
-    /** The guest requests power-off (type 1) or reset (type 2), such as by PSCI: {@code KVM_SYSTEM_EVENT_*}. */
+    /**
+     * The guest requests power-off (type 1) or reset (type 2), for example with PSCI. Types are {@code
+     * KVM_SYSTEM_EVENT_*}.
+     */
     public static FakeExit systemEvent(int type) {
         return other(Uapi.KVM_EXIT_SYSTEM_EVENT, Integer.toUnsignedLong(type), "systemEvent(" + type + ")");
     }
@@ -123,7 +128,7 @@ public final class FakeExit {
     /**
      * Defines an exit {@code KVM_EXIT_*} for which this class has no method.
      *
-     * @param words the data in {@code struct kvm_run}, at most 32 words of 64 bits, as {@code VcpuExit.word} reads them
+     * @param words the data in {@code struct kvm_run}, at most 32 64-bit words, as {@code VcpuExit.word} reads them
      */
     public static FakeExit unknown(int number, long... words) {
         Objects.requireNonNull(words, "words is null");

@@ -25,9 +25,9 @@ public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVecto
         Objects.requireNonNull(words, "words is null");
     }
 
-    /** The effect that an entry has on the device's message. */
+    /** The effect of an entry on the device's message. */
     public enum Form {
-        /** No host interrupt is allocated for the device's vector, so it has no entry. */
+        /** The host has allocated no interrupt for the device's vector, so the vector has no entry. */
         NONE,
         /** The message interrupts the host, and VFIO signals the eventfd. */
         REMAPPED,

@@ -34,8 +34,9 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 
 /**
- * A Linux kernel with KVM, simulated in Java for one process: its descriptors, memory, {@code /dev/kvm} and VMs.
- * Thread-safe. The fake runs one call at a time, in the order of arrival. While a call is blocked, other calls run.
+ * A Linux kernel with KVM, simulated in Java for one process, with the process's descriptors and memory, {@code
+ * /dev/kvm} and VMs. Thread-safe. The fake runs one call at a time, in the order of arrival. While a call is blocked,
+ * other calls run.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */
@@ -73,8 +74,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Returns the files about the fake host's kernel, devices and interrupt hardware: {@code proc/version}, {@code
-     * sys/bus/pci/devices}, {@code sys/class/iommu}. The files show the host at the time of this call.
+     * Returns the files about the fake host's kernel, devices and interrupt hardware, such as {@code proc/version},
+     * {@code sys/bus/pci/devices} and {@code sys/class/iommu}. They show the host at the time of this call.
      */
     @NotPromised
     public HostFiles hostFiles() {
@@ -109,23 +110,23 @@ public final class FakeKernel {
     // Conditions outside the calls
 
     /**
-     * Advances the virtual clock: blocked calls whose timeout is over return. Throws IllegalStateException if this
-     * kernel uses the machine's clock.
+     * Advances the virtual clock, so that blocked calls whose timeout is over return. Throws IllegalStateException if
+     * this kernel uses the machine's clock.
      */
     public void pass(Duration passed) {
         time.changing(() -> time.pass(passed));
     }
 
     /**
-     * If {@code on}, a second process makes all following calls; if not, the first process makes them again. Both
-     * processes have all descriptors, as after fork or SCM_RIGHTS. Calls on VMs, vCPUs and devices that the other
+     * If {@code on}, all following calls come from a second process, otherwise from the first process again. Both
+     * processes have all descriptors, as after fork or SCM_RIGHTS. Ioctls on VMs, vCPUs and KVM devices that the other
      * process created fail with EIO.
      */
     public void callAsForeignProcess(boolean on) {
         time.changing(() -> host.files().setForeign(on));
     }
 
-    /** Sets RLIMIT_NOFILE: a call that needs a descriptor of this number or above fails with EMFILE. */
+    /** Sets RLIMIT_NOFILE, so that a call that needs a descriptor of this number or above fails with EMFILE. */
     public void limitDescriptors(int limit) {
         if (limit < 0) {
             throw new IllegalArgumentException("a limit of " + limit + " descriptors: expected 0 or more");
@@ -134,8 +135,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets RLIMIT_MEMLOCK: a DMA mapping fails with ENOMEM if all mappings together would pin more bytes. By default
-     * there is no limit, as with CAP_IPC_LOCK. Existing mappings stay.
+     * Sets RLIMIT_MEMLOCK, so that a DMA mapping fails with ENOMEM if all mappings together would pin more bytes. By
+     * default there is no limit, as with CAP_IPC_LOCK. Existing mappings stay.
      */
     public void limitLockedMemory(long bytes) {
         if (bytes < 0) {
@@ -146,8 +147,8 @@ public final class FakeKernel {
 
     /**
      * Suspends the kernel's worker threads until {@link #runWorkers}. Until then, an irqfd stays assigned after its
-     * eventfd is closed, and no interrupt is injected through a pin. A call that waits for the workers (it deassigns an
-     * irqfd, or releases the VM) does their work itself. On a real kernel, workers may be late too.
+     * eventfd is closed, and no interrupt is injected through a pin. A call that must wait for the workers, because it
+     * deassigns an irqfd or releases the VM, does their work itself. On a real kernel, workers can be late too.
      */
     public void holdWorkers() {
         time.changing(() -> host.work().hold());
@@ -165,7 +166,7 @@ public final class FakeKernel {
      *
      * @param address the device's PCI address, such as {@code 0000:00:02.0}
      * @param group the number of the device's IOMMU group
-     * @throws IllegalArgumentException if {@code address} is no address of a PCI function, or {@code group} is negative
+     * @throws IllegalArgumentException if {@code address} is not a PCI address, or {@code group} is negative
      */
     public FakePciDevice.Builder pciDevice(String address, int group) {
         Objects.requireNonNull(address, "address is null");
@@ -187,8 +188,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets the number of interrupt vectors that MSI and MSI-X may still allocate on the host. If a device needs more
-     * vectors, VFIO enables no vector and returns the number of available vectors, like a real kernel.
+     * Sets the number of interrupt vectors that MSI and MSI-X can still allocate on the host. If a device needs more
+     * vectors, VFIO enables none and returns the number of available vectors, like a real kernel.
      */
     public void limitVectors(int free) {
         if (free < 0) {
@@ -235,8 +236,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Returns the vCPUs with an in-kernel LAPIC, in the order of creation. Empty if the profile does not name the
-     * interrupt hardware of an x86 host, such as {@code vtd-posting}.
+     * Returns the vCPUs with an in-kernel LAPIC, in the order of creation. Empty unless the profile names an x86 host's
+     * interrupt hardware, such as {@code vtd-posting}.
      */
     public List<FakeVcpu> vcpus() {
         return time.locked(() -> host.hardware() instanceof PostingMachine machine
@@ -258,8 +259,8 @@ public final class FakeKernel {
 
     /**
      * Returns how often each vector was delivered to the vCPUs with this id, over all VMs. Each message that a LAPIC
-     * accepted or that hardware posted counts once, even if its vector was requested already and the two merge. Empty
-     * on arm64, which has no vectors.
+     * accepted or that hardware posted counts once, even if it merges with an earlier request of the vector. Empty on
+     * arm64, which has no vectors.
      *
      * @param vcpu the id of the vCPUs
      */
@@ -272,7 +273,7 @@ public final class FakeKernel {
         return received;
     }
 
-    /** Returns the ids of all vCPUs that this kernel's VMs have had, also of closed VMs, in rising order. */
+    /** Returns the ids of all vCPUs that this kernel's VMs have had, including closed VMs, in ascending order. */
     @NotPromised
     public List<VcpuId> vcpuIds() {
         return time.locked(
@@ -289,7 +290,7 @@ public final class FakeKernel {
     }
 
     /**
-     * From this call on, notes for each delivery the name of the running call, which {@code call} supplies. The supplier
+     * From now on, records for each delivery the name of the current call, which {@code call} supplies. The supplier
      * runs in the calling thread, under the lock of the kernel, and must neither call a kernel nor throw.
      */
     public void traceCalls(Supplier<String> call) {
@@ -306,14 +307,14 @@ public final class FakeKernel {
     }
 
     /**
-     * Returns the lost interrupts, one sentence each: they reached no vCPU and are not pending. An interrupt is lost if
-     * its GSI has no route, no LAPIC accepts its message, or the device could not send. The sentence about a message
-     * names its source, the last place where it was pending, and the call that lost it. The list has up to 64 messages
-     * and 64 other interrupts. {@link #messages} counts all messages.
+     * Returns the lost interrupts, which reached no vCPU and are not pending, one sentence each. An interrupt is lost
+     * if its GSI has no route, if no LAPIC accepts its message, or if the device could not send it. The sentence about
+     * a message names its source, the last place where it was pending, and the call that lost it. The list has up to 64
+     * messages and 64 other interrupts. {@link #messages} counts all messages.
      *
      * <p>A message also counts as lost if the program read it from an eventfd that has an irqfd now, and did not pass
-     * it on by KVM_SIGNAL_MSI or a signal. A running program may still deliver such a message, so call this method when
-     * the program handles no message. While the eventfd has no irqfd, because the guest masks the vector, only {@link
+     * it on with KVM_SIGNAL_MSI or a signal. A program that is still handling messages may yet deliver it, so call this
+     * method when the program is idle. While the eventfd has no irqfd, because the guest masks the vector, only {@link
      * FakeMessages#waiting} lists the message.
      */
     public List<String> lost() {
@@ -345,7 +346,7 @@ public final class FakeKernel {
         return time.locked(() -> time.waiting());
     }
 
-    /** Returns the names in {@code kvmirq errno} of the causes and behaviours that decided a call's result so far. */
+    /** Returns the rules that have decided a call's result so far, by their names in {@code kvmirq errno}. */
     public Set<String> rulesUsed() {
         return time.locked(() -> host.rules().used().stream().map(Answer::name).collect(Collectors.toSet()));
     }

@@ -8,11 +8,11 @@ import java.util.List;
 import java.util.function.Supplier;
 
 /**
- * The ledger of a fake kernel follows each message of a device's vector, and each signal of an eventfd, from its source
- * to the vCPU that takes it. Messages of one source merge into one while they wait in one place. A message waits as a
- * pending bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the eventfd, as a
- * posted request, in the IRR of a LAPIC, or as a pending LPI. The ledger does not follow interrupt lines. Get the
- * ledger from {@link FakeKernel#messages}. Thread-safe.
+ * A fake kernel's ledger, which follows each message of a device's vector, and each eventfd signal, from its source to
+ * the vCPU that takes it. Messages of one source merge while they wait in the same place. A message waits as a pending
+ * bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the eventfd, as a posted
+ * request, in the IRR of a LAPIC, or as a pending LPI. The ledger does not follow interrupt lines. To get it, call
+ * {@link FakeKernel#messages}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="hardware"}
  */
@@ -33,9 +33,9 @@ public final class FakeMessages {
      * @param merged messages that joined another message of the same source in the same place
      * @param waiting messages that wait for delivery now
      * @param ended messages that the program dropped, because it closed the eventfd of a disabled vector, reset the
-     *     device, a LAPIC or an ITS, or closed the VM. The number includes messages that an arm64 guest dropped: it
-     *     cleared the LPI, discarded the LPI's event, or enabled LPIs with another pending table
-     * @param lost messages that reached no vCPU, were not dropped, and wait nowhere
+     *     device, a LAPIC or an ITS, or closed the VM. The number includes messages that an arm64 guest dropped,
+     *     because it cleared the LPI, discarded the LPI's event, or enabled LPIs with another pending table
+     * @param lost messages that reached no vCPU, although the program did not drop them, and are no longer pending
      */
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
 
@@ -51,11 +51,11 @@ public final class FakeMessages {
     }
 
     /**
-     * From this call on, each sentence about a lost or dropped message ends with the line of code that made the call.
+     * From now on, each sentence about a lost or dropped message ends with the line of code that made the call.
      *
      * @param line supplies the line of code that makes the call or lets the device send. The supplier runs in the
      *     calling thread, under the lock of the kernel, and must not call a kernel. If the supplier throws, the
-     *     sentence names the exception instead.
+     *     sentence names the exception instead
      */
     public void traceCallers(Supplier<String> line) {
         time.locked(() -> {
@@ -70,8 +70,8 @@ public final class FakeMessages {
     }
 
     /**
-     * Returns the broken rules of the ledger, one sentence each; empty unless the fake has a bug. A message breaks a
-     * rule in each of these cases, because the kernel must deliver it at once:
+     * Returns the rules of the ledger that are broken, one sentence each; empty unless the fake has a bug. A message
+     * breaks a rule in each of these cases, because the kernel must deliver it at once:
      *
      * <ul>
      * <li>The message waits in the count of an eventfd that has an irqfd, or for a worker of KVM that is not suspended.
@@ -79,7 +79,8 @@ public final class FakeMessages {
      * <li>The message waits in PIR or, if the LAPIC would deliver it, in IRR of a vCPU that sleeps in KVM with
      * interrupts enabled. Without interrupt hardware in the profile, the fake models no sleep in KVM.
      * <li>On VT-d, the message waits in PIR, but no notification will come: ON and SN are clear, or the vCPU is in the
-     * guest, or the vCPU is loaded and SN is set. Or the message waits in IRR above RVI while the vCPU is in the guest
+     * guest, or the vCPU is loaded and SN is set. A message also breaks a rule if it waits in IRR above RVI while the
+     * vCPU is in the guest.
      * </ul>
      *
      * <p>A message in another place may wait until the guest takes it or the vCPU's thread runs. A message that the

@@ -27,9 +27,9 @@ import java.util.stream.IntStream;
 /**
  * A PCI device on a fake host, which programs use through VFIO. The methods act as the device's hardware. Thread-safe.
  *
- * <p>Programs see the configuration space as vfio-pci shows it: with BAR sizes, virtualized bits, resets and power
- * states. The BARs and the MSI-X table keep the values written to them, but VFIO returns all ones to a program that
- * reads the MSI-X table. The MSI-X table has its own BAR, unless {@link Builder#msixTable} is called.
+ * <p>Programs see the configuration space as vfio-pci shows it, with BAR sizes, virtualized bits, resets and power
+ * states. The BARs and the MSI-X table keep the values written to them, but a VFIO read of the MSI-X table returns all
+ * ones. The MSI-X table has its own BAR, unless {@link Builder#msixTable} is called.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="device"}
  */
@@ -102,7 +102,7 @@ public final class FakePciDevice {
             return intx();
         }
 
-        /** Gives the device an interrupt pin, on a line that a driver of the host also uses. */
+        /** Gives the device an interrupt pin, on a line that a host driver also uses. */
         public Builder onSharedLine() {
             return with(Trait.SHARES_LINE).intx();
         }
@@ -149,24 +149,26 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Makes the device a PCI Express device, for which VFIO has an error interrupt. */
+        /** Makes the device a PCI Express device, which has an error interrupt in VFIO. */
         public Builder express() {
             return with(Trait.EXPRESS);
         }
 
-        /** Gives the device a function-level reset; with PCI Express a program also finds it in its configuration space. */
+        /**
+         * Gives the device a function-level reset, which a PCI Express device also shows in its configuration space.
+         */
         public Builder resettable() {
             return with(Trait.RESETS);
         }
 
-        /** Lets a program put the device into D3hot. In D3hot the registers keep their values. */
+        /** Lets a program put the device into D3hot, in which the registers keep their values. */
         public Builder powerManagement() {
             return with(Trait.POWER);
         }
 
         /**
          * Adds a vendor capability (id 9), or a capability that vfio-pci hides. The third byte of a vendor capability
-         * is its length; its other bytes keep written values. All capabilities together have at most 64 bytes.
+         * is its length, and its other bytes keep written values. All capabilities together have at most 64 bytes.
          *
          * @param bytes the capability from its id on; the second byte, the pointer to the next capability, is ignored
          * @throws IllegalArgumentException if the capability is of another kind, or shorter than its length byte says
@@ -202,7 +204,10 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Adds a BAR, 0 to 5, of mappable registers that keep values. {@code bytes} is a power of two from 4096 on. */
+        /**
+         * Adds BAR {@code number}, 0 to 5, with mappable registers that keep written values. {@code bytes} is a power
+         * of two from 4096 on.
+         */
         public Builder bar(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.MEMORY, bytes), LAST_BAR, PAGE, Integer.MAX_VALUE);
         }
@@ -217,7 +222,10 @@ public final class FakePciDevice {
             return bar(number, new PciBar(PciBar.Kind.REGISTERS_64, bytes), LAST_BAR - 1, PAGE, Integer.MAX_VALUE);
         }
 
-        /** Adds a BAR, 0 to 5, of I/O ports that keep written values. {@code bytes} is a power of two from 4 to 256. */
+        /**
+         * Adds BAR {@code number}, 0 to 5, with I/O ports that keep written values. {@code bytes} is a power of two
+         * from 4 to 256.
+         */
         public Builder ioBar(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.PORTS, bytes), LAST_BAR, Integer.BYTES, MOST_PORTS);
         }
@@ -325,10 +333,10 @@ public final class FakePciDevice {
     }
 
     /**
-     * The device sends the message of a vector, by MSI or MSI-X, whichever is enabled. Without bus mastering it sends
+     * The device sends a vector's message by MSI or MSI-X, whichever is enabled. Without bus mastering it sends
      * nothing.
      *
-     * @return whether the message signalled an eventfd; false if hardware posted the message to a vCPU, see {@link
+     * @return whether the message signalled an eventfd; false, for example, if hardware posted it to a vCPU, see {@link
      *     #irte}
      * @throws IllegalArgumentException if the device has no such vector
      */
@@ -337,7 +345,8 @@ public final class FakePciDevice {
     }
 
     /**
-     * Returns the host's present IRTE for an MSI or MSI-X vector. It is REMAPPED if the profile names no hardware.
+     * Returns the host's current IRTE for an MSI or MSI-X vector. Without hardware in the profile, its form is never
+     * POSTED.
      *
      * @throws IllegalArgumentException if the device has no such vector
      */
@@ -365,12 +374,12 @@ public final class FakePciDevice {
         time.changing(device::serve);
     }
 
-    /** The device reads a 32-bit register at an offset of a BAR. Throws IndexOutOfBoundsException outside the BAR. */
+    /** Returns the 32-bit register at an offset in a BAR. Throws IndexOutOfBoundsException outside the BAR. */
     public int register(int bar, int at) {
         return time.locked(() -> device.bars().register(bar, at));
     }
 
-    /** The device writes a {@link #register}. A reset restores the value; registers that were not set become 0. */
+    /** Sets a {@link #register}, as the device does. A reset restores this value, and sets other registers to 0. */
     public void setRegister(int bar, int at, int value) {
         time.changing(() -> device.bars().preset(bar, at, value));
     }
@@ -381,8 +390,8 @@ public final class FakePciDevice {
     }
 
     /**
-     * The host removes the device: it asks the program for the device, and removes it as soon as no file of the device
-     * is open. Until the removal the device works, and a program can open more files of the device. Source: {@code
+     * The host asks the program to release the device, and removes it as soon as the program has no file of the device
+     * open. Until then the device works, and a program can open more of its files. Source: {@code
      * vfio_unregister_group_dev()}.
      *
      * @return true if the host has removed the device, false if the program still has it open
@@ -393,8 +402,8 @@ public final class FakePciDevice {
 
     /**
      * Simulates a host thread that locks or unlocks the device, as a write to the device's {@code reset} file in sysfs
-     * does. While the host holds the lock, VFIO refuses a reset by the program with EAGAIN. {@link #remove} holds the
-     * lock until the device is removed.
+     * does. While the host holds the lock, VFIO refuses the program's reset with EAGAIN. {@link #remove} holds the lock
+     * until the device is removed.
      */
     public void lockByHost(boolean locked) {
         time.locked(() -> {
@@ -403,7 +412,7 @@ public final class FakePciDevice {
         });
     }
 
-    /** The host asks the program for the device. Returns whether VFIO signalled the request eventfd. */
+    /** The host asks the program to release the device. Returns whether VFIO signalled the request eventfd. */
     public boolean askBack() {
         return time.changing(device::askBack);
     }

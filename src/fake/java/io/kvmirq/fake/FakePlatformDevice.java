@@ -8,8 +8,8 @@ import java.util.List;
 
 /**
  * A platform device on a fake host, which programs use through VFIO. The device has one interrupt for each index, and
- * no registers. A method does what the device's hardware does. Thread-safe. A method throws IllegalArgumentException if
- * the interrupt at {@code index} is missing or of the wrong kind.
+ * no registers. The methods act as the device's hardware. A method throws IllegalArgumentException if the interrupt at
+ * {@code index} is missing or of the wrong kind. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="platform"}
  */
@@ -75,7 +75,7 @@ public final class FakePlatformDevice {
         time.changing(() -> device.serve(index));
     }
 
-    /** The device pulses the line of an edge-triggered interrupt. Returns whether VFIO signalled the eventfd. */
+    /** The device pulses an edge-triggered interrupt's line. Returns whether VFIO signalled the eventfd. */
     public boolean pulse(int index) {
         return time.changing(() -> device.pulse(index));
     }

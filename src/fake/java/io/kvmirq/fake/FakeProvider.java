@@ -10,7 +10,7 @@ import io.kvmirq.backend.choice.Backends;
 /** Provides the fake kernel as the backend named {@value Backends#FAKE}. */
 @NotPromised
 public final class FakeProvider implements BackendProvider {
-    /** The system property that names the profile. The default is 6.12, as in Debian 13. */
+    /** The system property that names the profile. The default is 6.12, Debian 13's kernel. */
     public static final String PROFILE = "kvmirq.fake.profile";
 
     private static final Profile DEFAULT = Profile.V6_12;

@@ -19,8 +19,9 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 
 /**
- * A trace buffer of the fake kernel, like a tracefs instance. The buffer records the events of {@link #choose}, of all
- * threads or those of {@link #only}. Get a buffer from {@link FakeKernel#tracing}. Thread-safe.
+ * A trace buffer of the fake kernel, like a tracefs instance. The buffer records the events chosen with {@link
+ * #choose}, of all threads or of those that {@link #only} selects. To get a buffer, call {@link FakeKernel#tracing}.
+ * Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="tracing"}
  */
@@ -81,7 +82,7 @@ public final class FakeTracing implements AutoCloseable {
         });
     }
 
-    /** Sets the buffer's size, in events for each CPU. In a full buffer, a new event replaces the oldest. */
+    /** Sets the buffer's size in events per CPU. In a full buffer, a new event replaces the oldest. */
     public void limit(int events) {
         time.changing(() -> {
             max = events;
@@ -108,7 +109,7 @@ public final class FakeTracing implements AutoCloseable {
 
     /**
      * Removes the events from the buffer. Returns pages as in {@code per_cpu/cpuN/trace_pipe_raw}, keyed by CPU number,
-     * in the byte order of this machine. A page has a flag if events before this page were lost.
+     * in this machine's byte order. A flag marks a page before which events were lost.
      */
     public Map<Integer, List<ByteBuffer>> read() {
         return time.locked(() -> {

@@ -14,10 +14,10 @@ import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 
 /**
- * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. In place of {@code KVM_RUN} and
- * the host's scheduler, a test loads, enters, blocks and preempts the vCPU, and observes the interrupts that devices
- * post. Get vCPUs from {@link FakeKernel#vcpus}. The host has 4 processors; each runs one vCPU at a time. Loading a
- * vCPU preempts the vCPU that the processor runs. Thread-safe.
+ * A vCPU of a fake kernel whose profile names an x86 host's interrupt hardware. In place of {@code KVM_RUN} and the
+ * host's scheduler, a test loads, enters, blocks and preempts the vCPU, and observes the interrupts that devices post.
+ * To get vCPUs, call {@link FakeKernel#vcpus}. The host has 4 processors, each of which runs one vCPU at a time.
+ * Loading a vCPU preempts the vCPU that the processor runs. Thread-safe.
  *
  * <p>Methods that change the vCPU's state throw IllegalStateException while a thread is in {@code KVM_RUN}. {@link
  * #acknowledge}, {@link #end} and {@link #takeInterrupt} also throw this exception while the vCPU is not in the guest.
@@ -77,7 +77,7 @@ public final class FakeVcpu {
         moved(vcpu::enterGuest);
     }
 
-    /** The host preempts the vCPU, after it has woken and loaded a sleeping vCPU. */
+    /** The host preempts the vCPU. A sleeping vCPU is woken and loaded first. */
     public void preempt() {
         moved(() -> {
             vcpu.load();
@@ -90,14 +90,16 @@ public final class FakeVcpu {
         return moved(() -> vcpu.block(true));
     }
 
-    /** The guest, with interrupts enabled, takes its next vector, if it has one. {@link #end} ends its service. */
+    /**
+     * The guest, with interrupts enabled, takes its next vector, if one is requested. {@link #end} ends the interrupt.
+     */
     public Optional<InterruptVector> acknowledge() {
         return served(vcpu::acknowledge);
     }
 
     /**
      * The guest writes the EOI register, which ends the highest vector in service, if there is one. The EOI of a
-     * level-triggered IOAPIC pin signals the resamplefds of its GSI.
+     * level-triggered IOAPIC pin signals its GSI's resamplefds.
      */
     public void end() {
         served(() -> {
@@ -149,12 +151,14 @@ public final class FakeVcpu {
         });
     }
 
-    /** Returns the number of the vCPU's present or last processor; empty before the first load. */
+    /** Returns the number of the vCPU's current or last processor; empty before the first load. */
     public OptionalInt cpu() {
         return time.locked(vcpu::cpu);
     }
 
-    /** Whether a vector is requested: set in the LAPIC's IRR, or posted and not yet moved to IRR. */
+    /**
+     * Whether a vector is requested, which means that it is set in the LAPIC's IRR, or posted and not yet moved to IRR.
+     */
     public boolean isRequested(InterruptVector vector) {
         return time.locked(() -> vcpu.isRequested(vector.number()));
     }
@@ -165,20 +169,22 @@ public final class FakeVcpu {
         return time.locked(vcpu::descriptor);
     }
 
-    /** Returns the processor whose wake-up list has the sleeping vCPU. Empty if no list has the vCPU, and on AMD. */
+    /**
+     * Returns the processor whose wake-up list contains the sleeping vCPU. Empty if no list contains it, and on AMD.
+     */
     public OptionalInt wakeupList() {
         return time.locked(vcpu::wakeupList);
     }
 
     /**
-     * Returns the vCPU's entry in AVIC's physical APIC ID table, with IsRunning of KVM's own copy. {@code kvmirq
-     * decode} reads the entry as {@code avic.physical}. Empty on Intel.
+     * Returns the vCPU's entry in AVIC's physical APIC ID table, with the IsRunning bit of KVM's own copy, for {@code
+     * kvmirq decode avic.physical}. Empty on Intel.
      */
     public Optional<Long> physicalEntry() {
         return time.locked(vcpu::physicalEntry);
     }
 
-    /** Returns how many device interrupts the vCPU has on its list {@code ir_list}. Empty on Intel. */
+    /** Returns the number of device interrupts on the vCPU's {@code ir_list}. Empty on Intel. */
     public OptionalInt listed() {
         return time.locked(vcpu::listed);
     }

@@ -17,13 +17,13 @@ import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Makes chosen calls of a {@link Libc} or a backend fail, by a proxy, on the fake or a real kernel. Thread-safe.
+ * Makes chosen calls of a {@link Libc} or a backend fail, through a proxy, on the fake or a real kernel. Thread-safe.
  *
- * <p>A rule has the name of a call: a function ({@code eventfd}, {@code mmap}), an ioctl's request ({@code KVM_IRQFD}),
+ * <p>A rule names a call, which is a function ({@code eventfd}, {@code mmap}), an ioctl's request ({@code KVM_IRQFD}),
  * or a method of {@link KernelBackend}, by the method's name ({@code irqfdAssign}) or the name of its kernel call.
- * {@link #ANY} names all calls that can fail. A rule counts calls of its name: the first call after the rule was added
- * has number 1. If a rule makes a call fail, the call does not reach the kernel, with one exception: a releasing call
- * ({@code close}, {@code munmap}, {@code mapZeros}) does its work, as Linux closes a file even if close returns EINTR.
+ * {@link #ANY} names all calls that can fail. Each rule counts the calls with its name, from 1 for the first call after
+ * the rule was added. A call that a rule makes fail does not reach the kernel, except that a releasing call ({@code
+ * close}, {@code munmap}, {@code mapZeros}) does its work, because Linux closes a file even if close returns EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
@@ -135,8 +135,8 @@ public final class Faults {
 
     /**
      * Makes a call fail if the predicate {@code chosen} is true. The predicate gets the call's name, as in {@link
-     * #calls}, in the thread of the call. The predicate is evaluated once for each call that can fail, by one thread at
-     * a time, and must not wait.
+     * #calls}, and runs in the calling thread. It is evaluated once for each call that can fail, by one thread at a
+     * time, and must not wait.
      */
     public synchronized Faults failIf(Predicate<String> chosen, Errno errno) {
         Objects.requireNonNull(chosen, "chosen is null");
@@ -147,8 +147,8 @@ public final class Faults {
     }
 
     /**
-     * Returns the errnos that Linux can return from a call of this name, ordered by name. Empty if the errnos are not
-     * known, or if the name means several requests, such as {@code ioctl}. Throws like {@link #fail}.
+     * Returns the errnos that Linux can return from the call with this name, ordered by name. Empty if the errnos are
+     * not known, or if the name stands for several requests, as {@code ioctl} does. Throws like {@link #fail}.
      */
     public static Set<Errno> errnos(String call) {
         Objects.requireNonNull(call, "call is null");
@@ -182,12 +182,15 @@ public final class Faults {
         listening = true;
     }
 
-    /** Returns the names of calls since {@link #listen} that can fail; an ioctl has its request's name. */
+    /** Returns the names of the calls since {@link #listen} that can fail. An ioctl has its request's name. */
     public synchronized List<String> calls() {
         return calls.stream().filter(Call::canFail).map(Call::name).toList();
     }
 
-    /** Returns the number of calls of this name since {@link #listen}, also failed ones. Throws like {@link #fail}. */
+    /**
+     * Returns the number of calls with this name since {@link #listen}, including failed calls. Throws like {@link
+     * #fail}.
+     */
     public synchronized int count(String call) {
         Objects.requireNonNull(call, "call is null");
         FaultNames.require(call);

@@ -17,14 +17,15 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The kernel that a fake imitates: a version, and switches for the kernel's configuration and patches and for the
- * host's hardware. A profile's text is the version and the switches, separated by commas: {@code 6.18,split}. A switch
- * for hardware needs no version: {@code vtd-posting} means 6.18, {@code gicv4} means 6.18,arm64,gicv4 and {@code
- * historic} means 6.1,arm64,historic.
+ * host's hardware. A profile's text is the version and the switches, separated by commas: {@code 6.18,split}. Without a
+ * version, {@code vtd-posting} means 6.18,vtd-posting, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic} means
+ * 6.1,arm64,historic. The other switches for hardware work likewise.
  *
- * <p>Source: a real kernel was measured for the profile 6.18,pvm. The other x86 profiles follow Debian's kernels 6.1,
+ * <p>Source: the profile 6.18,pvm was measured on a real kernel. The other x86 profiles follow Debian's kernels 6.1,
  * 6.12 and (for 7.1) 7.2, which {@code make lab} measures, and the git history of virt/kvm/eventfd.c (2cdd64cbf990) and
  * arch/x86/kvm. The arm64 profiles follow measured Debian kernels, 6.1.192 and 6.12.117, and for later versions Linux's
- * source. The lab's GICv3 host runs no GICv2 VMs: GICv2 was measured on Debian's 6.1, 6.12 and 7.2.
+ * source. Because the lab's GICv3 host cannot run GICv2 VMs, GICv2 was measured separately, on Debian's 6.1, 6.12 and
+ * 7.2.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */
@@ -105,7 +106,8 @@ public final class Profile {
     /** The profile of Linux 6.12 in Debian 13. */
     public static final Profile V6_12 = parse("6.12");
     /**
-     * Linux 6.18 as Debian would build it. The contract tests ran not on this kernel, but on a real {@code 6.18,pvm}.
+     * Linux 6.18 as Debian would build it. The contract tests did not run on this kernel, but on a real {@code
+     * 6.18,pvm}.
      */
     public static final Profile V6_18 = parse("6.18");
 
@@ -124,7 +126,7 @@ public final class Profile {
      * Parses a profile.
      *
      * @throws IllegalArgumentException if the version or a switch is unknown (the message lists the known ones), or if
-     *     switches contradict the version or one another
+     *     switches contradict the version or each other
      */
     public static Profile parse(String text) {
         Objects.requireNonNull(text, "text is null");

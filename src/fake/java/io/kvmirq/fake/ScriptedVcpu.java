@@ -12,14 +12,14 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * A vCPU of a fake kernel whose exits a test defines: it runs no guest code. Get a vCPU from {@link FakeKernel#vcpu}.
- * The vCPU behaves like a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an
- * application processor waits for INIT and SIPI, a kick ends the call, and registers keep the VMM's values.
- * Thread-safe.
+ * A vCPU of a fake kernel that runs no guest code, because a test defines its exits. To get one, call {@link
+ * FakeKernel#vcpu}. To the VMM it looks like a vCPU that runs code. {@code KVM_RUN} returns with each exit in {@code
+ * struct kvm_run}, an application processor waits for INIT and SIPI, a kick ends the call, and registers keep the VMM's
+ * values. Thread-safe.
  *
- * <p>After the last exit the guest halts with interrupts disabled. The vCPU stays in {@code KVM_RUN} until exits are
- * added or a kick ends the run. On x86 without an in-kernel LAPIC, each {@code KVM_RUN} of the halted guest returns
- * with HLT. The guest takes interrupts of the in-kernel PICs after it has written the base vector of the master PIC.
+ * <p>After the last exit the guest halts with interrupts disabled. The vCPU then stays in {@code KVM_RUN} until exits
+ * are added or a kick ends the run. On x86 without an in-kernel LAPIC, {@code KVM_RUN} instead returns with HLT each
+ * time. The guest takes interrupts of the in-kernel PICs after it has written the base vector of the master PIC.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="exits"}
  */
@@ -57,8 +57,8 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * Returns the values that the VMM gave for the guest's reads, in the order of the exits, zero-extended. The next
-     * {@code KVM_RUN} adds a value to the list. A string instruction adds a value for each access.
+     * Returns the zero-extended values that the VMM gave for the guest's reads, in the order of the exits. A value is
+     * in the list only once the next {@code KVM_RUN} has begun. A string instruction adds a value for each access.
      */
     public List<Long> answers() {
         return time.locked(script::answers);

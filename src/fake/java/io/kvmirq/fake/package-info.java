@@ -2,9 +2,10 @@
 /**
  * A simulated kernel in Java, with the calls, errnos, order of checks and lifetimes of a real Linux kernel.
  *
- * <p>{@code SystemCalls} of {@link io.kvmirq.fake.FakeKernel} is a {@link io.kvmirq.backend.Libc}. The fake receives
- * file descriptors, request numbers and bytes, as the kernel does. All code that calls the fake also runs on real KVM.
- * {@code FakeKernel} maps paths to files; {@code SystemCalls} finds a descriptor's file and calls the file.
+ * <p>{@code SystemCalls}, through which programs call a {@link io.kvmirq.fake.FakeKernel}, is a {@link
+ * io.kvmirq.backend.Libc}. The fake receives file descriptors, request numbers and bytes, as the kernel does, so code
+ * that calls the fake also runs on real KVM. {@code FakeKernel} maps paths to files, and {@code SystemCalls} passes a
+ * call on a descriptor to its file.
  *
  * <p>Each decision about a call's result is an {@link io.kvmirq.explain.Answer}, with errno, grade and source. A method
  * that returns an optional answer returns the refusal, or empty. Each area is a package, and uses only packages that
@@ -12,19 +13,19 @@
  * which a file uses its kernel), {@code posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code
  * kvm} (the requests common to all architectures), {@code x86} (chips, vCPUs, and real-mode instructions) and {@code
  * arm64} (VGIC and ITS; no guest code runs). A vCPU of either architecture can return exits that a test defines ({@link
- * io.kvmirq.fake.ScriptedVcpu}). Neither of {@code x86} and {@code arm64} uses the other. {@code vfio} (devices,
- * groups, containers and iommufds) uses {@code file} only, and {@code kvm} does not use {@code posting}. Each kind of
- * open file is a {@code FakeFile} with a table of the requests that it handles.
+ * io.kvmirq.fake.ScriptedVcpu}). {@code x86} and {@code arm64} do not use each other. {@code vfio} (devices, groups,
+ * containers and iommufds) uses only {@code file}, and {@code kvm} does not use {@code posting}. Each kind of open file
+ * is a {@code FakeFile} with a table of the requests that it handles.
  *
- * <p>The fake has one lock, and no thread and no clock of its own. The real kernel does some work asynchronously
- * (detaching an irqfd when its eventfd is closed, injecting through a worker). The fake does asynchronous work when the
- * call returns, as the real kernel may. A call that the fake does not model throws {@link
- * io.kvmirq.NotModelledException} with its name: the fake never guesses.
+ * <p>The fake has one lock, and neither a thread nor a clock of its own. The real kernel does some work asynchronously,
+ * such as detaching an irqfd when its eventfd is closed, or injecting through a worker. The fake does this work before
+ * the call returns, as the real kernel may. A call that the fake does not model throws {@link
+ * io.kvmirq.NotModelledException} with its name, because the fake never guesses.
  *
- * <p>{@code Ledger} of package {@code file} follows each message of a device, and each signal of an eventfd, from its
- * source to the vCPU that takes it. Code of the fake that moves a message notifies the ledger. After each call the
- * ledger compares its places of messages with the fake's state. If that state lacks a message, the ledger reports that
- * this call lost it, with its source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
+ * <p>The {@code Ledger} in package {@code file} follows each device message, and each eventfd signal, from its source
+ * to the vCPU that takes it. Code of the fake that moves a message notifies the ledger. After each call, the ledger
+ * compares the place that it has for each message with the fake's state. If the message is no longer there, the ledger
+ * reports that this call lost it, with its source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
  *
  * <p>The contract suite runs on the fake and on the real kernel. If the results differ, the fake is wrong.
  */
