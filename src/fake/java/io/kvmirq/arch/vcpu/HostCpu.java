@@ -4,14 +4,16 @@ package io.kvmirq.arch.vcpu;
 import io.kvmirq.arch.SharedWords;
 
 /**
- * A CPU of a {@link HostCpus}: its pending interrupts, whether interrupts are enabled, and the vCPU whose guest it runs.
- * Safe for use by any number of threads.
+ * A CPU of a {@link HostCpus}, with its pending interrupts, whether interrupts are enabled, and the vCPU whose guest it
+ * runs. Thread-safe.
  */
 public final class HostCpu {
-    /** The first of four words with one bit for each vector: set if an interrupt of this vector is pending. */
+    /**
+     * The first of four words with one bit for each vector, which is set while an interrupt of this vector is pending.
+     */
     public static final int PENDING = 0;
 
-    /** The word of a spinlock: a thread holds it while the CPU has interrupts off. */
+    /** The word of a spinlock that a thread holds while it has the CPU's interrupts off. */
     public static final int INTERRUPTS_OFF = PENDING + HostCpus.VECTORS / Long.SIZE;
 
     /** The word with the number, from 1, of the thread whose guest runs; 0 if no guest runs. */
@@ -38,7 +40,7 @@ public final class HostCpu {
         return number;
     }
 
-    /** The CPU's id in interrupt hardware: on x86 its APIC id. */
+    /** The CPU's id in interrupt hardware, on x86 the APIC id. */
     public long id() {
         return id;
     }
@@ -48,7 +50,9 @@ public final class HostCpu {
         return base + word;
     }
 
-    /** Sends an interrupt, which merges with a pending one of the same vector. Ignores a vector that has no handler. */
+    /**
+     * Sends an interrupt, which merges with a pending interrupt of the same vector. Ignores vectors without a handler.
+     */
     public void interrupt(int vector) {
         if (host.handles(vector)) {
             words.or(pending(vector), 1L << vector);
@@ -70,7 +74,9 @@ public final class HostCpu {
         return false;
     }
 
-    /** Waits until the CPU has interrupts on, and takes the pending interrupt with the highest vector, if any. */
+    /**
+     * Waits until the CPU's interrupts are enabled, and takes the pending interrupt with the highest vector, if any.
+     */
     public void takeInterrupt() {
         interruptsOff();
         host.take(this);
@@ -82,12 +88,12 @@ public final class HostCpu {
         return (words.and(pending(vector), ~(1L << vector)) >>> vector & 1) != 0;
     }
 
-    /** Disables interrupts of the CPU by a spinlock: the method waits while another caller has interrupts off. */
+    /** Disables the CPU's interrupts. Like a spinlock, this method waits while another caller has them disabled. */
     public void interruptsOff() {
         words.lock(at(INTERRUPTS_OFF));
     }
 
-    /** Enables interrupts again. */
+    /** Enables the CPU's interrupts again. */
     public void interruptsOn() {
         words.unlock(at(INTERRUPTS_OFF));
     }

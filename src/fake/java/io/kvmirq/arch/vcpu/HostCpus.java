@@ -11,8 +11,8 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * The CPUs of a host, and the handlers of the interrupts that these CPUs take. Any number of VMs may share a host. Any
- * number of threads may use the host after all handlers and vCPUs are added. A vector is 0–255.
+ * The CPUs of a host, and the handlers of the interrupts that these CPUs take. Any number of VMs can share a host.
+ * Thread-safe once all handlers and vCPUs are added. A vector is 0–255.
  */
 public final class HostCpus {
     static final int VECTORS = 256;
@@ -80,7 +80,7 @@ public final class HostCpus {
         return found < 0 ? Optional.empty() : Optional.of(cpus.get(numbers[found]));
     }
 
-    /** Sends an interrupt to the CPU with this id; if no CPU has the id, the interrupt is lost. Does not allocate. */
+    /** Sends an interrupt to the CPU with this id. If no CPU has the id, the interrupt is lost. Does not allocate. */
     public void interrupt(long id, int vector) {
         int found = Arrays.binarySearch(ids, id);
         if (found >= 0) {
@@ -89,8 +89,8 @@ public final class HostCpus {
     }
 
     /**
-     * Adds a handler of a vector. A CPU that takes an interrupt of the vector runs all its handlers with interrupts
-     * off. Throws IllegalArgumentException for a vector out of range.
+     * Adds a handler of a vector. A CPU that takes an interrupt of this vector runs all handlers of the vector with
+     * interrupts off. Throws IllegalArgumentException for a vector out of range.
      */
     public void handle(int vector, Consumer<HostCpu> handler) {
         Objects.requireNonNull(handler, "handler is null");

@@ -4,14 +4,14 @@ package io.kvmirq.arch.vcpu;
 import java.util.Optional;
 
 /**
- * Methods that a {@link VcpuThread} calls, one at each step of its vCPU. A model of interrupt hardware, such as AVIC or
- * VT-d's posting, overrides the methods of the steps at which it does something. The default methods do nothing.
+ * Methods that a {@link VcpuThread} calls at each step of its vCPU. A model of interrupt hardware, such as AVIC or VT-d
+ * posting, overrides the methods that it needs. The default methods do nothing.
  */
 public interface VcpuHooks {
     /**
-     * Called when the thread is loaded on a CPU, also after a preemption or a sleep. Interrupts are on. If the vCPU
-     * {@linkplain VcpuThread#isBlocking blocks}, {@link #unblocked} follows before the guest is entered, and AVIC sets
-     * IsRun in that call.
+     * Called when the thread is loaded on a CPU, including after a preemption or a sleep. Interrupts are on. If the
+     * vCPU {@linkplain VcpuThread#isBlocking blocks}, {@link #unblocked} follows before the guest is entered, and AVIC
+     * sets IsRun in that call.
      *
      * @param here the CPU on which the thread is loaded
      * @param last the thread's previous CPU; empty at the first load
@@ -27,15 +27,17 @@ public interface VcpuHooks {
      */
     default void entering(HostCpu here) {}
 
-    /** Called when the guest runs: the entry was not refused. Interrupts are off. A model acts as VMRUN does. */
+    /**
+     * Called when the guest runs, because the entry was not refused. Interrupts are off. A model acts as VMRUN does.
+     */
     default void entered(HostCpu here) {}
 
     /** Called after a guest exit or a refused entry, with interrupts off. In this call a VGIC reads list registers. */
     default void exited(HostCpu here) {}
 
     /**
-     * Called at a preemption, with interrupts on. A preemption may come between {@link #blocking} and {@link #asleep},
-     * and between a {@link #load} after sleep and {@link #unblocked}: see {@link VcpuThread#isBlocking}.
+     * Called at a preemption, with interrupts on. A preemption can come between {@link #blocking} and {@link #asleep},
+     * and between a {@link #load} after a sleep and {@link #unblocked}. See {@link VcpuThread#isBlocking}.
      */
     default void preempted(HostCpu here) {}
 
@@ -47,7 +49,9 @@ public interface VcpuHooks {
     /** Called before the vCPU blocks, with interrupts on. {@link #unblocked} always follows. AVIC clears IsRun here. */
     default void blocking(HostCpu here) {}
 
-    /** Whether an interrupt ends the vCPU's sleep. Called after the thread announced sleep and made a full barrier. */
+    /**
+     * Whether an interrupt ends the vCPU's sleep. Called after the thread announced sleep and executed a full barrier.
+     */
     default boolean hasInterrupt() {
         return false;
     }

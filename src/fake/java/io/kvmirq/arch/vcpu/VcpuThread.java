@@ -6,35 +6,38 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * A model of a vCPU thread in KVM: its CPU, mode, sleep and requests. The model starts no Java thread. One Java thread
- * at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt}, {@link
- * #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread may call any other method.
+ * A model of a vCPU thread in KVM, with its CPU, mode, sleep and requests. The model starts no Java thread. Only one
+ * Java thread at a time may call {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt},
+ * {@link #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread may call any other method.
  *
  * <p>A vCPU blocks from {@link #startBlock} until {@link #unblock} is called or {@link #sleep} returns false. A
- * blocking vCPU may be preempted and loaded any number of times. After a sleep, a wake and a load, the thread calls
- * {@link #unblock} before it enters the guest.
+ * blocking vCPU can be preempted and loaded any number of times. After a sleep, a wake and a load, call {@link
+ * #unblock} before you enter the guest.
  *
- * <p>A method throws IllegalStateException in a wrong state: exit and reenter outside guest mode; load, enter, preempt
- * and the methods for blocking in guest mode; enter and startBlock while the vCPU blocks; sleep and unblock while the
- * vCPU does not block; all except load while the thread is not loaded.
+ * <p>These methods throw IllegalStateException in a wrong state, which is outside guest mode for exit and reenter; in
+ * guest mode for load, enter, preempt and the methods for blocking; while the vCPU blocks for enter and startBlock;
+ * while it does not block for sleep and unblock; and while the thread is not loaded for all except load.
  */
 public final class VcpuThread {
-    /** The word of the mode: outside the guest, in the guest, or in the guest with an exit requested by a kick. */
+    /**
+     * The word with the mode, which is outside the guest, in the guest, or in the guest with an exit requested by a
+     * kick.
+     */
     public static final int MODE = 0;
 
-    /** The word with the number of the thread's present or last CPU, -1 before the first load. */
+    /** The word with the number of the thread's current or last CPU; -1 before the first load. */
     public static final int CPU = 1;
 
-    /** Whether the thread sleeps. */
+    /** The word that says whether the thread sleeps. */
     public static final int ASLEEP = 2;
 
     /** The word that is 1 while the thread is on a CPU, otherwise 0. */
     public static final int LOADED = 3;
 
-    /** Whether the vCPU blocks. */
+    /** The word that says whether the vCPU blocks. */
     public static final int BLOCKING = 4;
 
-    /** The word that says whether {@link #request} was called after the last entry cleared earlier requests. */
+    /** The word that says whether {@link #request} was called since the last entry cleared earlier requests. */
     public static final int REQUEST = 5;
 
     /** The number of shared words that hold a thread's state. */
@@ -76,7 +79,7 @@ public final class VcpuThread {
 
     /**
      * Loads the thread on the CPU with this number. A blocking vCPU continues to block. Throws IllegalArgumentException
-     * if the CPU does not exist, IllegalStateException if the thread sleeps or is on another CPU.
+     * if the CPU does not exist, and IllegalStateException if the thread sleeps or is on another CPU.
      */
     public void load(int cpu) {
         HostCpu here = host.cpu(cpu);
@@ -94,9 +97,9 @@ public final class VcpuThread {
     }
 
     /**
-     * Enters the guest. This method clears the word of {@link #request}, and later announces guest mode. The entry is
-     * refused if a {@link #request} comes after the clearing, or a {@link #kick} after the announcement ({@code
-     * kvm_vcpu_exit_request}). A refused thread may call again. The package's Javadoc explains the barriers.
+     * Enters the guest. This method clears the request word, and then announces guest mode. The entry is refused if a
+     * {@link #request} comes after the clearing, or a {@link #kick} after the announcement ({@code
+     * kvm_vcpu_exit_request}). The thread may then try again. The package's Javadoc explains the barriers.
      *
      * @return whether the guest runs
      * @throws IllegalStateException if the CPU runs another guest
@@ -132,10 +135,10 @@ public final class VcpuThread {
     /**
      * Models an exit for which the thread does short work and enters the guest again (the fast path of {@code
      * vcpu_enter_guest}). The mode stays guest mode, and interrupts stay off. The thread calls {@link
-     * VcpuHooks#entering} and not {@link VcpuHooks#prepare}. If a request or a kick is pending, the guest exits.
+     * VcpuHooks#entering}, but not {@link VcpuHooks#prepare}. If a request or a kick is pending, the guest exits.
      *
-     * @param fastPath the work of the thread between exit and entry
-     * @return true if the guest runs on; false if it has exited
+     * @param fastPath the thread's work between exit and entry
+     * @return true if the guest continues to run; false if it has exited
      */
     public boolean reenter(Runnable fastPath) {
         HostCpu cpu = hereInGuest();
@@ -180,7 +183,9 @@ public final class VcpuThread {
         hooks.left(cpu);
     }
 
-    /** The guest halts: calls {@link #startBlock} and {@link #sleep}, and returns the result of {@link #sleep}. */
+    /**
+     * Models a guest's halt. Calls {@link #startBlock} and {@link #sleep}, and returns the result of {@link #sleep}.
+     */
     public boolean block(boolean interruptible) {
         startBlock();
         return sleep(interruptible);
@@ -194,9 +199,8 @@ public final class VcpuThread {
     }
 
     /**
-     * Puts the thread of a blocking vCPU to sleep. If the thread stays awake, the vCPU stops blocking. The thread may
-     * call this method again after a wake and a load. The thread announces sleep before it calls {@link
-     * VcpuHooks#hasInterrupt}.
+     * Puts a blocking vCPU's thread to sleep. If the thread stays awake, the vCPU stops blocking. This method may be
+     * called again after a wake and a load. It announces sleep before it calls {@link VcpuHooks#hasInterrupt}.
      *
      * @param interruptible whether the guest has interrupts enabled, so that an interrupt would end the sleep
      * @return true if the thread sleeps, which lasts until {@link #isAsleep} is false; false if the vCPU has an
@@ -223,7 +227,7 @@ public final class VcpuThread {
         return asleep;
     }
 
-    /** Makes the vCPU stop blocking. The thread calls this method when it is loaded after its sleep. */
+    /** Makes the vCPU stop blocking. Call this method when the thread is loaded after its sleep. */
     public void unblock() {
         HostCpu cpu = hereBlocking();
         words.set(at(BLOCKING), 0);
@@ -236,9 +240,9 @@ public final class VcpuThread {
     }
 
     /**
-     * Makes the thread prepare again before the guest runs: an {@link #enter} in progress is refused, unless its {@link
-     * VcpuHooks#prepare} sees changes that the caller made before the request. If the guest may run already, the caller
-     * calls {@link #kick} after {@code request} ({@code kvm_make_request}, {@code kvm_vcpu_kick}).
+     * Makes the thread prepare again before the guest runs. An {@link #enter} in progress is refused, unless its {@link
+     * VcpuHooks#prepare} sees the changes that the caller made before the request. If the guest may be running already,
+     * call {@link #kick} after {@code request} ({@code kvm_make_request}, {@code kvm_vcpu_kick}).
      */
     public void request() {
         words.or(at(REQUEST), 1);
@@ -248,8 +252,8 @@ public final class VcpuThread {
      * Wakes the thread if it sleeps, and requests an exit if its guest runs. A kick does nothing to a thread that is
      * awake and outside guest mode. If the thread is about to enter the guest, {@link VcpuHooks#entering} sees the
      * caller's earlier changes, but {@link VcpuHooks#prepare} may have run before these changes. If {@code prepare}
-     * must see a change, the caller calls {@link #request} before the kick. The model sends no IPI: the guest runs
-     * until {@link #exit} is called.
+     * must see a change, call {@link #request} before the kick. The model sends no IPI, so the guest runs until {@link
+     * #exit} is called.
      *
      * @return whether this kick requested an exit; false outside guest mode, and after an earlier kick
      */
@@ -298,7 +302,7 @@ public final class VcpuThread {
         return words.get(at(LOADED)) != 0;
     }
 
-    /** Returns the present or last CPU of the thread. Empty before the first load. */
+    /** Returns the thread's current or last CPU. Empty before the first load. */
     public Optional<HostCpu> last() {
         int cpu = (int) words.get(at(CPU));
         return cpu == NONE ? Optional.empty() : Optional.of(host.cpu(cpu));

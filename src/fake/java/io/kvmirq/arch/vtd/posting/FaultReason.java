@@ -2,10 +2,10 @@
 package io.kvmirq.arch.vtd.posting;
 
 /**
- * The reason, in a remapping unit's fault record, why the unit blocked an interrupt request.
+ * The reason why a remapping unit blocked an interrupt request, as in the unit's fault record.
  *
- * <p>Source: VT-d specification, "Interrupt Translation Faults". Not verified: an entry's FPD also suppresses the
- * records of faults 0x27 and 0x28.
+ * <p>Source: VT-d specification, "Interrupt Translation Faults". It is not verified that an entry's FPD also suppresses
+ * the records of faults 0x27 and 0x28.
  */
 public enum FaultReason {
     RESERVED_IN_REQUEST(0x20, "reserved bits of the request are set"),

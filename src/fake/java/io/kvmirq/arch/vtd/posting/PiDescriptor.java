@@ -12,16 +12,16 @@ import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
- * A posted-interrupt descriptor in shared memory. Senders set PIR and ON. The vCPU's thread and the CPU clear PIR and
- * ON. No lock is taken. Every write of a bit is one locked read-modify-write, even if it does not change the bit. If a
- * sender only tested a set bit, nothing would order it against the receiver: the receiver could take the bit and read
- * the sender's data before this data is visible. A vector is 0–255.
+ * A posted-interrupt descriptor in shared memory. Senders set PIR and ON, and the vCPU's thread and the CPU clear them.
+ * No lock is taken. Every write of a bit is one locked read-modify-write, even if it does not change the bit. If a
+ * sender only tested a bit that is already set, nothing would order it against the receiver, which could take the bit
+ * and read the sender's data before this data is visible. A vector is 0–255.
  *
- * <p>Thread-safe, but only the vCPU's own thread calls {@link #load}, {@link #resume}, {@link #put} and {@link #block}.
- * Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d specification,
- * "Interrupt Posting" and "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
+ * <p>Thread-safe, but only the vCPU's own thread may call {@link #load}, {@link #resume}, {@link #put} and {@link
+ * #block}. Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d
+ * specification, "Interrupt Posting" and "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
  *
- * <p>Only tests extend this class, by variants that lose interrupts on purpose.
+ * <p>Only tests extend this class, with variants that deliberately lose interrupts.
  */
 public class PiDescriptor {
     /** The size of a descriptor in 64-bit words. */
@@ -57,11 +57,11 @@ public class PiDescriptor {
 
     /**
      * Posts a device's request, as a remapping unit does for a posted IRTE. Sets the vector's PIR bit, then ON unless a
-     * notification is outstanding or suppressed. A real unit writes both bits in one 64-byte access. {@link #load} and
-     * {@link #resume} clear SN and then read PIR: they see the bit in PIR, or this method sees SN clear.
+     * notification is outstanding or suppressed. A real unit writes both bits in one 64-byte access. Because {@link
+     * #load} and {@link #resume} clear SN and then read PIR, they see the bit in PIR, or this method sees SN clear.
      *
-     * @param urgent URG of the IRTE: the request notifies even while SN is set
-     * @return the control word, whose NV and NDST are vector and destination of the notification; 0 if none is due
+     * @param urgent URG of the IRTE; if true, the request notifies even while SN is set
+     * @return the control word, whose NV and NDST are the notification's vector and destination; 0 if none is due
      */
     public long post(int vector, boolean urgent) {
         words.or(pir(vector), bit(vector));
@@ -78,9 +78,9 @@ public class PiDescriptor {
     }
 
     /**
-     * Posts a request of software: sets the PIR bit, then ON, each by a full barrier. The caller must read the vCPU's
-     * mode after this call. The vCPU writes its mode, executes a full barrier and calls {@link #sync}: the caller sees
-     * guest mode, or the vCPU sees ON.
+     * Posts a request of software. Sets the PIR bit, then ON, each with a full barrier. The caller must read the vCPU's
+     * mode after this call. The vCPU writes its mode, executes a full barrier and calls {@link #sync}, so the caller
+     * sees guest mode, or the vCPU sees ON.
      *
      * @return whether this call set ON; if true, the caller must notify or wake the vCPU
      */
@@ -101,7 +101,7 @@ public class PiDescriptor {
         return ON.isSet(seen) && take(seen, irr, at);
     }
 
-    /** Moves requests like {@link #sync}, even if ON is clear, because a CPU in guest mode took vector NV. */
+    /** Moves requests like {@link #sync}, but even if ON is clear, because a CPU in guest mode took vector NV. */
     public boolean acknowledge(SharedWords irr, int at) {
         return take(words.get(control), irr, at);
     }
@@ -146,9 +146,9 @@ public class PiDescriptor {
     }
 
     /**
-     * Loads the vCPU on a CPU: NDST and NV send notifications to this CPU, and SN is cleared. While SN was set, units
-     * set PIR without ON, so this call sets ON if PIR is not empty. The clearing of SN is the full barrier before PIR
-     * is read. So a unit sees SN clear and sets ON, or it has set PIR before this read.
+     * Loads the vCPU on a CPU. NDST and NV then direct notifications to this CPU, and SN is clear. While SN was set,
+     * units set PIR without ON, so this call sets ON if PIR is not empty. Clearing SN is a full barrier before PIR is
+     * read, so a unit sees SN clear and sets ON, or it has set PIR before this read.
      *
      * @param ndst the CPU's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
      * @throws IllegalArgumentException if {@code ndst} does not fit 32 bits
@@ -200,8 +200,8 @@ public class PiDescriptor {
      * Puts the vCPU to sleep: NV becomes the wake-up vector 0xf1. Until {@link #load} the vCPU must be on the wake-up
      * list of its CPU.
      *
-     * @return whether ON was set before. If true, the notification was sent with the earlier NV and wakes no vCPU: the
-     *     caller must send 0xf1 to this CPU
+     * @return whether ON was set before. If true, the notification was sent with the earlier NV and wakes no vCPU, so
+     *     the caller must send 0xf1 to this CPU
      */
     public boolean block() {
         while (true) {
@@ -221,8 +221,8 @@ public class PiDescriptor {
     }
 
     /**
-     * Sets the state before the first load: NV is 0xf2, SN is 1, other bits are 0 ({@code __vmx_vcpu_reset}). No other
-     * call may run at the same time. KVM_CREATE_VCPU loads the vCPU and puts it after this.
+     * Sets the state before the first load, in which NV is 0xf2, SN is 1, and other bits are 0 ({@code
+     * __vmx_vcpu_reset}). No other call may run at the same time. KVM_CREATE_VCPU loads and puts the vCPU afterwards.
      */
     public void reset() {
         for (int i = 0; i < WORDS; i++) {
@@ -231,7 +231,9 @@ public class PiDescriptor {
         words.swap(control, SN.mask() | NV.with(Apic.NOTIFICATION));
     }
 
-    /** Whether a vCPU that is not loaded has a request: ON is set, or SN is set and PIR is not empty. */
+    /**
+     * Whether a vCPU that is not loaded has a request, which means that ON is set, or SN is set and PIR is not empty.
+     */
     public boolean hasPending() {
         long now = words.get(control);
         return ON.isSet(now) || SN.isSet(now) && hasRequests();
@@ -256,7 +258,7 @@ public class PiDescriptor {
         return hasAny(words, base);
     }
 
-    /** Whether ON is set: a notification is outstanding. */
+    /** Whether ON is set, because a notification is outstanding. */
     public boolean isOn() {
         return ON.isSet(words.get(control));
     }
@@ -271,7 +273,7 @@ public class PiDescriptor {
         return (int) NV.of(words.get(control));
     }
 
-    /** Returns NDST, the notification destination: 32 bits, unsigned. */
+    /** Returns NDST, the notification destination, as an unsigned 32-bit value. */
     public long ndst() {
         return NDST.of(words.get(control));
     }

@@ -13,11 +13,11 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * A vCPU whose interrupts can be posted: its thread, its descriptor and its IRR. Senders call {@link #deliver} and
- * {@link #post} at any time. When its {@link #thread} is loaded, preempted or put to sleep, the vCPU changes its
- * descriptor, and enters or leaves a wake-up list. A vector is 0–255.
+ * A vCPU whose interrupts can be posted, with its thread, its descriptor and its IRR. Senders may call {@link #deliver}
+ * and {@link #post} at any time. When its {@link #thread} is loaded, preempted or put to sleep, the vCPU changes its
+ * descriptor, and joins or leaves a wake-up list. A vector is 0–255.
  *
- * <p>Safe for use by the vCPU's own thread and any number of senders.
+ * <p>Thread-safe for the vCPU's own thread and any number of senders.
  */
 public final class PostedVcpu {
     // The eight words of the descriptor come first, on a boundary of eight words.
@@ -55,7 +55,10 @@ public final class PostedVcpu {
         return pid;
     }
 
-    /** The descriptor's address for a posted IRTE. A mix of the halves of two addresses is no address. */
+    /**
+     * The descriptor's address for a posted IRTE. If halves of two such addresses are mixed, the result is not the
+     * address of a descriptor.
+     */
     public long descriptorAddress() {
         long number = thread.number();
         return number << Integer.SIZE | number << PostedInterruptDescriptor.BOUNDARY_BITS;
@@ -72,13 +75,15 @@ public final class PostedVcpu {
         PENDING,
         /** The sender notified the CPU on which the vCPU runs. */
         NOTIFIED,
-        /** The vCPU's own thread made the request. It calls {@link #sync} before its guest runs on. */
+        /** The vCPU's own thread made the request, and calls {@link #sync} before its guest continues. */
         OWN,
         /** The vCPU was outside guest mode and was woken. It calls {@link #sync} before the guest runs. */
         WOKEN
     }
 
-    /** Requests a vector that no unit posts, as KVM does ({@code vmx_deliver_interrupt}). */
+    /**
+     * Requests a vector in software instead of through a remapping unit, as KVM does ({@code vmx_deliver_interrupt}).
+     */
     public Delivery deliver(int vector) {
         if (!pid.deliver(vector)) {
             return Delivery.PENDING;
@@ -92,16 +97,16 @@ public final class PostedVcpu {
     }
 
     /**
-     * Requests a vector for an IPI of the guest to its own vCPU. Sends no notification: {@link VcpuThread#reenter} or
-     * the next {@link VcpuThread#enter} syncs ({@code kvm_vcpu_trigger_posted_interrupt}).
+     * Requests a vector for the guest's IPI to its own vCPU. Sends no notification, because {@link VcpuThread#reenter}
+     * or the next {@link VcpuThread#enter} syncs ({@code kvm_vcpu_trigger_posted_interrupt}).
      */
     public Delivery deliverFromItself(int vector) {
         return pid.deliver(vector) ? Delivery.OWN : Delivery.PENDING;
     }
 
     /**
-     * A remapping unit requests a vector; {@code urgent} is the bit URG of the unit's entry. Returns whether the unit
-     * notified the CPU in NDST.
+     * Requests a vector like a remapping unit. {@code urgent} is the bit URG of the unit's entry. Returns whether the
+     * unit notified the CPU in NDST.
      */
     public boolean post(int vector, boolean urgent) {
         long notification = pid.post(vector, urgent);
@@ -112,7 +117,7 @@ public final class PostedVcpu {
         return notification != 0;
     }
 
-    /** Moves PIR to the IRR if ON is set, also outside guest mode. Returns whether a request was moved. */
+    /** Moves PIR to the IRR if ON is set, even outside guest mode. Returns whether a request was moved. */
     public boolean sync() {
         return pid.sync(words, irr);
     }
@@ -123,7 +128,7 @@ public final class PostedVcpu {
         return PiDescriptor.hasAny(words, irr);
     }
 
-    /** The guest takes all vectors of its IRR: they move to four words of {@code taken}, from index {@code at} on. */
+    /** The guest takes all vectors of its IRR, which move to four words of {@code taken}, from index {@code at} on. */
     public void takeInterrupts(SharedWords taken, int at) {
         PiDescriptor.checkIrr(taken, at);
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
@@ -169,8 +174,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * Returns those of the rules R1, R2, R5 and R6 of posting that the state breaks. All rules hold while no thread is
-     * in a method. Rules R3 and R4 order accesses, so no state shows a break.
+     * Returns the posting rules among R1, R2, R5 and R6 that the state breaks. All rules hold while no thread is in a
+     * method. Rules R3 and R4 order accesses, so the state cannot show whether they are broken.
      */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();

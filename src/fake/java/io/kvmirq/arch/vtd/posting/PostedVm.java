@@ -13,13 +13,14 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * A VM with APICv on a host: its vCPUs, the number of device interrupts that it may post, and the wake-up lists of the
- * CPUs. The VM adds handlers of the vectors 0xf2 and 0xf1 to its host.
+ * A VM with APICv on a host, with its vCPUs, the number of device interrupts that may be posted to it, and the CPUs'
+ * wake-up lists. The VM adds handlers of the vectors 0xf2 and 0xf1 to its host.
  *
  * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.posting.RemappingUnit}, which finds
  * descriptors by {@link #descriptorAt}. With IPI virtualization a vCPU sleeps on a wake-up list even without a bypass,
- * and the CPU that sends an IPI posts as a remapping unit does. For IPI virtualization, call {@link #startBypass} once,
- * and {@link PostedVcpu#post} for each IPI. Not verified: whether this CPU treats SN and ON as a unit does.
+ * and the CPU that sends an IPI posts as a remapping unit does. To model IPI virtualization, call {@link #startBypass}
+ * once, and {@link PostedVcpu#post} for each IPI. It is not verified that the sending CPU treats SN and ON as a unit
+ * does.
  *
  * <p>Thread-safe. A thread that needs a CPU spins while another thread has this CPU's interrupts off. Source: {@code
  * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's Javadoc lists what the model omits.
@@ -39,8 +40,9 @@ public final class PostedVm {
     private final Consumer<HostCpu> wakeUp = this::wakeUp;
 
     /**
-     * Creates a VM whose vCPUs are not loaded and have no requests. If {@code x2apic}, NDST is an x2APIC id, else an
-     * xAPIC id in bits 15:8. Throws IllegalArgumentException if {@code vcpus} is 0, or if a CPU's id does not fit NDST.
+     * Creates a VM whose vCPUs are not loaded and have no requests. If {@code x2apic}, NDST is an x2APIC id, otherwise
+     * an xAPIC id in bits 15:8. Throws IllegalArgumentException if {@code vcpus} is 0, or if a CPU's id does not fit
+     * NDST.
      */
     public PostedVm(HostCpus host, int vcpus, boolean x2apic) {
         this(host, vcpus, x2apic, ApicvKernel.FROM_6_17);
@@ -125,8 +127,8 @@ public final class PostedVm {
     }
 
     /**
-     * Allows posting of one more device interrupt. If none was allowed, the call wakes all vCPUs: a vCPU that sleeps on
-     * no wake-up list checks for requests, and then sleeps on a list ({@code vmx_pi_start_bypass}).
+     * Allows posting of one more device interrupt. If none was allowed before, wakes all vCPUs, so that a vCPU that
+     * sleeps on no wake-up list checks for requests and then sleeps on a list ({@code vmx_pi_start_bypass}).
      */
     public void startBypass() {
         if (addBypass(1) == 0) {
@@ -136,7 +138,7 @@ public final class PostedVm {
         }
     }
 
-    /** Ends the posting that one {@link #startBypass} allowed. Throws IllegalStateException if all have ended. */
+    /** Reverts one {@link #startBypass}. Throws IllegalStateException if all were reverted already. */
     public void stopBypass() {
         addBypass(-1);
     }
@@ -202,7 +204,7 @@ public final class PostedVm {
         host.forget(Apic.WAKEUP, wakeUp);
     }
 
-    /** Returns the CPUs that have the vCPU on their wake-up list: at most one CPU, by rule R5. */
+    /** Returns the CPUs that have the vCPU on their wake-up list. By rule R5, this is at most one CPU. */
     public List<HostCpu> listing(int vcpu) {
         return host.cpus().stream().filter(cpu -> list(cpu).has(vcpu)).toList();
     }

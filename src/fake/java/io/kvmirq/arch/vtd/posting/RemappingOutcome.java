@@ -24,7 +24,7 @@ public sealed interface RemappingOutcome {
         }
     }
 
-    /** A notification interrupt to a host CPU: vector NV, and the 32 bits of NDST as destination. */
+    /** A notification interrupt to a host CPU, with vector NV and the 32-bit NDST as its destination. */
     record Notification(InterruptVector vector, long destination) {
         public Notification {
             Objects.requireNonNull(vector, "vector is null");

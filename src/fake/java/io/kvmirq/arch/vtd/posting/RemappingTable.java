@@ -15,17 +15,18 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The interrupt-remapping table of a VT-d unit. The unit handles requests while Linux changes entries. Linux also keeps
- * the remapped form of each entry, which a change of the host irq's affinity changes even while the entry posts.
+ * The interrupt-remapping table of a VT-d unit. The unit handles requests while Linux changes entries. Linux also
+ * stores the remapped form of each entry, and a new affinity of the host irq updates this form even while the entry
+ * posts.
  *
- * <p>The unit caches each present entry that it uses, and uses the copy until Linux invalidates the entry's index.
- * Linux invalidates the index after each write. The observer is notified of the write, then of the invalidation. Linux
- * clears a block of entries with one invalidation, the model with an invalidation for each entry. A real unit may also
- * drop a cached copy earlier.
+ * <p>The unit caches each present entry that it uses, and uses the copy until Linux invalidates the entry's index,
+ * which it does after each write. The observer is notified of the write, then of the invalidation. Linux clears a block
+ * of entries with one invalidation, but the model with one for each entry. A real unit can also drop a cached copy
+ * earlier.
  *
  * <p>Only one thread may use a table at a time, because Java cannot write an entry with one access. Source: VT-d
- * specification 5.1 and 5.2; {@code modify_irte}, {@code intel_ir_set_vcpu_affinity} and
- * {@code intel_ir_reconfigure_irte} of Linux 7.1.
+ * specification 5.1 and 5.2; {@code modify_irte}, {@code intel_ir_set_vcpu_affinity} and {@code
+ * intel_ir_reconfigure_irte} of Linux 7.1.
  */
 public final class RemappingTable {
     /** The largest number of entries of a table. */
@@ -78,8 +79,8 @@ public final class RemappingTable {
      *
      * @param memory two words for each entry, low word first; the number of entries is a power of two, 2–65536. The
      *     unit also sees the caller's own writes to {@code memory}, after {@link #invalidate}
-     * @param unit the unit's capabilities. Without PI (posting), IM of an entry is a reserved bit
-     * @param extended EIME: whether destinations are x2APIC ids, not xAPIC ids in bits 15:8
+     * @param unit the unit's capabilities. Without PI (posting), an entry's IM is a reserved bit
+     * @param extended EIME, which is true if destinations are x2APIC ids, not xAPIC ids in bits 15:8
      * @param observer receives every change of the table
      * @throws IllegalArgumentException if {@code memory} has a wrong size, or {@code extended} is set but not EIM
      */
@@ -126,7 +127,7 @@ public final class RemappingTable {
         return entries;
     }
 
-    /** EIME: whether the destinations of entries are x2APIC ids. */
+    /** Returns EIME, which is true if the entries' destinations are x2APIC ids. */
     public boolean isExtended() {
         return extended;
     }
@@ -206,7 +207,7 @@ public final class RemappingTable {
     }
 
     /**
-     * Makes the entry post to a vCPU, even if it posts to another vCPU already.
+     * Makes the entry post to a vCPU, even if it already posts to another vCPU.
      *
      * @param descriptorAddress the descriptor's physical address, at a 64-byte boundary
      * @throws IllegalStateException if the entry is not in use, or the unit cannot post; the entry is unchanged. If the
@@ -223,7 +224,9 @@ public final class RemappingTable {
         write(index, posted);
     }
 
-    /** Makes the entry remap to its last vector and destination. Throws IllegalStateException for an unused entry. */
+    /**
+     * Makes the entry remap to its last host vector and destination. Throws IllegalStateException for an unused entry.
+     */
     public void unpost(int index) {
         RemappedIrte entry = remapped(index);
         postedToVcpu[index] = false;
@@ -271,8 +274,8 @@ public final class RemappingTable {
     }
 
     /**
-     * Handles a device's message. Blocks messages in compatibility format, because Linux makes units block them. For a
-     * posted entry, sets PIR and ON and returns the notification that is due; {@link RemappingUnit} also sends it.
+     * Handles a device's message. Blocks messages in compatibility format, because Linux configures units to do so. For
+     * a posted entry, sets PIR and ON and returns the notification that is due; {@link RemappingUnit} also sends it.
      *
      * @param requester the device's requester id, 16 bits
      */

@@ -12,7 +12,7 @@ import io.kvmirq.arch.vtd.RemappedIrte;
  * posted-interrupt descriptor names. {@link HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of
  * {@link io.kvmirq.arch.vtd.posting.PostedVm} deliver the interrupt to the vCPU.
  *
- * <p>A destination is a physical APIC id, or all ones for all CPUs. Logical destinations are not modelled: an entry
+ * <p>A destination is a physical APIC id, or all ones for all CPUs. Logical destinations are not modelled, so an entry
  * with a logical destination interrupts no CPU. Only one thread may use a unit at a time.
  */
 public final class RemappingUnit {
@@ -30,7 +30,7 @@ public final class RemappingUnit {
         this.descriptors = descriptors;
     }
 
-    /** Handles the message of a device with this requester id (16 bits), and sends the resulting interrupt. */
+    /** Handles the message of a device with this 16-bit requester id, and sends the resulting interrupt. */
     public RemappingOutcome request(RemappableMsi message, int requester) {
         RemappingOutcome outcome = table.request(message, requester, descriptors);
         if (outcome instanceof RemappingOutcome.Posted posted) {
