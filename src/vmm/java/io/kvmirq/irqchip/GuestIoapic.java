@@ -278,7 +278,7 @@ public final class GuestIoapic implements Userspace.Injector {
         ours.message(message);
     }
 
-    /** Drives a pin's line, as a {@link #source} of its own. Throws IllegalArgumentException if the pin is missing. */
+    /** Drives a pin's line, as a {@link #source} of its own. Throws IllegalArgumentException for a missing pin. */
     @Override
     public void line(Gsi gsi, boolean high) {
         ours.line(gsi, high);

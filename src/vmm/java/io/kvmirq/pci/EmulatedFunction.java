@@ -540,7 +540,7 @@ public final class EmulatedFunction extends PciFunction {
         setLine(true);
     }
 
-    /** Ends {@link #raiseLine}. Call it when the guest has served the function, before the EOI. Throws like it. */
+    /** Ends {@link #raiseLine}. Call it after the guest served the function, before its EOI. Throws like raiseLine. */
     public void lowerLine() {
         setLine(false);
     }

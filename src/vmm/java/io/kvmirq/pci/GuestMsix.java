@@ -27,8 +27,8 @@ import java.util.OptionalInt;
  * when it is masked or MSI-X is disabled. No message is lost, but the last message may be delivered twice. While INTx
  * or MSI of the device is forwarded, all vectors wait as if masked, so call {@link #settle} once it has ended.
  *
- * <p>A read with a wrong size or offset returns 0, and a write has no effect. If the kernel refuses to mask a vector,
- * the vector stays open until a later write or {@link #settle} masks it.
+ * <p>A read with a wrong size or offset returns 0, and such a write has no effect. If the kernel refuses to mask a
+ * vector, the vector stays open until a later write or {@link #settle} masks it.
  *
  * <p>Source: PCI Express Base Specification 6.0, 7.7.2, also for the reset values of the MSI-X table.
  *

@@ -22,7 +22,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A PCI function on a guest's {@link PciHostBridge}, either a host device or an emulated device. The guest sees its
- * configuration space, BARs and interrupts. At most one of INTx, MSI and MSI-X is in use.
+ * configuration space, BARs and interrupts. At most one of INTx, MSI and MSI-X is in use, unless an emulated function
+ * has separate vectors for MSI and MSI-X.
  *
  * <p>A guest access never throws. If it is refused, a read returns all ones, and a write has no effect. The VMM gets
  * each kind of warning at most once between two resets. A BAR that the guest moves onto memory keeps the written

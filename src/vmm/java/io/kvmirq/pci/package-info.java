@@ -13,10 +13,10 @@
  * mapped memory, except the pages of the MSI-X table and the PBA. Interrupts are forwarded once the guest enables INTx,
  * MSI or MSI-X, of which at most one is in use. Guest memory is mapped for DMA at its guest-physical addresses.
  *
- * <p>Order. When the guest disables decoding in COMMAND, the memory slots of the BARs are removed before the device
- * gets the write; when it enables decoding, they are added after the write. Otherwise KVM_RUN would fail with EFAULT if
- * the guest accessed a mapped register while the device does not decode. A reset ends the device's interrupts, removes
- * its BARs, disables bus mastering, and then resets the device. Closing a device resets it and then unmaps its DMA.
+ * <p>Order. When the guest disables decoding in COMMAND, the BARs' memory slots are removed before the device gets the
+ * write. When it enables decoding, they are added after the write. Otherwise KVM_RUN would fail with EFAULT if the
+ * guest accessed a mapped register while the device does not decode. A reset ends the device's interrupts, removes its
+ * BARs, disables bus mastering, and then resets the device. Closing a device resets it and then unmaps its DMA.
  */
 @NullMarked
 package io.kvmirq.pci;
