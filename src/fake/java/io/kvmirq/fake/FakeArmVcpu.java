@@ -50,7 +50,8 @@ public final class FakeArmVcpu {
 
     /**
      * The guest writes EOIR to end an interrupt that it took. An LPI needs no EOI. The EOI of a level-triggered SPI
-     * signals its GSI's resamplefds. If HW is set, the EOI deactivates the host interrupt.
+     * signals its GSI's resamplefds. If HW is set in the interrupt's list register, the EOI deactivates the host
+     * interrupt.
      *
      * @param answer the value that {@link #acknowledge} returned, for an SGI of a GICv2 including the source vCPU
      * @return whether the interrupt was active

@@ -78,9 +78,9 @@ public final class FakeMessages {
      * <li>The message waits as a vLPI of a vCPU that sleeps.
      * <li>The message waits in PIR or, if the LAPIC would deliver it, in IRR of a vCPU that sleeps in KVM with
      * interrupts enabled. Without interrupt hardware in the profile, the fake models no sleep in KVM.
-     * <li>On VT-d, the message waits in PIR, but no notification will come: ON and SN are clear, or the vCPU is in the
-     * guest, or the vCPU is loaded and SN is set. A message also breaks a rule if it waits in IRR above RVI while the
-     * vCPU is in the guest.
+     * <li>On VT-d, the message waits in PIR, but no notification will come, because ON and SN are clear, or the vCPU is
+     * in the guest, or the vCPU is loaded and SN is set. A message also breaks a rule if it waits in IRR above RVI
+     * while the vCPU is in the guest.
      * </ul>
      *
      * <p>A message in another place may wait until the guest takes it or the vCPU's thread runs. A message that the

@@ -166,7 +166,7 @@ public final class Faults {
         return add(call, requireNth(nth), 0, Optional.of(before));
     }
 
-    /** Returns the rules that no call has matched yet: {@code KVM_IRQFD 2} if only one such call was made. */
+    /** Returns the rules that no call has matched yet, such as {@code KVM_IRQFD 2} if only one such call was made. */
     public synchronized List<String> unused() {
         return rules.stream().filter(rule -> !rule.used).map(Fault::toString).toList();
     }

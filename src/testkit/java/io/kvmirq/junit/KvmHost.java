@@ -256,7 +256,7 @@ public final class KvmHost {
         return device;
     }
 
-    /** Returns {@link #device}, opened through VFIO, with bus mastering on. KVM-VFIO of {@link #vm} has its file. */
+    /** Returns {@link #device}, opened through VFIO as a bus master, and added to KVM-VFIO of {@link #vm}. */
     public synchronized VfioDevice vfio() {
         if (vfio == null) {
             FakePciDevice of = device();

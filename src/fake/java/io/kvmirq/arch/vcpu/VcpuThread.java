@@ -8,15 +8,16 @@ import java.util.Optional;
 /**
  * A model of a vCPU thread in KVM, with its CPU, mode, sleep and requests. The model starts no Java thread. Only one
  * Java thread at a time may call {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt},
- * {@link #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread may call any other method.
+ * {@link #leave}, {@link #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread may call any
+ * other method.
  *
  * <p>A vCPU blocks from {@link #startBlock} until {@link #unblock} is called or {@link #sleep} returns false. A
  * blocking vCPU can be preempted and loaded any number of times. After a sleep, a wake and a load, call {@link
  * #unblock} before you enter the guest.
  *
- * <p>These methods throw IllegalStateException in a wrong state, which is outside guest mode for exit and reenter; in
- * guest mode for load, enter, preempt and the methods for blocking; while the vCPU blocks for enter and startBlock;
- * while it does not block for sleep and unblock; and while the thread is not loaded for all except load.
+ * <p>These methods throw IllegalStateException in a wrong state. exit and reenter need a thread in guest mode, and all
+ * others a thread outside guest mode. All except load need a loaded thread. enter, leave and startBlock need a vCPU
+ * that does not block, sleep and unblock a vCPU that blocks.
  */
 public final class VcpuThread {
     /**

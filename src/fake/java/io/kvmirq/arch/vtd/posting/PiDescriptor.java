@@ -191,14 +191,14 @@ public class PiDescriptor {
         }
     }
 
-    /** Preempts the vCPU: sets SN, so that units post requests without a notification. */
+    /** Preempts the vCPU by setting SN, so that units post requests without a notification. */
     public void put() {
         words.or(control, SN.mask());
     }
 
     /**
-     * Puts the vCPU to sleep: NV becomes the wake-up vector 0xf1. Until {@link #load} the vCPU must be on the wake-up
-     * list of its CPU.
+     * Puts the vCPU to sleep by setting NV to the wake-up vector 0xf1. Until {@link #load} the vCPU must be on the
+     * wake-up list of its CPU.
      *
      * @return whether ON was set before. If true, the notification was sent with the earlier NV and wakes no vCPU, so
      *     the caller must send 0xf1 to this CPU
@@ -258,7 +258,7 @@ public class PiDescriptor {
         return hasAny(words, base);
     }
 
-    /** Whether ON is set, because a notification is outstanding. */
+    /** Whether ON is set, which means that a notification is outstanding. */
     public boolean isOn() {
         return ON.isSet(words.get(control));
     }

@@ -77,8 +77,8 @@ public final class RemappingTable {
     /**
      * Creates a remapping table in {@code memory}.
      *
-     * @param memory two words for each entry, low word first; the number of entries is a power of two, 2–65536. The
-     *     unit also sees the caller's own writes to {@code memory}, after {@link #invalidate}
+     * @param memory two 64-bit words for each entry, low word first; the number of entries is a power of two, 2–65536.
+     *     The unit also sees the caller's own writes to {@code memory}, after {@link #invalidate}
      * @param unit the unit's capabilities. Without PI (posting), an entry's IM is a reserved bit
      * @param extended EIME, which is true if destinations are x2APIC ids, not xAPIC ids in bits 15:8
      * @param observer receives every change of the table
@@ -233,7 +233,7 @@ public final class RemappingTable {
         write(index, entry);
     }
 
-    /** Clears the entry, so that it is not in use. Throws IllegalStateException if the entry is not in use already. */
+    /** Clears the entry, so that it is not in use. Throws IllegalStateException for an unused entry. */
     public void clear(int index) {
         remapped(index);
         remapped[index] = null;
