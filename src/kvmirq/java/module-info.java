@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * KVM's interrupt path from Java: VMs, irqfds, forwarded devices, and hardware formats. It needs only java.base.
+ * KVM's interrupt path from Java: VMs, irqfds, forwarded devices, and hardware formats. The module requires only
+ * java.base.
  *
- * <p>Read first: {@link io.kvmirq.kvm} (VMs, routes, irqfds), then {@link io.kvmirq.arch} (bits of IRTEs, descriptors
- * and messages). Module {@code io.kvmirq.vmm} has a guest's MSI-X table, IOAPIC and snapshots, {@code io.kvmirq.fake} a
- * kernel for tests, and {@code io.kvmirq.testkit} the kit for VMM tests.
+ * <p>Read {@link io.kvmirq.kvm} (VMs, routes, irqfds) first, then {@link io.kvmirq.arch} (bit layouts of IRTEs,
+ * descriptors and messages). Module {@code io.kvmirq.vmm} contains a guest's MSI-X table, an IOAPIC and snapshots,
+ * {@code io.kvmirq.fake} a fake kernel, and {@code io.kvmirq.testkit} support for VMM tests.
  *
- * <p>{@code com.sun.jna} and {@code org.jnrproject.ffi} are for two of the bindings, used if present. Native code needs
- * {@code --enable-native-access=io.kvmirq} from Java 22 on.
+ * <p>Two of the bindings need {@code com.sun.jna} and {@code org.jnrproject.ffi}, which are optional. From Java 22 on,
+ * native calls need {@code --enable-native-access=io.kvmirq}.
  */
 module io.kvmirq {
     requires static transitive org.jspecify;
@@ -32,7 +33,7 @@ module io.kvmirq {
     exports io.kvmirq.path;
     exports io.kvmirq.uapi;
     exports io.kvmirq.vfio;
-    // For our other modules, without any promise to users.
+    // Exported only to our other modules, without any promise to users.
     exports io.kvmirq.arch.apic.model to
             io.kvmirq.fake,
             io.kvmirq.command;

@@ -11,7 +11,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * An error number that the kernel returned. A number without a name has a text such as {@code errno 4094}.
+ * An error number returned by the kernel. A number without a name here prints as {@code errno 4094}.
  *
  * <p>Source: include/uapi/asm-generic/errno-base.h and errno.h (the same on every architecture kvmirq supports).
  *
@@ -26,11 +26,11 @@ public record Errno(int number) {
     public static final Errno ESRCH = new Errno(3);
     /** A signal interrupted the call. */
     public static final Errno EINTR = new Errno(4);
-    /** Input/output error; KVM returns EIO if the VM belongs to another process. */
+    /** Input/output error. KVM returns EIO if the VM belongs to another process. */
     public static final Errno EIO = new Errno(5);
-    /** No such device or address; KVM returns ENXIO for an unknown attribute, or if the VM has no in-kernel irqchip. */
+    /** No such device or address. KVM returns ENXIO for an unknown attribute, or in some calls without an irqchip. */
     public static final Errno ENXIO = new Errno(6);
-    /** Argument list too long; KVM returns E2BIG if the caller's buffer is too short, or a number exceeds a limit. */
+    /** Argument list too long. KVM returns E2BIG if the caller's buffer is too short or a value exceeds a limit. */
     public static final Errno E2BIG = new Errno(7);
     /** Exec format error. */
     public static final Errno ENOEXEC = new Errno(8);
@@ -72,7 +72,7 @@ public record Errno(int number) {
     public static final Errno EOVERFLOW = new Errno(75);
     /** The file has the wrong kind or is in a wrong state. */
     public static final Errno EBADFD = new Errno(77);
-    /** Message too long; iommufd returns EMSGSIZE if the caller's buffer is too short. */
+    /** Message too long. The iommufd driver returns EMSGSIZE if the caller's buffer is too short. */
     public static final Errno EMSGSIZE = new Errno(90);
     /** Operation not supported. */
     public static final Errno EOPNOTSUPP = new Errno(95);
@@ -81,7 +81,7 @@ public record Errno(int number) {
     /** The memory page has a hardware error. */
     public static final Errno EHWPOISON = new Errno(133);
 
-    /** The names of 1 to 40, in order. */
+    /** The names of errnos 1 to 40, in order. */
     private static final List<String> FIRST_NAMES = List.of(
             ("EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY"
                             + " EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC"
@@ -100,7 +100,7 @@ public record Errno(int number) {
             Map.entry(110, "ETIMEDOUT"),
             Map.entry(133, "EHWPOISON"));
 
-    /** Second names of numbers that have a name above. Messages use the first name. */
+    /** Alternative names, mapped to the names that messages use. */
     private static final Map<String, String> ALIASES =
             Map.of("EWOULDBLOCK", "EAGAIN", "ENOTSUP", "EOPNOTSUPP", "EDEADLOCK", "EDEADLK");
 
@@ -114,13 +114,14 @@ public record Errno(int number) {
      * The errno of a failed call.
      *
      * @param result {@code -errno}, as the kernel and every binding return it: -1 to -4095
-     * @throws IllegalArgumentException for any other result
+     * @throws IllegalArgumentException for any other {@code int}; a result that does not fit an {@code int} throws
+     *     ArithmeticException
      */
     public static Errno ofResult(long result) {
         return new Errno(Math.toIntExact(-result));
     }
 
-    /** Finds an errno by the name that {@link #toString} prints, or by a second name such as EWOULDBLOCK. */
+    /** Finds an errno by its {@link #toString} name or by an alternative name such as EWOULDBLOCK. */
     public static Optional<Errno> parse(String name) {
         Objects.requireNonNull(name, "name is null");
         String own = ALIASES.getOrDefault(name, name);
@@ -134,10 +135,11 @@ public record Errno(int number) {
     }
 
     /**
-     * Reads an errno that a person typed: a name in upper or lower case ({@code EBUSY}, {@code ebusy}), a number, or
-     * the negative number that a call returns. The text {@code -1} means EPERM, as in the kernel.
+     * Parses an errno typed by a user, which may be a name in any case ({@code EBUSY}, {@code ebusy}), a number, or the
+     * negative number that a call returns. {@code -1} means EPERM, as in the kernel.
      *
-     * @return the number, 0 for success, or empty if the text is neither a known name nor a number from -4095 to 4095
+     * @return the errno, 0 for the text {@code 0}, or empty if the text is neither a known name nor a number from -4095
+     *     to 4095
      */
     public static OptionalInt numberOf(String text) {
         Objects.requireNonNull(text, "text is null");
@@ -153,7 +155,7 @@ public record Errno(int number) {
         }
     }
 
-    /** The name, such as {@code EBUSY}, or {@code errno 4094} for a number without a name. */
+    /** The errno's name, such as {@code EBUSY}, or {@code errno 4094} for a number without a name. */
     @Override
     public String toString() {
         return number <= FIRST_NAMES.size()

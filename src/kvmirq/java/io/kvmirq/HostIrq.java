@@ -5,7 +5,7 @@ package io.kvmirq;
  * A host irq: the Linux interrupt number in the first column of /proc/interrupts. It is neither a vector nor a hardware
  * interrupt number (hwirq).
  *
- * @param number the irq's number, 0 or more
+ * @param number 0 or more
  */
 public record HostIrq(int number) {
     public HostIrq {

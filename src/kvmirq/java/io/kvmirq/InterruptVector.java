@@ -4,8 +4,8 @@ package io.kvmirq;
 import java.util.Objects;
 
 /**
- * A guest interrupt vector, 8 bits wide. Vectors 0–31 belong to exceptions, and a LAPIC reports an error instead of
- * delivering 0–15 (Intel SDM volume 3, 11.5.2), so devices use 32–255.
+ * A guest interrupt vector, 8 bits wide. Vectors 0–31 are reserved for exceptions, and a LAPIC reports an error instead
+ * of delivering 0–15 (Intel SDM volume 3, 11.5.2), so devices use 32–255.
  *
  * @param number 0–255
  */

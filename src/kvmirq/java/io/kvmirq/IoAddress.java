@@ -46,7 +46,7 @@ public sealed interface IoAddress {
     }
 
     /**
-     * A guest-physical address that no memory slot covers, because a write to guest memory signals no eventfd.
+     * A guest-physical address outside of writable guest memory. Writes to guest memory signal no eventfd.
      *
      * @param address the guest-physical address, 64 bits, unsigned
      * @param length the length of the write in bytes: 0 (any), 1, 2, 4 or 8

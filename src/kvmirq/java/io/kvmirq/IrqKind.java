@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
-/** Kinds of a device's interrupts. */
+/** The kind of a device interrupt. */
 public enum IrqKind {
-    /** A PCI device's interrupt pin, which is level-triggered. */
+    /** A PCI function's level-triggered interrupt pin. */
     INTX("INTx"),
-    /** Message-signalled interrupts without a table: one address and data in the MSI capability, for up to 32 vectors. */
+    /** Up to 32 message-signalled interrupts, all sent to the one address in the function's MSI capability. */
     MSI("MSI"),
-    /** Message-signalled interrupts with a table that has a message and a mask bit per vector. */
+    /** Message-signalled interrupts with a table that holds a message and a mask bit per vector. */
     MSIX("MSI-X"),
     /** Signals an uncorrectable error of a PCI Express device. */
     ERROR("error"),
-    /** Signals that the host wants the device back: stop using it and close it. */
+    /** Signals that the host wants the device back, so the user should stop using it and close it. */
     REQUEST("request"),
     /** A platform device's interrupt. */
     PLATFORM("platform");
@@ -22,7 +22,7 @@ public enum IrqKind {
         this.label = label;
     }
 
-    /** The kind's name in texts for users, such as {@code MSI-X}. */
+    /** The name shown to users, such as {@code MSI-X}. */
     public String label() {
         return label;
     }

@@ -11,33 +11,33 @@ import java.util.OptionalInt;
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="routes"}
  *
- * @param address 64 bits; on x86 bits [31:20] are 0xFEE and bits [19:12] the destination's low 8 bits. In a VM with
- *     {@code KVM_X2APIC_API_USE_32BIT_IDS}, bits [63:40] are the destination's high 24 bits
- * @param data 32 bits; on x86 bits [7:0] are vector, [10:8] delivery mode, [15] trigger mode; for an ITS the event id
- * @param deviceId 32 bits: the device id for an ARM guest's ITS, which refuses a message without one. For a PCI device
- *     this is its requester id (bus, device, function). Empty on x86
+ * @param address 64 bits. On x86, bits [31:20] are 0xFEE, and bits [19:12] are the destination's low 8 bits. In a VM
+ *     with {@code KVM_X2APIC_API_USE_32BIT_IDS}, bits [63:40] are the destination's high 24 bits
+ * @param data 32 bits. On x86, bits [7:0] are the vector, [10:8] the delivery mode, and [15] the trigger mode; for an
+ *     ITS, this is the event id
+ * @param deviceId 32 bits: the device id for an ARM guest's ITS, which refuses a message without one. A PCI device's id
+ *     is its requester id (bus, device, function). Empty on x86
  */
 public record MsiMessage(long address, int data, OptionalInt deviceId) {
     public MsiMessage {
         Objects.requireNonNull(deviceId, "deviceId is null");
     }
 
-    /** The first guest-physical address of MSI messages on x86, and after a reset also of the LAPIC's registers. */
+    /** The first guest-physical MSI address on x86. After a reset, the LAPIC's registers are at the same address. */
     public static final long X86_WINDOW = 0xfee0_0000L;
 
     /**
-     * The largest number of vectors of a PCI function, which the 11-bit table size of MSI-X limits. Source: PCI 3.0,
-     * 6.8.2.3.
+     * The largest number of vectors of a PCI function, limited by MSI-X's 11-bit table size. Source: PCI 3.0, 6.8.2.3.
      */
     public static final int MOST_VECTORS = 2048;
 
     private static final int BROADCAST = 0xff;
     private static final int DELIVERY_NMI = 4 << 8;
-    /** Delivery mode bits that are 0 in fixed and lowest priority. */
+    /** Delivery mode bits that are 0 in the modes fixed and lowest priority. */
     private static final int MODES_WITHOUT_VECTOR = 6 << 8;
 
     private static final int FIRST_LEGAL_VECTOR = 16;
-    /** Width of the largest guest physical address. */
+    /** The largest width of a guest-physical address in bits. */
     private static final int ITS_ADDRESS_BITS = 52;
 
     private static final long ITS_PAGE = 0x1_0000;
@@ -67,7 +67,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a message that raises a non-maskable interrupt (NMI) on one vCPU. It ends HLT even while the guest has
+     * Makes a message that raises a non-maskable interrupt (NMI) on one vCPU. An NMI ends HLT even while the guest has
      * interrupts disabled.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id
@@ -105,7 +105,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
 
     /**
      * Whether an x86 LAPIC reports an error instead of delivering this message, because its delivery mode is fixed or
-     * lowest priority and its vector is below 16. A guest may well write it to a device's MSI-X table.
+     * lowest priority and its vector is below 16. A guest can still write this message to a device's MSI-X table.
      */
     public boolean hasIllegalVector() {
         return (data & MODES_WITHOUT_VECTOR) == 0 && (data & 0xff) < FIRST_LEGAL_VECTOR;

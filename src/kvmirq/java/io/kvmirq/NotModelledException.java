@@ -3,7 +3,7 @@ package io.kvmirq;
 
 import java.util.Objects;
 
-/** A call needs a feature that the fake kernel does not model; the message names it. */
+/** A call needs a feature that the fake kernel does not model. The message names the feature. */
 public final class NotModelledException extends UnsupportedOperationException {
     private static final long serialVersionUID = 1;
 

@@ -8,8 +8,8 @@ import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
 
 /**
- * Marks a public package, type or member that may still change or disappear in any release. The promised packages, and
- * the rules of the promise, are in section "What is promised" of {@code src/docs/library.md}.
+ * Marks a public package, type or member that may still change or disappear in any release. Section "What is promised"
+ * of {@code src/docs/library.md} lists the promised packages and the rules of the promise.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

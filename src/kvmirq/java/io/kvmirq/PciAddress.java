@@ -32,7 +32,7 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
     }
 
     /**
-     * Parses an address as sysfs or lspci prints it; the domain is 0 if the text has none. Throws
+     * Parses an address as sysfs or lspci prints it. The domain is 0 if the text has none. Throws
      * IllegalArgumentException for any other text.
      */
     public static PciAddress parse(String text) {
@@ -64,14 +64,14 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
         return byDomain != 0 ? byDomain : Integer.compare(requesterId(), other.requesterId());
     }
 
-    /** The 16 bits of bus, device and function that a device sends with each request. An IRTE compares them. */
+    /** The 16-bit id (bus, device, function) that a device sends with each request. An IRTE can check it. */
     public int requesterId() {
         return bus << 8 | device << 3 | function;
     }
 
     @Override
     public String toString() {
-        // Not String.format: screens print an address for each vector.
+        // Not String.format, because screens print an address for each vector.
         HexFormat hex = HexFormat.of();
         String first = domain > 0xffff ? Integer.toHexString(domain) : hex.toHexDigits((short) domain);
         return first + ":" + hex.toHexDigits((byte) bus) + ":" + hex.toHexDigits((byte) device) + "." + function;

@@ -4,7 +4,7 @@ package io.kvmirq;
 import io.kvmirq.text.Foreign;
 import java.util.Objects;
 
-/** Name of a host platform device in {@code /sys/bus/platform/devices}, such as {@code fff51000.ethernet}. */
+/** The name of a host platform device in {@code /sys/bus/platform/devices}, such as {@code fff51000.ethernet}. */
 public record PlatformName(String name) implements DeviceName {
     public PlatformName {
         Objects.requireNonNull(name, "name is null");

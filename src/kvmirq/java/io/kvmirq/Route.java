@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * One entry of KVM's GSI routing table: the destination of an interrupt that is raised on {@link #gsi()}.
  *
- * <p>A GSI has one route, or on x86 several to pins of different chips.
+ * <p>A GSI has one route or, on x86, several routes to pins of different chips.
  *
  * <p>Source: {@code struct kvm_irq_routing_entry}, {@code setup_routing_entry()} in virt/kvm/irqchip.c.
  *
@@ -18,8 +18,8 @@ public sealed interface Route {
     Gsi gsi();
 
     /**
-     * A route to a message, which KVM delivers directly to LAPICs, or on arm64 to an ITS. If the guest has not enabled
-     * its ITS, or the message has no device id, signals are lost without an error.
+     * A route to an MSI message, which KVM delivers directly to LAPICs, or on arm64 to an ITS. If the guest has not
+     * enabled its ITS, or the message has no device id, signals are lost without an error.
      *
      * @param message the address and data that KVM delivers
      */
@@ -32,7 +32,7 @@ public sealed interface Route {
 
     /**
      * A route to a pin of an in-kernel interrupt controller: PIC or IOAPIC on x86, the VGIC on arm64. VGIC pin p raises
-     * SPI p + 32; signals to a pin beyond the VGIC's SPIs are lost.
+     * SPI p + 32. Signals to a pin beyond the VGIC's SPIs are lost.
      *
      * @param pin the pin number: 0–7 on a PIC, 0–23 on the IOAPIC, 0–987 on the VGIC
      */
@@ -56,18 +56,18 @@ public sealed interface Route {
     /**
      * A route of any other type, as raw kernel data: a Hyper-V synthetic interrupt ({@link #hyperV}), a Xen event
      * channel ({@link #xen}), or a type that a later kernel adds. No other route may have the same GSI. {@code
-     * RouteTable} keeps it when other routes change.
+     * RouteTable} keeps this route when other routes change.
      *
      * <p>Source: {@code kvm_set_routing_entry()} in arch/x86/kvm/irq.c.
      *
      * @param type the kernel's {@code KVM_IRQ_ROUTING_*} number, neither 1 nor 2
-     * @param flags the flags of this type, usually 0
+     * @param flags the entry's flags, usually 0
      * @param words the first 32-bit words of the entry's union, at most 7; the other words are 0
      */
     record Other(Gsi gsi, int type, int flags, List<Integer> words) implements Route {
         private static final int HV_SINT = 4;
         private static final int XEN_EVTCHN = 5;
-        /** The only priority that KVM knows. */
+        /** The only priority that KVM supports. */
         private static final int TWO_LEVELS = -1;
 
         private static final int MOST_WORDS = 7;
@@ -86,12 +86,11 @@ public sealed interface Route {
         }
 
         /**
-         * A route to a synthetic interrupt of Hyper-V's SynIC. The VMM must enable the vCPU's SynIC
-         * (KVM_CAP_HYPERV_SYNIC by {@link io.kvmirq.kvm.Vcpu#enableCapability}), and then so must the guest. Until it
-         * has, signals are lost.
+         * A route to a synthetic interrupt of Hyper-V's SynIC. Signals are lost until the VMM (KVM_CAP_HYPERV_SYNIC by
+         * {@link io.kvmirq.kvm.Vcpu#enableCapability}) and then the guest have enabled the vCPU's SynIC.
          *
-         * @param processor Hyper-V's index of the virtual processor (VP index): the vCPU's position in creation order,
-         *     from 0, unless the VMM set HV_X64_MSR_VP_INDEX
+         * @param processor the Hyper-V virtual processor index (VP index), which is the vCPU's position in creation
+         *     order, from 0, unless the VMM set HV_X64_MSR_VP_INDEX
          * @param sint 0–15
          */
         public static Other hyperV(Gsi gsi, int processor, int sint) {
@@ -103,11 +102,11 @@ public sealed interface Route {
         }
 
         /**
-         * A route to a Xen event channel of the two-level interface. Signals are lost until KVM has the guest's Xen
-         * shared info page. For port 1024 and above, the kernel returns EINVAL unless KVM_XEN_ATTR_TYPE_LONG_MODE is
-         * set.
+         * A route to a Xen event channel of the two-level interface. Signals are lost until KVM is given the guest's
+         * Xen shared info page. For port 1024 and above, the kernel returns EINVAL unless KVM_XEN_ATTR_TYPE_LONG_MODE
+         * is set.
          *
-         * @param port the event channel's number: 0–1023, or 0–4095 of a 64-bit guest
+         * @param port the event channel's number: 0–1023, or 0–4095 in a 64-bit guest
          * @param vcpu the vCPU that the channel is bound to
          */
         public static Other xen(Gsi gsi, int port, VcpuId vcpu) {

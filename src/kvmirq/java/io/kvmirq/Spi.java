@@ -6,7 +6,7 @@ package io.kvmirq;
  *
  * <p>Source: GIC architecture (IHI 0069), 2.2.1; {@code VGIC_NR_PRIVATE_IRQS} in include/kvm/arm_vgic.h.
  *
- * @param number the INTID, {@value #FIRST}–{@value #LAST}. A VGIC has only the SPIs below {@code Vgic.interrupts}
+ * @param number the INTID, {@value #FIRST}–{@value #LAST}; a VGIC has only the SPIs below {@code Vgic.interrupts}
  */
 public record Spi(int number) {
     /** The lowest SPI; lower INTIDs are private to each vCPU. */

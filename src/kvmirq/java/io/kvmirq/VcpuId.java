@@ -4,15 +4,15 @@ package io.kvmirq;
 import java.util.Objects;
 
 /**
- * A vCPU's id within its VM, 0–{@value #MAX}; KVM refuses ids from {@code KVM_CAP_MAX_VCPU_ID} on. On x86 it is also
- * the initial APIC id.
+ * A vCPU's id within its VM, 0–{@value #MAX}. KVM refuses ids from {@code KVM_CAP_MAX_VCPU_ID} on. On x86 the id is
+ * also the initial APIC id.
  */
 public record VcpuId(int number) implements Comparable<VcpuId> {
-    /** The highest vCPU id of an x86 kernel with default options: {@code KVM_MAX_VCPU_IDS} - 1. */
+    /** The highest vCPU id on an x86 kernel with default options: {@code KVM_MAX_VCPU_IDS} - 1. */
     public static final int MAX = 4095;
-    /** The most vCPUs of an arm64 VM with a GICv2, {@code VGIC_V2_MAX_CPUS}. */
+    /** The maximum number of vCPUs with a GICv2, {@code VGIC_V2_MAX_CPUS}. */
     public static final int MOST_OF_GICV2 = 8;
-    /** The most vCPUs of an arm64 VM with a GICv3, {@code VGIC_V3_MAX_CPUS}. */
+    /** The maximum number of vCPUs with a GICv3, {@code VGIC_V3_MAX_CPUS}. */
     public static final int MOST_OF_GICV3 = 512;
 
     public VcpuId {

@@ -5,7 +5,7 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * An x86 model-specific register (MSR) by name. Methods that take a number also accept other MSRs.
+ * An x86 model-specific register (MSR) by name. Methods that take a number also accept MSRs without a name here.
  *
  * <p>Source: Intel SDM volume 4; AMD APM volume 2, appendix A; for KVM's own MSRs, asm/kvm_para.h.
  *
@@ -14,7 +14,7 @@ import java.util.Optional;
 public enum X86Msr {
     /** Time stamp counter. */
     TSC(0x10),
-    /** Base and mode of the LAPIC. */
+    /** LAPIC base address and mode. */
     APIC_BASE(0x1b),
     /** Sum of all adjustments of the time stamp counter. */
     TSC_ADJUST(0x3b),
@@ -24,23 +24,23 @@ public enum X86Msr {
     UCODE_REV(0x8b),
     /** Platform properties, such as the TSC ratio. */
     PLATFORM_INFO(0xce),
-    /** Code segment of SYSENTER. */
+    /** SYSENTER code segment. */
     SYSENTER_CS(0x174),
-    /** Stack pointer of SYSENTER. */
+    /** SYSENTER stack pointer. */
     SYSENTER_ESP(0x175),
-    /** Instruction pointer of SYSENTER. */
+    /** SYSENTER instruction pointer. */
     SYSENTER_EIP(0x176),
-    /** Machine check: the number of register banks, and the capabilities. */
+    /** Machine-check capabilities, including the number of register banks. */
     MCG_CAP(0x179),
-    /** Machine check: state. */
+    /** Machine-check status. */
     MCG_STATUS(0x17a),
-    /** Machine check: control. */
+    /** Machine-check control. */
     MCG_CTL(0x17b),
     /** Feature switches, such as fast strings in bit 0. */
     MISC_ENABLE(0x1a0),
     /** Page attribute table. */
     PAT(0x277),
-    /** Memory types: bits 7:0 are the default type; bit 10 enables fixed ranges, bit 11 all MTRRs. */
+    /** Default memory type in bits 7:0. Bit 10 enables the fixed ranges, bit 11 all MTRRs. */
     MTRR_DEF_TYPE(0x2ff),
     /** TSC value at which the LAPIC timer fires in deadline mode. */
     TSC_DEADLINE(0x6e0),
@@ -54,23 +54,23 @@ public enum X86Msr {
     KVM_OLD_WALL_CLOCK(0x11),
     /** The older number of {@link #KVM_SYSTEM_TIME}. */
     KVM_OLD_SYSTEM_TIME(0x12),
-    /** Extended features: bit 0 enables SYSCALL, 8 long mode, 11 no-execute; bit 10 is 1 in long mode. */
+    /** Extended features. Bit 0 enables SYSCALL, bit 8 long mode and bit 11 no-execute. Bit 10 is 1 in long mode. */
     EFER(0xc0000080),
-    /** Segment selectors of SYSCALL and SYSRET. */
+    /** SYSCALL and SYSRET segment selectors. */
     STAR(0xc0000081),
-    /** Target address of SYSCALL in 64-bit mode. */
+    /** SYSCALL target address in 64-bit mode. */
     LSTAR(0xc0000082),
-    /** Target address of SYSCALL in compatibility mode. */
+    /** SYSCALL target address in compatibility mode. */
     CSTAR(0xc0000083),
     /** Flags that SYSCALL clears. */
     SYSCALL_MASK(0xc0000084),
-    /** Base of FS. */
+    /** FS base address. */
     FS_BASE(0xc0000100),
-    /** Base of GS. */
+    /** GS base address. */
     GS_BASE(0xc0000101),
-    /** Base that SWAPGS exchanges with GS. */
+    /** Base address that SWAPGS exchanges with {@link #GS_BASE}. */
     KERNEL_GS_BASE(0xc0000102),
-    /** Value that RDPID returns, and RDTSCP along with the counter. */
+    /** Value that RDPID returns, and that RDTSCP returns along with the TSC. */
     TSC_AUX(0xc0000103);
 
     private final int number;
@@ -84,7 +84,7 @@ public enum X86Msr {
         return number;
     }
 
-    /** The MSR with this number; empty if this enum has no name for it. */
+    /** Finds an MSR by number; empty if this enum has no name for it. */
     public static Optional<X86Msr> of(int number) {
         return Arrays.stream(values()).filter(msr -> msr.number == number).findFirst();
     }
