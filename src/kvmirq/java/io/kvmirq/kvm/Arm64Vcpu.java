@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The arm64 part of a vCPU, returned by {@link Vcpu#arm64}: features, registers by id, timers and PMU. Call {@link
- * #initialize} first. Only the vCPU thread may use it.
+ * #initialize} first. Only the vCPU thread may use this object.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c, guest.c.
  *
@@ -28,20 +28,20 @@ public final class Arm64Vcpu {
 
     private final VcpuCalls calls;
     private final VcpuRun run;
-    /** The values of the last {@link #initialize}; null before it. */
+    /** The features of the last {@link #initialize}; null before the first call. */
     private Feature @Nullable [] features;
 
-    /** Features for {@link #initialize}; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
+    /** Features for {@link #initialize}. Source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
     public enum Feature {
         /** The vCPU is off until another vCPU turns it on. */
         POWER_OFF(UapiArm64.KVM_ARM_VCPU_POWER_OFF),
-        /** The guest turns vCPUs and the machine on and off by PSCI 0.2 or later. */
+        /** The guest uses PSCI 0.2 or later to turn vCPUs on and off and to power off or reset the VM. */
         PSCI_0_2(UapiArm64.KVM_ARM_VCPU_PSCI_0_2),
         /** The guest runs AArch32 at EL1. */
         EL1_32BIT(UapiArm64.KVM_ARM_VCPU_EL1_32BIT),
         /** The vCPU has a PMU, whose interrupt {@link Arm64Vcpu#createPmu} sets. */
         PMU_V3(UapiArm64.KVM_ARM_VCPU_PMU_V3),
-        /** The vCPU has scalable vectors; {@link Arm64Vcpu#finalizeSve} must follow. */
+        /** The vCPU has scalable vectors (SVE). Call {@link Arm64Vcpu#finalizeSve} after {@link #initialize}. */
         SVE(UapiArm64.KVM_ARM_VCPU_SVE),
         /** The vCPU has pointer authentication of addresses; requires {@link #PTRAUTH_GENERIC}. */
         PTRAUTH_ADDRESS(UapiArm64.KVM_ARM_VCPU_PTRAUTH_ADDRESS),
@@ -88,11 +88,11 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Fixes the SVE vector lengths. Set them (register KVM_REG_ARM64_SVE_VLS) before this call; call {@link #registers}
-     * and run the guest after it.
+     * Fixes the SVE vector lengths. Set the lengths (register KVM_REG_ARM64_SVE_VLS) before this call. Call {@link
+     * #registers} and run the guest only afterwards.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM in a
-     *     second call
+     * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if called
+     *     again
      */
     public void finalizeSve() {
         int feature = UapiArm64.KVM_ARM_VCPU_SVE;
@@ -109,7 +109,7 @@ public final class Arm64Vcpu {
                 () -> calls.fd() + " " + operands.get());
     }
 
-    /** Makes a request whose structure ends with the address of a value. */
+    /** Makes an ioctl whose structure ends with the address of a value. */
     private void ioctl(
             KernelCall call, long request, ByteBuffer structure, ByteBuffer value, Supplier<String> operands) {
         try {
@@ -160,7 +160,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * A register's value of at most 64 bits, zero-extended.
+     * Reads a register of at most 64 bits, zero-extended.
      *
      * @throws IllegalArgumentException if the register is larger than 64 bits
      * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU lacks the register
@@ -175,7 +175,7 @@ public final class Arm64Vcpu {
      *
      * @throws IllegalArgumentException if the register is larger than 64 bits, or {@code value} does not fit
      * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU lacks the register;
-     *     EINVAL for a value that the register cannot have
+     *     EINVAL for a value that the register cannot hold
      */
     public void setRegister(ArmRegister register, long value) {
         Objects.requireNonNull(register, "register is null");
@@ -217,7 +217,7 @@ public final class Arm64Vcpu {
         attribute(request, KernelCall.VCPU_TIMER, group, timer.attribute(), number, operands);
     }
 
-    /** The interrupt that a timer raises. */
+    /** The PPI that a timer raises. */
     public Ppi timerInterrupt(ArmTimer timer) {
         ByteBuffer number = Buffers.allocate(Integer.BYTES);
         timer(Uapi.KVM_GET_DEVICE_ATTR, timer, number, timer::toString);
@@ -227,7 +227,7 @@ public final class Arm64Vcpu {
     /**
      * Sets the PPI that a timer raises, on all vCPUs of the VM.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the VM has no VGIC; EBUSY when a vCPU of the VM has run
+     * @throws io.kvmirq.KernelException EINVAL if the VM has no VGIC; EBUSY once a vCPU of the VM has run
      */
     public void setTimerInterrupt(ArmTimer timer, Ppi interrupt) {
         ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, interrupt.number());
@@ -239,7 +239,8 @@ public final class Arm64Vcpu {
      *
      * @param interrupt the PPI that the PMU raises, the same for all vCPUs, usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC
-     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PPI is set already
+     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if this vCPU's PPI is
+     *     already set
      */
     public void createPmu(Ppi interrupt) {
         ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, interrupt.number());

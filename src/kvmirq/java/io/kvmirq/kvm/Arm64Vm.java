@@ -13,7 +13,7 @@ import java.util.function.Function;
 
 /**
  * The arm64 part of a VM, returned by {@link Vm#arm64}: its VGIC, its ITSs, and calls that drive SPI and PPI lines.
- * Thread-safe. An errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
+ * Thread-safe. Errnos named in method comments are thrown as {@link io.kvmirq.KernelException}s.
  *
  * <p>Source: {@code kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
  *
@@ -35,8 +35,8 @@ public final class Arm64Vm {
 
     /**
      * Creates a GICv2. Call {@link Vgic#init} before a vCPU runs. Fails with ENODEV if the host's GIC cannot run a
-     * GICv2; EEXIST if the VM has a VGIC, even one whose handle is closed; EBUSY when a vCPU has run, or another thread
-     * creates or uses a vCPU; E2BIG with more than 8 vCPUs, which only a GICv3 host allows.
+     * GICv2, EEXIST if the VM has a VGIC, even one whose handle is closed, EBUSY if a vCPU has run or another thread is
+     * creating or using a vCPU, and E2BIG with more than 8 vCPUs, which only a GICv3 host allows.
      */
     public VgicV2 createVgicV2() {
         return create(KvmDevice.Type.VGIC_V2, fd -> v2(fd, false));
@@ -51,8 +51,8 @@ public final class Arm64Vm {
     }
 
     /**
-     * Creates an ITS, which accepts device messages; a VM may have several. Create it before you restore
-     * GICR_PROPBASER, because this resets that register. Fails with ENODEV on a host with a GICv2.
+     * Creates an ITS, which accepts device MSIs. A VM can have several. Create all of them before you restore
+     * GICR_PROPBASER, because creating an ITS resets that register. Fails with ENODEV on a host with a GICv2.
      */
     public Its createIts() {
         return create(KvmDevice.Type.ITS, fd -> new Its(calls, fd));
@@ -95,12 +95,12 @@ public final class Arm64Vm {
     }
 
     /**
-     * Drives an SPI line from user space, without a GSI route. A rising line latches an edge-triggered SPI; a
-     * level-triggered SPI is pending while its line is high. Irqfds drive the same line, and the last change decides
-     * its level. Allocates nothing. Throws ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL if the VGIC lacks
-     * the SPI.
+     * Drives an SPI line from user space, without a GSI route. A rising edge latches an edge-triggered SPI, and a
+     * level-triggered SPI is pending while its line is high. Irqfds drive the same line, so the last change decides its
+     * level. Allocates nothing. Fails with ENXIO without a VGIC, EBUSY before {@link Vgic#init}, and EINVAL if the VGIC
+     * lacks the SPI.
      *
-     * @throws IllegalStateException if the VM has a GICv2 from {@link #createVgicV2} before its {@link Vgic#init}
+     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link #createVgicV2}
      */
     public void setSpi(Spi spi, boolean high) {
         int result = setLine(word(spi.number()), high);
@@ -111,8 +111,8 @@ public final class Arm64Vm {
 
     /**
      * Drives one vCPU's PPI line from user space, as {@link #setSpi} drives an SPI line. Fails with EINVAL if the VM
-     * has no vCPU with this id. Linux 6.1 takes the id for the vCPU's position in creation order, so create vCPUs in
-     * ascending id order.
+     * has no vCPU with this id. Linux 6.1 interprets the id as the vCPU's position in creation order, so create vCPUs
+     * 0, 1, 2 and so on in this order.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT
@@ -125,7 +125,7 @@ public final class Arm64Vm {
         }
     }
 
-    /** An SPI as KVM_IRQ_LINE names it. */
+    /** Encodes an SPI for KVM_IRQ_LINE. */
     static int word(int spi) {
         return UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT | spi;
     }

@@ -9,7 +9,7 @@ import java.util.Map;
 
 /**
  * An arm64 vCPU register, for {@link Arm64Vcpu#register} and {@link Arm64Vcpu#setRegister}. {@link Arm64Vcpu#registers}
- * lists those that a vCPU has.
+ * lists the registers that a vCPU has.
  *
  * <p>Source: {@code KVM_REG_ARM64} in Documentation/virt/kvm/api.rst, "KVM_SET_ONE_REG".
  *
@@ -22,21 +22,23 @@ public record ArmRegister(long id) {
     public static final ArmRegister SP = core(KvmArmRegs.SP);
     /** The program counter: the address of the guest's next instruction. */
     public static final ArmRegister PC = core(KvmArmRegs.PC);
-    /** The vCPU's mode, interrupt masks and condition flags; 0x3c5 after a reset: EL1h, all interrupts masked. */
+    /**
+     * The vCPU's mode, interrupt masks and condition flags. After a reset it is 0x3c5 (EL1h, all interrupts masked).
+     */
     public static final ArmRegister PSTATE = core(KvmArmRegs.PSTATE);
     /** The stack pointer of EL1. */
     public static final ArmRegister SP_EL1 = core(KvmArmRegs.SP_EL1);
     /** The return address of an exception taken to EL1. */
     public static final ArmRegister ELR_EL1 = core(KvmArmRegs.ELR_EL1);
-    /** The PSTATE that ERET in EL1 restores. */
+    /** The PSTATE that ERET at EL1 restores. */
     public static final ArmRegister SPSR_EL1 = core(KvmArmRegs.SPSR);
     /** Floating-point status register; 32 bits. */
     public static final ArmRegister FPSR = core32(KvmArmRegs.FPSR);
     /** Floating-point control register; 32 bits. */
     public static final ArmRegister FPCR = core32(KvmArmRegs.FPCR);
-    /** The vCPU's affinity: Aff0 in bits 7:0, Aff1 15:8, Aff2 23:16, Aff3 39:32. */
+    /** The vCPU's affinity, with Aff0 in bits 7:0, Aff1 in 15:8, Aff2 in 23:16 and Aff3 in 39:32. */
     public static final ArmRegister MPIDR_EL1 = system(3, 0, 0, 0, 5);
-    /** System control register of EL1; bit 0 turns the MMU on. */
+    /** EL1 system control register; bit 0 enables the MMU. */
     public static final ArmRegister SCTLR_EL1 = system(3, 0, 1, 0, 0);
     /** Controls whether the guest's floating-point and SVE instructions trap to EL1. */
     public static final ArmRegister CPACR_EL1 = system(3, 0, 1, 0, 2);
@@ -44,7 +46,7 @@ public record ArmRegister(long id) {
     public static final ArmRegister TTBR0_EL1 = system(3, 0, 2, 0, 0);
     /** The address of the page table for the upper virtual addresses. */
     public static final ArmRegister TTBR1_EL1 = system(3, 0, 2, 0, 1);
-    /** Translation control register of EL1. */
+    /** EL1 translation control register. */
     public static final ArmRegister TCR_EL1 = system(3, 0, 2, 0, 2);
     /** Memory attributes, which page table entries select by index. */
     public static final ArmRegister MAIR_EL1 = system(3, 0, 10, 2, 0);
@@ -75,7 +77,7 @@ public record ArmRegister(long id) {
     private static final int SIZE_MASK = 0xf;
     private static final int NUMBER = 0xffff;
 
-    /** The fields of a system register's id, each with its lowest bit and its number of values. */
+    /** The fields of a system register's id, each with its lowest bit and number of values. */
     private enum Field {
         OP0(UapiArm64.KVM_REG_ARM64_SYSREG_OP0_SHIFT, 4),
         OP1(UapiArm64.KVM_REG_ARM64_SYSREG_OP1_SHIFT, 8),
@@ -116,7 +118,7 @@ public record ArmRegister(long id) {
         return core(offset, UapiArm64.KVM_REG_SIZE_U32);
     }
 
-    /** The general register with this number, X0 to X30. */
+    /** A general-purpose register, X0 to X30. */
     public static ArmRegister x(int number) {
         if (number < 0 || number > LAST_X) {
             throw new IllegalArgumentException("X" + number + " is no register: expected X0 to X" + LAST_X);
@@ -124,7 +126,9 @@ public record ArmRegister(long id) {
         return core(KvmArmRegs.REGS + number * Long.BYTES);
     }
 
-    /** The 128-bit floating-point register with this number, V0 to V31. A vCPU with SVE has Z but no V registers. */
+    /**
+     * A 128-bit floating-point register, V0 to V31. On a vCPU with SVE, KVM replaces the V registers by Z registers.
+     */
     public static ArmRegister v(int number) {
         if (number < 0 || number > LAST_V) {
             throw new IllegalArgumentException("V" + number + " is no register: expected V0 to V" + LAST_V);
@@ -144,12 +148,12 @@ public record ArmRegister(long id) {
                 | Field.OP2.in(op2));
     }
 
-    /** The register's size in bytes: 4, 8 or 16, and more for SVE registers. */
+    /** The register's size in bytes: 4, 8 or 16, or more for SVE registers. */
     public int size() {
         return 1 << (id >>> UapiArm64.KVM_REG_SIZE_SHIFT & SIZE_MASK);
     }
 
-    /** The register's name; for an unnamed system register its MRS operands, for other registers the id. */
+    /** The register's name, or the MRS operands of an unnamed system register, or the id of any other register. */
     @Override
     public String toString() {
         String name = NAMES.get(this);

@@ -3,9 +3,9 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.uapi.UapiArm64;
 
-/** A timer of an arm64 vCPU. Source: {@code KVM_ARM_VCPU_TIMER_CTRL} in asm/kvm.h. */
+/** An arm64 vCPU's timers. Source: {@code KVM_ARM_VCPU_TIMER_CTRL} in asm/kvm.h. */
 public enum ArmTimer {
-    /** The virtual timer, which guests use, and which raises PPI 27 unless another PPI is set. */
+    /** The virtual timer, which guests normally use. It raises PPI 27 unless another PPI is set. */
     VIRTUAL(UapiArm64.KVM_ARM_VCPU_TIMER_IRQ_VTIMER),
     /** The physical timer, which raises PPI 30 unless another PPI is set. */
     PHYSICAL(UapiArm64.KVM_ARM_VCPU_TIMER_IRQ_PTIMER);

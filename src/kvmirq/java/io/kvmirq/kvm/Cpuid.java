@@ -11,7 +11,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * An x86 vCPU's CPUID leaves: what its CPUID instruction returns. Immutable.
+ * An x86 vCPU's CPUID leaves, which determine what its CPUID instruction returns. Immutable.
  *
  * <p>Source: {@code struct kvm_cpuid2} in asm/kvm.h; Intel SDM volume 2, CPUID.
  *
@@ -113,7 +113,7 @@ public final class Cpuid {
         return leaves;
     }
 
-    /** The leaf of a function and an index; empty if absent, so that the guest's CPUID instruction returns zeros. */
+    /** The leaf of a function and an index; empty if absent, in which case the guest usually reads zeros. */
     public Optional<Leaf> leaf(int function, int index) {
         return leaves.stream().filter(leaf -> leaf.answers(function, index)).findFirst();
     }
@@ -134,10 +134,10 @@ public final class Cpuid {
     }
 
     /**
-     * A copy whose leaf 1 has the hypervisor bit and the TSC-deadline bit. Linux before 6.14 leaves both out of {@link
+     * A copy whose leaf 1 has the hypervisor bit and the TSC-deadline bit. Linux before 6.14 omits both from {@link
      * #ofHost} and expects the VMM to set them. A Linux guest looks for KVM only if the hypervisor bit is set. The
-     * TSC-deadline bit needs in-kernel LAPICs and {@code KVM_CAP_TSC_DEADLINE_TIMER}; without it, KVM drops writes to
-     * IA32_TSC_DEADLINE.
+     * TSC-deadline bit needs in-kernel LAPICs and {@code KVM_CAP_TSC_DEADLINE_TIMER}. If the bit is not set, KVM
+     * ignores writes to IA32_TSC_DEADLINE.
      *
      * @throws IllegalStateException if leaf 1 is absent
      */
@@ -148,7 +148,7 @@ public final class Cpuid {
     }
 
     /**
-     * A copy for one vCPU: its leaves show this APIC id, and all vCPUs of the VM as cores of one package.
+     * A copy for one vCPU, with this APIC id and with all vCPUs of the VM as cores of one package.
      *
      * @param apicId the vCPU's APIC id, which equals the vCPU's id
      * @param vcpus the number of vCPUs of the VM, at least 1
@@ -181,7 +181,7 @@ public final class Cpuid {
         return made;
     }
 
-    /** A copy with an APIC id, and with the topology of this one. */
+    /** A copy with this APIC id and an unchanged topology. */
     Cpuid withApicId(int id) {
         List<Leaf> changed = new ArrayList<>();
         for (Leaf leaf : leaves) {

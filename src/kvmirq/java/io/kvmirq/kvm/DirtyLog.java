@@ -6,8 +6,8 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * Guest memory pages that the guest, or KVM itself, wrote since the last {@link #take}. Writes of this process through
- * a {@link io.kvmirq.kernel.Mapping} and device DMA are not logged, but a page that the guest only read may be.
+ * The guest memory pages that the guest or KVM wrote since the last {@link #take}. This process's writes through a
+ * {@link io.kvmirq.kernel.Mapping} and device DMA are not logged, but a page that the guest only read may be logged.
  *
  * <pre>{@code
  * try (DirtyLog log = memory.logDirtyPages()) {
@@ -65,7 +65,7 @@ public final class DirtyLog implements AutoCloseable {
         return (word(page) >>> page & 1) != 0;
     }
 
-    /** The offset of the first written page at or after the page of {@code from}; -1 if none follows. */
+    /** The offset of the first written page at or after the page that contains {@code from}, or -1 if there is none. */
     public synchronized long next(long from) {
         long page = from == pages * PAGE ? pages : page(from);
         while (page < pages) {

@@ -79,8 +79,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * The mapping of this memory; offset 0 is {@link #guestAddress}. A mapping passed by the caller is usable until its
-     * owner is closed, one that the VM made until {@link #close}.
+     * The mapping of this memory, whose offset 0 is {@link #guestAddress}. A mapping that the caller passed is usable
+     * until its owner is closed. A mapping that the VM made is usable until {@link #close}.
      */
     public Mapping mapping() {
         return mapping;
@@ -97,7 +97,7 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * Makes KVM log, until the result is closed, the pages that the guest writes (KVM_MEM_LOG_DIRTY_PAGES).
+     * Makes KVM log the pages that the guest writes (KVM_MEM_LOG_DIRTY_PAGES) until the returned log is closed.
      *
      * @throws io.kvmirq.KernelException ENOMEM
      * @throws IllegalStateException while another log of this memory is open, and after {@link #close}
@@ -121,7 +121,7 @@ public final class GuestMemory implements AutoCloseable {
         calls.getDirtyLog(vmLease, slot, request, bitmap);
     }
 
-    /** Ends a log. Never fails: if the kernel refuses, it keeps a log that is not read. */
+    /** Ends a log. Never fails. If the kernel refuses, it keeps a log that nobody reads. */
     synchronized void end(DirtyLog ended, ByteBuffer unlogged) {
         if (log == ended && !closed) {
             calls.changeMemory(vmLease, unlogged, pages);

@@ -8,8 +8,8 @@ import io.kvmirq.undo.Undo;
 import java.util.Objects;
 
 /**
- * An ioeventfd: guest writes to its address signal an eventfd. It keeps the VM and the eventfd open; unlike an irqfd,
- * it does not end when the eventfd is closed. Thread-safe.
+ * An ioeventfd: guest writes to its address signal an eventfd. It keeps the VM and the eventfd open. In the kernel,
+ * unlike an irqfd, it survives the close of the eventfd's last descriptor. Thread-safe.
  *
  * <p>Source: {@code kvm_assign_ioeventfd_idx()} in virt/kvm/eventfd.c.
  *
@@ -45,7 +45,7 @@ public final class IoEventFd implements AutoCloseable {
         return address;
     }
 
-    /** Removes the ioeventfd. Guest writes to its address exit to the VMM again. Idempotent, never fails. */
+    /** Removes the ioeventfd. Afterwards, guest writes to its address exit to the VMM. Idempotent, never fails. */
     @Override
     public synchronized void close() {
         if (closed) {

@@ -25,8 +25,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An eventfd registered with KVM to raise a GSI. It keeps its VM and eventfds open even if their handles are closed
- * earlier, and {@link RouteTable#add} does not allocate its GSI. Thread-safe.
+ * An eventfd registered with KVM to raise a GSI. An irqfd keeps its VM and eventfds open even if their handles are
+ * closed earlier, and {@link RouteTable#add} does not allocate its GSI. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  *
@@ -42,10 +42,13 @@ public final class Irqfd implements AutoCloseable {
 
     private enum State {
         ASSIGNED,
-        /** An Error interrupted the assign or deassign, so the kernel may have the irqfd; a deassign is harmless. */
+        /**
+         * An Error interrupted the assign or deassign, so the irqfd may exist in the kernel. Another deassign is
+         * harmless.
+         */
         UNSURE,
         MASKED,
-        /** The irqfd ended with its eventfd; the kernel may not have finished. */
+        /** The irqfd ended with its eventfd, but the kernel may not have finished its shutdown. */
         ENDED,
         CLOSED
     }
@@ -53,7 +56,7 @@ public final class Irqfd implements AutoCloseable {
     /** Held during system calls, where a monitor would pin a virtual thread's carrier. */
     private final ReentrantLock lock = new ReentrantLock();
 
-    /** Closed before {@link #hold}, because the irqfd holds nothing yet. */
+    /** CLOSED until {@link #hold}, because the irqfd holds nothing yet. */
     private State state = State.CLOSED;
 
     // The descriptors while they are held. The files stay open even if their handles are closed.
@@ -106,7 +109,7 @@ public final class Irqfd implements AutoCloseable {
         return made;
     }
 
-    /** All, or none. */
+    /** Makes all of the irqfds, or none if one fails. */
     static List<Irqfd> edges(Vm vm, List<EventFd> events, List<Gsi> gsis, boolean masked) {
         Objects.requireNonNull(events, "events is null");
         Objects.requireNonNull(gsis, "gsis is null");
@@ -131,7 +134,7 @@ public final class Irqfd implements AutoCloseable {
                 assign(vm, records, made);
                 new IrqfdMistakes(vm.calls(), vm.routes()).ofNoRoute(gsis);
             }
-            VarHandle.storeStoreFence(); // a thread that finds one sees what was written without its lock
+            VarHandle.storeStoreFence(); // publishes fields that were written without the irqfds' locks
             undo.keep();
         }
         return all;
@@ -145,7 +148,10 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** Assigns many edges by one call of the binding, which stops at the first that the kernel refuses. */
+    /**
+     * Assigns many edge-triggered irqfds in one call of the binding, which stops at the first one that the kernel
+     * refuses.
+     */
     private static void assign(Vm vm, ByteBuffer records, Irqfd... edges) {
         for (Irqfd edge : edges) {
             edge.state = State.UNSURE;
@@ -160,7 +166,7 @@ public final class Irqfd implements AutoCloseable {
                 VmCalls.feedsIrqfd(edges[i].event, true);
             }
         }
-        VarHandle.fullFence(); // one for all
+        VarHandle.fullFence(); // one fence for all of them
         for (int i = 0; i < assigned; i++) {
             VmCalls.warnIfLoopsWait(edges[i].event);
             edges[i].record(Events.Type.IRQFD_ASSIGNED);
@@ -171,7 +177,7 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** Keeps the VM and the files open: all, or none. */
+    /** Keeps the VM and the eventfds open, or none of them if one is closed. */
     private void hold() {
         boolean all = false;
         int held = 0;
@@ -200,7 +206,7 @@ public final class Irqfd implements AutoCloseable {
 
     // The irqfd in the kernel
 
-    /** The state is {@link State#MASKED} before, and if the kernel refuses. */
+    /** Assigns the irqfd, whose state must be {@link State#MASKED}. The state stays MASKED if the kernel refuses. */
     private void assign() {
         if (resample == null) {
             vm.routes().live(gsi, 1);
@@ -232,11 +238,11 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Deassigns the irqfd if the kernel may have it. After the call none of its interrupts is in flight, and the kernel
-     * has finished every irqfd on the host whose eventfd was closed before. The kernel accepts any open eventfd. In a
-     * process that did not create the VM, it returns EIO and the irqfd stays.
+     * Deassigns the irqfd if it may exist in the kernel. Afterwards none of its interrupts is in flight, and the kernel
+     * has shut down every irqfd on the host whose eventfd was closed before. The kernel accepts any open eventfd. In a
+     * process that did not create the VM, the kernel returns EIO and the irqfd stays.
      *
-     * @return the kernel's result, less than 0 if the irqfd may still be there; 0 if no call was made
+     * @return the kernel's result, negative if the irqfd may still exist; 0 if no call was made
      */
     private int deassign() {
         boolean lowered = false;
@@ -255,7 +261,7 @@ public final class Irqfd implements AutoCloseable {
         if (result >= 0) {
             VmCalls.feedsIrqfd(event, false);
         } else if (lowered) {
-            signalResample(); // the device asserts the line again
+            signalResample(); // so that the device asserts the line again
         }
         return result;
     }
@@ -292,12 +298,12 @@ public final class Irqfd implements AutoCloseable {
         return event;
     }
 
-    /** The eventfd that KVM signals at the guest's EOI of a level interrupt; empty for an edge-triggered irqfd. */
+    /** The eventfd that KVM signals at the guest's EOI; empty for an edge-triggered irqfd. */
     public Optional<EventFd> resample() {
         return Optional.ofNullable(resample);
     }
 
-    /** Whether the irqfd is masked by {@link #mask}, so that signals stay in the eventfd. */
+    /** Whether the irqfd is masked, so that signals stay in the eventfd. */
     public boolean isMasked() {
         lock.lock();
         try {
@@ -319,8 +325,9 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Masks the interrupt: signals stay in the eventfd. For a level interrupt, this lowers a high GSI and signals the
-     * resample eventfd, so that a driver whose line is still asserted signals again. A second call changes nothing.
+     * Masks the interrupt, so that signals stay in the eventfd. If it is level-triggered, this also lowers the GSI and
+     * signals the resample eventfd, so that a driver whose device still asserts its line signals again. A second call
+     * changes nothing.
      *
      * @throws KernelException EIO in a process that did not create the VM; EBADF if other code closed the eventfd's
      *     descriptor. After an error the irqfd is not masked, and the next call tries again
@@ -339,7 +346,7 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** @return the kernel's answer: less than 0 if it still delivers */
+    /** @return the kernel's result, negative if it still delivers */
     private int tryMask() {
         boolean wasAssigned = state == State.ASSIGNED;
         int result = deassign();
@@ -357,8 +364,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Ends a {@link #mask}. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once.
      *
-     * @throws io.kvmirq.KernelException EBUSY if another irqfd already uses the eventfd; this irqfd stays masked. After a
-     *     failed {@link #mask}, unmask first repeats the mask, and throws if that fails again
+     * @throws io.kvmirq.KernelException EBUSY if another irqfd already uses the eventfd; this irqfd then stays masked.
+     *     After a failed {@link #mask}, unmask first repeats the mask, and throws if that fails again
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void unmask() {
@@ -378,8 +385,8 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Makes a masked irqfd raise another GSI, as restoring a VM does. Signals that wait in the eventfd raise it at
-     * {@link #unmask}.
+     * Makes a masked irqfd raise another GSI, for example when a VM is restored. Signals that wait in the eventfd raise
+     * the new GSI at {@link #unmask}.
      *
      * @throws IllegalStateException unless the irqfd is masked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -408,13 +415,12 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Closes many irqfds, of one VM or several; afterwards the kernel has none of them. Close the {@link EventFd}s
-     * before this call: an irqfd ends with the last descriptor of its eventfd, which is much quicker than deassigning
-     * each one. Only irqfds whose eventfd may stay open are deassigned one by one: an eventfd from {@link
-     * EventFd#adopt}, or one leased by {@link EventFd#fd} or another object.
+     * Closes many irqfds, of one VM or several, as {@link #close} does. Close the {@link EventFd}s first, because an
+     * irqfd ends with its eventfd's last descriptor, which is much faster than a deassign. Irqfds are deassigned one by
+     * one only if their eventfds may stay open (adopted or leased ones), or on arm64 if they are level-triggered.
      *
-     * <p>A child process that another thread starts during this call holds the eventfds until its exec, so the kernel
-     * keeps the irqfds until then, but the child does not signal them. Idempotent, never fails.
+     * <p>A child process that another thread starts during this call holds the eventfds, and thereby the irqfds, until
+     * its exec, but does not signal them. Idempotent, never fails.
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         Objects.requireNonNull(irqfds, "irqfds is null");
@@ -428,7 +434,7 @@ public final class Irqfd implements AutoCloseable {
                 kept = irqfd;
             }
         }
-        // Each deassign also waits for the kernel's end of those above: so one of them is deassigned after the others.
+        // Each deassign also waits until the kernel has shut down the irqfds above, so one of them is deassigned last.
         if (kept != null) {
             kept.close();
         }
@@ -446,7 +452,7 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** Lets go of the eventfd, which ends the irqfd. {@link #close} does the rest. */
+    /** Releases the eventfd, which ends the irqfd in the kernel. {@link #close} does the rest. */
     private void endByFile() {
         lock.lock();
         try {
@@ -464,7 +470,7 @@ public final class Irqfd implements AutoCloseable {
      * Deassigns the irqfd. After the call, this eventfd raises no interrupt. Idempotent, never fails.
      *
      * <p>In a process that did not create the VM, the kernel returns EIO, and the irqfd stays until the VM or the
-     * eventfd is closed in every process. Even then, {@link RouteTable#add} may allocate the GSI again.
+     * eventfd is closed in every process. Meanwhile, {@link RouteTable#add} may allocate the GSI again.
      */
     @Override
     public void close() {

@@ -7,9 +7,9 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.OptionalLong;
 
 /**
- * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled it, it
- * accepts the messages of {@code MsiMessage.toIts}. {@link #close} closes only the descriptor; the ITS ends with the
- * VM. Thread-safe.
+ * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled the ITS, it
+ * accepts messages from {@code MsiMessage.toIts}. {@link #close} closes only the descriptor, because KVM destroys the
+ * ITS with the VM. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.
  *
@@ -19,7 +19,7 @@ public final class Its extends KvmDevice {
     private static final long PAGE = 0x1_0000;
     private static final long IIDR = 4;
     private static final long CREADR = 0x90;
-    /** Registers of 64 bits from here to {@link #IDENTIFICATION}. */
+    /** The first 64-bit register. The last one is below {@link #IDENTIFICATION}. */
     private static final long TYPER = 8;
 
     private static final long IDENTIFICATION = 0xffd0;
@@ -84,7 +84,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Removes all devices, events and collections and disables the ITS, as a reset of the machine does.
+     * Removes all devices, events and collections and disables the ITS, as a machine reset does.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs
      */
@@ -96,9 +96,9 @@ public final class Its extends KvmDevice {
      * Reads a register, as a VMM does to save it.
      *
      * @param offset the register's offset in bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER),
-     *     ...; below 8 and from 0xffd0 on a multiple of 4, in between a multiple of 8
-     * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without register; EBUSY while
-     *     a vCPU runs
+     *     and so on; a multiple of 4 below 8 and from 0xffd0 on, of 8 in between
+     * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without a register; EBUSY
+     *     while a vCPU runs
      * @throws IllegalArgumentException if {@code offset} is not the start of a register
      */
     public long readRegister(long offset) {

@@ -18,9 +18,9 @@ import java.util.concurrent.locks.LockSupport;
 
 /**
  * Ends KVM_RUN from another thread, without a signal handler. The vCPU thread blocks one signal, which only KVM_RUN
- * unblocks: {@code kvm_sigset_activate()} in virt/kvm/kvm_main.c. A kick sends this signal to a run that has begun; if
- * it is pending, it also ends a KVM_RUN that is about to begin. For the next run, a kick sets {@code immediate_exit}.
- * At most one signal is in flight, and the run that it ends consumes it before it returns. Thread-safe.
+ * unblocks ({@code kvm_sigset_activate()} in virt/kvm/kvm_main.c). A kick sends this signal to a run that has begun,
+ * and a pending signal also ends a KVM_RUN that is about to begin. To end the next run instead, a kick sets {@code
+ * immediate_exit}. At most one signal is in flight, and the run that it ends consumes it before returning. Thread-safe.
  */
 final class KickCalls extends Calls {
     private static final int EAGAIN = -Errno.EAGAIN.number();
@@ -33,7 +33,7 @@ final class KickCalls extends Calls {
     private enum State {
         /** Outside of KVM_RUN. */
         OUT,
-        /** The vCPU moves to another thread. */
+        /** The vCPU is moving to another thread. */
         MOVING,
         /** The vCPU is in KVM_RUN, or about to enter it. */
         RUNNING,
@@ -41,11 +41,11 @@ final class KickCalls extends Calls {
         SENDING,
         /** The vCPU is in KVM_RUN, and the signal was sent. */
         SENT,
-        /** The run has ended, and its thread reads the exit. */
+        /** The run has ended, and its thread is reading the exit. */
         LEAVING
     }
 
-    /** The signal's set, and a timeout of 0. */
+    /** The signal set, followed by a timeout of 0. */
     private final ByteBuffer set = Buffers.allocate(TIMEOUT_AT + Uapi.Timespec.SIZE);
 
     private final AtomicReference<State> state = new AtomicReference<>(State.OUT);
@@ -85,7 +85,10 @@ final class KickCalls extends Calls {
         state.set(State.OUT);
     }
 
-    /** This thread enters KVM_RUN, and {@link #end} must follow; false if the vCPU is another thread's. */
+    /**
+     * Notes that this thread enters KVM_RUN; {@link #end} must follow. Returns false if another thread owns or uses the
+     * vCPU.
+     */
     boolean begin() {
         if (!state.compareAndSet(State.OUT, State.RUNNING)) {
             return false;
@@ -95,7 +98,7 @@ final class KickCalls extends Calls {
             return false;
         }
         watched.enters();
-        // Partner: the fence of send(). Either KVM_RUN sees immediate_exit, or send() sees RUNNING.
+        // Pairs with the fence in send(). Either KVM_RUN sees immediate_exit, or send() sees RUNNING.
         VarHandle.fullFence();
         return true;
     }
@@ -105,7 +108,9 @@ final class KickCalls extends Calls {
         return number != 0;
     }
 
-    /** Blocks the signal in this thread for good. Returns the KVM_SET_SIGNAL_MASK argument that unblocks it. */
+    /**
+     * Blocks the signal in this thread for good. Returns the KVM_SET_SIGNAL_MASK argument that unblocks it in KVM_RUN.
+     */
     ByteBuffer block() {
         signal = kickSignal();
         setAddress = libc().addressOf(set.putLong(0, Signals.set(signal)));
@@ -126,18 +131,18 @@ final class KickCalls extends Calls {
                 .putLong(Uapi.KvmSignalMask.SIZE, before.getLong(0) & ~set.getLong(0));
     }
 
-    /** KVM_RUN unblocks the signal from now on. */
+    /** Notes that KVM_RUN unblocks the signal from now on, after a test that it can be sent. */
     void ready() {
         process = libc().syscall(SystemCall.GETPID, 0, 0, 0, 0);
         long caller = libc().syscall(SystemCall.GETTID, 0, 0, 0, 0);
-        // A filter of system calls may refuse both. A kick would then miss the thread, and its run would not end.
+        // A system call filter may refuse both. A kick would then miss the thread, so its run would not end.
         check((int) Math.min(process, caller), KernelCall.SIGNAL_SEND, Set.of(), () -> "getpid and gettid");
         check(sentToItself(caller), KernelCall.SIGNAL_SEND, Set.of(), () -> "to its own thread, as a kick");
         number = caller;
         VarHandle.fullFence(); // as in begin(): send() sees the number, or KVM_RUN sees immediate_exit
     }
 
-    /** Sends the signal to this thread, which blocks it, and consumes it. Returns 0 or {@code -errno}. */
+    /** Sends the signal to this thread, where it is blocked, and consumes it. Returns 0 or {@code -errno}. */
     private int sentToItself(long caller) {
         int result;
         int failures = 0;
@@ -152,8 +157,8 @@ final class KickCalls extends Calls {
     }
 
     /**
-     * This thread has left KVM_RUN. Consumes a kick's signal, and returns whether there was one. {@link #left} must
-     * follow.
+     * Notes that this thread has left KVM_RUN, consumes a kick's signal, and returns whether there was one. {@link
+     * #left} must follow.
      */
     boolean end() {
         while (!state.compareAndSet(State.RUNNING, State.LEAVING)) {
@@ -167,7 +172,7 @@ final class KickCalls extends Calls {
         return false;
     }
 
-    /** The run is over: another thread may take the vCPU. */
+    /** Notes that the run is over, so that another thread may take the vCPU. */
     void left() {
         state.set(State.OUT);
     }
@@ -187,14 +192,14 @@ final class KickCalls extends Calls {
     // Any thread
 
     /**
-     * Sends the signal if the thread is in KVM_RUN, or about to enter it. A failed call is repeated {@value #ATTEMPTS}
-     * times: it fails with EAGAIN while the user has too many pending signals, and a system call filter may refuse it
-     * for ever.
+     * Sends the signal if the thread is in KVM_RUN, or about to enter it. A failing call is made at most {@value
+     * #ATTEMPTS} times, because it fails with EAGAIN while the user has too many pending signals, and a system call
+     * filter may refuse it for ever.
      *
      * @return whether this signal or another one ends the run; if not, the next run must see {@code immediate_exit}
      */
     boolean send() {
-        // Partner: the fence of begin(). The caller has set immediate_exit if it calls again.
+        // Pairs with the fence in begin(). Before a second call, the caller has set immediate_exit.
         VarHandle.fullFence();
         int failures = 0;
         while (true) {

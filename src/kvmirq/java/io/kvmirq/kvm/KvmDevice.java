@@ -19,9 +19,9 @@ import java.util.function.Supplier;
  * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="its"}
  */
 public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
-    /** The types of in-kernel devices; source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
+    /** The types of in-kernel devices. Source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
     public enum Type {
-        /** KVM-VFIO, which hands VFIO files to KVM; a VM has at most one. Forwarding works without it. */
+        /** KVM-VFIO, through which KVM is given VFIO files. A VM has at most one. Forwarding works without it. */
         VFIO(4),
         /** A GICv2 (arm64), see {@link Arm64Vm#createVgicV2}. */
         VGIC_V2(5),
@@ -75,7 +75,7 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         set(call, UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL, attribute, VgicCalls.value(0), () -> what);
     }
 
-    /** @return {@code value}, with the bytes that the kernel wrote at its beginning */
+    /** @return {@code value}, whose first bytes the kernel wrote */
     final ByteBuffer get(KernelCall call, int group, long attribute, ByteBuffer value, Supplier<String> operands) {
         calls.attribute(Uapi.KVM_GET_DEVICE_ATTR, fd, call, group, attribute, value, operands);
         return value;

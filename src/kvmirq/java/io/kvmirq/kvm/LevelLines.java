@@ -9,15 +9,15 @@ import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
- * A VM's level irqfds, by GSI. On arm64 the line of the last one is lowered before its deassign, because the kernel
- * first removes its EOI notifier, then waits for readers (SRCU), and lowers the line only at the end. Until then the
- * guest takes the interrupt of a high line again and again, every 40 us in the lab. Thread-safe.
+ * A VM's level-triggered irqfds, by GSI. On arm64, a GSI's line is lowered before its last irqfd is deassigned, because
+ * the kernel first removes the EOI notifier, then waits for SRCU readers, and only then lowers the line. Until then,
+ * the guest takes a high line's interrupt again and again, every 40 us in the lab. Thread-safe.
  */
 final class LevelLines {
     private final VmCalls vm;
     private final RouteTable table;
 
-    /** Makes the count of a GSI's irqfds and the lowering of its line one step. */
+    /** Makes counting a GSI's irqfds and lowering its line one atomic step. */
     private final ReentrantLock lock = new ReentrantLock();
 
     LevelLines(VmCalls vm, RouteTable table) {
@@ -26,14 +26,14 @@ final class LevelLines {
     }
 
     /**
-     * Whether lines are lowered. On x86 irqfds have their own source id on a pin, which no call lowers. An adopted VM
-     * may have irqfds that are not counted here.
+     * Whether this class lowers lines. On x86 it does not, because irqfds have their own source id on a pin, which no
+     * call lowers. In an adopted VM it does not, because there may be irqfds that are not counted here.
      */
     boolean areLowered() {
         return vm.has(Condition.OWN) && vm.isArm64();
     }
 
-    /** Counts an irqfd before its assign, so that no other irqfd lowers the line that it raises. */
+    /** Counts an irqfd before its assign, so that closing another irqfd does not lower the line that it raises. */
     void enter(Gsi gsi) {
         lock.lock();
         try {
@@ -43,7 +43,7 @@ final class LevelLines {
         }
     }
 
-    /** Takes an irqfd from the count before its deassign. Returns whether the line was lowered. */
+    /** Removes an irqfd from the count before its deassign. Returns whether the line was lowered. */
     boolean leave(Gsi gsi) {
         lock.lock();
         try {

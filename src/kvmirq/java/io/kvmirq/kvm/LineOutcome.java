@@ -10,7 +10,7 @@ package io.kvmirq.kvm;
  *     the GSI's routes; 0 is {@link #COALESCED}, -1 is {@link #IGNORED}
  */
 public record LineOutcome(int accepted) {
-    /** The GSI has no route, or every chip masked the interrupt. */
+    /** The GSI has no route, or the interrupt is masked in every chip. */
     public static final LineOutcome IGNORED = new LineOutcome(-1);
     /** The interrupt was merged with a pending one, so the guest gets one interrupt. */
     public static final LineOutcome COALESCED = new LineOutcome(0);
@@ -18,7 +18,7 @@ public record LineOutcome(int accepted) {
     private static final LineOutcome ONE = new LineOutcome(1);
     private static final LineOutcome TWO = new LineOutcome(2);
 
-    /** @param status of {@code KVM_IRQ_LINE_STATUS}; the frequent ones allocate nothing */
+    /** @param the status from {@code KVM_IRQ_LINE_STATUS}; frequent values allocate nothing */
     static LineOutcome ofStatus(int status) {
         return switch (status) {
             case -1 -> IGNORED;

@@ -60,7 +60,7 @@ public final class MaskableVector implements AutoCloseable {
      *
      * @throws RoutesExhaustedException if no GSI is free
      * @throws KernelException EMFILE if no descriptor is free; EINVAL if the VM has no in-kernel irqchip; EAGAIN before
-     *     {@link Vgic#init} on arm64. After an error no part of the vector is left
+     *     {@link Vgic#init} on arm64. After an error nothing of the vector is left
      */
     public static MaskableVector create(Vm vm, MsiMessage message) {
         Objects.requireNonNull(message, "message is null");
@@ -123,8 +123,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * The eventfd that raises the interrupt; another thread, process or device may signal it. Do not close it, because
-     * {@link #signal} needs it; {@link #close} closes it if {@link #create} made it.
+     * The eventfd that raises the interrupt. Another thread, process or device may signal it. Do not close it, because
+     * {@link #signal} needs it. {@link #close} closes it if {@link #create} made it.
      */
     public EventFd event() {
         return event;
@@ -152,7 +152,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Raises the interrupt. While the vector is masked, signals wait and become one interrupt.
+     * Raises the interrupt. While the vector is masked, signals wait until {@link #unmask} and become one interrupt.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -181,8 +181,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Routes the vector to another message. Interrupts send it from now on, including one that waits for {@link
-     * #unmask}, and none is lost. If the message is unchanged, no system call is made.
+     * Routes the vector to another message. From now on interrupts send this message, including an interrupt that waits
+     * for {@link #unmask}, and none is lost. Makes no system call if the message is unchanged.
      *
      * @throws KernelException as {@link RouteTable#change}; after an error the message is unchanged
      * @throws ClosedHandleException after {@link #close}
@@ -209,7 +209,7 @@ public final class MaskableVector implements AutoCloseable {
         }
         Vm vm = vectors.get(0).vm;
         vectors.forEach(vector -> vector.requireOf(vm));
-        // In one order, so that two threads with the same vectors do not wait for each other
+        // In GSI order, so that two threads with the same vectors do not deadlock
         List<MaskableVector> ordered = new ArrayList<>(vectors);
         ordered.sort(Comparator.comparing(vector -> vector.gsi().number()));
         int locked = 0;
@@ -242,12 +242,12 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Masks vectors of one VM and moves each to another GSI and message, such as those in a snapshot. The vectors keep
-     * their eventfds and the signals in them. One change of the route table moves all vectors or none. No other thread
-     * may use them during the call.
+     * Masks vectors of one VM and moves each to another GSI and message, such as the ones in a snapshot. The vectors
+     * keep their eventfds and the signals in them. One change of the route table moves all vectors or none. No other
+     * thread may use the vectors during the call.
      *
      * @param to the new GSI and message of each vector. Earlier routes of these GSIs are replaced
-     * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
+     * @throws IllegalArgumentException if the lists differ in length, or the vectors belong to several VMs
      * @throws KernelException as {@link RouteTable#change} for the routes, and as {@link Irqfd#mask}
      * @throws ClosedHandleException if a vector is closed
      */
@@ -268,7 +268,7 @@ public final class MaskableVector implements AutoCloseable {
                 if (!vector.isMasked()) {
                     undo.step(vector::mask, vector::unmask);
                 }
-                vector.irqfd.mask(); // a closed one refuses
+                vector.irqfd.mask(); // throws if the vector is closed
             }
             vm.routes().edit(edit -> {
                 vectors.forEach(vector -> edit.remove(vector.gsi()));
@@ -292,8 +292,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Deassigns the irqfd, removes the route, and closes an eventfd that {@link #create} made. Do not call it within a
-     * {@link RouteTable#change} of this VM, because the route would stay, and a warning would be logged. Idempotent,
+     * Deassigns the irqfd, removes the route, and closes an eventfd that {@link #create} made. Do not call this method
+     * within a {@link RouteTable#change} of this VM, because it would log a warning and leave the route. Idempotent,
      * never fails.
      */
     @Override

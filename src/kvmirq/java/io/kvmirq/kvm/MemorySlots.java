@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * A VM's memory slot numbers. They are allocated from the highest, because an adopted VM's VMM counts its own from 0.
+ * Allocates a VM's memory slot numbers from the highest down, because an adopted VM's VMM allocates its own from 0.
  * Thread-safe.
  */
 final class MemorySlots {
@@ -24,7 +24,7 @@ final class MemorySlots {
         this.count = calls.memorySlots();
     }
 
-    /** Takes a slot, which {@code undo} gives back; MemorySlotsExhaustedException if none is free. */
+    /** Takes a slot, which {@code undo} gives back. Throws MemorySlotsExhaustedException if none is free. */
     synchronized int take(Undo undo) {
         int slot = count == 0 ? -1 : taken.previousClearBit(count - 1);
         if (slot < 0) {
@@ -35,7 +35,7 @@ final class MemorySlots {
         return slot;
     }
 
-    /** The kernel no longer has the slot. */
+    /** Frees a slot that the kernel no longer uses. */
     synchronized void giveBack(int slot) {
         taken.clear(slot);
     }
@@ -59,7 +59,7 @@ final class MemorySlots {
                         && guestAddress < memory.guestAddress + memory.length);
     }
 
-    /** @throws IllegalArgumentException if memory is over a page of an irqchip that is to be created */
+    /** @throws IllegalArgumentException if memory overlaps a page of the irqchip to be created */
     synchronized void requireNoneOver(Set<ChipPage> pages) {
         for (Memory memory : memories) {
             pages.forEach(page -> page.requireFree(calls.vm(), memory.guestAddress, memory.length));

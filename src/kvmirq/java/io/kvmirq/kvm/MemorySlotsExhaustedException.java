@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-/** The VM has no memory slot left; nothing was mapped. */
+/** The VM has no memory slot left. No memory was added. */
 public final class MemorySlotsExhaustedException extends IllegalStateException {
     private static final long serialVersionUID = 1;
 

@@ -7,22 +7,23 @@ package io.kvmirq.kvm;
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="signal"}
  *
- * @param vcpus the number of vCPUs whose LAPICs accepted the MSI, including LAPICs in which the vector was pending,
- *     because KVM does not report merged interrupts. {@link #NOT_ACCEPTED} has 0, {@link #NO_DESTINATION_MATCHED} -1
+ * @param vcpus the number of vCPUs whose LAPICs accepted the MSI, including LAPICs in which the vector was already
+ *     pending, because KVM does not report merged MSIs; 0 is {@link #NOT_ACCEPTED}, -1 is {@link
+ *     #NO_DESTINATION_MATCHED}
  */
 public record MsiOutcome(int vcpus) {
-    /** No vCPU accepted the MSI: none has the destination's APIC id, or its LAPIC is software-disabled. */
+    /** No vCPU accepted the MSI, for example because none has this APIC id, or its LAPIC is software-disabled. */
     public static final MsiOutcome NOT_ACCEPTED = new MsiOutcome(0);
     /**
-     * KVM returned -1, which is also -EPERM: the VM has no vCPU, or none matched a broadcast, or none matched a
-     * lowest-priority message whose vector selects the vCPU. {@link Vm#signal} throws EPERM if it came from a system
-     * call filter.
+     * KVM returned -1 (the value of -EPERM) because the VM has no vCPU, or because no vCPU matched a broadcast or a
+     * lowest-priority message whose vector selects the vCPU. {@link Vm#signal} throws EPERM if the -1 came from a
+     * system call filter.
      */
     public static final MsiOutcome NO_DESTINATION_MATCHED = new MsiOutcome(-1);
 
     private static final MsiOutcome TO_ONE = new MsiOutcome(1);
 
-    /** The outcome for a number of vCPUs. The frequent case of one vCPU allocates nothing. */
+    /** The outcome for a number of vCPUs. For one vCPU, the frequent case, this allocates nothing. */
     static MsiOutcome delivered(int vcpus) {
         return vcpus == 1 ? TO_ONE : new MsiOutcome(vcpus);
     }

@@ -15,8 +15,7 @@ final class RouteRecords {
     private int count;
 
     /**
-     * Makes room for {@code routes}, and keeps the records of GSIs below {@code first}. Records are in the order of
-     * GSIs.
+     * Makes room for {@code routes} records, and keeps the ones of GSIs below {@code first}. Records are sorted by GSI.
      */
     void begin(int routes, int first) {
         int bytes = routes * KernelBackend.ROUTE_SIZE;

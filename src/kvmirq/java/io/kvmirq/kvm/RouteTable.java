@@ -22,13 +22,13 @@ import java.util.function.Supplier;
 import java.util.stream.IntStream;
 
 /**
- * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the whole table, so a change takes longer the more routes there are.
- * Make related changes in one {@link #change}, which makes at most one system call; if it fails, nothing changes. The
- * library does not know routes that another program sets, so its next change removes them.
+ * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the whole table, so the cost of a change grows with the number of
+ * routes. Make related changes in one {@link #change}, which makes at most one system call and, if it fails, changes
+ * nothing. The library does not see routes that another program sets, so its next change removes them.
  *
- * <p>{@link #add} allocates the lowest GSI that has no route, no {@link Irqfd} and no pin. Thread-safe. A lock
- * serialises KVM_SET_GSI_ROUTING. It is not held while the function of {@link #change} runs, and methods that read the
- * table do not wait for it.
+ * <p>{@link #add} allocates the lowest GSI that is not reserved for a pin and has no route and no {@link Irqfd}.
+ * Thread-safe. A lock serialises KVM_SET_GSI_ROUTING. The lock is not held while the function of {@link #change} runs,
+ * and methods that read the table do not wait for it.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  *
@@ -48,19 +48,19 @@ public final class RouteTable {
 
     // Guarded by the lock
     private final RouteRecords records = new RouteRecords();
-    /** The table that {@link #records} encodes. The next table encodes only from the first GSI that differs. */
+    /** The table that {@link #records} encodes. The next table is encoded only from the first GSI that differs. */
     private Routes encoded = NONE;
 
-    /** By GSI: the number of its irqfds. */
+    /** The number of irqfds on each GSI. */
     private final AtomicIntegerArray held = new AtomicIntegerArray(Gsi.MAX + 1);
 
-    /** By GSI: the number of its irqfds that the kernel has now. */
+    /** The number of irqfds on each GSI that are assigned in the kernel. */
     private final AtomicIntegerArray live = new AtomicIntegerArray(Gsi.MAX + 1);
 
     /** Whether an adopted VM may have routes that this table does not list. */
     private volatile boolean mayHaveOthers;
 
-    /** Whether those routes must stay, so that {@link #change} is refused. */
+    /** Whether an adopted VM's routes are unknown and must stay, so that {@link #change} is refused. */
     private volatile boolean othersStay;
     /** Written before {@link #table}, and read after it. */
     private volatile int firstFree;
@@ -81,7 +81,7 @@ public final class RouteTable {
         return new RouteTable(calls, List.of(), 0);
     }
 
-    /** The routes of an adopted VM. An empty list does not say that it has none. */
+    /** The routes of an adopted VM. An empty list does not mean that the VM has none. */
     static RouteTable ofAdopted(VmCalls calls, List<Route> now, Gsi firstFree) {
         RouteTable table = new RouteTable(
                 calls,
@@ -109,7 +109,9 @@ public final class RouteTable {
         }
     }
 
-    /** Creates the irqchip, which sets default routes in the kernel. The first free GSI follows the last of them. */
+    /**
+     * Creates the irqchip, which sets default routes in the kernel. The first free GSI follows the last default route.
+     */
     void becomeDefaults(Supplier<List<Route.Pin>> createIrqchip) {
         lock.lock();
         try {
@@ -125,15 +127,15 @@ public final class RouteTable {
 
     private void encode(Routes next) {
         Routes last = encoded;
-        encoded = NONE; // until all of the next one is encoded
+        encoded = NONE; // until the next table is fully encoded
         next.encode(records, last);
         encoded = next;
     }
 
     /**
-     * The default routes of {@link X86Vm#createIrqchip}: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin
-     * with the GSI's number ({@code default_routing} in arch/x86/kvm/irq.c). Add them in a {@link #change} to restore
-     * them, or pass them to {@link Vm#adopt(io.kvmirq.kernel.Kernel,int,io.kvmirq.kernel.Ownership,List,Gsi) Vm.adopt}.
+     * The default routes of {@link X86Vm#createIrqchip}: GSI n to IOAPIC pin n, and GSI 0–15 also to the two PICs' 16
+     * pins ({@code default_routing} in arch/x86/kvm/irq.c). Add these routes in a {@link #change} to restore them, or
+     * pass them to {@link Vm#adopt(io.kvmirq.kernel.Kernel,int,io.kvmirq.kernel.Ownership,List,Gsi) Vm.adopt}.
      */
     public static List<Route.Pin> defaultsOfX86() {
         List<Route.Pin> routes = new ArrayList<>();
@@ -161,14 +163,14 @@ public final class RouteTable {
     }
 
     /**
-     * Whether this table has all of the VM's routes in the kernel. For an adopted VM this is true only if the caller of
-     * {@code Vm.adopt} stated them, as a list or by {@link RoutesNow}.
+     * Whether this table lists all of the VM's routes in the kernel. False only for an adopted VM whose routes the
+     * caller of {@code Vm.adopt} did not state ({@link RoutesNow#UNKNOWN}).
      */
     public boolean isKnown() {
         return !othersStay;
     }
 
-    /** Counts an irqfd on {@code gsi}, which is not allocated until {@link #release}. */
+    /** Counts an irqfd on {@code gsi}, so that the GSI is not allocated until {@link #release}. */
     void hold(Gsi gsi) {
         held.incrementAndGet(gsi.number());
     }
@@ -177,7 +179,7 @@ public final class RouteTable {
         held.decrementAndGet(gsi.number());
     }
 
-    /** Adds {@code more} to the number of irqfds that the kernel has on {@code gsi}, and returns the number. */
+    /** Adds {@code more} to the number of irqfds that the kernel has on {@code gsi}, and returns the sum. */
     int live(Gsi gsi, int more) {
         return live.addAndGet(gsi.number(), more);
     }
@@ -186,10 +188,10 @@ public final class RouteTable {
      * Changes the route table in one step.
      *
      * @param change edits a copy of the table. If it throws, the table stays as it was. If another thread changes the
-     *     table first, the function runs again with a new copy, so it must have no other effect; a slow one may run
-     *     many times
+     *     table first, the function runs again with a new copy, so it must have no other effect. A slow function may
+     *     run many times
      * @return what {@code change} returned
-     * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
+     * @throws RoutesExhaustedException if the change needs more than {@value #CAPACITY} entries, or no GSI is free
      * @throws IllegalStateException if called within another change of this table
      * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip, or for a route to a pin with a split
      *     irqchip
@@ -223,7 +225,7 @@ public final class RouteTable {
             throw new IllegalStateException("the routes of " + calls.vm() + " are not known, and a change would remove"
                     + " them all: adopt the VM with its routes, or leave them to its VMM");
         }
-        Edit edit = copy(); // before the thread is noted, which would stay so without memory for the copy
+        Edit edit = copy(); // first, because a failure after the add below would leave the thread in the set
         if (!changing.add(Thread.currentThread())) {
             throw new IllegalStateException(
                     "the routes of " + calls.vm() + " are being changed: use the edit that change() gave");
@@ -240,7 +242,7 @@ public final class RouteTable {
         return new Edit(now, firstFree);
     }
 
-    /** @return false if the table is no longer the one that was copied */
+    /** @return false if another thread replaced the table after it was copied */
     private boolean commit(Edit edit) {
         lock.lock();
         try {
@@ -252,7 +254,7 @@ public final class RouteTable {
                 Object event = Events.begin(Events.Type.ROUTES_CHANGED);
                 calls.setRoutes(records);
                 Routes before = table;
-                table = edit.copy; // at once: the kernel has it
+                table = edit.copy; // at once, because the kernel has it
                 commits.incrementAndGet();
                 if (event != null) {
                     Events.end(event, table.changes(before, VmCalls.number(calls.vm())));
@@ -281,7 +283,7 @@ public final class RouteTable {
         }
     }
 
-    /** Changes the table like {@link #change}, by a function that returns no result. */
+    /** Changes the table like {@link #change}, with a function that returns no result. */
     public void edit(Consumer<? super Edit> change) {
         Objects.requireNonNull(change, "change is null");
         change(edit -> {
@@ -290,7 +292,7 @@ public final class RouteTable {
         });
     }
 
-    /** Routes a free GSI to {@code message}, by its own call of {@link #change}. @return the GSI */
+    /** Routes the lowest free GSI to {@code message}, in a separate change. @return the GSI */
     public Gsi add(MsiMessage message) {
         return change(edit -> edit.add(message));
     }
@@ -317,7 +319,7 @@ public final class RouteTable {
         });
     }
 
-    /** Removes the routes of GSIs that have no irqfd any more. For tear-down: never fails. */
+    /** Removes the routes of GSIs that have no irqfd any more. Used in tear-down, so it never fails. */
     void letGo(List<Gsi> gsis) {
         try {
             edit(edit -> gsis.forEach(edit::remove));
@@ -394,7 +396,7 @@ public final class RouteTable {
         return held.get(gsi.number());
     }
 
-    /** The number of times that the kernel's table was replaced. */
+    /** The number of times that this object replaced the kernel's table. */
     public long commits() {
         return commits.get();
     }
@@ -478,7 +480,7 @@ public final class RouteTable {
          */
         public Edit replace(Route.Other route) {
             requireOpen();
-            if (!supports(route)) { // its errno would be that of many other mistakes
+            if (!supports(route)) { // the kernel's errno has many other causes
                 throw new UnsupportedOperationException(route + ": this kernel has no such routes, as it says by "
                         + (route.type() == Uapi.KVM_IRQ_ROUTING_HV_SINT ? "KVM_CAP_HYPERV_SYNIC" : "KVM_CAP_XEN_HVM"));
             }

@@ -12,11 +12,11 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Routes by GSI: one message, pins of different chips, or one route of another type. A VM may have thousands of
- * messages, so these are not stored as {@link Route}s. Not thread-safe.
+ * The routes of each GSI, which are one message, pins of different chips, or one route of another type. Messages are
+ * not stored as {@link Route}s, because a VM may have thousands. Not thread-safe.
  */
 final class Routes {
-    /** More than every GSI. */
+    /** One more than the highest GSI. */
     static final int ALL = Gsi.MAX + 1;
 
     /** The message of each GSI. GSIs beyond the end have none. */
@@ -89,7 +89,7 @@ final class Routes {
         size++;
     }
 
-    /** @return whether the GSI had any */
+    /** @return whether the GSI had a route */
     boolean remove(int gsi) {
         int removed = message(gsi) == null ? pins(gsi).size() : 1;
         if (gsi < messages.length) {
@@ -105,7 +105,7 @@ final class Routes {
         return removed > 0;
     }
 
-    /** The fields of an event: numbers of added, removed and replaced GSIs. */
+    /** The fields of an event: VM, table size, and numbers of added, removed and replaced GSIs. */
     Object[] changes(Routes before, long vm) {
         long[] changes = new long[3];
         for (int gsi = sameBelow(before); gsi < ALL; gsi++) {
@@ -140,7 +140,7 @@ final class Routes {
         return gsi == pins.size() && gsi == other.pins.size() ? ALL : gsi;
     }
 
-    /** @param encoded the table that the records hold now, if it has any: GSIs below the first difference stay */
+    /** @param encoded the table that the records encode now; records of GSIs below the first difference stay */
     void encode(RouteRecords records, Routes encoded) {
         int first = encoded.size == 0 ? 0 : sameBelow(encoded);
         records.begin(size, first);

@@ -12,7 +12,10 @@ import java.nio.ByteBuffer;
 
 /** CPUID leaves and MSRs that KVM supports on an x86 host, read from {@code /dev/kvm}. */
 final class SupportedCpu {
-    /** Linux 7.1 lists fewer. A refusal of a shorter list costs a JVM's first snapshot more than the list itself. */
+    /**
+     * Linux 7.1 lists fewer MSRs. A refused call with a shorter list would delay a JVM's first snapshot more than this
+     * one.
+     */
     private static final int MSRS_OF_FIRST_CALL = 1024;
 
     private SupportedCpu() {}
@@ -25,7 +28,7 @@ final class SupportedCpu {
         return cpuid;
     }
 
-    /** The indices of the MSRs to save. A call with too short a buffer returns their number (E2BIG). */
+    /** The indices of the MSRs to save. If the buffer is too short, KVM returns E2BIG and their number. */
     static ByteBuffer msrs(Kernel kernel) {
         Fd device = device(kernel, "no MSR");
         int room = MSRS_OF_FIRST_CALL;
