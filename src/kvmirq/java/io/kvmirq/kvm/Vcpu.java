@@ -18,9 +18,9 @@ import org.jspecify.annotations.Nullable;
  * A virtual CPU, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
  * architecture. On arm64 call {@link Arm64Vcpu#initialize} before other methods.
  *
- * <p>Only the platform thread that created a vCPU, or that last called {@link #moveHere}, may use it, because each call
- * takes the vCPU mutex in the kernel, so another thread would block for as long as the guest runs. Other threads may
- * only call {@link #kick} and {@link #close}.
+ * <p>Only the platform thread that created a vCPU, or that called {@link #moveHere} last, may use it. Each call takes
+ * the vCPU mutex in the kernel, so another thread would block for as long as the guest runs. Other threads may call
+ * only {@link #kick} and {@link #close}.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="run"}
  */
@@ -31,12 +31,12 @@ public final class Vcpu implements AutoCloseable {
     private final X86Vcpu x86;
     private final Arm64Vcpu arm64;
     private final boolean isBoot;
-    /** The thread of {@link #reserve}. */
+    /** The thread for which {@link #reserve} was called; null if none. */
     private final AtomicReference<@Nullable Thread> reserved = new AtomicReference<>();
 
     private Vcpu(VmCalls vm, VgicCalls vgic, VcpuId id, Fd fd) {
         this.id = id;
-        this.calls = new VcpuCalls(vm, fd); // it maps a page of the vCPU
+        this.calls = new VcpuCalls(vm, fd); // maps the vCPU's kvm_run page
         try (Undo undo = new Undo()) {
             undo.add(calls::close);
             this.run = new VcpuRun(calls, vgic, new WatchedVcpu(id));
@@ -91,9 +91,10 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Reserves the vCPU for a thread that will run it, until the thread ends or {@link #unreserve}. Does not move it.
+     * Reserves the vCPU for a thread that will run it, until this thread ends or {@link #unreserve}. Does not move the
+     * vCPU.
      *
-     * @return false while another thread has the vCPU reserved
+     * @return false if the vCPU is reserved for a thread that has not ended
      */
     @NotPromised
     public boolean reserve(Thread thread) {
@@ -117,8 +118,8 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Makes the vCPU run, halt or wait to be started.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have, and, without in-kernel
-     *     irqchip, for every state but {@link VcpuState#RUNNABLE}
+     * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have, and, without an
+     *     in-kernel irqchip, for every state but {@link VcpuState#RUNNABLE}
      */
     public void setState(VcpuState next) {
         run.requireItsThread();
@@ -126,10 +127,10 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Runs the guest until it takes an exit to user space. An x86 vCPU other than the boot processor waits in this call
-     * for INIT and SIPI. The first run in a thread blocks the real-time signal of {@link #kick} in it, so that this
-     * signal ends only runs. If the kernel refuses to send the signal, the run fails, because no kick could end it.
-     * {@link Thread#interrupt} does not end a run: only a kick does.
+     * Runs the guest until it exits to user space. An x86 vCPU other than the boot processor waits in this call for
+     * INIT and SIPI. A thread's first run blocks {@link #kick}'s real-time signal in the thread, so that the signal
+     * ends only runs. If the kernel refuses to send the signal, this run fails, because no kick could end it. {@link
+     * Thread#interrupt} does not end a run.
      *
      * @return the exit, always the same object; valid until the next run
      * @throws io.kvmirq.KernelException EIO in any process but the VM's; EFAULT when guest memory is gone; on arm64
@@ -152,10 +153,10 @@ public final class Vcpu implements AutoCloseable {
      * and is equal again on all vCPUs that were reset. On arm64 this repeats {@link Arm64Vcpu#initialize} with the
      * features of the last call, so a vCPU with {@code POWER_OFF} is off again.
      *
-     * <p>With a split irqchip, KVM keeps a vector of {@link X86Vcpu#injectInterrupt} that the guest has not taken.
+     * <p>With a split irqchip, KVM keeps a vector from {@link X86Vcpu#injectInterrupt} that the guest has not taken.
      *
      * @throws IllegalStateException on any thread but the vCPU's, before any change; on arm64 before {@code initialize}
-     * @throws io.kvmirq.KernelException as {@link X86Msrs#ofHost}, before any change; then none is expected
+     * @throws io.kvmirq.KernelException as {@link X86Msrs#ofHost}, before any change; later none is expected
      */
     public void reset() {
         run.requireItsThread();
@@ -179,9 +180,9 @@ public final class Vcpu implements AutoCloseable {
      * Ends the current run, even while the guest is halted, or else the next one. That run returns {@link
      * VcpuExit.Reason#INTR}; if the guest exits for another reason first, the next run returns INTR. Several kicks may
      * end one run, and one kick may end this run and the next. Any thread may kick. A kick never fails, does nothing on
-     * a closed vCPU, and allocates nothing unless it is recorded. The kernel refuses the signal while the user's
-     * pending signals reach RLIMIT_SIGPENDING. After a few thousand refusals the kick logs a warning and gives up, so
-     * the run goes on until the guest exits.
+     * a closed vCPU, and allocates nothing unless Flight Recorder records it. The kernel refuses the signal while the
+     * user's pending signals reach RLIMIT_SIGPENDING. After a few thousand refusals the kick logs a warning and gives
+     * up, so the run goes on until the guest exits.
      */
     public void kick() {
         run.kick();
@@ -203,11 +204,14 @@ public final class Vcpu implements AutoCloseable {
         calls.ioctl(KernelCall.CAP_ENABLE, Uapi.KVM_ENABLE_CAP, VmCalls.capability(number, arguments));
     }
 
-    /** Ends a running {@link #run} as {@link #kick} does, and then closes the vCPU. Idempotent, never fails. */
+    /**
+     * Refuses new calls, ends the current {@link #run} as {@link #kick} does, and closes the vCPU. Idempotent, never
+     * fails.
+     */
     @Override
     public void close() {
         calls.close();
-        kick(); // after that no run begins, so that none is missed
+        kick(); // after the close no run begins, so the kick misses none
         run.endCounts();
     }
 

@@ -37,7 +37,7 @@ final class VcpuCalls extends Calls {
         this.vm = vm;
         this.fd = fd;
         vm.learn(Condition.VCPUS);
-        this.enterGuest = () -> libc().ioctl(raw, Uapi.KVM_RUN, 0); // not made at each run
+        this.enterGuest = () -> libc().ioctl(raw, Uapi.KVM_RUN, 0); // made once, not at each run
         this.run = page(fd, vm.runSize());
     }
 
@@ -54,7 +54,7 @@ final class VcpuCalls extends Calls {
         return run.mapping();
     }
 
-    /** @return not negative */
+    /** @return the result, 0 or more */
     int ioctl(KernelCall call, long request, ByteBuffer argument) {
         return ioctl(fd, call, request, argument);
     }
@@ -63,7 +63,7 @@ final class VcpuCalls extends Calls {
         return check(call(fd, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), fd::toString);
     }
 
-    /** A request whose structure is longer than its number says. */
+    /** Makes a request whose structure is longer than the size in the request number. */
     int ioctlAt(KernelCall call, long request, ByteBuffer argument) {
         try {
             int result = call(fd, number -> libc().ioctl(number, request, libc().addressOf(argument)));
@@ -78,8 +78,9 @@ final class VcpuCalls extends Calls {
     }
 
     /**
-     * Blocks until the guest exits; an application processor that was started runs on. {@code exit} answers the read
-     * before, and gets the page's start. Returns the {@code KVM_EXIT_*} number.
+     * Runs the vCPU until the guest exits, and returns the {@code KVM_EXIT_*} number. Repeats KVM_RUN after EAGAIN,
+     * with which it returns when an application processor was started. {@code exit} completes the last read before the
+     * run, and receives the page's first words after it.
      */
     int run(VcpuExit exit) {
         raw = begin(fd);
@@ -95,7 +96,7 @@ final class VcpuCalls extends Calls {
             }
             int reason = (int) head[Uapi.KvmRun.EXIT_REASON / Long.BYTES];
             boolean isFault = result == EFAULT || result == EHWPOISON;
-            if (!isFault || reason != Uapi.KVM_EXIT_MEMORY_FAULT) { // which has an errno beside its data
+            if (!isFault || reason != Uapi.KVM_EXIT_MEMORY_FAULT) { // which returns an errno along with its data
                 check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
             }
             return reason;

@@ -9,19 +9,19 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The reason why a guest left {@link Vcpu#run}, with the exit's data. A vCPU has one such object, whose data the next
- * run replaces. A method for another {@link #reason} than this exit's throws {@link IllegalStateException}. Use it only
- * in the vCPU thread.
+ * The reason why a guest left {@link Vcpu#run}, with the exit's data. A vCPU has one VcpuExit, and each run replaces
+ * its data. A method for a {@link #reason} other than the exit's throws {@link IllegalStateException}. Use the object
+ * only in the vCPU thread.
  *
- * <p>If the guest reads a port or an address, {@link #answer} sets the value, which the next run delivers. Without it
- * the guest reads all ones, as from an empty bus.
+ * <p>If the guest reads a port or an address, {@link #answer} sets the value, which the next run delivers. Without an
+ * answer the guest reads all ones, as from an empty bus.
  *
  * <p>Source: {@code struct kvm_run} in linux/kvm.h.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="run"}
  */
 public final class VcpuExit {
-    /** The words of {@code struct kvm_run} that say why the guest left, of every exit that has a type. */
+    /** The number of words at the start of {@code struct kvm_run} that hold the reason and most of the exit's data. */
     private static final int WORDS = 7;
 
     private static final long ONES = -1;
@@ -31,14 +31,14 @@ public final class VcpuExit {
     private static final int DATA_WORDS = 32;
 
     private final Mapping page;
-    /** A copy: each access to the page is counted, so that it is not unmapped meanwhile. */
+    /** A copy of these words, because each access to the page itself is counted to keep it mapped. */
     private final long[] head = new long[WORDS];
 
     /** Whether the guest waits for the answer to a read. */
     private boolean reads;
 
     private final BitSet answered = new BitSet();
-    /** Whether the guest's access to an MSR has its answer. */
+    /** Whether the guest's MSR access was answered. */
     private boolean isMsrAnswered;
 
     private Reason reason = Reason.OTHER;
@@ -74,12 +74,14 @@ public final class VcpuExit {
         MSR_WRITE(Uapi.KVM_EXIT_X86_WRMSR),
         /** The guest made a hypercall that KVM passes to the VMM, if KVM_CAP_EXIT_HYPERCALL is enabled. */
         HYPERCALL(Uapi.KVM_EXIT_HYPERCALL),
-        /** A breakpoint or step (KVM_SET_GUEST_DEBUG). {@link VcpuExit#word}(0–3) is exception, address, DR6, DR7. */
+        /**
+         * A breakpoint or step (KVM_SET_GUEST_DEBUG). {@link VcpuExit#word}(0–3) are exception, address, DR6 and DR7.
+         */
         DEBUG(Uapi.KVM_EXIT_DEBUG),
         /**
          * The guest accessed an address without memory, or a page with a hardware error (KVM_CAP_MEMORY_FAULT_INFO).
-         * {@link VcpuExit#word}(0) has flags {@code KVM_MEMORY_EXIT_FLAG_*}, word(1) the address, word(2) the number of
-         * bytes.
+         * {@link VcpuExit#word}(0) holds the flags {@code KVM_MEMORY_EXIT_FLAG_*}, word(1) the address, and word(2) the
+         * length in bytes.
          */
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
         /** The guest used Hyper-V's hypercalls or SynIC. {@link VcpuExit#word}(0) is the Hyper-V exit type. */
@@ -88,16 +90,17 @@ public final class VcpuExit {
         XEN(Uapi.KVM_EXIT_XEN),
         /**
          * The guest has accepted no interrupts for longer than the VMM allows (KVM_CAP_X86_NOTIFY_VMEXIT). {@link
-         * VcpuExit#word}(0) has the exit's flags.
+         * VcpuExit#word}(0) holds the exit's flags.
          */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
         /** An instruction locked the memory bus; KVM reports this only if KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
         /**
-         * The guest accessed the TPR: {@link VcpuExit#word}(0) is the instruction's address, word(1) is 1 for a write.
+         * The guest accessed the TPR. {@link VcpuExit#word}(0) is the instruction's address, and word(1) is 1 for a
+         * write.
          */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
-        /** The guest can take an interrupt now, as {@link X86Vcpu#requestInterruptWindow} asked. */
+        /** The guest can take an interrupt now, as requested by {@link X86Vcpu#requestInterruptWindow}. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),
         /** Any other exit; {@link VcpuExit#number} returns its number. */
         OTHER(Uapi.KVM_EXIT_UNKNOWN);
@@ -157,7 +160,7 @@ public final class VcpuExit {
         };
     }
 
-    /** Before the next run: accesses without an answer read all ones. */
+    /** Completes accesses before the next run. Unanswered reads return all ones, and unanswered MSR accesses fail. */
     void completeRead() {
         if ((reason == Reason.MSR_READ || reason == Reason.MSR_WRITE) && !isMsrAnswered) {
             page.putByte(Uapi.KvmRun.MSR_ERROR, (byte) 1);
@@ -189,7 +192,7 @@ public final class VcpuExit {
         return field(offset, Long.BYTES);
     }
 
-    /** The reason of the exit. */
+    /** Why the guest exited; {@link Reason#OTHER} for an exit without its own constant. */
     public Reason reason() {
         return reason;
     }
@@ -241,12 +244,15 @@ public final class VcpuExit {
         return isIo() ? byteAt(Uapi.KvmRun.IO_SIZE) : intAt(Uapi.KvmRun.MMIO_LEN);
     }
 
-    /** The number of accesses, each of {@link #size} bytes: more than 1 if a string instruction accesses a port. */
+    /**
+     * The number of accesses, each of {@link #size} bytes; more than 1 only for a string instruction that accesses a
+     * port.
+     */
     public int count() {
         return isIo() ? intAt(Uapi.KvmRun.IO_COUNT) : 1;
     }
 
-    /** The value, zero-extended, of the guest's first access: written by the guest, or set by {@code answer}. */
+    /** The zero-extended value of the guest's first access, which the guest wrote or {@code answer} set. */
     public long data() {
         return data(0);
     }
@@ -287,7 +293,7 @@ public final class VcpuExit {
     }
 
     /**
-     * Sets the value that the guest's first access reads; the access takes the low {@link #size} bytes.
+     * Sets the value that the guest's first access reads. The access takes the low {@link #size} bytes.
      *
      * @throws IllegalStateException if the guest's access is a write, or the value was set before
      */
@@ -323,9 +329,9 @@ public final class VcpuExit {
         }
     }
 
-    // The others
+    // Other exits
 
-    /** The vector of the interrupt that the guest ended; for the reason {@link Reason#IOAPIC_EOI}. */
+    /** The vector for which the guest sent the EOI; for the reason {@link Reason#IOAPIC_EOI}. */
     public InterruptVector vector() {
         require(Reason.IOAPIC_EOI);
         return new InterruptVector(byteAt(Uapi.KvmRun.EOI_VECTOR));
@@ -365,8 +371,8 @@ public final class VcpuExit {
     }
 
     /**
-     * Sets the value of the MSR that the guest reads ({@link Reason#MSR_READ}). Without this call it gets a general
-     * protection fault.
+     * Sets the value of the MSR that the guest reads ({@link Reason#MSR_READ}). Without this call the guest gets a
+     * general protection fault.
      */
     public void answerMsr(long value) {
         require(Reason.MSR_READ);
@@ -375,8 +381,8 @@ public final class VcpuExit {
     }
 
     /**
-     * Accepts the value that the guest wrote to an MSR ({@link Reason#MSR_WRITE}). Without this call it gets a general
-     * protection fault.
+     * Accepts the value that the guest wrote to an MSR ({@link Reason#MSR_WRITE}). Without this call the guest gets a
+     * general protection fault.
      */
     public void acceptMsr() {
         require(Reason.MSR_WRITE);
@@ -402,16 +408,16 @@ public final class VcpuExit {
     }
 
     /**
-     * A 64-bit word of the union in {@code struct kvm_run}, for exits without their own methods. The constants of
-     * {@link Reason} say which word has which data.
+     * A 64-bit word of the union in {@code struct kvm_run}, for exits without their own methods. The {@link Reason}
+     * constants document the words.
      *
-     * @param index the number of the word, 0 to 31
+     * @param index the word's index, 0 to 31
      */
     public long word(int index) {
         return page.getLong(DATA + Long.BYTES * Objects.checkIndex(index, DATA_WORDS));
     }
 
-    /** Sets a word of the exit's data, such as the result of Xen's hypercall, which KVM reads at the next run. */
+    /** Sets a word of the exit's data, such as a Xen hypercall's result, which KVM reads at the next run. */
     public void setWord(int index, long value) {
         page.putLong(DATA + Long.BYTES * Objects.checkIndex(index, DATA_WORDS), value);
     }

@@ -11,8 +11,8 @@ import java.time.Instant;
 import java.util.Optional;
 
 /**
- * Runs a vCPU: its thread, the kicks that end a run, and the run's exit. Any thread may call {@link #kick}; only the
- * vCPU thread may call the other methods.
+ * Runs a vCPU in its thread, ends runs by kicks, and holds the last exit. Any thread may call {@link #kick}, but only
+ * the vCPU thread may call the other methods.
  */
 final class VcpuRun {
     private static final int NO_EXIT = -1;
@@ -28,7 +28,7 @@ final class VcpuRun {
     private final VcpuExit exit;
     private final ExitCounts exits;
     private final int vmNumber;
-    /** For a look at the LAPIC that allocates nothing. */
+    /** Reused, so that reading the LAPIC allocates nothing. */
     private final X86Lapic lapicNow = new X86Lapic();
 
     private boolean withinInstruction;
@@ -36,7 +36,7 @@ final class VcpuRun {
     private int port = NO_EXIT;
     /** IA32_APIC_BASE, unless {@link #isBaseInPage}. */
     private long base = RESET_BASE;
-    /** Whether a run has ended since the base was set, so that {@code struct kvm_run} has it. */
+    /** Whether a run has ended since the base was set, so that {@code struct kvm_run} holds it. */
     private boolean isBaseInPage;
 
     VcpuRun(VcpuCalls calls, VgicCalls vgic, WatchedVcpu watched) {
@@ -53,7 +53,7 @@ final class VcpuRun {
         return watched;
     }
 
-    /** The kicks, and the thread that may run. */
+    /** The kicks, and the thread that may run the vCPU. */
     KickCalls kicks() {
         return kick;
     }
@@ -80,7 +80,7 @@ final class VcpuRun {
                         + " one thread, or move it with moveHere while no thread runs it");
     }
 
-    /** Completes a guest access. A long one, such as INS, may exit several times. */
+    /** Completes a guest access. A long instruction, such as INS, may exit several times. */
     void completeInstruction() {
         while (withinInstruction) {
             kick(); // ends the run as soon as the access is complete
@@ -129,20 +129,23 @@ final class VcpuRun {
                 }
             }
         } finally {
-            // One instruction may cause exits of several runs, without an entry between: INS and OUTS, but of one port.
+            // INS and OUTS may exit from several runs without a guest entry in between, but all exits are on one port.
             boolean other = !continues || before != NO_EXIT && before != port;
             watched.leaves(reason != NO_EXIT, port != NO_EXIT && other);
             kick.left();
         }
     }
 
-    /** Always the same object; valid until the next. */
+    /** Reads the LAPIC into one reused object, which is valid until the next read. */
     X86Lapic lapicNow() {
         calls.ioctl(KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, lapicNow.structure);
         return lapicNow;
     }
 
-    /** KVM loads the vCPU for this call too, so it counts as part of the run. Never fails. */
+    /**
+     * Reads the LAPIC for other threads. KVM loads the vCPU for this call too, so it counts as part of the run. Never
+     * fails.
+     */
     private Optional<WatchedVcpu.Lapic> sampledLapic() {
         if (calls.vm().isArm64()) {
             return Optional.empty();
@@ -156,7 +159,7 @@ final class VcpuRun {
 
     private WatchedVcpu.Lapic lapic(X86Lapic registers) {
         return new WatchedVcpu.Lapic(
-                isBaseInPage ? calls.page().getLong(Uapi.KvmRun.APIC_BASE) : base, // also of a run that a kick ended
+                isBaseInPage ? calls.page().getLong(Uapi.KvmRun.APIC_BASE) : base, // even after a run that a kick ended
                 registers.get(X86Lapic.Name.ID),
                 registers.get(X86Lapic.Name.LDR),
                 registers.get(X86Lapic.Name.DFR),
@@ -164,7 +167,7 @@ final class VcpuRun {
                 Instant.now());
     }
 
-    /** The VMM has given the LAPIC these registers. */
+    /** Notes that the VMM has set these LAPIC registers. */
     void lapicSet(X86Lapic registers) {
         if (isBaseInPage || base != UNKNOWN) {
             watched.set(lapic(registers));
@@ -173,14 +176,14 @@ final class VcpuRun {
         }
     }
 
-    /** The VMM has set IA32_APIC_BASE, and with it the LAPIC mode. */
+    /** Notes that the VMM has set IA32_APIC_BASE, and with it the LAPIC mode. */
     void baseSet(long value) {
         base = value;
         isBaseInPage = false;
         watched.forgetLapic();
     }
 
-    /** The VMM may have set IA32_APIC_BASE or registers of the LAPIC. */
+    /** Notes that the VMM may have set IA32_APIC_BASE or LAPIC registers. */
     void lapicUnknown() {
         baseSet(UNKNOWN);
     }

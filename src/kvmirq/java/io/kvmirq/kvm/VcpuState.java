@@ -7,19 +7,19 @@ import io.kvmirq.uapi.Uapi;
 public enum VcpuState {
     /** The vCPU runs when its thread calls {@link Vcpu#run}. */
     RUNNABLE(Uapi.KVM_MP_STATE_RUNNABLE),
-    /** The vCPU, which is not the boot processor, waits for INIT (x86). */
+    /** The vCPU is an application processor that waits for INIT (x86). */
     UNINITIALIZED(Uapi.KVM_MP_STATE_UNINITIALIZED),
-    /** The vCPU has received INIT and waits for its start-up message (x86). */
+    /** The vCPU has received INIT and waits for a SIPI (x86). */
     INIT_RECEIVED(Uapi.KVM_MP_STATE_INIT_RECEIVED),
     /** The vCPU waits in HLT for an interrupt (x86). */
     HALTED(Uapi.KVM_MP_STATE_HALTED),
-    /** The vCPU has received a SIPI (x86). A VMM can set this state, but KVM reports only the next one. */
+    /** The vCPU has received a SIPI (x86). A VMM can set this state, but KVM reports only the state that follows. */
     SIPI_RECEIVED(Uapi.KVM_MP_STATE_SIPI_RECEIVED),
     /** The vCPU is off until PSCI turns it on (arm64). */
     STOPPED(Uapi.KVM_MP_STATE_STOPPED),
     /** The vCPU waits in an AP reset hold, which its guest requested, for a SIPI (x86, SEV-ES). */
     AP_RESET_HOLD(Uapi.KVM_MP_STATE_AP_RESET_HOLD),
-    /** The vCPU waits for an interrupt, at which KVM_RUN returns and the VMM resumes the vCPU (arm64). */
+    /** The vCPU waits for a wake-up event, at which KVM_RUN returns and the VMM resumes the vCPU (arm64). */
     SUSPENDED(Uapi.KVM_MP_STATE_SUSPENDED);
 
     private final int number;

@@ -14,12 +14,12 @@ import java.util.List;
 import java.util.OptionalLong;
 
 /**
- * An arm64 VM's virtual interrupt controller (VGIC), of which it has at most one. {@link #close} closes only the
- * descriptor, because KVM destroys the VGIC with the VM.
+ * An arm64 VM's virtual interrupt controller (VGIC). A VM has at most one. {@link #close} closes only the descriptor,
+ * because KVM destroys the VGIC with the VM.
  *
- * <p>In this order, set the number of interrupts, create vCPUs, call {@link #init}, and use irqfds and lines. Set the
+ * <p>Set the number of interrupts, create vCPUs, call {@link #init}, and use irqfds and lines, in this order. Set the
  * VGIC's addresses before or after init, but before the first vCPU runs. Thread-safe, but a method that changes an
- * interrupt writes back a whole register, and may undo a change that the guest makes in between.
+ * interrupt writes back a whole register, which may undo a change that the guest makes in between.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst and arm-vgic-v3.rst.
  *
@@ -37,7 +37,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     private final VgicCalls calls;
     private final RouteTable routes;
-    /** The size of the distributor in bytes. Its address is a multiple of it. */
+    /** The distributor's size in bytes. The distributor's address is a multiple of this size. */
     private final int size;
     /** KVM_VGIC_V*_ADDR_TYPE_DIST. */
     private final int distributorType;
@@ -46,7 +46,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /** The number of interrupts; 0 until it is read after init. */
     private volatile int interrupts;
 
-    /** @param initialized whether a VMM initialises the VGIC, so that the routes are those that the VMM named */
+    /** @param initialized whether a VMM initialises the VGIC, so that init must not set default routes */
     Vgic(VgicCalls calls, RouteTable routes, Fd fd, int size, int distributorType, boolean initialized) {
         super(calls, fd);
         this.calls = calls;
@@ -144,8 +144,9 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     // Registers
 
     /**
-     * Reads a distributor register, as a VMM does to save it. The guest reads other values from some registers. For a
-     * GICv2's private interrupts this reads vCPU 0; {@link VgicV2#readDistributor(VcpuId,int)} reads any vCPU.
+     * Reads a distributor register, as a VMM does to save it. Some registers read differently in the guest. For a
+     * GICv2's private interrupts, this reads vCPU 0's registers; {@link VgicV2#readDistributor(VcpuId,int)} reads any
+     * vCPU's.
      *
      * @param offset the register's offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset
      *     without a register reads 0
@@ -169,7 +170,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         writeRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, offset, value);
     }
 
-    /** @param size bytes that the registers occupy */
+    /** @param size the number of bytes that the registers occupy */
     static void requireOffset(String what, int offset, int size) {
         if (offset < 0 || offset >= size || offset % Integer.BYTES != 0) {
             throw new IllegalArgumentException(what + " offset 0x" + Integer.toHexString(offset)
@@ -178,7 +179,10 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         }
     }
 
-    /** Reads an SPI's register bits. The VGIC is initialised by then, so its number of interrupts no longer changes. */
+    /**
+     * Reads a register with an SPI's bits. After a successful read, the number of interrupts no longer changes, because
+     * the VGIC is initialised.
+     */
     final int readRegister(Spi spi, int group, int offset) {
         int word = readRegister(group, offset);
         if (interrupts == 0) {
@@ -203,12 +207,12 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         write(KernelCall.VGIC_REGISTER, group, attribute, VgicCalls.value(value), Integer.toHexString(value));
     }
 
-    /** Reads an attribute: 8 bytes in the group of system registers, 4 bytes in every other group. */
+    /** Reads an attribute, of 8 bytes in the system register group and of 4 bytes in other groups. */
     final ByteBuffer read(KernelCall call, int group, long attribute) {
         return get(call, group, attribute, VgicCalls.value(0L), () -> operands("get", group, attribute));
     }
 
-    /** @param hex of the value, for the message */
+    /** @param the value in hex, for the error message */
     final void write(KernelCall call, int group, long attribute, ByteBuffer value, String hex) {
         set(call, group, attribute, value, () -> operands("set", group, attribute) + " value=0x" + hex);
     }
@@ -218,7 +222,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes an SPI level-triggered: the SPI is pending while its line is high.
+     * Makes an SPI level-triggered, so that it is pending while its line is high.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
@@ -228,7 +232,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes an SPI edge-triggered, like a new VM's SPIs: a rising line is latched until the guest takes the interrupt.
+     * Makes an SPI edge-triggered, as in a new VM. A rising edge is latched until the guest takes the interrupt.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
@@ -237,7 +241,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         configure(spi, 2);
     }
 
-    /** GICD_ICFGR: two bits per interrupt, the upper one set for an edge. */
+    /** GICD_ICFGR has two bits per interrupt, of which the upper is 1 if the interrupt is edge-triggered. */
     private synchronized void configure(Spi spi, int edge) {
         int offset = CONFIGURATIONS + spi.number() / PER_CONFIGURATION * Integer.BYTES;
         int shift = 2 * (spi.number() % PER_CONFIGURATION);

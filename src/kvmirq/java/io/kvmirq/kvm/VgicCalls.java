@@ -18,7 +18,7 @@ import java.util.function.Supplier;
  */
 final class VgicCalls extends Calls {
     private final VmCalls vm;
-    /** Whether the VM has a GICv2 that was made here and not initialised. */
+    /** Whether the VM has a GICv2 that was created here and is not initialised yet. */
     private volatile boolean awaitsInit;
 
     VgicCalls(VmCalls vm) {
@@ -37,9 +37,9 @@ final class VgicCalls extends Calls {
     }
 
     /**
-     * The kernel implicitly initialises a GICv2, but never a GICv3, in calls that need it, and then sets default routes
-     * that {@link RouteTable} does not have. Source: {@code vgic_lazy_init()}; {@code vgic_v2_attr_regs_access()};
-     * {@code vgic_v2_map_resources()}.
+     * Refuses calls in which the kernel would implicitly initialise a GICv2 and set default routes that {@link
+     * RouteTable} does not have. The kernel never does so for a GICv3. Source: {@code vgic_lazy_init()}, {@code
+     * vgic_v2_attr_regs_access()}, {@code vgic_v2_map_resources()}.
      *
      * @throws IllegalStateException if the kernel would initialise the GICv2
      */
@@ -50,7 +50,7 @@ final class VgicCalls extends Calls {
         }
     }
 
-    // Attributes; a value has 8 bytes, or 4 where the kernel reads and writes no more
+    // Attributes. Buffers have 8 bytes, of which the kernel may use only 4.
 
     void attribute(
             long request,

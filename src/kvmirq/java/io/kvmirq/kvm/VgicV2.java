@@ -11,10 +11,10 @@ import java.util.OptionalLong;
  * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
  *
  * <p>Call {@link #init} before you use lines or registers, or run a vCPU. This class refuses earlier uses, because the
- * kernel would initialise the GICv2 implicitly, with default routes that {@link Vm#routes} does not know.
+ * kernel would initialise the GICv2 implicitly, with default routes that {@link Vm#routes} does not have.
  *
- * <p>On a GICv2 host, VMs can only have a GICv2, at most 8 vCPUs and no ITS. Many GICv3 hosts cannot run a GICv2, so
- * creating one fails with ENODEV. The fake kernel has a GICv2 if its profile's name contains {@code gicv2}.
+ * <p>On a GICv2 host, VMs can have only a GICv2, at most 8 vCPUs and no ITS. Many GICv3 hosts cannot run a GICv2, so
+ * creating one fails with ENODEV. The fake kernel supports a GICv2 if its profile's name contains {@code gicv2}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
  *
@@ -23,7 +23,7 @@ import java.util.OptionalLong;
 public final class VgicV2 extends Vgic {
     private static final int PAGE = 0x1000;
     private static final int CPU_INTERFACE_SIZE = 0x2000;
-    /** The attribute has 8 bits for a vCPU. */
+    /** The attribute has 8 bits for the vCPU id. */
     private static final int LAST_VCPU = 255;
 
     VgicV2(VgicCalls calls, RouteTable routes, Fd fd, boolean initialized) {
@@ -60,8 +60,8 @@ public final class VgicV2 extends Vgic {
      * GICD_ISPENDR shows latched interrupts and level-triggered interrupts whose line is high. An SPI's GICD_ITARGETSR
      * has a bit for each vCPU, in creation order.
      *
-     * @param vcpu the vCPU id. Kernels before 6.7 take it for the vCPU's position in creation order; some stable
-     *     kernels, such as Debian's 6.1, behave like 6.7
+     * @param vcpu the vCPU id. Kernels before 6.7 interpret it as the vCPU's position in creation order, except for
+     *     some stable kernels, such as Debian's 6.1
      * @param offset the register's offset in bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist (kernels 6.7 and 6.8 may crash instead);
      *     EBUSY while a vCPU runs
@@ -75,8 +75,8 @@ public final class VgicV2 extends Vgic {
     /**
      * Writes a distributor register as one vCPU sees it. The kernel ignores a write to GICD_IGROUPR unless the VMM
      * wrote GICD_IIDR before, with its current value or an older revision. A write to GICD_SGIR sends an SGI from this
-     * vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR, because the kernel takes the vCPU itself for
-     * the sender of an SGI that GICD_ISPENDR makes pending.
+     * vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR, because the kernel records the vCPU itself
+     * as the sender of an SGI that GICD_ISPENDR makes pending.
      *
      * @param vcpu the vCPU id, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
      * @param offset in bytes, a multiple of 4, below 0x1000. The kernel ignores a write to an offset without a register
@@ -88,7 +88,7 @@ public final class VgicV2 extends Vgic {
 
     /**
      * Reads a CPU interface register of a vCPU, as a VMM does to save it. The kernel returns the guest's GICC_PMR
-     * shifted right by 3, as in GICH_VMCR.VMPriMask: 0x1f stands for 0xf8.
+     * shifted right by 3, as in GICH_VMCR.VMPriMask, so 0x1f stands for 0xf8.
      *
      * @param vcpu the vCPU id, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
      * @param offset the register's offset in bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8

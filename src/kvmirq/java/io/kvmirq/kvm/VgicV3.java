@@ -24,7 +24,7 @@ import java.util.List;
  * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="vgic"}
  */
 public final class VgicV3 extends Vgic {
-    /** Bytes that one redistributor occupies. */
+    /** The size of one redistributor in bytes. */
     public static final int REDISTRIBUTOR_SIZE = 0x2_0000;
 
     private static final int PAGE = 0x1_0000;
@@ -50,7 +50,7 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Places all vCPUs' redistributors at consecutive addresses. Call either this method or {@link #addRedistributors},
-     * because after this call the kernel still accepts a region, but no vCPU uses it.
+     * not both. After this call, the kernel still accepts a region, but no vCPU uses it.
      *
      * @param address the guest-physical address of the first redistributor, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if redistributors have been placed already; E2BIG beyond the VM's
@@ -124,7 +124,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Writes the pending state of all LPIs to the guest's pending tables in memory, to save the VM.
+     * Writes the pending state of all LPIs to the pending tables in guest memory, to save the VM.
      *
      * @throws io.kvmirq.KernelException ENXIO before {@link #init}; EBUSY while a vCPU runs; EFAULT when a pending
      *     table lies outside of guest memory
@@ -256,7 +256,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Whether a level-triggered SPI's line is high. It is read through vCPU 0, which must exist.
+     * Whether a level-triggered SPI's line is high. Reads the line through vCPU 0, which must exist.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
@@ -289,8 +289,8 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Sets the levels of 32 lines, as a VMM does to restore them. A high level sets no latch of an edge-triggered
-     * interrupt, and has no effect until the interrupt becomes level-triggered.
+     * Sets the levels of 32 lines, as a VMM does to restore them. For an edge-triggered interrupt, a high level does
+     * not set the latch, and has no effect until the interrupt becomes level-triggered.
      *
      * @param vcpu the vCPU whose PPIs are set; SPIs are the same for each vCPU
      * @param first the first interrupt, a multiple of 32: 0 for the PPIs in bits 16–31, 32–992 for SPIs

@@ -18,10 +18,10 @@ import java.util.OptionalInt;
 
 /**
  * A virtual machine, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
- * architecture. Thread-safe. An errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
+ * architecture. Thread-safe. Errnos named in method comments are thrown as {@link io.kvmirq.KernelException}s.
  *
- * <p>Irqfds, ioeventfds and guest memory keep their VM open: after {@link #close}, its descriptor is closed with the
- * last of them. A vCPU does not keep it open.
+ * <p>Irqfds, ioeventfds and guest memory keep their VM open, so after {@link #close} its descriptor is closed with the
+ * last of them. A vCPU does not keep its VM open.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="irqfd"}
  */
@@ -74,7 +74,7 @@ public final class Vm implements AutoCloseable {
      * @param routesNow all GSI routes of the VM. KVM has no call that reads routes, and each change replaces them all,
      *     so the first change removes any route that is not in this list. If the VM has no routes or an irqchip's
      *     default routes, or if you do not know them, use {@link #adopt(Kernel,int,Ownership,RoutesNow)}
-     * @param firstFree the lowest GSI that the library may allocate; lower GSIs are the VMM's and its IOAPIC's
+     * @param firstFree the lowest GSI that the library may allocate; lower GSIs belong to the VMM and its IOAPIC
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or not a VM
      * @throws io.kvmirq.KernelException EPERM when {@code routesNow} has routes to pins and a system call filter
      *     refuses KVM_CHECK_EXTENSION; after {@link Kernel#facts} the library does not make this call again
@@ -105,7 +105,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Whether this is an arm64 VM, which has a VGIC instead of LAPICs. The first call may ask KVM for the architecture.
+     * Whether this is an arm64 VM, which has a VGIC instead of LAPICs. The first call may query KVM for the
+     * architecture.
      */
     public boolean isArm64() {
         return calls.isArm64();
@@ -117,7 +118,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * The methods of an x86 VM. The first call may ask KVM for the architecture.
+     * The methods of an x86 VM. The first call may query KVM for the architecture.
      *
      * @throws UnsupportedOperationException if this is an arm64 VM
      */
@@ -127,7 +128,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * The methods of an arm64 VM. The first call may ask KVM for the architecture.
+     * The methods of an arm64 VM. The first call may query KVM for the architecture.
      *
      * @throws UnsupportedOperationException if this is not an arm64 VM
      */
@@ -147,7 +148,7 @@ public final class Vm implements AutoCloseable {
      * Makes the kernel raise {@code gsi} once, edge-triggered, at each signal of {@code event}, and at once if {@code
      * event} was signalled before. Route {@code gsi} first, because signals are lost while it has no route.
      *
-     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN on arm64 before {@link Vgic#init};
+     * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip; EAGAIN on arm64 before {@link Vgic#init};
      *     EBUSY when {@code event} already has an irqfd of this VM, or of any VM since 6.17, 2cdd64cbf990 ("KVM:
      *     Disallow binding multiple irqfds to an eventfd with a priority waiter")
      */
@@ -163,7 +164,7 @@ public final class Vm implements AutoCloseable {
         return Irqfd.edges(this, events, gsis, false);
     }
 
-    /** Makes a masked irqfd: signals stay in the eventfd until {@link Irqfd#unmask}. */
+    /** Makes a masked irqfd, whose signals stay in the eventfd until {@link Irqfd#unmask}. */
     public Irqfd maskedIrqfd(EventFd event, Gsi gsi) {
         return Irqfd.make(this, event, null, gsi, true);
     }
@@ -179,8 +180,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Makes a signal of {@code event} hold {@code gsi} high until the guest's EOI, which lowers it and signals {@code
-     * resample}. If the device still asserts its line then, its driver must signal {@code event} again.
+     * Makes a signal of {@code event} hold {@code gsi} high until the guest's EOI, at which KVM lowers {@code gsi} and
+     * signals {@code resample}. If the device then still asserts its line, its driver must signal {@code event} again.
      *
      * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; otherwise as {@link #assignIrqfd}
      * @throws IllegalArgumentException if {@code resample} is {@code event}, because each EOI would raise an interrupt
@@ -190,14 +191,15 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Injects an MSI. Allocates nothing. On arm64 a message from {@link MsiMessage#toIts} needs an {@link Its} that the
-     * guest has enabled; {@link MsiOutcome#NOT_ACCEPTED} means that the guest has not mapped the event.
+     * Injects an MSI. Allocates nothing unless several vCPUs accept the MSI. On arm64 a message from {@link
+     * MsiMessage#toIts} needs an {@link Its} that the guest has enabled; {@link MsiOutcome#NOT_ACCEPTED} means that the
+     * guest has not mapped the event.
      *
-     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
-     *     call; on arm64 ENODEV if the VM has no ITS, EINVAL if the message has no device id or does not address an
+     * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip; EPERM when a system call filter refuses
+     *     the call; on arm64 ENODEV if the VM has no ITS, EINVAL if the message has no device id or does not address an
      *     ITS, EBUSY before the guest has enabled the ITS
-     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; not checked for a VM
-     *     from {@code adopt}
+     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}, which is not checked
+     *     for a VM from {@code adopt}
      */
     public MsiOutcome signal(MsiMessage message) {
         return calls.signal(message);
@@ -205,9 +207,9 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Makes the kernel signal {@code event} when the guest writes to {@code address}, without an exit to the VMM.
-     * {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for such a doorbell. Fails with EINVAL for a
-     * range that wraps around the address space; EEXIST when another ioeventfd has the same address, length and data;
-     * ENOSPC when the VM's KVM bus is full.
+     * {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for this doorbell. Fails with EINVAL for a
+     * range that wraps around the address space, EEXIST if another ioeventfd at the same address matches some of the
+     * same writes, and ENOSPC if the VM's KVM bus is full.
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
         return new IoEventFd(calls, address, event);
@@ -216,8 +218,8 @@ public final class Vm implements AutoCloseable {
     // Devices
 
     /**
-     * The result of KVM_CHECK_EXTENSION: 0 for a {@code KVM_CAP_*} that this kernel lacks; else 1 or a number that the
-     * capability defines. Fails with EPERM when a system call filter refuses the call.
+     * The result of KVM_CHECK_EXTENSION, which is 0 for a {@code KVM_CAP_*} that this kernel lacks, or else 1 or a
+     * number that the capability defines. Fails with EPERM when a system call filter refuses the call.
      */
     public int capability(int number) {
         return calls.capability(number);
@@ -240,8 +242,10 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * @throws io.kvmirq.KernelException ENODEV if this kernel has no device of this type; EBUSY if the VM already has
-     *     its only one
+     * Creates an in-kernel device in this VM.
+     *
+     * @throws io.kvmirq.KernelException ENODEV if this kernel has no device of this type; EBUSY if the VM already has a
+     *     KVM-VFIO device; for the arm64 types as {@link Arm64Vm}
      */
     public KvmDevice createDevice(KvmDevice.Type type) {
         return switch (Objects.requireNonNull(type, "type is null")) {

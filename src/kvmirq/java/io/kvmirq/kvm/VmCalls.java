@@ -32,15 +32,15 @@ import java.util.function.IntUnaryOperator;
 import java.util.function.Supplier;
 
 /**
- * ioctls on a VM and its devices, and the known VM state that explains their errors. Set-up throws {@link
- * io.kvmirq.KernelException}; tear-down (deassign, remove) returns nothing and never fails. Thread-safe.
+ * ioctls on a VM and its devices, and the known VM state that explains their errors. Set-up methods throw {@link
+ * io.kvmirq.KernelException}. Tear-down methods (deassign, remove) never throw. Thread-safe.
  */
 final class VmCalls extends Calls {
-    /** Arguments of KVM_ENABLE_CAP. */
+    /** The number of KVM_ENABLE_CAP arguments. */
     private static final int MOST_ARGUMENTS = 4;
 
     private static final int PAGE = 4096;
-    /** Address bits where the high 24 bits of an APIC id begin, and the low 8. */
+    /** The MSI address bits at which an APIC id's high 24 bits and low 8 bits begin. */
     private static final int HIGH_ID_BITS = 40;
 
     private static final int LOW_ID_BITS = 12;
@@ -53,13 +53,13 @@ final class VmCalls extends Calls {
     private volatile boolean has32BitApicIds;
     private volatile boolean hasBroadcastQuirk = true;
 
-    /** Negative before it is asked. */
+    /** Negative until queried. */
     private volatile int xsaveSize = -1;
 
-    /** Size of the {@code kvm_run} mapping in bytes; 0 until it is asked for. */
+    /** Size of the {@code kvm_run} mapping in bytes; 0 until queried. */
     private volatile int runSize;
 
-    /** @param known of the VM as it is now */
+    /** @param known the VM's present facts */
     VmCalls(Kernel kernel, Fd vm, Set<Condition> known) {
         super(kernel);
         this.vm = vm;
@@ -79,7 +79,7 @@ final class VmCalls extends Calls {
         return new Creator(kernel).adoptVm(number, ownership, fd -> owner.apply(new VmCalls(kernel, fd, Set.of())));
     }
 
-    /** The call on the KVM device, before there is a VM. */
+    /** Creates or adopts a VM, for which there is no VmCalls yet. */
     private static final class Creator extends Calls {
         Creator(Kernel kernel) {
             super(kernel);
@@ -98,7 +98,7 @@ final class VmCalls extends Calls {
             return adopted("vm", number, ownership, owner, "a VM, made by KVM_CREATE_VM", FileKind.VM.label());
         }
 
-        /** On arm64 the guest address size; 0 stands for 40 bits. On x86 0. */
+        /** The VM type, which on arm64 is the guest address size (0 for 40 bits) and on x86 is 0. */
         private static long type(KernelFacts facts, OptionalInt guestAddressBits) {
             if (facts.architecture() != KernelFacts.Architecture.ARM64) {
                 if (guestAddressBits.isPresent()) {
@@ -137,7 +137,7 @@ final class VmCalls extends Calls {
                 && !isArm64();
     }
 
-    /** Not an error, because a route may be made before 32-bit ids are enabled. */
+    /** Does not throw, because a route may be added before 32-bit ids are enabled. */
     void warnUnlessReached(MsiMessage message) {
         if (isTruncated(message)) {
             warnOnce(message.toString(), truncated(message));
@@ -179,7 +179,7 @@ final class VmCalls extends Calls {
                 + ", because KVM reads 8 bits of the id: call X86Vm.use32BitApicIds first";
     }
 
-    /** Notifies a listener, whose failure is not the VM's. */
+    /** Notifies a listener, whose exception does not fail the VM's call. */
     void tell(VmListener listener, Consumer<VmListener> event) {
         tell("a VmListener of " + vm, () -> event.accept(listener));
     }
@@ -216,7 +216,7 @@ final class VmCalls extends Calls {
 
     // Known facts
 
-    /** From now on {@code fact} is so, and what it excludes is not. */
+    /** Adds a fact and drops the facts that it excludes. */
     synchronized void learn(Condition fact) {
         Set<Condition> next = EnumSet.of(fact);
         known.stream().filter(old -> !old.excludes(fact)).forEach(next::add);
@@ -245,7 +245,7 @@ final class VmCalls extends Calls {
                 .capabilityCheck(raw, capability));
     }
 
-    /** The size of vCPUs' XSAVE areas in bytes; 0, for 4096, where KVM_CAP_XSAVE2 is unknown. Asked once. */
+    /** The size of vCPUs' XSAVE areas in bytes, or 0 (for 4096) if the kernel lacks KVM_CAP_XSAVE2. Queried once. */
     int xsaveSize() {
         int size = xsaveSize;
         if (size < 0) {
@@ -259,7 +259,7 @@ final class VmCalls extends Calls {
         return capability(Uapi.KVM_CAP_NR_MEMSLOTS);
     }
 
-    /** Asked once, as it is the same for all vCPUs. */
+    /** Queried once, because it is the same for all vCPUs. */
     int runSize() {
         if (runSize == 0) {
             Fd device = kernel().device();
@@ -273,7 +273,7 @@ final class VmCalls extends Calls {
         return capability(Uapi.KVM_CAP_IRQFD_RESAMPLE) > 0;
     }
 
-    /** MSI destinations have 32 bits, as {@code MsiMessage} encodes them. */
+    /** Makes KVM read 32-bit MSI destinations, as {@code MsiMessage} encodes them. */
     void use32BitApicIds() {
         enableX2apic(Uapi.KVM_X2APIC_API_USE_32BIT_IDS);
         has32BitApicIds = true;
@@ -293,7 +293,7 @@ final class VmCalls extends Calls {
         ask(KernelCall.X2APIC, vm::toString, raw -> backend().x2apicEnable(raw, bits));
     }
 
-    /** Replaces the whole table, or nothing of it. */
+    /** Replaces the whole table, or leaves it unchanged. */
     void setRoutes(RouteRecords routes) {
         int raw = begin(vm);
         try {
@@ -308,7 +308,7 @@ final class VmCalls extends Calls {
         }
     }
 
-    // ioeventfd: on leases, so that what was assigned can be deassigned whatever has been closed meanwhile
+    // ioeventfds use leases, so that they can be deassigned even after handles were closed
 
     void assignIoEventFd(Fd.Lease vm, Fd.Lease event, IoAddress to) {
         long data = to.data().orElse(0);
@@ -330,9 +330,9 @@ final class VmCalls extends Calls {
                 | (to.data().isPresent() ? KernelBackend.IOEVENTFD_DATAMATCH : 0);
     }
 
-    // Injection; allocates nothing when the kernel agrees
+    // Injection
 
-    /** Flags to which KVM returns EINVAL; an EPERM comes from a filter that did not look at them. */
+    /** Flags for which KVM returns EINVAL, so an EPERM comes from a system call filter. */
     private static final int UNKNOWN_FLAGS = 2;
 
     MsiOutcome signal(MsiMessage message) {
@@ -372,7 +372,7 @@ final class VmCalls extends Calls {
 
     // Devices
 
-    /** Whether a device of this type could be made; makes none. */
+    /** Whether a device of this type can be created. Creates none. */
     boolean testDevice(int type) {
         int result = call(vm, raw -> backend().deviceTest(raw, type));
         if (result == -Errno.ENODEV.number()) {
@@ -382,7 +382,7 @@ final class VmCalls extends Calls {
         return true;
     }
 
-    /** @param facts of this type of device, for a refusal */
+    /** @param facts the facts that explain a refusal */
     <D> D createDevice(int type, Set<Condition> facts, Function<Fd, D> owner) {
         return made(
                 "device",
@@ -446,7 +446,7 @@ final class VmCalls extends Calls {
         return Long.compareUnsigned(guestAddress + size, guestAddress) < 0 ? Condition.WRAPPING : Condition.ALIGNED;
     }
 
-    /** Does not allocate. @return what the kernel answers */
+    /** Does not allocate. @return the kernel's result */
     int changeMemory(Fd.Lease vm, ByteBuffer region, Mapping.Lease pages) {
         region.putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, address(pages));
         return libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, region);
@@ -466,7 +466,10 @@ final class VmCalls extends Calls {
         }
     }
 
-    /** Removes a slot by a {@link #memoryRegion} of length 0, without allocating; false if it may still be there. */
+    /**
+     * Removes a slot by a {@link #memoryRegion} of length 0, without allocating. Returns false if the slot may still
+     * exist.
+     */
     boolean removeMemory(Fd.Lease vm, ByteBuffer removal) {
         return libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, removal) >= 0;
     }

@@ -5,8 +5,8 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 
 /**
- * A listener for events of a VM and its vCPUs. The thread that changes the VM calls it without a lock, so a listener
- * that is just being added may get an event twice. Its exceptions are logged, and the VM's change stays.
+ * A listener for events of a VM and its vCPUs. The thread that changes the VM calls the listener without a lock, so a
+ * listener may get an event twice while it is being added. Its exceptions are logged and do not undo the change.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
@@ -18,10 +18,10 @@ public interface VmListener {
     /** A vCPU was added. In KVM the vCPU exists until the VM ends, even after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
-    /** From now on {@code vcpu} shows whether a vCPU in this process is in KVM_RUN. Called after {@link #vcpuAdded}. */
+    /** Passes the object that shows whether a vCPU is in this process's KVM_RUN. Called after {@link #vcpuAdded}. */
     default void vcpuWatched(WatchedVcpu vcpu) {}
 
-    /** A call set registers of a vCPU's LAPIC, see {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */
+    /** A call set a vCPU's LAPIC registers. See {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */
     default void lapicSet() {}
 
     /** {@link X86Vm#use32BitApicIds} was called: APIC ids now have 32 bits. */

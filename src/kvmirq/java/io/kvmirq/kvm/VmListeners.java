@@ -12,14 +12,14 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Supplier;
 
 /**
- * A VM's listeners. One that is added later first gets the earlier events. Thread-safe.
+ * A VM's listeners. A listener that is added later first gets the earlier events. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
 @NotPromised
 public final class VmListeners {
     private final VmCalls calls;
-    /** In the order of creation. */
+    /** In creation order. */
     private final Queue<WatchedVcpu> vcpus = new ConcurrentLinkedQueue<>();
 
     private final List<VmListener> listeners = new CopyOnWriteArrayList<>();
@@ -29,7 +29,7 @@ public final class VmListeners {
         this.calls = calls;
     }
 
-    /** Whether vCPUs are reported: not in an adopted VM, whose VMM may have made others. */
+    /** Whether vCPUs are reported. They are not in an adopted VM, whose VMM may have created others. */
     private boolean knowsVcpus() {
         return calls.has(Condition.OWN);
     }
@@ -59,7 +59,7 @@ public final class VmListeners {
         listeners.remove(listener);
     }
 
-    /** Makes a vCPU and reports it to listeners, including those added later. */
+    /** Makes a vCPU and reports it to all listeners, including listeners added later. */
     Vcpu make(Supplier<Vcpu> call) {
         Vcpu vcpu;
         try (Undo undo = new Undo()) {
@@ -80,13 +80,13 @@ public final class VmListeners {
         calls.tell(listener, to -> to.vcpuWatched(vcpu));
     }
 
-    /** APIC ids have 32 bits. */
+    /** Reports that APIC ids have 32 bits. */
     void widenApicIds() {
         apicIdsWidened = true;
         listeners.forEach(listener -> calls.tell(listener, VmListener::apicIdsWidened));
     }
 
-    /** Destination 255 is no longer a broadcast in x2APIC mode. */
+    /** Reports that destination 255 is no longer a broadcast in x2APIC mode. */
     void endBroadcastQuirk() {
         listeners.forEach(listener -> calls.tell(listener, VmListener::broadcastQuirkDisabled));
     }

@@ -11,34 +11,34 @@ import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * The part of a {@link Vcpu} that other threads may read while it runs: whether the vCPU thread is in KVM_RUN and,
- * after {@link #askForLapic}, registers of its LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not the ioctl on {@link
+ * after {@link #askForLapic}, its LAPIC registers. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on {@link
  * Vcpu#fd}. KVM also loads the vCPU on a CPU for every other call, such as {@link X86Vcpu#registers}, but this class
- * does not show that. Thread-safe; no method waits or allocates.
+ * does not show that. Thread-safe. No method waits or allocates.
  */
 @NotPromised
 public final class WatchedVcpu {
-    /** Bits 1:0 of a phase's number, in KVM_RUN. The bits above count the runs. */
+    /** Bits 1:0 of a phase number in KVM_RUN. The bits above count the runs. */
     private static final long IN_RUN = 1;
-    /** Outside of KVM_RUN, and no run has completed or the last run failed. */
+    /** Outside of KVM_RUN, before the first run or after a failed one. */
     private static final long NOT_RUN = 2;
-    /** Outside, and KVM_RUN has returned. */
+    /** Outside of KVM_RUN, after a run that did not fail. */
     private static final long HAS_RUN = 0;
-    /** The vCPU has run as in {@link #HAS_RUN}, and KVM has entered the guest. */
+    /** As in {@link #HAS_RUN}, and KVM is known to have entered the guest. */
     private static final long HAS_ENTERED = 3;
 
     private static final long KIND = 3;
 
     private final VcpuId id;
-    /** Written by the vCPU's thread, by opaque stores. */
+    /** Written by the vCPU thread, with opaque stores. */
     private final AtomicLong phase = new AtomicLong(NOT_RUN);
 
-    /** Set by any thread, cleared by the vCPU's, by opaque stores. */
+    /** Set by any thread and cleared by the vCPU thread, with opaque stores. */
     private final AtomicBoolean asked = new AtomicBoolean();
 
     private volatile Optional<Lapic> lapic = Optional.empty();
     /** The phase outside of KVM_RUN in which the LAPIC has the registers of {@link #lapic}. */
     private volatile long lapicPhase = -1;
-    /** Whether the run that ends has read the LAPIC. Used by the vCPU thread only. */
+    /** Whether the run that is ending has read the LAPIC. Used by the vCPU thread only. */
     private boolean read;
 
     /** Called after the VMM has changed the LAPIC. */
@@ -70,14 +70,14 @@ public final class WatchedVcpu {
     }
 
     /**
-     * The number of the current phase: one KVM_RUN, or the time between two. The number changes before a KVM_RUN loads
-     * the vCPU and after it has returned, and is never reused.
+     * The number of the current phase, which is one KVM_RUN or the time between two. The number changes before a
+     * KVM_RUN loads the vCPU and after it has returned, and is never reused.
      */
     public long phase() {
         return phase.getOpaque();
     }
 
-    /** Whether this phase is a run: the vCPU thread is in KVM_RUN or about to enter it. */
+    /** Whether the vCPU thread is in KVM_RUN, or about to enter it, in this phase. */
     public static boolean isInRun(long phase) {
         return (phase & KIND) == IN_RUN;
     }
@@ -108,8 +108,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * Whether {@link #lapic} is still current in this phase: during KVM_RUN the guest may change the registers. Changes
-     * by ioctls on {@link Vcpu#fd} are missed.
+     * Whether {@link #lapic} is still current in this phase. It is not during KVM_RUN, because the guest may change the
+     * registers. Changes by ioctls on {@link Vcpu#fd} are missed.
      */
     public boolean hasLapicOf(long phase) {
         return lapicPhase == phase;
@@ -134,14 +134,14 @@ public final class WatchedVcpu {
         lapicListener = listener;
     }
 
-    /** The VMM has given the LAPIC these registers. */
+    /** Notes that the VMM has set these LAPIC registers. */
     void set(Lapic registers) {
         lapic = Optional.of(registers);
         lapicPhase = phase.getPlain();
         lapicListener.run();
     }
 
-    /** The VMM has changed the LAPIC by another call. */
+    /** Notes that the VMM has changed the LAPIC by another call. */
     void forgetLapic() {
         if (lapicPhase != -1) {
             lapicPhase = -1;
@@ -149,7 +149,10 @@ public final class WatchedVcpu {
         }
     }
 
-    /** Before KVM_RUN. A full fence must follow, or other threads may see an earlier phase while KVM runs the vCPU. */
+    /**
+     * Notes that KVM_RUN is about to begin. A full fence must follow, or other threads may see an earlier phase while
+     * KVM runs the vCPU.
+     */
     void enters() {
         phase.setOpaque((phase.getPlain() | KIND) + 1 + IN_RUN);
     }

@@ -4,7 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * A copy of an x86 vCPU's debug registers, read by {@link X86Vcpu#debugRegisters}, written by {@link
+ * A copy of an x86 vCPU's debug registers, read by {@link X86Vcpu#debugRegisters} and written by {@link
  * X86Vcpu#setDebugRegisters}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_debugregs} in asm/kvm.h.

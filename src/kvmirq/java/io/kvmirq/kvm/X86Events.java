@@ -5,8 +5,8 @@ import io.kvmirq.uapi.Uapi;
 import java.util.Objects;
 
 /**
- * Events that KVM delivers at an x86 vCPU's next guest entry: exceptions, injected interrupts, NMIs, SMIs, but not
- * interrupts that wait in its LAPIC. {@link X86Vcpu#events} reads a copy, {@link X86Vcpu#setEvents} writes one. Not
+ * Events that KVM delivers at an x86 vCPU's next guest entry: exceptions, injected interrupts, NMIs and SMIs, but not
+ * interrupts pending in its LAPIC. {@link X86Vcpu#events} reads a copy, and {@link X86Vcpu#setEvents} writes one. Not
  * thread-safe.
  *
  * <p>Source: {@code struct kvm_vcpu_events} in asm/kvm.h; Documentation/virt/kvm/api.rst, KVM_GET_VCPU_EVENTS.
@@ -30,7 +30,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         INTERRUPT_VECTOR(Uapi.KvmVcpuEvents.INTERRUPT_NR, Byte.BYTES),
         /** An instruction raised the interrupt. KVM accepts this field but never reports it. */
         INTERRUPT_SOFT(Uapi.KvmVcpuEvents.INTERRUPT_SOFT, Byte.BYTES),
-        /** The next instruction takes no interrupt: bit 0 is 1 after MOV SS, bit 1 after STI. */
+        /** Interrupts are blocked for one instruction. Bit 0 is 1 after MOV SS, bit 1 after STI. */
         SHADOW(Uapi.KvmVcpuEvents.INTERRUPT_SHADOW, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SHADOW),
         /** An NMI is being delivered. */
         NMI_INJECTED(Uapi.KvmVcpuEvents.NMI_INJECTED, Byte.BYTES),
@@ -51,7 +51,9 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         /** A triple fault is pending; reported only after {@link X86Vm#reportWaitingFaults}. */
         TRIPLE_FAULT_PENDING(
                 Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_TRIPLE_FAULT),
-        /** An exception is pending, not yet delivered; reported only after {@link X86Vm#reportWaitingFaults}. */
+        /**
+         * An exception is pending but not yet being delivered; reported only after {@link X86Vm#reportWaitingFaults}.
+         */
         EXCEPTION_PENDING(Uapi.KvmVcpuEvents.EXCEPTION_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),
         /** The pending exception has a payload, see {@link #EXCEPTION_PAYLOAD}. */
         EXCEPTION_HAS_PAYLOAD(Uapi.KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),
@@ -66,7 +68,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
             this(offset, bytes, 0);
         }
 
-        /** @param flag says that KVM takes the field */
+        /** @param flag the flag that makes KVM use the field, or 0 */
         Name(int offset, int bytes, int flag) {
             this.offset = offset;
             this.bytes = bytes;

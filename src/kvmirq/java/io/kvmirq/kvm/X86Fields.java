@@ -4,7 +4,7 @@ package io.kvmirq.kvm;
 import java.util.Objects;
 import java.util.function.ToIntFunction;
 
-/** A copy of structure {@code S}, with fields named by {@code N}. */
+/** A copy of a kernel structure whose fields {@code N} names. */
 abstract class X86Fields<N extends Enum<N>, S extends X86Fields<N, S>> extends X86State {
     private final Class<N> names;
     private final ToIntFunction<N> offsets;
@@ -38,8 +38,8 @@ abstract class X86Fields<N extends Enum<N>, S extends X86Fields<N, S>> extends X
         };
     }
 
-    /** Sets a field of this copy, and drops bits above the width of the field. */
-    @SuppressWarnings("unchecked") // S is the class of this
+    /** Sets a field of this copy, and drops value bits above the field's width. */
+    @SuppressWarnings("unchecked") // S is this object's class
     public S set(N name, long value) {
         Objects.requireNonNull(name, "name is null");
         int at = offset(name);

@@ -5,7 +5,7 @@ import io.kvmirq.uapi.Uapi;
 
 /**
  * A copy of an x86 vCPU's x87 and SSE registers, read by {@link X86Vcpu#fpu} and written by {@link X86Vcpu#setFpu}.
- * Only {@link X86Xsave} has MXCSR. Not thread-safe.
+ * MXCSR is only in {@link X86Xsave}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_fpu} in asm/kvm.h.
  *
@@ -22,11 +22,11 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         FCW(Uapi.KvmFpu.FCW, Short.BYTES),
         /** x87 status word, 16 bits. */
         FSW(Uapi.KvmFpu.FSW, Short.BYTES),
-        /** The x87 tag word as FXSAVE stores it: 8 bits, of which each is 1 if its register is in use. */
+        /** The x87 tag word as FXSAVE stores it, with 8 bits, each of which is 1 if its register is in use. */
         FTW(Uapi.KvmFpu.FTWX, Byte.BYTES),
         /** The opcode of the last x87 instruction, 16 bits. */
         FOP(Uapi.KvmFpu.LAST_OPCODE, Short.BYTES),
-        /** The last instruction's address. */
+        /** The address of the last x87 instruction. */
         FIP(Uapi.KvmFpu.LAST_IP, Long.BYTES),
         /** The address of the last x87 instruction's operand. */
         FDP(Uapi.KvmFpu.LAST_DP, Long.BYTES);

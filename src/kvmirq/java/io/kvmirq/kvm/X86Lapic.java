@@ -18,9 +18,9 @@ public final class X86Lapic extends X86State {
 
     /** A 32-bit register, or the first of eight 32-bit registers. An LVT is a local vector table entry. */
     public enum Name {
-        /** APIC id, in bits 31:24; in x2APIC mode all 32 bits if {@code KVM_CAP_X2APIC_API} is enabled. */
+        /** APIC id in bits 31:24, or in x2APIC mode in all 32 bits if {@code KVM_CAP_X2APIC_API} is enabled. */
         ID(0x20),
-        /** Version of the LAPIC. */
+        /** LAPIC version. */
         VERSION(0x30),
         /** Task priority. */
         TPR(0x80),
@@ -44,23 +44,23 @@ public final class X86Lapic extends X86State {
         ICR(0x300),
         /** Interrupt command, upper half. */
         ICR_HIGH(0x310),
-        /** LVT entry of the timer. */
+        /** Timer LVT entry. */
         LVT_TIMER(0x320),
-        /** LVT entry of the thermal sensor. */
+        /** Thermal sensor LVT entry. */
         LVT_THERMAL(0x330),
-        /** LVT entry of the performance counters. */
+        /** Performance counter LVT entry. */
         LVT_PERFORMANCE(0x340),
-        /** LVT entry of pin LINT0: bits 10:8 have the delivery mode, which is 7 if a PIC uses the pin. */
+        /** LINT0 pin LVT entry. Bits 10:8 are the delivery mode, which is 7 if a PIC uses the pin. */
         LVT_LINT0(0x350),
-        /** LVT entry of pin LINT1: bits 10:8 have the delivery mode, which is 4 for an NMI. */
+        /** LINT1 pin LVT entry. Bits 10:8 are the delivery mode, which is 4 for an NMI. */
         LVT_LINT1(0x360),
-        /** LVT entry of errors. */
+        /** Error LVT entry. */
         LVT_ERROR(0x370),
-        /** Initial count of the timer. */
+        /** Timer initial count. */
         TIMER_INITIAL(0x380),
-        /** Current count of the timer. */
+        /** Timer current count. */
         TIMER_CURRENT(0x390),
-        /** The register that sets by how much the timer's clock is divided. */
+        /** Timer divide configuration. */
         TIMER_DIVIDE(0x3e0);
 
         private final int offset;

@@ -23,11 +23,12 @@ import java.util.stream.Collectors;
 public final class X86Msrs {
     private final Map<Integer, Long> values = new LinkedHashMap<>();
 
-    /** Makes an object without MSRs, to which MSRs can be added. */
+    /** Makes an empty object, to which MSRs can be added. */
     public X86Msrs() {}
 
     /**
-     * The MSRs that KVM on this host keeps for vCPUs, all 0. {@link X86Vcpu#msrs()} reads those that a vCPU has.
+     * The MSRs that KVM on this host lists for saving, all with value 0. {@link X86Vcpu#msrs()} reads the ones that a
+     * vCPU has.
      *
      * @throws io.kvmirq.KernelException ENOENT or EACCES if {@code /dev/kvm} cannot be opened
      * @throws UnsupportedOperationException if the kernel is not x86
@@ -43,7 +44,7 @@ public final class X86Msrs {
         return msrs;
     }
 
-    /** With these entries of {@code struct kvm_msrs} in addition. */
+    /** Adds the entries of a {@code struct kvm_msrs}. */
     void add(ByteBuffer structure) {
         for (int i = 0; i < structure.getInt(Uapi.KvmMsrs.NMSRS); i++) {
             set(number(structure, i), structure.getLong(entry(i) + Uapi.KvmMsrEntry.DATA));
@@ -58,7 +59,7 @@ public final class X86Msrs {
         return Uapi.KvmMsrs.SIZE + number * Uapi.KvmMsrEntry.SIZE;
     }
 
-    /** @param first among {@link #numbers} */
+    /** @param first the index of the first MSR in {@link #numbers} */
     ByteBuffer structure(int first, int count) {
         ByteBuffer structure = Buffers.allocate(entry(count)).putInt(Uapi.KvmMsrs.NMSRS, count);
         List<Integer> numbers = numbers();

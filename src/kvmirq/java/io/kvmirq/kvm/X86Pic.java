@@ -28,7 +28,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         PRIORITY_ADD(Uapi.KvmPicState.PRIORITY_ADD),
         /** The vector of pin 0; pin n has this vector plus n. */
         VECTOR(Uapi.KvmPicState.IRQ_BASE),
-        /** The initialisation word that the guest must write next: 1 is ICW2, 2 ICW3, 3 ICW4, 0 none. */
+        /** The initialisation word that the guest must write next: 1 is ICW2, 2 is ICW3, 3 is ICW4, and 0 is none. */
         INIT_STATE(Uapi.KvmPicState.INIT_STATE),
         /** Level-triggered pins. */
         ELCR(Uapi.KvmPicState.ELCR);
@@ -55,7 +55,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         return load(new X86Pic(Objects.requireNonNull(chip, "chip is null")), bytes);
     }
 
-    /** The chip of this state: master or slave. */
+    /** The PIC that this state belongs to, master or slave. */
     public Route.Chip chip() {
         return chip;
     }

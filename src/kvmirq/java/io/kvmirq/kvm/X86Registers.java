@@ -4,7 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * A copy of an x86 vCPU's general registers, read by {@link X86Vcpu#registers}, written by {@link
+ * A copy of an x86 vCPU's general registers, read by {@link X86Vcpu#registers} and written by {@link
  * X86Vcpu#setRegisters}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_regs} in asm/kvm.h.

@@ -15,8 +15,8 @@ import java.util.Set;
  * Resets an x86 vCPU to its power-up state.
  *
  * <p>Source: {@code kvm_vcpu_reset()} in arch/x86/kvm/x86.c and {@code kvm_lapic_reset()} in lapic.c, both without
- * {@code init_event}; Intel SDM volume 3, table 10-1; {@code x86_cpu_reset_hold()} of QEMU for what KVM leaves to the
- * VMM.
+ * {@code init_event}; Intel SDM volume 3, table 10-1; for state that KVM leaves to the VMM, QEMU's {@code
+ * x86_cpu_reset_hold()}.
  */
 final class X86Reset {
     // Bits of IA32_APIC_BASE and EFER
@@ -36,7 +36,7 @@ final class X86Reset {
     private static final int RESET_MXCSR = 0x1f80;
 
     private static final int LVT_CMCI = 0x2f0;
-    /** VERSION bits with the number of local vectors minus 1, and their value if CMCI is one of them. */
+    /** The VERSION bits that hold the number of LVT entries minus 1, and their value if the CMCI entry exists. */
     private static final int LAST_LOCAL_VECTOR = 0xff0000;
 
     private static final int WITH_CMCI = 0x060000;
@@ -46,16 +46,16 @@ final class X86Reset {
     private static final int DISABLED = 0xff;
 
     private static final int FEATURE_CONTROL = 0x3a;
-    /** The bits of MISC_ENABLE that report what the processor has. */
+    /** The bits of MISC_ENABLE that report processor features. */
     private static final long MISC_REPORTED = 1 << 7 | 1 << 11 | 1 << 12;
 
-    /** MSRs whose reset value is not 0: PAT, SMBASE, and KVM's control of halt polling. */
+    /** MSRs whose reset value is not 0: PAT, SMBASE, and KVM's halt-polling control. */
     private static final Map<Integer, Long> VALUES =
             Map.of(X86Msr.PAT.number(), 0x0007_0406_0007_0406L, 0x9e, 0x30000L, 0x4b564d05, 1L);
 
     /**
-     * MSRs that keep their values: the TSC, which is reset apart; processor properties that a VMM may set; Hyper-V time
-     * counts; and the global switches of performance counters, whose events are reset to none.
+     * MSRs that keep their values: the TSC, which is reset separately, processor properties that a VMM may set, Hyper-V
+     * time counters, and the global enable bits of performance counters, whose event selectors are reset.
      */
     private static final Set<Integer> KEPT = Set.of(
             X86Msr.TSC.number(),
@@ -82,23 +82,25 @@ final class X86Reset {
 
     private X86Reset() {}
 
-    /** Whether KVM boots this new vCPU: {@code bsp_vcpu_id}. Later the guest may have written the bit. */
+    /**
+     * Whether this new vCPU is KVM's boot processor ({@code bsp_vcpu_id}). Later the guest may have written the bit.
+     */
     static boolean isBoot(X86Vcpu vcpu) {
         return (vcpu.systemRegisters().get(X86SystemRegisters.Name.APIC_BASE) & BOOT) != 0;
     }
 
     /**
-     * Resets one of this thread's vCPUs. The MP state is read first, so that KVM takes a pending INIT and SIPI; SMM and
-     * a nested guest are left before the registers that they would swap are written.
+     * Resets one of this thread's vCPUs. Reads the MP state first, so that KVM takes a pending INIT and SIPI. Leaves
+     * SMM and a nested guest before it writes registers that they would swap.
      */
     static void apply(VcpuId id, boolean isBoot, VcpuCalls calls, VcpuRun run, X86Vcpu vcpu) {
-        X86Msrs known = X86Msrs.ofHost(calls.fd().kernel()); // which may fail
+        X86Msrs known = X86Msrs.ofHost(calls.fd().kernel()); // first, because it may fail
         run.completeInstruction();
         calls.state();
         vcpu.setEvents(noEvents(vcpu));
         leaveNestedGuest(vcpu);
         vcpu.setSystemRegisters(systemRegisters(RESET_BASE | (isBoot ? BOOT : 0)));
-        calls.page().putLong(Uapi.KvmRun.CR8, 0); // without in-kernel LAPIC the next run loads it
+        calls.page().putLong(Uapi.KvmRun.CR8, 0); // without an in-kernel LAPIC, the next run loads CR8
         vcpu.setXcr0(1);
         vcpu.setXsave(new X86Xsave(vcpu.xsave().size()).setMxcsr(RESET_MXCSR));
         vcpu.setRegisters(registers(vcpu));
@@ -111,7 +113,7 @@ final class X86Reset {
         calls.setState(hasLapic && !isBoot ? VcpuState.UNINITIALIZED : VcpuState.RUNNABLE);
     }
 
-    /** No event, in the fields that the kernel reports. */
+    /** No events, in the fields that the kernel reports. */
     private static X86Events noEvents(X86Vcpu vcpu) {
         X86Events none = new X86Events();
         int flags = Uapi.KvmVcpuEvents.FLAGS;
@@ -119,7 +121,9 @@ final class X86Reset {
         return none;
     }
 
-    /** Leaves SVM by EFER.SVME, and VMX by IA32_FEATURE_CONTROL: a VMM's write of 0 to it leaves VMX operation. */
+    /**
+     * Leaves SVM by clearing EFER.SVME. Leaves VMX operation by writing 0 to IA32_FEATURE_CONTROL, as only a VMM can.
+     */
     private static void leaveNestedGuest(X86Vcpu vcpu) {
         long efer = vcpu.systemRegisters().get(X86SystemRegisters.Name.EFER);
         if ((efer & SVME) != 0) {
@@ -164,8 +168,8 @@ final class X86Reset {
     // MSRs
 
     /**
-     * Writes MSRs that do not have their reset value. One that refuses it only reports a host property. A TSC write of
-     * 0 synchronises it with the VM's other vCPUs: {@code kvm_synchronize_tsc()}.
+     * Writes the MSRs that do not have their reset value. An MSR that KVM refuses to write only reports a host
+     * property. Writing 0 to the TSC synchronises it with the VM's other vCPUs ({@code kvm_synchronize_tsc()}).
      */
     private static void resetMsrs(X86Msrs known, X86Vcpu vcpu) {
         X86Msrs now = vcpu.msrs(known.set(X86Msr.MTRR_DEF_TYPE, 0));

@@ -13,7 +13,7 @@ import java.nio.ByteBuffer;
  * @param limit the segment's limit in bytes, an unsigned 32-bit number
  * @param selector 0–65535
  * @param access the access rights: bits 3:0 are the type, 4 is S, 6:5 DPL, 7 P, 12 AVL, 13 L, 14 D/B, 15 G; 16 is 1 if
- *     the segment is unusable. VMX has the same layout (Intel SDM volume 3, "Format of access rights")
+ *     the segment is unusable. VMX uses the same layout (Intel SDM volume 3, "Format of access rights")
  */
 public record X86Segment(long base, int limit, int selector, int access) {
     /** The {@link #access} of a 64-bit code segment. */
@@ -30,7 +30,7 @@ public record X86Segment(long base, int limit, int selector, int access) {
     private static final int TYPE = 0xf;
     private static final int DPL_AT = 5;
 
-    /** A field of one bit in {@link #access}, and its byte in {@code struct kvm_segment}. */
+    /** A one-bit field of {@link #access}, and its byte in {@code struct kvm_segment}. */
     private enum Flag {
         S(4, Uapi.KvmSegment.S),
         P(7, Uapi.KvmSegment.PRESENT),

@@ -29,7 +29,7 @@ public abstract class X86State {
         return bytes;
     }
 
-    /** @throws IllegalArgumentException for more or fewer bytes than it has */
+    /** @throws IllegalArgumentException if the number of bytes is not the structure's size */
     static <S extends X86State> S load(S made, byte[] bytes) {
         Objects.requireNonNull(bytes, "bytes is null");
         if (bytes.length != made.structure.capacity()) {
@@ -40,12 +40,12 @@ public abstract class X86State {
         return made;
     }
 
-    /** The field that has the byte at {@code offset}, and its value here. */
+    /** The field that contains the byte at {@code offset}, with its value. */
     String describe(int offset) {
         return "byte " + offset + " 0x" + Integer.toHexString(structure.get(offset) & 0xff);
     }
 
-    /** Text of the first field that differs from another copy's, such as {@code RIP 0x1000, not RIP 0x0}. */
+    /** Text of the first field that differs from another copy's, such as {@code RIP=0x1000, not RIP=0x0}. */
     public Optional<String> difference(X86State other) {
         Objects.requireNonNull(other, "other is null");
         int at = structure.mismatch(other.structure);

@@ -51,7 +51,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         CR4(Uapi.KvmSregs.CR4),
         /** The task priority. */
         CR8(Uapi.KvmSregs.CR8),
-        /** IA32_EFER: bit 8 enables long mode, bit 10 says that long mode is on. */
+        /** IA32_EFER: bit 8 enables long mode, bit 10 is 1 in long mode. */
         EFER(Uapi.KvmSregs.EFER),
         /** IA32_APIC_BASE. */
         APIC_BASE(Uapi.KvmSregs.APIC_BASE);
@@ -96,13 +96,13 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         return this;
     }
 
-    /** Sets base and limit of the GDT in this copy. */
+    /** Sets the GDT base and limit in this copy. */
     public X86SystemRegisters setGdt(long base, int limit) {
         structure.putLong(Uapi.KvmSregs.GDT_BASE, base).putShort(Uapi.KvmSregs.GDT_LIMIT, (short) limit);
         return this;
     }
 
-    /** Sets base and limit of the IDT in this copy. */
+    /** Sets the IDT base and limit in this copy. */
     public X86SystemRegisters setIdt(long base, int limit) {
         structure.putLong(Uapi.KvmSregs.IDT_BASE, base).putShort(Uapi.KvmSregs.IDT_LIMIT, (short) limit);
         return this;

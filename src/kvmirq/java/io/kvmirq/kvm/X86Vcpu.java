@@ -16,17 +16,17 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The x86 part of a vCPU, returned by {@link Vcpu#x86}: CPUID, registers, MSRs and LAPIC. Only the vCPU thread may use
- * it.
+ * this object.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c; for MSRs {@code __msr_io()}.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="lapic"}
  */
 public final class X86Vcpu {
-    /** Bits of IA32_APIC_BASE: globally enabled, in x2APIC mode. Source: Intel SDM vol. 3, 11.12.1. */
+    /** The IA32_APIC_BASE bits that enable the LAPIC and x2APIC mode. Source: Intel SDM vol. 3, 11.12.1. */
     private static final long X2APIC = 3L << 10;
 
-    /** MSRs per call; more is E2BIG. */
+    /** The most MSRs per call; KVM refuses more with E2BIG. */
     private static final int MOST_MSRS = 255;
 
     private static final String UNKNOWN = "neither KVM on this host nor the vCPU's CPUID has it";
@@ -77,7 +77,7 @@ public final class X86Vcpu {
         this.cpuid = cpuid;
     }
 
-    /** The CPUID leaves of the last {@link #setCpuid}. */
+    /** The CPUID leaves of the last {@link #setCpuid}; empty before it. */
     public Optional<Cpuid> cpuid() {
         return Optional.ofNullable(cpuid);
     }
@@ -88,7 +88,7 @@ public final class X86Vcpu {
         setCpuid(Cpuid.ofHost(calls.fd().kernel()).withApicId(id.number()));
     }
 
-    // Interrupts of the VMM
+    // Interrupts from the VMM
 
     /** Injects an NMI. While the guest handles an NMI, one more stays pending, and further NMIs are merged into it. */
     public void injectNmi() {
@@ -107,11 +107,12 @@ public final class X86Vcpu {
     }
 
     /**
-     * Injects an interrupt from a controller that the VMM emulates: the PIC with a split irqchip, any controller
-     * without an irqchip. Without one, call {@link VcpuExit#isReadyForInterrupt} first, because the next call replaces
-     * an interrupt that the guest could not take yet.
+     * Injects an interrupt from a controller that the VMM emulates, which is the PIC with a split irqchip or any
+     * controller without an irqchip. Without an irqchip, call {@link VcpuExit#isReadyForInterrupt} first, because a
+     * second call replaces an interrupt that the guest has not taken yet.
      *
-     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST if an interrupt waits in a split irqchip
+     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST with a split irqchip if an earlier interrupt
+     *     is pending
      */
     public void injectInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
@@ -122,7 +123,7 @@ public final class X86Vcpu {
     /**
      * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the running guest can take
      * an interrupt from {@link #injectInterrupt}. This has no effect with a full irqchip. With a split irqchip it does
-     * not end the run of a halted guest, so inject the vector without a request.
+     * not end the run of a halted guest, so inject the vector without requesting a window.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link Vcpu#close}
      */
@@ -161,8 +162,8 @@ public final class X86Vcpu {
     }
 
     /**
-     * Reads the MSRs that a VMM saves: those of {@link X86Msrs#ofHost} that the vCPU has. KVM also lists MSRs, such as
-     * VMX's, that it refuses to a vCPU whose CPUID lacks their feature, but these have no state.
+     * Reads the MSRs that a VMM saves: the MSRs of {@link X86Msrs#ofHost} that the vCPU has. KVM also lists MSRs, such
+     * as VMX's, that it refuses to read if the vCPU's CPUID lacks their feature, but these have no state.
      *
      * @throws io.kvmirq.KernelException as {@link X86Msrs#ofHost}
      */
@@ -174,7 +175,7 @@ public final class X86Vcpu {
      * Reads MSRs.
      *
      * @param wanted names the MSRs to read; its values are neither read nor changed
-     * @throws MsrRefusedException if KVM does not know an MSR, or the vCPU's CPUID lacks its feature
+     * @throws MsrRefusedException if KVM does not support an MSR, or the vCPU's CPUID lacks its feature
      */
     public X86Msrs msrs(X86Msrs wanted) {
         Objects.requireNonNull(wanted, "wanted is null");
@@ -265,8 +266,8 @@ public final class X86Vcpu {
     }
 
     /**
-     * Writes the x87 and SSE registers. The guest sees them only if bits 0 and 1 of {@link X86Xsave#features} are 1,
-     * which are 0 in a new vCPU. {@link #setXsave} sets the bits as well as the registers.
+     * Writes the x87 and SSE registers. The guest sees the new values only if bits 0 and 1 of {@link X86Xsave#features}
+     * are 1. In a new vCPU, they are 0. {@link #setXsave} sets the bits as well as the registers.
      */
     public void setFpu(X86Fpu fpu) {
         Objects.requireNonNull(fpu, "fpu is null");
@@ -404,7 +405,7 @@ public final class X86Vcpu {
         enableLapic();
     }
 
-    /** Whether {@code vector} waits in the LAPIC's interrupt request register. */
+    /** Whether {@code vector} is set in the LAPIC's interrupt request register. */
     public boolean isRequested(InterruptVector vector) {
         int word = Uapi.KvmLapicState.IRR
                 + Objects.requireNonNull(vector, "vector is null").number() / 32 * 16;

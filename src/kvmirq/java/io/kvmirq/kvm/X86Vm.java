@@ -19,13 +19,13 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
- * The x86 part of a VM, returned by {@link Vm#x86}: irqchip, lines, timer, clock, and APIC id size. Thread-safe. An
- * errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
+ * The x86 part of a VM, returned by {@link Vm#x86}: irqchip, lines, timer, clock, and APIC id size. Thread-safe. Errnos
+ * named in method comments are thrown as {@link io.kvmirq.KernelException}s.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="vm"}
  */
 public final class X86Vm {
-    /** MSI data: delivery mode INIT or SIPI, asserted. Source: Intel SDM vol. 3, 11.11.2. */
+    /** MSI data for an INIT or a SIPI, with level assert. Source: Intel SDM vol. 3, 11.11.2. */
     private static final int INIT = 0x4500;
 
     private static final int SIPI = 0x4600;
@@ -39,9 +39,9 @@ public final class X86Vm {
     private final MemorySlots slots;
     private final RouteTable routes;
     private final VmListeners listeners;
-    /** A bit for each GSI. */
+    /** One bit for each GSI. */
     private final AtomicLongArray highLines = new AtomicLongArray((Gsi.MAX + 1) / Long.SIZE);
-    /** The number of pins of createSplitIrqchip; less than 0 if it was not called here. */
+    /** The {@code pins} of {@link #createSplitIrqchip}; negative if it was not called here. */
     private volatile int splitPins = -1;
 
     private final AtomicBoolean hasGuestIoapic = new AtomicBoolean();
@@ -58,7 +58,7 @@ public final class X86Vm {
     }
 
     /**
-     * Creates in-kernel PIC, IOAPIC and LAPICs, with routes from GSI 0–15 to PIC and IOAPIC, 16–23 to the IOAPIC.
+     * Creates in-kernel PICs, IOAPIC and LAPICs, and routes GSI 0–15 to PIC and IOAPIC pins and 16–23 to the IOAPIC.
      *
      * @throws io.kvmirq.KernelException EEXIST if the VM has an irqchip; ENOTTY on a kernel without irqchip; EINVAL if
      *     the VM has vCPUs
@@ -74,7 +74,7 @@ public final class X86Vm {
     }
 
     /**
-     * Creates in-kernel LAPICs and no routes. The VMM emulates PIC and IOAPIC.
+     * Creates in-kernel LAPICs and no routes. The VMM emulates the PICs and the IOAPIC.
      *
      * @param pins the number of pins of the VMM's IOAPIC, 0–4096; GSIs below this number belong to that IOAPIC
      * @throws io.kvmirq.KernelException EINVAL if {@code pins} is above 4096; EEXIST if the VM has an irqchip or a vCPU
@@ -91,9 +91,11 @@ public final class X86Vm {
     }
 
     /**
-     * Claims the VM's IOAPIC for a {@code GuestIoapic}. The pins of an adopted VM are not known.
+     * Claims the VM's IOAPIC for a {@code GuestIoapic}. An adopted VM's number of pins is not known, so any number is
+     * accepted.
      *
-     * @throws IllegalArgumentException if it is claimed, or {@link #createSplitIrqchip} was called with other pins
+     * @throws IllegalArgumentException if the IOAPIC is claimed already, or {@link #createSplitIrqchip} was called with
+     *     another number of pins
      */
     @NotPromised
     public void claimIoapic(int pins) {
@@ -116,8 +118,8 @@ public final class X86Vm {
     }
 
     /**
-     * Lets MSIs reach vCPUs with ids above 255. Without this call, the kernel takes a destination's low 8 bits for the
-     * vCPU id and ignores the high bits. Fails with EINVAL on a kernel without 32-bit APIC ids.
+     * Lets MSIs reach vCPUs with ids above 255. Without this call, the kernel uses only a destination's low 8 bits as
+     * the vCPU id. Fails with EINVAL on a kernel without 32-bit APIC ids.
      */
     public void use32BitApicIds() {
         vm.use32BitApicIds();
@@ -135,8 +137,8 @@ public final class X86Vm {
 
     /**
      * Makes destination 255 reach vCPU 255 in x2APIC mode. Without this call, the kernel treats 255 as a broadcast,
-     * like 0xffffffff. In xAPIC mode it remains one even after this call. Fails with EINVAL on a kernel without this
-     * setting. Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
+     * like 0xffffffff. In xAPIC mode, 255 remains a broadcast even after this call. Fails with EINVAL on a kernel
+     * without this setting. Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
      */
     public void disableBroadcastQuirk() {
         vm.disableBroadcastQuirk();
@@ -144,7 +146,8 @@ public final class X86Vm {
     }
 
     /**
-     * A message like {@link MsiMessage#to}, but also for vCPU 255. All LAPICs must be in x2APIC mode when it is sent.
+     * Makes a message like {@link MsiMessage#to}, but even for vCPU 255. All LAPICs must be in x2APIC mode when the
+     * message is sent.
      *
      * @throws IllegalStateException unless both {@link #use32BitApicIds} and {@link #disableBroadcastQuirk} were called
      */
@@ -161,12 +164,12 @@ public final class X86Vm {
 
     /**
      * Starts an application processor as firmware does, by INIT and SIPI. Its next run begins in real mode, with the
-     * LAPIC software-disabled, so the vCPU takes no interrupt until the guest enables the LAPIC. A guest itself starts
-     * processors by writing its LAPIC's ICR. Source: Intel SDM vol. 3, 9.4.4.1.
+     * LAPIC software-disabled, so the vCPU takes no interrupt until the guest enables the LAPIC. A guest starts
+     * processors itself by writing its LAPIC's ICR. Source: Intel SDM vol. 3, 9.4.4.1.
      *
      * @param page the address at which the vCPU starts, divided by 4096: 0 to 255
      * @throws IllegalStateException if the vCPU did not receive INIT. KVM does not find the vCPU created last until one
-     *     of the VM's LAPICs is enabled or changes its id: {@code kvm_recalculate_apic_map()}.
+     *     of the VM's LAPICs is enabled or changes its id ({@code kvm_recalculate_apic_map()})
      * @throws io.kvmirq.KernelException EINVAL without in-kernel LAPICs
      */
     public void startProcessor(VcpuId vcpu, int page) {
@@ -196,16 +199,16 @@ public final class X86Vm {
     /**
      * Creates an in-kernel timer (i8254) at ports 0x40–0x43, which raises GSI 0. vCPUs may exist already. The VMM
      * emulates the speaker port 0x61. On AMD, hardware posts no interrupts to a VM with this timer until {@code
-     * setPitReinjection(false)}. Errors, in this order: ENOTTY on a kernel without irqchip; EEXIST if the VM has a
-     * timer; since 6.12 ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
+     * setPitReinjection(false)}. Fails, in this order, with ENOTTY on a kernel without irqchip, EEXIST if the VM has a
+     * timer, ENOENT without the full irqchip (since 6.12), and ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
      */
     public void createPit() {
         createPit(0);
     }
 
     /**
-     * Creates the timer like {@link #createPit}, and port 0x61, which guests read to measure their TSC; it has no
-     * sound.
+     * Creates the timer like {@link #createPit}, and an in-kernel port 0x61, which guests read to measure their TSC
+     * rate. The port makes no sound.
      */
     public void createPitWithSpeaker() {
         createPit(Uapi.KVM_PIT_SPEAKER_DUMMY);
@@ -217,11 +220,11 @@ public final class X86Vm {
     }
 
     /**
-     * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without
-     * unrestricted guest, they hold a task state segment for real mode; other processors do not use them. Fails with
-     * EINVAL if they do not end below 4 GiB. Without unrestricted guest, it also fails with EINVAL for a misaligned
-     * address, and with EEXIST if guest memory overlaps them. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c,
-     * {@code vmx_set_tss_addr()} in vmx.c.
+     * Reserves three pages for KVM, which the guest must not use. Call this before the first run. On Intel processors
+     * without unrestricted guest, these pages hold a task state segment for real mode; other processors do not use
+     * them. Fails with EINVAL if they do not end below 4 GiB. Without unrestricted guest, it also fails with EINVAL for
+     * a misaligned address, and with EEXIST if guest memory overlaps them. Source: {@code kvm_vm_ioctl_set_tss_addr()}
+     * in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      */
@@ -231,7 +234,7 @@ public final class X86Vm {
     }
 
     /**
-     * Reserves one page for KVM; the guest must not use it. On Intel processors without unrestricted guest, it holds
+     * Reserves one page for KVM, which the guest must not use. On Intel processors without unrestricted guest, it holds
      * the page table for a guest with paging off; other processors do not use it. Fails with EINVAL if the VM has
      * vCPUs. Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
      *
@@ -278,8 +281,9 @@ public final class X86Vm {
     }
 
     /**
-     * Sets whether the in-kernel timer reinjects ticks that the guest missed; on by default. While it does, KVM on AMD
-     * counts the guest's EOIs and posts no interrupts. Fails with ENXIO before {@link #createPit}.
+     * Sets whether the in-kernel timer reinjects ticks that the guest missed, as it does by default. While reinjection
+     * is on, KVM on AMD counts the guest's EOIs, so no interrupts are posted. Fails with ENXIO before {@link
+     * #createPit}.
      */
     public void setPitReinjection(boolean on) {
         ByteBuffer control = Buffers.allocate(Uapi.KvmReinjectControl.SIZE)
@@ -306,7 +310,7 @@ public final class X86Vm {
         return Duration.ofNanos(clock.getLong(Uapi.KvmClockData.CLOCK));
     }
 
-    /** Sets the guest's paravirtual clock, such as after a pause of the VM. */
+    /** Sets the guest's paravirtual clock, for example after the VM was paused. */
     public void setClock(Duration clock) {
         Objects.requireNonNull(clock, "clock is null");
         ByteBuffer data = Buffers.allocate(Uapi.KvmClockData.SIZE).putLong(Uapi.KvmClockData.CLOCK, clock.toNanos());
@@ -314,8 +318,9 @@ public final class X86Vm {
     }
 
     /**
-     * Drives a PIC or IOAPIC line from user space. This call and each irqfd on the GSI drive the pin separately; the
-     * pin is high while any of them drives it high. Allocates nothing. Fails with ENXIO without an in-kernel irqchip.
+     * Drives a PIC or IOAPIC line from user space. This call and the irqfds on the GSI drive the pin separately, so the
+     * pin is high while any of them drives it high. Allocates nothing unless {@link LineOutcome#accepted} exceeds 2.
+     * Fails with ENXIO without an in-kernel irqchip.
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
         Objects.requireNonNull(gsi, "gsi is null");

@@ -4,8 +4,8 @@ package io.kvmirq.kvm;
 import java.util.Objects;
 
 /**
- * A copy of an x86 vCPU's extended state (x87, SSE, AVX and more) in XSAVE's layout, not compacted, read by {@link
- * X86Vcpu#xsave} and written by {@link X86Vcpu#setXsave}. All of a VM's vCPUs have areas of the same size. Not
+ * A copy of an x86 vCPU's extended state (x87, SSE, AVX and more) in XSAVE's standard (not compacted) format, read by
+ * {@link X86Vcpu#xsave} and written by {@link X86Vcpu#setXsave}. All of a VM's vCPUs have areas of the same size. Not
  * thread-safe.
  *
  * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM volume 1, "XSAVE area".
@@ -39,19 +39,19 @@ public final class X86Xsave extends X86State {
     }
 
     /**
-     * XSTATE_BV: a bit is 0 while its component is in its initial state; bit 0 is x87, bit 1 SSE, bit 2 AVX, as in
-     * XCR0.
+     * XSTATE_BV, in which a component's bit is 0 while the component is in its initial state. Bit 0 is x87, bit 1 SSE
+     * and bit 2 AVX, as in XCR0.
      */
     public long features() {
         return getLong(FEATURES);
     }
 
-    /** Sets XSTATE_BV of this copy. State whose bit is 0 gets its initial values; its bytes are ignored. */
+    /** Sets XSTATE_BV in this copy. A component whose bit is 0 gets its initial state, and its bytes are ignored. */
     public X86Xsave setFeatures(long features) {
         return putLong(FEATURES, features);
     }
 
-    /** The control and status register of SSE. */
+    /** The SSE control and status register. */
     public int mxcsr() {
         return structure.getInt(MXCSR);
     }

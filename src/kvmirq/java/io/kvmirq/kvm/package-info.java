@@ -1,59 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Injects guest interrupts: VMs, vCPUs, irqfds, and ioeventfds, which signal the VMM when the guest writes.
+ * VMs, vCPUs, irqfds that inject guest interrupts, and ioeventfds that signal the VMM when the guest writes.
  *
  * <p>A {@link io.kvmirq.kvm.Vm} with an in-kernel irqchip has a {@link io.kvmirq.kvm.RouteTable}, which routes each GSI
  * to a message or a pin. An {@link io.kvmirq.kvm.Irqfd} raises a GSI when its eventfd is signalled, without a thread in
- * this process. {@link io.kvmirq.kvm.Vm#signal} and {@link io.kvmirq.kvm.X86Vm#setLine} inject an interrupt by a call.
- * In the other direction, a guest write to the address of an {@link io.kvmirq.kvm.IoEventFd} signals an eventfd. A
- * {@link io.kvmirq.kvm.Vcpu} runs the guest, whose memory is {@link io.kvmirq.kvm.GuestMemory}.
+ * this process. {@link io.kvmirq.kvm.Vm#signal} and {@link io.kvmirq.kvm.X86Vm#setLine} inject an interrupt by a system
+ * call. In the other direction, a guest write to the address of an {@link io.kvmirq.kvm.IoEventFd} signals an eventfd.
+ * A {@link io.kvmirq.kvm.Vcpu} runs the guest, whose memory is {@link io.kvmirq.kvm.GuestMemory}.
  *
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
  * io.kvmirq.kvm.Its} for MSI messages. Create the VGIC, set its number of interrupts and addresses, and initialise it
  * after all vCPUs exist. With such a VGIC, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
  * io.kvmirq.kvm.Arm64Vm#setPpi} drive SPI and PPI lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} returns
- * the architecture; methods of one architecture throw on the other. KVM accepts a route to any MSI message.
+ * the architecture, and methods of one architecture throw UnsupportedOperationException on the other. KVM accepts a
+ * route to any MSI message, even if no ITS accepts the message.
  *
  * <p>Follow these rules. Add the route before the irqfd, because a signal on an irqfd whose GSI has no route is
- * consumed and lost. To mask, keep the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does: signals
- * then stay in the eventfd and arrive once at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the whole route
- * table, so make related changes in one call of {@code RouteTable.change}, which makes no system call if no route
- * changes. An eventfd can raise only one GSI. Irqfds, ioeventfds and memory keep their VM open. Except for kick and
- * close, only the thread that created a vCPU, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}, may use
- * it.
+ * consumed and lost. To mask, keep the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does. Signals
+ * then stay in the eventfd and arrive as one interrupt at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the
+ * whole route table, so make related changes in one call of {@code RouteTable.change}, which makes no system call if no
+ * route changes. An eventfd can raise only one GSI. Irqfds, ioeventfds and memory keep their VM open. Except for kick
+ * and close, only the thread that created a vCPU, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}, may
+ * use it.
  *
- * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock
- * each. An irqfd's or VGIC's lock is taken before the route table's. No lock is held while user code runs, such as a
- * change of routes or a logger, so this code may wait for threads that use the same VM.
+ * <p>{@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock each.
+ * An irqfd's or VGIC's lock is taken before the route table's. No lock is held while user code runs, such as a change
+ * of routes or a logger, so user code may wait for threads that use the same VM.
  *
  * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make the package's system calls, except for the ioctls of
  * {@code Irqfd}. A {@link io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs, so
- * that a KernelException can name the cause: on a VM with a split irqchip, {@link io.kvmirq.kvm.Vm#assignLevelIrqfd}
- * says that resampling needs the full irqchip.
+ * that a KernelException can name the cause. On a VM with a split irqchip, for example, {@link
+ * io.kvmirq.kvm.Vm#assignLevelIrqfd} reports that resampling needs the full irqchip.
  *
- * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, for which each run stores
- * its phase twice, by opaque stores. This package does not use VFIO, and does not know which device sent a signal.
+ * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, at the cost of two opaque
+ * stores per run. This package does not use VFIO, so it cannot tell which device sent a signal.
  *
  * <h2>Public packages</h2>
  *
- * <p>{@code module-info} exports the packages below; only their types are public, also on the class path. Other
+ * <p>{@code module-info} exports the packages below. Only their types are public, even on the class path. Other
  * packages, such as the models in {@code io.kvmirq.arch.gic.model}, may change with any version.
  *
  * <ul>
  *   <li>{@link io.kvmirq}: values such as GSIs, addresses and errnos.
- *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}, for
- *       authors of a VMM: the kernel, its VMs and devices, and forwarded interrupts; {@code io.kvmirq.pci}: the device
- *       as the guest sees it; {@code io.kvmirq.run}: vCPU threads; {@code io.kvmirq.irqchip}: an IOAPIC beside KVM's
- *       LAPICs; {@code io.kvmirq.snapshot}: VM state as a document.
+ *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}, for VMM
+ *       authors: the kernel, its VMs and devices, and forwarded interrupts. {@code io.kvmirq.pci} is the device as the
+ *       guest sees it, {@code io.kvmirq.run} has vCPU threads, {@code io.kvmirq.irqchip} an IOAPIC beside KVM's LAPICs,
+ *       and {@code io.kvmirq.snapshot} VM state as a document.
  *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted interrupt state, and the state that host
- *       files show; {@link io.kvmirq.path}: a fact with its source.
- *   <li>{@code io.kvmirq.fake}: the fake kernel and its faults, for authors of tests; {@code io.kvmirq.junit}: fake
- *       kernel and faults in tests with JUnit.
+ *       files show. A {@link io.kvmirq.path} has each fact with its source.
+ *   <li>{@code io.kvmirq.fake}: the fake kernel and its faults, for test authors. {@code io.kvmirq.junit} provides both
+ *       to JUnit tests.
  *   <li>{@link io.kvmirq.arch}, {@link io.kvmirq.arch.apic}, {@link io.kvmirq.arch.amd}, {@link io.kvmirq.arch.vtd} and
- *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy for direct EOI; {@code
- *       io.kvmirq.arch.vtd.posting}, {@code io.kvmirq.arch.vcpu}: a model of posting to vCPUs on host CPUs.
+ *       {@link io.kvmirq.arch.gic}: bit formats. {@link io.kvmirq.arch.intx} is the policy for direct EOI, and {@code
+ *       io.kvmirq.arch.vtd.posting} and {@code io.kvmirq.arch.vcpu} model posting to vCPUs on host CPUs.
  *   <li>{@link io.kvmirq.backend}: the interface of a kernel binding, for authors of bindings.
- *   <li>{@link io.kvmirq.uapi}: kernel numbers and structures, for calls without a method; may change in any version.
+ *   <li>{@link io.kvmirq.uapi}: kernel numbers and structures, for calls without a method. This package may change in
+ *       any version.
  * </ul>
  *
  * <h2>Words with one meaning</h2>
@@ -62,9 +64,9 @@
  *   <li><b>forwarded</b>: {@link io.kvmirq.forward} has joined this device interrupt to a guest interrupt. The ABI of
  *       2014, which Linux never merged, forwards a line inside the kernel. A GICv4 LPI is <i>mapped to a vLPI</i>, and
  *       a device interrupt has <i>direct EOI</i> if the guest's EOI also ends it on the host.
- *   <li><b>mapped</b> alone is said only of memory that this process has mapped. Every other use of the word names its
- *       object: a DMA mapping, an ITS event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied
- *       to a physical interrupt (LR.HW) is a <i>HW interrupt</i>.
+ *   <li><b>mapped</b> alone refers only to memory that this process has mapped. Every other use names its object: a DMA
+ *       mapping, an ITS event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied to a physical
+ *       interrupt (LR.HW) is a <i>HW interrupt</i>.
  *   <li><b>attached</b>: a device uses the address space of a container or an IOAS. An irqfd is <i>assigned</i>, a VFIO
  *       eventfd is <i>wired</i> to an interrupt, a file is <i>added</i> to KVM-VFIO.
  * </ul>
