@@ -22,7 +22,7 @@ final class Addresses extends UseCount {
         this.length = length;
     }
 
-    /** Before {@link #withdraw} only. */
+    /** Makes a view. Must not be called after {@link #withdraw}. */
     ByteBuffer view(long offset, int bytes) {
         View end = new View();
         begin();
@@ -38,7 +38,7 @@ final class Addresses extends UseCount {
         }
     }
 
-    /** The end of a view: also once if the binding failed after it had registered it. */
+    /** Ends a view, once even if the binding fails after it has registered this action. */
     private final class View extends UseCount implements Runnable {
         @Override
         public void run() {
@@ -61,7 +61,7 @@ final class Addresses extends UseCount {
         if (isLast() || libc.mapZeros(start, length) >= 0) {
             finishView();
         } else {
-            // The addresses may be free, and taken by others: they are not unmapped later.
+            // The addresses may already be free and used by others, so they are not unmapped later.
             reports.warn(
                     "the memory at 0x" + Long.toHexString(start) + " could not be let go while views of it are in"
                             + " use, so it may stay until the process ends; drop views before the mapping is closed",

@@ -21,18 +21,18 @@ import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 
 /**
- * Base class of {@code VmCalls} and similar classes, which make system calls on files. For a call, it turns a handle
- * into a descriptor number, and {@code -errno} into a {@link KernelException}.
+ * Base class of {@code VmCalls} and similar classes, which make system calls on files. It turns a handle into a
+ * descriptor number for a call, and {@code -errno} into a {@link KernelException}.
  *
- * <p>Each package that calls the kernel has one package-private subclass per kind of file; none is exported. Before the
- * kernel is called, every method refuses handles of another kernel with {@link IllegalArgumentException} and closed
- * handles with {@link ClosedHandleException}. Thread-safe.
+ * <p>Each package that calls the kernel has one package-private subclass per kind of file. Before the kernel is called,
+ * every method refuses handles of another kernel with {@link IllegalArgumentException} and closed handles with {@link
+ * ClosedHandleException}. Thread-safe.
  */
 @SuppressWarnings("exports") // Only packages of this module use it.
 @NotPromised
 public class Calls {
     private static final int EINTR = -Errno.EINTR.number();
-    /** More than any profiler can interrupt; a system call filter may return EINTR for ever. */
+    /** More often than a profiler interrupts a call. A system call filter may return EINTR for ever. */
     private static final int ATTEMPTS = 1000;
 
     private final Kernel kernel;
@@ -124,7 +124,7 @@ public class Calls {
 
     /**
      * Records whether an irqfd consumes the eventfd's signals from now on, so that no reader sees them. If {@code on}
-     * is true, the caller then makes a full fence for other threads and calls {@link #warnIfLoopsWait}.
+     * is true, the caller must then make a full fence and call {@link #warnIfLoopsWait}.
      */
     public static void feedsIrqfd(EventFd event, boolean on) {
         event.feedsIrqfd(on);
@@ -175,8 +175,8 @@ public class Calls {
 
     /**
      * Makes a call on {@code fd} that does not wait, and repeats it after EINTR, because the interrupted call changed
-     * nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's ({@code
-     * mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
+     * nothing. {@code KVM_CREATE_VM}, for example, returns EINTR whenever a signal is pending, such as a profiler's
+     * ({@code mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
      */
     public final int call(Fd fd, IntUnaryOperator call) {
         int raw = begin(fd);
@@ -211,8 +211,8 @@ public class Calls {
     }
 
     /**
-     * Whether {@link #release} closes the file in the kernel: the handle is closed, no other call uses the file, and
-     * its descriptor never left the library, so no duplicate exists. Once true, this stays true.
+     * Whether {@link #release} closes the file in the kernel, because the handle is closed, no other call uses the
+     * file, and its descriptor never left the library, so no duplicate exists. Once true, this stays true.
      */
     public static boolean holdsLastFile(Fd held) {
         return held.isLastUseOfPrivateFile();
@@ -225,7 +225,7 @@ public class Calls {
     }
 
     /**
-     * Makes the owner, such as a VM, of {@code call}'s descriptor, which is closed if making the owner fails.
+     * Makes the owner, such as a VM, of the descriptor that {@code call} returns. Closes the descriptor if this fails.
      *
      * @param call returns the descriptor's number, or {@code -errno}
      * @param failed makes the exception for {@code -errno}
@@ -275,7 +275,8 @@ public class Calls {
     }
 
     /**
-     * Makes a call that writes to the mapping, such as KVM_RUN, then copies the mapping's first bytes to {@code start}.
+     * Makes a call that writes to the mapping, such as KVM_RUN, and then copies the mapping's first bytes to {@code
+     * start}.
      *
      * @param start receives the first bytes of the mapping after the call, even if the call failed or the mapping's
      *     owner was closed during the call

@@ -5,20 +5,20 @@ import io.kvmirq.backend.HostFiles;
 import java.util.OptionalLong;
 
 /**
- * This process's limit of open files (RLIMIT_NOFILE).
+ * This process's open-file limit (RLIMIT_NOFILE).
  *
- * <p>Source: fs/proc/base.c proc_pid_limits(), fs/file.c alloc_fd(): each descriptor is below it, and the lowest free
- * one is taken, so at the limit all below are in use.
+ * <p>Source: proc_pid_limits() in fs/proc/base.c, alloc_fd() in fs/file.c. The kernel takes the lowest free descriptor
+ * below the limit, so it fails only when all of them are in use.
  */
 final class DescriptorLimit {
-    /** fs/file.c sysctl_nr_open as the kernel starts; a process without /proc is not asked for its own. */
+    /** The initial sysctl_nr_open in fs/file.c, used if /proc cannot be read. */
     private static final long DEFAULT_LIMIT = 1024 * 1024;
 
     private static final String NONE_LEFT = "this process has no descriptor left: raise RLIMIT_NOFILE (ulimit -n)";
 
     private DescriptorLimit() {}
 
-    /** Whether so many descriptors are more than the limit. */
+    /** Whether the limit is below {@code count}. */
     static boolean isBelow(HostFiles files, int count) {
         return limit(files).orElse(DEFAULT_LIMIT) < count;
     }
@@ -28,8 +28,8 @@ final class DescriptorLimit {
     }
 
     /**
-     * Says why this many more descriptors could not be had. The figures are missing if no descriptor is left to read
-     * /proc.
+     * Explains why {@code missing} more descriptors could not be opened. The text has no figures if no descriptor is
+     * left to read /proc.
      */
     static String why(HostFiles files, int missing) {
         OptionalLong limit = limit(files);

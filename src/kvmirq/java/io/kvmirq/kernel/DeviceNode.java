@@ -13,14 +13,16 @@ import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Set;
 
-/** Checks a device node before any native code is loaded. Opening it may fail all the same. */
+/** Checks a device node before any native code is loaded. Opening the node may still fail. */
 final class DeviceNode {
     private static final Set<PosixFilePermission> GROUP_MAY =
             Set.of(PosixFilePermission.GROUP_READ, PosixFilePermission.GROUP_WRITE);
 
     private DeviceNode() {}
 
-    /** @throws KernelException as opening it would: ENOENT, or EACCES with the group that may open it */
+    /**
+     * @throws KernelException ENOENT or EACCES, as opening the node would; for EACCES the message names who may open it
+     */
     static void requireOpenable(Path node) {
         if (Files.notExists(node)) {
             throw new KernelException(

@@ -14,8 +14,8 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The epoll set of an {@link EventLoop}. Changes need the loop's lock; {@link #await} and {@link #data} are for its
- * only dispatcher. The caller keeps the set open during each call.
+ * The epoll set of an {@link EventLoop}. Changes need the loop's lock. Only the loop's dispatcher calls {@link #await}
+ * and {@link #data}. The caller keeps the set open during each call.
  *
  * <p>Source: fs/eventpoll.c.
  */
@@ -35,7 +35,7 @@ final class EpollSet implements AutoCloseable {
     private final ByteBuffer forced = Buffers.allocate(Epoll.SIZE);
 
     private final ByteBuffer reported = Buffers.allocate(BATCH * Epoll.SIZE);
-    /** The address of {@link #reported}, kept because asking for it takes a tenth of the time of a wait. */
+    /** The address of {@link #reported}, kept because getting it takes a tenth of the time of a wait. */
     private final long reportedAt;
 
     EpollSet(Kernel kernel) {
@@ -55,7 +55,7 @@ final class EpollSet implements AutoCloseable {
 
     /**
      * @param data the value of {@link #data} for this entry
-     * @param events 0 for none until {@link #unmute}
+     * @param events the epoll events, or 0 to report none until {@link #unmute}
      */
     void add(Fd file, long data, int events) {
         int result = control(Epoll.EPOLL_CTL_ADD, file, events, data);
@@ -76,16 +76,16 @@ final class EpollSet implements AutoCloseable {
     }
 
     /**
-     * Makes each wait report an eventfd's entry until {@link #listen}, whatever its count: it waits for EPOLLOUT, and
-     * an eventfd can be written at any time. Needs no lock, so always pass the same eventfd.
+     * Makes each wait report an eventfd's entry until {@link #listen}, whatever its count, by waiting for EPOLLOUT,
+     * because an eventfd is always writable unless its count is full. Takes no lock, so always pass the same eventfd.
      */
     void force(Fd file, long data) {
         control(forced, Epoll.EPOLL_CTL_MOD, file, Epoll.EPOLLOUT, data);
     }
 
     /**
-     * Changes an entry's events; 0 keeps it and reports nothing. Fails only if code outside the library closed the
-     * descriptor.
+     * Changes an entry's events; 0 keeps the entry but reports nothing. Fails only if code outside the library closed
+     * the descriptor.
      */
     void listen(Fd file, long data, int events) {
         control(Epoll.EPOLL_CTL_MOD, file, events, data);
@@ -120,8 +120,8 @@ final class EpollSet implements AutoCloseable {
     /**
      * Waits for entries. Allocates nothing.
      *
-     * @param timeoutNanos negative: without limit
-     * @return how many are ready; 0 after the time, and after a signal
+     * @param timeoutNanos the timeout in nanoseconds; negative for no limit
+     * @return the number of ready entries; 0 after the timeout or a signal
      */
     int await(long timeoutNanos) {
         try {

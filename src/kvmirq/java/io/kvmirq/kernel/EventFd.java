@@ -23,13 +23,13 @@ import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel counter for signals: eventfd(2). A device signals an eventfd, and an irqfd turns each signal into a guest
- * interrupt; with an ioeventfd, a guest write signals one.
+ * A kernel counter for signals (eventfd(2)). A device signals an eventfd, and an irqfd turns each signal into a guest
+ * interrupt. With an ioeventfd, a guest write signals an eventfd.
  *
  * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code
  * signal} and {@code drain} may run on virtual threads. {@code drain} never blocks, but {@code signal} does at a full
- * count if other code opened the eventfd without O_NONBLOCK. {@code await} blocks until a signal or {@link
- * Thread#interrupt}; a virtual thread may call it only with a timeout of 0.
+ * count if other code opened the eventfd without O_NONBLOCK. {@code await} blocks until a signal, its timeout, {@link
+ * #close} or {@link Thread#interrupt}. A virtual thread may call it only with a timeout of 0.
  *
  * <p>Source: fs/eventfd.c.
  *
@@ -40,11 +40,12 @@ public final class EventFd implements AutoCloseable {
     private static final int NO_WAKE = -1;
     private static final String WARNING_FED = "fed";
     /**
-     * A single failed write must not leave a thread waiting. One that always fails is refused by a system call filter.
+     * A single failed write must not leave a thread waiting. A write that always fails is refused by a system call
+     * filter.
      */
     private static final int WAKE_ATTEMPTS = 10;
 
-    /** More eventfds than this are not made one by one before the limit of descriptors is looked at. */
+    /** For more eventfds than this, the descriptor limit is checked before any is created. */
     private static final int MOST_UNCHECKED_EVENTFDS = 1 << 16;
 
     private static final int EMFILE = -Errno.EMFILE.number();
@@ -61,7 +62,7 @@ public final class EventFd implements AutoCloseable {
     private final Fd fd;
     private final boolean foreign;
     private final long id;
-    /** Null until the first wait: thousands of irqfds have none. */
+    /** Null until the first wait, because thousands of irqfds' eventfds never wait. */
     private volatile @Nullable Waits waits;
 
     /**
@@ -69,7 +70,7 @@ public final class EventFd implements AutoCloseable {
      * warn.
      */
     private boolean feedsIrqfd;
-    /** Registrations of event loops that are not paused. */
+    /** The number of event loop registrations that are not paused. */
     private volatile int loops;
 
     private EventFd(Fd fd, boolean foreign) {
@@ -90,7 +91,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Creates a semaphore: an eventfd with count 0. Each {@link #drain} takes 1 from the count.
+     * Creates a semaphore eventfd with count 0. Each {@link #drain} takes 1 from the count.
      *
      * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free; ENOMEM if memory is short
      */
@@ -184,8 +185,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * The caller's full fence and {@link #warnIfLoopsWait} follow. This and {@link #feedsLoop} each write first and
-     * then read what the other writes, so one of them warns.
+     * Records whether an irqfd takes the signals. A full fence and {@link #warnIfLoopsWait} must follow. This method
+     * and {@link #feedsLoop} each write before they read what the other writes, so one of them warns.
      */
     void feedsIrqfd(boolean on) {
         feedsIrqfd = on;
@@ -197,7 +198,7 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /** Counts an event loop that begins or ends to wait for signals. */
+    /** Counts an event loop that starts or stops waiting for signals. */
     void feedsLoop(boolean on) {
         LOOPS.addAndGet(this, on ? 1 : -1);
         VarHandle.fullFence();
@@ -234,7 +235,7 @@ public final class EventFd implements AutoCloseable {
 
     /**
      * Adds the argument to the eventfd's count. An irqfd injects one interrupt, whatever the count is. An argument of
-     * 0, as in {@code to.signal(from.drain())}, writes nothing, because it would wake an irqfd.
+     * 0, as in {@code to.signal(from.drain())}, writes nothing, because a write of 0 would wake an irqfd.
      *
      * @param count the number to add, unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1
@@ -248,7 +249,7 @@ public final class EventFd implements AutoCloseable {
             int result;
             do {
                 result = kernel.backend().eventfdSignal(raw, count);
-            } while (foreign && result == EINTR); // it blocked, and added nothing
+            } while (foreign && result == EINTR); // the write blocked, and added nothing
             if (result < 0) {
                 throw kernel.calls()
                         .failure(
@@ -270,7 +271,7 @@ public final class EventFd implements AutoCloseable {
      */
     public long drain() {
         warnIfFed();
-        ByteBuffer count = kernel.scratch(); // may throw, and then nothing must be in use
+        ByteBuffer count = kernel.scratch(); // first, because it may throw
         try {
             int raw = fd.enter();
             try {
@@ -284,7 +285,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Drains like {@link #drain()}, and also works after {@link #close}: for the holder of a lease.
+     * Drains like {@link #drain()}, even after {@link #close}, for the holder of a lease.
      *
      * @param raw the number of the lease
      * @param count 8 bytes; no other thread may use them during the call
@@ -374,7 +375,7 @@ public final class EventFd implements AutoCloseable {
         Waits all = waits;
         Fd waker = all == null ? null : all.waker(null);
         if (waker == null) {
-            // No wait, so no descriptor to end a wait by.
+            // This does not wait, so it needs no wake descriptor.
             int ready = kernel.backend().fdWait(raw, NO_WAKE, 0);
             if (ready != 0 || timeoutNanos == 0) {
                 return ready;
@@ -398,18 +399,18 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Ends waits. Its monitor is private, because a caller may hold the eventfd's while a thread in await is
+     * Ends waits. Its monitor is private, because a caller may hold the eventfd's monitor while a thread in await is
      * interrupted.
      */
     private final class Waits {
         final Interruption interruption = new Interruption(this::interrupted);
         /**
-         * Signalled by {@link #close} or an interrupt, and never drained, so that every waiting thread returns. A wait
-         * makes it if there is none; after an interrupt there is none.
+         * Signalled by {@link #close} or an interrupt, and never drained, so that every waiting thread returns. Null
+         * after an interrupt, until the next wait makes one.
          */
         private @Nullable Fd wake;
 
-        /** Wakes all waiting threads. Those that were not interrupted wait again, on another wake descriptor. */
+        /** Wakes all waiting threads. Threads that were not interrupted wait again, on a new wake descriptor. */
         private synchronized void interrupted() {
             Fd waker = wake;
             if (waker != null && !waker.isClosed()) {
@@ -419,7 +420,7 @@ public final class EventFd implements AutoCloseable {
             }
         }
 
-        /** Begins a use of the wake descriptor there is, else of {@code made}. */
+        /** Begins a use of the current wake descriptor or, if there is none, of {@code made}. */
         synchronized @Nullable Fd waker(@Nullable Fd made) {
             requireOpen();
             if (wake == null) {
@@ -448,7 +449,7 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /** Partner of {@link #close}, which closes first, and then looks for it. */
+    /** Pairs with {@link #close}, which closes the descriptor first and then reads {@link #waits}. */
     private Waits waits() {
         if (waits == null) {
             WAITS.compareAndSet(this, null, new Waits());
@@ -489,7 +490,7 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /** Signals for tear-down. @return whether the kernel took it */
+    /** Signals during tear-down. @return whether the kernel accepted the signal */
     boolean wake() {
         return wake(fd);
     }

@@ -23,24 +23,24 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>A doorbell says only that there is work, which is stored elsewhere, as in virtio queues. The loop never reads a
- * doorbell's eventfd, so a doorbell is several times quicker than {@link #register}. Use doorbells for ioeventfds.
- * Rings (signals) coalesce: after each ring the handler is called at least once, and one call serves all rings before
- * it. A handler that is registered or resumed may also be called without a ring.
+ * doorbell's eventfd, so a doorbell is several times faster than {@link #register}. Use doorbells for ioeventfds. Rings
+ * (signals) coalesce, so one handler call serves all rings before it, but every ring is followed by a call. A handler
+ * that is registered or resumed may also be called without a ring.
  *
  * <p>{@link #register} reads each eventfd's count and passes it to the handler. Use it in a VMM without in-kernel
  * interrupt controllers.
  *
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. They may call all of the
  * loop's methods except run, runOnce and the polls. If a handler throws, {@code run} and {@code poll} throw its
- * exception: see {@link #onFailure}. The handler stays registered, but does not get the same count again. After an
- * exception, the next {@code run} or {@code poll} begins with the handlers not yet called.
+ * exception, unless {@link #onFailure} has set a listener. The handler stays registered, but does not get the same
+ * count again. After an exception, the next {@code run} or {@code poll} begins with the handlers not yet called.
  *
  * <p>While an irqfd is assigned to an eventfd, the eventfd's handler is not called, because KVM consumes each signal
  * first.
  *
- * <p>Thread-safe. {@link #run} and {@link #runOnce} block, and end on {@link Thread#interrupt}; the interrupt status
- * stays set. A virtual thread may only poll with a timeout of 0. Only one thread at a time may run handlers. Waiting,
- * draining and calling a handler allocate nothing.
+ * <p>Thread-safe. {@link #run} and {@link #runOnce} block, and end on {@link Thread#interrupt}, with the interrupt
+ * status still set. A virtual thread may only poll with a timeout of 0. Only one thread at a time may run handlers.
+ * Waiting, draining and calling a handler allocate nothing.
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="loop"}
  */
@@ -49,7 +49,7 @@ public final class EventLoop implements AutoCloseable {
 
     private final Kernel kernel;
     private final EpollSet set;
-    /** Signalled by {@link #close}, and never drained then; and by an interrupt. */
+    /** Signalled by an interrupt and by {@link #close}, after which it is never drained. */
     private final EventFd wake;
     /** Ends a wait of the dispatcher when its thread is interrupted. */
     private final Interruption interruption;
@@ -59,9 +59,12 @@ public final class EventLoop implements AutoCloseable {
     private final Handlers handlers;
     private volatile @Nullable FailureHandler failures;
     private volatile boolean closed;
-    /** The kernel refused the write that wakes the dispatcher: it is woken by the entry of {@link #wake} instead. */
+    /**
+     * Whether the kernel refused the write that wakes the dispatcher, so that the epoll entry of {@link #wake} wakes
+     * it.
+     */
     private volatile boolean forced;
-    /** Ready entries of {@link #set}, and how many of them were handled; for the dispatcher only. */
+    /** The number of ready entries of {@link #set}, and of the handled ones. Only the dispatcher uses both. */
     private int ready;
 
     private int next;
@@ -81,7 +84,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Creates a loop without registrations. A process's first loop takes about 10 ms, because the kernel registers the
-     * process for membarrier(2), by which {@link Registration#close} waits for a running handler at no cost for
+     * process for membarrier(2), with which {@link Registration#close} waits for a running handler without slowing down
      * handlers.
      *
      * @throws KernelException EMFILE or ENFILE, because the loop needs two descriptors; ENOMEM
@@ -102,7 +105,7 @@ public final class EventLoop implements AutoCloseable {
     public interface FailureHandler {
         /**
          * Called in the handler's thread. If it throws, {@link #run} or {@link #runOnce} throws its exception, with
-         * {@code failure} as suppressed exception. A {@link ClosedHandleException} is ignored if the registration is
+         * {@code failure} as a suppressed exception. A {@link ClosedHandleException} is ignored if the registration is
          * closed, because the handler's handles may have been closed with it.
          *
          * @param registration the handler's registration, even if the handler closed it
@@ -126,7 +129,7 @@ public final class EventLoop implements AutoCloseable {
      * eventfd open: after {@link EventFd#close}, its file closes with the registration. Until then, do not close the
      * descriptor of a {@link Ownership#BORROWED} eventfd.
      *
-     * @throws KernelException EEXIST if this loop has the eventfd already; ENOSPC beyond
+     * @throws KernelException EEXIST if this loop already waits for the eventfd; ENOSPC beyond
      *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
      * @throws ClosedHandleException if the loop or the eventfd is closed
      */
@@ -191,7 +194,7 @@ public final class EventLoop implements AutoCloseable {
      * Calls handlers until {@link #close}, or until this thread is interrupted; returns at once if the loop is closed
      * already.
      *
-     * @throws RuntimeException the exception of a handler, see {@link #onFailure}; the loop stays open
+     * @throws RuntimeException a handler's exception, see {@link #onFailure}; the loop stays open
      * @throws IllegalStateException on a virtual thread; if another thread is in {@code run} or {@link #runOnce}; if a
      *     handler calls this method
      */
@@ -261,7 +264,7 @@ public final class EventLoop implements AutoCloseable {
         }
     }
 
-    /** @param runner null if it ended meanwhile */
+    /** @param runner null if the runner ended meanwhile */
     private static String name(@Nullable Thread runner) {
         return runner == null ? "another thread" : "thread '" + runner.getName() + "'";
     }
@@ -303,13 +306,13 @@ public final class EventLoop implements AutoCloseable {
         } finally {
             handlers.moveTo(WAKE_NUMBER);
             if (next < ready) {
-                wakeDispatcher(); // a handler threw: who waits for fd() hears of the rest, whose edges are reported
+                wakeDispatcher(); // a handler threw: wakes pollers of fd() for the rest, whose edges were reported
             }
         }
         return handlers.called;
     }
 
-    /** Polls first: ready entries need no interrupt hook, which costs a tenth of a round. */
+    /** Polls first, because ready entries need no interrupt hook, which costs a tenth of a round. */
     private int await(long timeoutNanos) {
         int found = set.await(0);
         if (found > 0 || timeoutNanos == 0) {
@@ -357,7 +360,9 @@ public final class EventLoop implements AutoCloseable {
         }
     }
 
-    /** An interrupt or the rest of a round woke the dispatcher, or {@link #close}, which set its flag before. */
+    /**
+     * Handles a wake-up by an interrupt, an unfinished round, or {@link #close}, which has set {@link #closed} before.
+     */
     private void awake() {
         if (!closed) {
             wake.drain();
@@ -378,9 +383,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #run}, {@link #runOnce} and all registrations. After this call, no handler runs; a handler that calls
-     * this method is the last to run. Signals not yet handled stay in their eventfds. Never fails. While the JVM exits,
-     * waits at most 500 ms for a handler, whose eventfd and loop then stay open.
+     * Ends {@link #run}, {@link #runOnce} and all registrations. After this call no handler runs, except a handler that
+     * made the call itself. Signals not yet handled stay in their eventfds. Never fails. While the JVM exits, waits at
+     * most 500 ms for a handler, whose eventfd and loop then stay open.
      */
     @Override
     public void close() {
@@ -403,7 +408,7 @@ public final class EventLoop implements AutoCloseable {
             try {
                 if (!wake.wake()) {
                     set.force(wake.fd(), WAKE_NUMBER);
-                    forced = true; // after it: the dispatcher that takes it back finds it done
+                    forced = true; // last, so that the dispatcher, which undoes it, finds it done
                 }
             } finally {
                 if (uses.finish()) {

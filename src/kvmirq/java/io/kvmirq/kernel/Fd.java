@@ -27,14 +27,14 @@ import java.util.function.IntUnaryOperator;
  */
 public final class Fd extends UseCount {
     private final Together made;
-    /** Index among the handles that were made together. */
+    /** The index among the handles that were made together. */
     private final int place;
     // Set before other code has the handle
     private int number = Handles.NO_NUMBER;
-    /** Whether other code knew the number before. The file may then have other descriptors. */
+    /** Whether other code has known the number, so that the file may have other descriptors. */
     private volatile boolean shared;
 
-    /** Handles that are made together; collected with the last of them. */
+    /** The common state of handles that are made together, garbage-collected with the last of them. */
     private static final class Together {
         private final Kernel kernel;
         private final String kind;
@@ -50,19 +50,19 @@ public final class Fd extends UseCount {
         }
     }
 
-    /** A handle without a descriptor, until its number is set. Closing it earlier closes nothing. */
+    /** Makes a handle that has no descriptor until its number is set. Closing it earlier closes nothing. */
     private Fd(Together made, int place) {
         this.made = made;
         this.place = place;
     }
 
     /**
-     * Makes a descriptor and the object that owns it. The handle comes first and the owner before the end, so that no
-     * failure between them leaves a descriptor.
+     * Makes a descriptor and the object that owns it. The handle is made first, and closes the descriptor if the owner
+     * cannot be made.
      *
-     * @param call gives the number, or {@code -errno}
-     * @param failed of {@code -errno}
-     * @param owner closed by nobody if this fails; only the descriptor is
+     * @param call returns the number, or {@code -errno}
+     * @param failed makes the exception for {@code -errno}
+     * @param owner makes the owner, which is not closed if this method fails
      * @return the owner
      */
     static <T> T make(
@@ -87,11 +87,12 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Makes many descriptors by one call, as {@link #make} does: all, or none.
+     * Makes many descriptors by one call, like {@link #make}, or none if one fails.
      *
-     * @param call takes direct memory with an int for each and writes the numbers, up to the first negative one
-     * @param failed of {@code -errno} and how many there were before it. They are closed again: where descriptors ran
-     *     out, making the exception may take one
+     * @param call receives direct memory with an int for each descriptor, and writes the numbers up to the first
+     *     negative one
+     * @param failed makes the exception for {@code -errno} and the number of descriptors made before it. These are
+     *     closed first, because making the exception may need a descriptor
      */
     static <T> List<T> make(
             Kernel kernel,
@@ -131,7 +132,7 @@ public final class Fd extends UseCount {
         throw failed.apply(numbers.getInt(opened * Integer.BYTES), opened);
     }
 
-    /** @return how many have numbers */
+    /** @return the number of handles that have numbers */
     private static int setNumbers(Fd[] made, ByteBuffer numbers) {
         for (int i = 0; i < made.length; i++) {
             int number = numbers.getInt(i * Integer.BYTES);
@@ -144,9 +145,9 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Adopts a descriptor that other code made.
+     * Adopts a descriptor that other code opened.
      *
-     * @param kind for messages: {@code vm}, {@code eventfd}, ...
+     * @param kind the kind of file in messages, such as {@code vm}
      * @throws IllegalArgumentException if {@code number} is negative
      */
     static Fd adopt(Kernel kernel, String kind, int number, Ownership ownership) {
@@ -193,7 +194,7 @@ public final class Fd extends UseCount {
     /**
      * Begins a call.
      *
-     * @return the number, good until {@link #exit}
+     * @return the number, valid until {@link #exit}
      * @throws ClosedHandleException after {@link #close}
      */
     int enter() {
@@ -203,7 +204,7 @@ public final class Fd extends UseCount {
         return number;
     }
 
-    /** The number, good between {@link #enter} and {@link #exit}. */
+    /** The number, valid between {@link #enter} and {@link #exit}. */
     int number() {
         return number;
     }
@@ -220,14 +221,15 @@ public final class Fd extends UseCount {
      * ClosedHandleException after {@link #close}.
      */
     public Lease lease() {
-        Lease lease = new Lease(this); // before it is counted, which no failure may leave behind
+        Lease lease = new Lease(this); // before the use is counted, so that no failure leaves it counted
         enter();
         shared = true;
         return lease;
     }
 
     /**
-     * Makes an ioctl for which the library has no method. It must not wait, because the library repeats it after EINTR.
+     * Makes an ioctl for which the library has no method. The ioctl must not wait, because the library repeats it after
+     * EINTR.
      *
      * @param request the request number, such as a {@code KVM_*} of {@code io.kvmirq.uapi.Uapi}
      * @param argument a direct buffer that is as long as the structure

@@ -6,8 +6,7 @@ import io.kvmirq.uapi.Memfd;
 import java.nio.ByteBuffer;
 
 /**
- * The end of a mapped file. An access beyond it would raise SIGBUS, so a file that this process accesses is sealed
- * against shrinking.
+ * Seals mapped files against shrinking, because this process's access beyond a file's end would raise SIGBUS.
  *
  * <p>Source: {@code F_ADD_SEALS} in fcntl(2).
  */
@@ -22,7 +21,7 @@ final class FileSeals {
         this.raw = raw;
     }
 
-    /** Whether the file cannot shrink. Refuses a file that takes no such seal. */
+    /** Whether the file is sealed against shrinking. Refuses a file that cannot be sealed. */
     boolean isSealed() {
         int seals = libc.fcntl(raw, Memfd.F_GET_SEALS, 0);
         boolean sealed = seals >= 0 && (seals & Memfd.F_SEAL_SHRINK) != 0;

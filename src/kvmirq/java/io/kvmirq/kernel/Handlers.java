@@ -12,9 +12,9 @@ import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
-/** Knows which handler of an {@link EventLoop} runs, and which threads wait for it. */
+/** Tracks which handler of an {@link EventLoop} runs, and which threads wait for the handler. */
 final class Handlers {
-    /** Not a registration's number. Its slot is the first one. */
+    /** No registration has this number, whose slot is the first one. */
     static final long NONE = Long.MIN_VALUE;
 
     /** Guards all changes of registrations. No thread holds it while it runs a handler. */
@@ -66,9 +66,9 @@ final class Handlers {
     }
 
     /**
-     * Waits until a handler does not run. Returns at once in the handler itself. The caller holds the lock.
+     * Waits until a handler is not running. Returns at once in the handler itself. The caller holds the lock.
      *
-     * @return false if the handler still runs and the JVM exits: leave to the process what the handler may use
+     * @return false if the JVM exits while the handler still runs, so the caller must keep what the handler uses
      */
     boolean awaitEnd(long number) {
         Thread other = dispatcher.get();
@@ -82,7 +82,7 @@ final class Handlers {
         return ended;
     }
 
-    /** Forgets a registration. Its handler does not run, or is the caller. The caller holds the lock. */
+    /** Removes a registration, whose handler is not running or is the caller. The caller holds the lock. */
     void remove(Registration registration) {
         registrations.remove(registration.number, registration);
         if (running.get() == registration.number) {

@@ -13,21 +13,21 @@ import java.util.TreeMap;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
-/** One kernel's open handles, to report those that the program forgot to close. Thread-safe. */
+/** One kernel's open handles, to report the ones that the program forgot to close. Thread-safe. */
 final class Handles {
     static final int NO_NUMBER = -1;
-    /** For forgotten handles of one kind. */
+    /** The maximum for forgotten handles of one kind. */
     private static final int MOST_WARNINGS = 5;
 
     private final Reports reports;
     /** The newest entry with an open handle; each links to the next older one. Guarded by this. */
     private @Nullable Entry newest;
 
-    /** By kind, the reports of forgotten handles. Guarded by this. */
+    /** The number of reports of forgotten handles, by kind. Guarded by this. */
     private final Map<String, Integer> forgotten = new TreeMap<>();
 
     private final ReferenceQueue<Object> collected = new ReferenceQueue<>();
-    /** Finds the line of the program that makes a handle. Null unless the program asked for it. */
+    /** Returns the program line that makes a handle. Null unless the program has called {@link #trace}. */
     private volatile @Nullable Supplier<String> line;
 
     Handles(Reports reports) {
@@ -37,7 +37,7 @@ final class Handles {
     /** An entry for handles that were made together. It outlives them. */
     final class Entry extends PhantomReference<Object> {
         private final String kind;
-        /** The index is the place of a handle among them. */
+        /** Indexed by a handle's place among the handles. */
         private final int[] numbers;
 
         private final boolean[] closed;
@@ -111,7 +111,10 @@ final class Handles {
         return first;
     }
 
-    /** The program line that is running now, for the end of a warning; empty unless the program asked for it. */
+    /**
+     * The program line that is running now, for the end of a warning; empty unless the program has called {@link
+     * #trace}.
+     */
     String here() {
         @Nullable Supplier<String> asked = line;
         return asked == null ? "" : " (at " + asked.get() + ")";
@@ -123,9 +126,9 @@ final class Handles {
     }
 
     /**
-     * An entry for new handles, to be registered.
+     * Makes an entry for new handles, which {@link #register} must add.
      *
-     * @param handle lives as long as any of them
+     * @param handle an object that lives as long as any of the handles
      */
     Entry entry(Object handle, String kind, int handles) {
         return new Entry(handle, kind, handles);
@@ -184,7 +187,7 @@ final class Handles {
         }
     }
 
-    /** Logs the numbers of handles that had no warning of their own. */
+    /** Logs how many handles had no warning of their own. */
     void reportUnlisted() {
         Map<String, Integer> all;
         synchronized (this) {

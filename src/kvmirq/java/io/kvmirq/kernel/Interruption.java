@@ -12,14 +12,15 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Runs an action when {@link Thread#interrupt} interrupts a thread that waits in the kernel, as for {@link
- * Selector#select()}. The JDK has this hook only for selectors, so this is one that selects nothing. Several threads
- * may wait at once. Also computes the rest of a wait's time.
+ * Runs an action when {@link Thread#interrupt} interrupts a thread that waits in the kernel, as in {@link
+ * Selector#select()}. The JDK offers this hook only to selectors, so this is a selector that selects nothing. Several
+ * threads may wait at once. This class also computes a wait's remaining time.
  */
 final class Interruption extends AbstractSelector {
     /**
-     * Thread.interrupt before JDK 23 looks for a hook first and sets the status then, so that a thread which enters
-     * between the two waits on (JDK-8323782). It must look at its status again: this often, in nanoseconds.
+     * The interval in nanoseconds at which a waiting thread checks its interrupt status. Before JDK 23,
+     * Thread.interrupt looks for a hook before it sets the status, so it does not wake a thread that begins to wait in
+     * between (JDK-8323782).
      */
     private static final long LOOK_NANOS = TimeUnit.SECONDS.toNanos(1);
 
@@ -27,8 +28,8 @@ final class Interruption extends AbstractSelector {
     private final Runnable action;
 
     /**
-     * @param action ends the wait in the kernel. It may run in the interrupting thread under a lock of the interrupted
-     *     one, once more than needed, and after {@link #leave}
+     * @param action ends the wait in the kernel. It may run in the interrupting thread, under a lock of the interrupted
+     *     thread, once more than needed, and after {@link #leave}
      */
     Interruption(Runnable action) {
         super(null);
@@ -45,20 +46,20 @@ final class Interruption extends AbstractSelector {
         end();
     }
 
-    /** A timeout in nanoseconds: 0 for a negative one, {@code Long.MAX_VALUE} for one that is too long for a long. */
+    /** Converts a timeout to nanoseconds; 0 if it is negative, {@code Long.MAX_VALUE} if it does not fit a long. */
     static long nanos(Duration timeout) {
         return Math.max(0, TimeUnit.NANOSECONDS.convert(Objects.requireNonNull(timeout, "timeout is null")));
     }
 
     /**
-     * The time that is left of a timeout that began at a {@link System#nanoTime}. Does not read the clock for a
-     * negative timeout, which has no limit, and for 0.
+     * The remaining time of a timeout that began at {@code start}, a {@link System#nanoTime}. Does not read the clock
+     * if the timeout is 0, or negative, which means no limit.
      */
     static long left(long timeoutNanos, long start) {
         return timeoutNanos <= 0 ? timeoutNanos : Math.max(0, timeoutNanos - (System.nanoTime() - start));
     }
 
-    /** The time of one wait in the kernel. A negative timeout has no limit. */
+    /** The timeout of one wait in the kernel. Negative means no limit. */
     static long once(long timeoutNanos) {
         return MAY_BE_LOST && (timeoutNanos < 0 || timeoutNanos > LOOK_NANOS) ? LOOK_NANOS : timeoutNanos;
     }

@@ -45,14 +45,14 @@ public final class Kernel implements AutoCloseable {
 
     private final KernelBackend backend;
     private final Path node;
-    /** Whether to look at the node before it is opened, to say more than an errno says. */
+    /** Whether to check the node before opening it, for a clearer message than an errno gives. */
     private final boolean looksFirst;
 
     private final System.Logger logger = System.getLogger("io.kvmirq");
     private final Reports reports = new Reports(logger);
     private final Handles handles = new Handles(reports);
     private final Calls calls = new Calls(this);
-    /** A buffer for the count of an eventfd. */
+    /** A buffer for an eventfd's count. */
     private final ThreadLocal<ByteBuffer> scratch = ThreadLocal.withInitial(() -> Buffers.allocate(Long.BYTES));
 
     private final Pool<ByteBuffer> scratchOfVirtualThreads = new Pool<>(() -> Buffers.allocate(Long.BYTES));
@@ -74,8 +74,8 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * Opens the kernel through the binding that the system property {@value Backends#PROPERTY} or else the environment
-     * variable {@value Backends#ENVIRONMENT} names; without both, the first that works. They may name the fake kernel,
-     * which logs a WARNING, only with the module {@code io.kvmirq.testkit}. Opens no device.
+     * variable {@value Backends#ENVIRONMENT} names. Without either, the first binding that works is used. Both may name
+     * the fake kernel, which logs a WARNING and needs the module {@code io.kvmirq.testkit}. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException if no binding works (the message names each cause), or the
      *     fake kernel is selected without the module {@code io.kvmirq.testkit}
@@ -135,7 +135,7 @@ public final class Kernel implements AutoCloseable {
         return Optional.ofNullable(device);
     }
 
-    /** @return false when another thread opened the device meanwhile, or closed this */
+    /** @return false if another thread meanwhile opened the device or closed this kernel */
     private synchronized boolean keep(Fd mine) {
         if (closed || device != null) {
             return false;
@@ -166,7 +166,7 @@ public final class Kernel implements AutoCloseable {
         return opened;
     }
 
-    /** Whether this is this machine's kernel, not the fake. */
+    /** Whether this is the machine's real kernel, not a fake. */
     public boolean isReal() {
         return backend.isReal();
     }
@@ -176,7 +176,7 @@ public final class Kernel implements AutoCloseable {
         return text(backend.name());
     }
 
-    /** The binding's origin and ABI, as text for people. */
+    /** The binding's origin and ABI, as human-readable text. */
     public String backendDescription() {
         return text(backend.description());
     }
@@ -187,7 +187,7 @@ public final class Kernel implements AutoCloseable {
         return isReal() ? "real kernel through " + backendName() : "fake kernel " + backendDescription();
     }
 
-    /** A mock without a stub returns null. */
+    /** Replaces the null that a mock without a stub returns. */
     private static String text(@Nullable String given) {
         return given == null ? "" : given;
     }
@@ -203,8 +203,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Like {@link #facts()}, but the first call queries {@code file}, the KVM device or a VM, which have the same
-     * facts.
+     * Like {@link #facts()}, but the first call queries {@code file}, which is the KVM device or a VM. Both report the
+     * same facts.
      */
     KernelFacts facts(Fd file) {
         @Nullable KernelFacts known = facts;
@@ -285,12 +285,12 @@ public final class Kernel implements AutoCloseable {
         return handles;
     }
 
-    /** Logs. If a log handler throws, the current operation continues all the same. */
+    /** Logs a message. If a log handler throws, the current operation continues. */
     void log(Level level, String message, @Nullable Throwable cause) {
         try {
             logger.log(level, message, cause);
         } catch (RuntimeException | Error e) {
-            // It is the handler's to report.
+            // Reporting it is the handler's job.
         }
     }
 
@@ -334,8 +334,8 @@ public final class Kernel implements AutoCloseable {
     /**
      * Refuses new calls on the KVM device. Handles made from this kernel stay open until their owners close them. Logs
      * handles that the program forgot to close, and waits at most 2 s until all warnings are logged. A log handler may
-     * call it. Each kind of handle gets five warnings; the others are logged at level DEBUG and counted in one more
-     * warning.
+     * call this method. Each kind of handle gets five warnings; the others are logged at level DEBUG and counted in one
+     * more warning.
      */
     @Override
     public void close() {

@@ -8,19 +8,21 @@ import java.nio.file.Path;
 import java.util.List;
 
 /**
- * The signal that ends a vCPU's run: a real-time one that nothing in this process handles or ignores. It is blocked in
- * the vCPU thread, so it is never delivered, but another library that sent it would end runs for nothing.
+ * The signal that ends a vCPU's run, a real-time signal that nothing in this process handles or ignores. It is blocked
+ * in the vCPU thread, so it is never delivered, but if another library sent it, runs would end needlessly.
  */
 final class KickSignal {
     private static final int FIRST = Signals.FIRST_REAL_TIME + 2;
-    /** Names the signal, where the choice is wrong. */
+    /** The system property that overrides the choice. */
     static final String PROPERTY = "kvmirq.vcpu.signal";
 
     private static final Path STATUS = Path.of("/proc/self/status");
 
     private KickSignal() {}
 
-    /** @throws IllegalStateException if every signal is taken, or {@value #PROPERTY} is not one */
+    /**
+     * @throws IllegalStateException if every signal is taken, or {@value #PROPERTY} does not name a real-time signal
+     */
     static int choose() {
         String named = System.getProperty(PROPERTY, "");
         return named.isEmpty() ? free(status()) : named(named);
@@ -35,7 +37,7 @@ final class KickSignal {
         return signal;
     }
 
-    /** Empty where it cannot be read. */
+    /** The lines of {@link #STATUS}; empty if it cannot be read. */
     private static List<String> status() {
         try {
             return Files.readAllLines(STATUS);

@@ -17,9 +17,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * Memory that this process has mapped. The methods access single values by offset, and throw {@link
  * ClosedHandleException} after the mapping was closed. Each access costs a few extra nanoseconds to keep the memory
- * mapped, so use a {@link #view} for frequent accesses, as to a virtqueue. Only the {@link Owner} unmaps the memory. An
- * offset outside of the mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are
- * volatile, because a guest or the kernel accesses the same memory.
+ * mapped, so use a {@link #view} for frequent accesses, such as to a virtqueue. Only the {@link Owner} unmaps the
+ * memory. An offset outside of the mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses
+ * are volatile, because a guest or the kernel accesses the same memory.
  *
  * <p>Child processes do not inherit the memory (MADV_DONTFORK), and core dumps omit it (MADV_DONTDUMP).
  *
@@ -95,14 +95,14 @@ public final class Mapping {
     }
 
     /**
-     * The right to unmap a {@link Mapping}. The object that removes the memory from the guest keeps it, and gives other
-     * code only the mapping. Thread-safe.
+     * The right to unmap a {@link Mapping}. The object that removes the memory from the guest keeps the owner, and
+     * gives other code only the mapping. Thread-safe.
      */
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
 
         private Owner(Kernel kernel, String name, long length, int flags, int raw, long offset, boolean guestOnly) {
-            // last: no failure leaves it without owner
+            // last, so that no failure leaves the mapping without an owner
             this.mapping = new Mapping(kernel, name, length, flags, raw, offset, guestOnly);
         }
 
@@ -145,10 +145,10 @@ public final class Mapping {
      *
      * @param offset the offset in the file in bytes, a multiple of the page size (or of the huge page size)
      * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before {@code
-     *     offset + length}: use {@link #forGuest} instead. Also if {@code offset} is negative or not a multiple of
-     *     4096, or {@code length} is not positive
+     *     offset + length} (use {@link #forGuest} instead), if {@code offset} is negative or not a multiple of 4096, or
+     *     if {@code length} is not positive
      * @throws io.kvmirq.KernelException EINVAL for an offset that is not a multiple of a larger page size; EACCES if
-     *     {@code fd} is not open for reading and writing; ENOMEM, also if no huge page is free
+     *     {@code fd} is not open for reading and writing; ENOMEM, including when no huge page is free
      */
     public static Owner of(Fd fd, long offset, long length) {
         Objects.requireNonNull(fd, "fd is null: give the descriptor of the memory");
@@ -159,7 +159,7 @@ public final class Mapping {
             boolean sealed = file.isSealed();
             requireLength(fd, file, offset + length);
             Owner owner = undo.add(new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw, offset, false));
-            if (!sealed) { // only now: what was refused is as it was
+            if (!sealed) { // only now, so that a refused file stays unchanged
                 file.seal();
                 requireLength(fd, file, offset + length);
             }
@@ -186,7 +186,7 @@ public final class Mapping {
 
     /**
      * Maps device memory, or a file that may shrink, only for a guest. This process's accesses throw, because they
-     * would raise SIGBUS while the guest has disabled the device's memory space.
+     * could raise SIGBUS, for example while the guest has disabled the device's memory space.
      *
      * @param offset the offset in the file in bytes, a multiple of the page size
      * @throws io.kvmirq.KernelException the errno of mmap(2), which differs between kinds of files
@@ -221,7 +221,7 @@ public final class Mapping {
      * @throws ClosedHandleException after the owner closed the mapping
      */
     public Lease lease() {
-        Lease lease = new Lease(this); // before it is counted, which no failure may leave behind
+        Lease lease = new Lease(this); // before the use is counted, so that no failure leaves it counted
         enter();
         return lease;
     }
@@ -250,7 +250,7 @@ public final class Mapping {
             return mapping.address;
         }
 
-        /** Keeps the lease for ever: memory that a guest still has stays mapped until the process exits. */
+        /** Keeps the lease for ever, so that memory that a guest still uses stays mapped until the process exits. */
         public void abandon() {
             if (once.end()) {
                 mapping.entry.released(0);
@@ -265,11 +265,11 @@ public final class Mapping {
      * {@code setRelease} for the indices of a virtqueue. The handles for {@code int[]} and {@code long[]} also have
      * {@code compareAndSet}.
      *
-     * <p>After the memory was unmapped, the buffer reads zeros, and writes to it reach neither guest nor file.
-     * Unmapping frees the pages at once. In a process with mlockall(MCL_FUTURE), zeroed pages replace them; if
-     * RLIMIT_MEMLOCK forbids that, the old pages stay and a warning is logged. The address range is freed when the
-     * buffer, its slices and its memory segments are unreachable. On the fake kernel the buffer reads the old bytes
-     * after that. An access throws only if the index is out of range.
+     * <p>After the memory was unmapped, the buffer reads zeros (on the fake kernel the old bytes), and writes to it
+     * reach neither guest nor file. An access throws only if the index is out of range. Unmapping frees the pages at
+     * once. In a process with mlockall(MCL_FUTURE), zeroed pages replace them. If RLIMIT_MEMLOCK forbids that, the old
+     * pages stay and a warning is logged. The address range is freed when the buffer, its slices and its memory
+     * segments are unreachable.
      *
      * @param offset the offset from the start of the memory in bytes
      * @param length the length in bytes, 1 to 1 GiB
@@ -412,7 +412,7 @@ public final class Mapping {
         }
     }
 
-    /** As {@link #putByte}. @return false, and nothing is stored, after the mapping was closed */
+    /** Stores a byte like {@link #putByte}. @return false if nothing was stored, because the mapping is closed */
     boolean putByteIfMapped(long offset, byte value) {
         require(offset, Byte.BYTES);
         boolean entered = uses.begin();

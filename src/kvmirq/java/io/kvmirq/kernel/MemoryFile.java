@@ -101,7 +101,7 @@ public final class MemoryFile implements AutoCloseable {
     }
 
     /**
-     * Maps all of the memory in this process. It stays mapped when this MemoryFile is closed.
+     * Maps all of the memory in this process. The memory stays mapped when this MemoryFile is closed.
      *
      * @throws IllegalArgumentException as {@link Mapping#of(Fd,long)}
      * @throws io.kvmirq.KernelException ENOMEM

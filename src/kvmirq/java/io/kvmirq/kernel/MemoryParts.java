@@ -8,8 +8,8 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * Memory of any length as buffers of 1 GiB, because a buffer cannot have 2 GiB. Its {@link Mapping} checks offsets and
- * keeps the memory mapped. Immutable; {@code int} accesses are volatile.
+ * Memory of any length, in buffers of at most 1 GiB, because a buffer must be shorter than 2 GiB. Its {@link Mapping}
+ * checks offsets and keeps the memory mapped. Immutable; {@code int} accesses are volatile.
  */
 final class MemoryParts {
     private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);

@@ -10,11 +10,11 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Arrays;
 import java.util.List;
 
-/** The file that a descriptor of this process is open on; source: proc_pid_fd(5). */
+/** The file that a descriptor of this process is open on. Source: proc_pid_fd(5). */
 final class OpenFile {
     private static final Path DESCRIPTORS = Path.of("/proc/self/fd");
 
-    /** Labels of the kinds whose files have a path. */
+    /** The labels of the kinds whose files have a path. */
     private static final List<String> NODES = Arrays.stream(FileKind.values())
             .filter(FileKind::isNode)
             .map(FileKind::label)
@@ -23,10 +23,11 @@ final class OpenFile {
     private OpenFile() {}
 
     /**
-     * Checks that a descriptor is open on a file of one of these kinds. Passes where /proc cannot be read, as in some
-     * jails. Where a device node is expected, one of unknown path passes too, because it may have been renamed.
+     * Checks that a descriptor is open on a file of one of these kinds. Passes if /proc cannot be read, as in some
+     * sandboxes. If a device node is expected, a node with an unknown path passes too, because it may have been
+     * renamed.
      *
-     * @param expected the kind for the message
+     * @param expected the expected kind, for the message
      * @throws IllegalArgumentException if {@code number} is open on something else, or not open
      */
     static void require(int number, String expected, String... kinds) {

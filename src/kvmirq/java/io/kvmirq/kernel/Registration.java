@@ -16,7 +16,7 @@ public abstract sealed class Registration implements AutoCloseable {
 
     final Handlers handlers;
     private final EventFd event;
-    /** The events of epoll that it waits for, unless it is paused. */
+    /** The epoll events that the registration waits for unless it is paused. */
     private final int events;
 
     final long number;
@@ -34,7 +34,7 @@ public abstract sealed class Registration implements AutoCloseable {
     /** The handler that the loop calls when the kernel reports the eventfd. */
     abstract Runnable handler();
 
-    /** Begins to wait for signals, unless it is paused. The caller holds the lock. */
+    /** Begins to wait for signals, unless the registration is paused. The caller holds the lock. */
     void enter(Undo undo) {
         Slots<Registration> slots = handlers.registrations;
         undo.step(
@@ -67,9 +67,10 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Stops calling the handler: signals stay in the eventfd. After this call, the handler does not run until {@link
-     * #resume}, and has received all drained signals. If the handler itself pauses, this run is its last. A second call
-     * changes nothing. The call waits for a running handler, so do not hold a lock that the handler needs.
+     * Stops calling the handler, so that signals stay in the eventfd. After this call, the handler does not run until
+     * {@link #resume}, and has received all drained signals. If the handler itself calls this method, its current run
+     * is the last. A second call changes nothing. The call waits for a running handler, so do not hold a lock that the
+     * handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -105,8 +106,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Pauses, because the eventfd cannot be read and the kernel would report it for ever. For the dispatcher only. The
-     * registration may be closed already.
+     * Pauses, because the eventfd cannot be read and the kernel would report it for ever. Only the dispatcher calls
+     * this method. The registration may be closed already.
      */
     void giveUp() {
         handlers.lock.lock();
@@ -129,7 +130,7 @@ public abstract sealed class Registration implements AutoCloseable {
             requireOpen();
             if (state == PAUSED) {
                 try (Undo undo = new Undo()) {
-                    // Before the kernel may report it: an edge is reported once.
+                    // Before the kernel may report it, because an edge is reported once.
                     undo.step(() -> handlers.registrations.open(number), () -> handlers.registrations.shut(number));
                     handlers.set.unmute(event.fd(), number, events);
                     undo.keep();
@@ -144,7 +145,7 @@ public abstract sealed class Registration implements AutoCloseable {
 
     /**
      * Ends the registration, waits like {@link #pause}, and releases the eventfd's file. Idempotent, never fails. While
-     * the JVM exits, all these waits end after at most 500 ms; the file then stays open.
+     * the JVM exits, the wait ends after at most 500 ms, and the file then stays open.
      */
     @Override
     public void close() {

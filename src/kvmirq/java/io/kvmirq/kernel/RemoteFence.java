@@ -7,15 +7,15 @@ import io.kvmirq.uapi.Membarrier;
 import java.lang.invoke.VarHandle;
 
 /**
- * A full fence between two threads, of which one passes it for each event and the other rarely. Each writes, passes its
- * side, and reads what the other wrote, so one of them sees the other. Where the kernel allows membarrier(2), the rare
- * side makes the fence for both, and the frequent side costs nothing.
+ * A full fence between two threads, one of which passes it for each event and the other only rarely. Each thread
+ * writes, passes its side, and reads what the other wrote, so one of them sees the other's write. Where the kernel
+ * allows membarrier(2), the rare side makes the fence for both, so the frequent side costs nothing.
  *
  * <p>Source: kernel/sched/membarrier.c.
  */
 final class RemoteFence {
     private final Libc libc;
-    /** Whether the rare side makes the fence of both. */
+    /** Whether the rare side makes the fence for both. */
     private final boolean remote;
 
     RemoteFence(Libc libc) {
@@ -32,10 +32,10 @@ final class RemoteFence {
         return remote;
     }
 
-    /** The frequent side. */
+    /** Passes the frequent side. */
     void pass() {
         if (remote) {
-            // For the compiler, which moves no access over a fence of any kind. On x86-64 both are no instruction.
+            // These keep the compiler from moving accesses. On x86-64 neither is an instruction.
             VarHandle.releaseFence();
             VarHandle.acquireFence();
         } else {
@@ -44,7 +44,7 @@ final class RemoteFence {
     }
 
     /**
-     * The rare side. Never fails.
+     * Passes the rare side. Never fails.
      *
      * @param frequent the thread of the other side
      */
@@ -56,8 +56,8 @@ final class RemoteFence {
     }
 
     /**
-     * Used after a system call filter was installed, or if the kernel is out of memory: the JVM stops the thread for a
-     * moment.
+     * Makes the JVM stop the thread for a moment. Used if membarrier(2) fails, because of a system call filter or lack
+     * of memory.
      */
     private static boolean stopped(Thread thread) {
         try {

@@ -12,9 +12,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Writes warnings to the user's logger, in order. A separate thread logs them, because the thread that finds a mistake
- * may hold a lock, and log handlers are user code. It ends after the last warning. {@link Kernel#close} and an exiting
- * JVM wait for it, but not for ever, because a log handler may block. {@code System.exit} removes the handlers of
- * java.util.logging, so later warnings are lost. Thread-safe.
+ * may hold a lock, and log handlers are user code. The logging thread ends after the last warning. {@link Kernel#close}
+ * and an exiting JVM wait for it, but not for ever, because a log handler may block. {@code System.exit} removes the
+ * handlers of java.util.logging, so later warnings are lost. Thread-safe.
  */
 final class Reports {
     private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(2);
@@ -55,7 +55,7 @@ final class Reports {
                 logging = thread;
                 atEnd(() -> Runtime.getRuntime().addShutdownHook(end));
             } catch (OutOfMemoryError e) {
-                // No thread can be made: the next warning tries again.
+                // No thread could be started. The next warning tries again.
             }
         }
     }
@@ -65,7 +65,7 @@ final class Reports {
         return said.contains(mistake);
     }
 
-    /** Logs a warning of a mistake the first time. */
+    /** Logs a warning about a mistake, only the first time. */
     void warnOnce(String mistake, String text) {
         if (said.add(mistake)) {
             warn(text, null);

@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * Handlers and their owners by the number that the kernel reports. A reused slot gets a new number, so a removed
  * owner's number finds nothing. Changes need a lock, but {@link #find} needs none and allocates nothing. It reads two
- * arrays and no owner, so neighbours share a cache line.
+ * arrays and no owner, so neighbouring slots share a cache line.
  */
 final class Slots<T> {
     private static final VarHandle NUMBER = MethodHandles.arrayElementVarHandle(long[].class);
@@ -74,7 +74,7 @@ final class Slots<T> {
         NUMBER.setVolatile(table.open, (int) number, 0L);
     }
 
-    /** Forgets a handler that does not run. Does nothing the second time. */
+    /** Removes a handler that is not running. Does nothing the second time. */
     void remove(long number, T owner) {
         if (owner(number) == owner) {
             shut(number);

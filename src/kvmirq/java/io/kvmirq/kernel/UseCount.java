@@ -4,8 +4,9 @@ package io.kvmirq.kernel;
 import java.util.concurrent.atomic.AtomicIntegerFieldUpdater;
 
 /**
- * Counts a resource's uses in flight, and whether it accepts new ones. {@link #end} or {@link #finish} asks exactly one
- * caller to release it, and only when no use is left. Lock-free. Extending it saves an object: a VM may have thousands.
+ * Counts a resource's uses in flight, and tracks whether it accepts new ones. When no use is left after {@link #end},
+ * exactly one {@link #end} or {@link #finish} returns true, and its caller must release the resource. Lock-free.
+ * Handles extend it to save an object each, because a VM may have thousands.
  */
 class UseCount {
     private static final int CLOSED = 1 << 31;
@@ -15,7 +16,7 @@ class UseCount {
     /** Bit 31: closed. Bits 30–0: uses in flight. Every change is one read-modify-write, so none needs a barrier. */
     private volatile int state;
 
-    /** @return whether the use may begin; if so {@link #finish} must follow */
+    /** @return whether the use may begin; if so, {@link #finish} must follow */
     final boolean begin() {
         while (true) {
             int now = state;
@@ -38,7 +39,7 @@ class UseCount {
         return STATE.getAndUpdate(this, now -> now | CLOSED) == 0;
     }
 
-    /** Whether it is closed and one use is left. Once true it stays true until that use ends. */
+    /** Whether the resource is closed and one use is left. Once true, this stays true until that use ends. */
     final boolean isLast() {
         return state == (CLOSED | 1);
     }

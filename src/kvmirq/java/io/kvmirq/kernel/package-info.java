@@ -4,14 +4,14 @@
  *
  * <p>A {@link io.kvmirq.kernel.Kernel} makes system calls through one binding, such as JNI. Only the first VM opens the
  * KVM device, so eventfds also work on a host without KVM. Each file descriptor is one {@link io.kvmirq.kernel.Fd},
- * which counts the running calls that use it. {@code close()} refuses new calls and returns at once; if calls are
+ * which counts the running calls that use it. {@code close()} refuses new calls and returns at once. If calls are
  * running, the last of them closes the descriptor. The kernel reuses descriptor numbers, so no call uses a number after
  * its close. A <i>lease</i> keeps a descriptor open beyond one call: an irqfd, for example, leases its eventfd. If a
  * handle is closed while it has leases, its descriptor stays open until the last one ends.
  *
- * <p>{@link io.kvmirq.kernel.Calls} makes one call: it turns a handle into a descriptor number, and {@code -errno} into
- * a {@link io.kvmirq.KernelException} with call, operands, errno and cause. It refuses handles of another kernel. In
- * each package, subclasses such as {@code VmCalls} make the calls for its objects.
+ * <p>{@link io.kvmirq.kernel.Calls} turns a handle into a descriptor number, and {@code -errno} into a {@link
+ * io.kvmirq.KernelException} with call, operands, errno and cause. The class refuses handles of another kernel. In each
+ * package, subclasses such as {@code VmCalls} make the calls for its objects.
  *
  * <p>No thread blocks in read(2). {@link io.kvmirq.kernel.EventFd} waits in poll(2) for its signal and for a second
  * eventfd, which {@code close} signals to end the wait. {@link io.kvmirq.kernel.EventLoop} waits for many eventfds in

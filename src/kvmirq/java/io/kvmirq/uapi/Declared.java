@@ -12,7 +12,10 @@ import java.lang.annotation.RetentionPolicy;
 final class Declared {
     private Declared() {}
 
-    /** An ioctl. Its argument is the given structure, else memory of the size in the request number, or a value. */
+    /**
+     * An ioctl. Its argument is the given structure or, without one, memory of the size in the request number, or a
+     * value.
+     */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Ioctl {
         FileKind[] on() default {};
@@ -25,7 +28,7 @@ final class Declared {
         boolean arm64() default false;
     }
 
-    /** A field of 1 byte; {@link U16}, {@link U32} and {@link U64} are one of 2, 4 and 8 bytes. */
+    /** A 1-byte field; {@link U16}, {@link U32} and {@link U64} are fields of 2, 4 and 8 bytes. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface U8 {}
 
@@ -57,19 +60,19 @@ final class Declared {
     @Retention(RetentionPolicy.RUNTIME)
     @interface Gsi {}
 
-    /** Flags: each bit is a constant whose name begins with this. */
+    /** Flags, whose bits are the constants with this name prefix. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Flags {
         String value() default "";
     }
 
-    /** A number: a constant whose name begins with this. */
+    /** A number, whose values are the constants with this name prefix. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface OneOf {
         String value();
     }
 
-    /** An address of the process. */
+    /** An address in the process. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Address {}
 
@@ -102,7 +105,7 @@ final class Declared {
     @Retention(RetentionPolicy.RUNTIME)
     @interface NotAFlag {}
 
-    /** No header and no kernel has the number or the layout: both were derived from this source. */
+    /** The number or layout is in no header and no kernel, but was derived from this source. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Inferred {
         String value();

@@ -2,7 +2,7 @@
 package io.kvmirq.uapi;
 
 /**
- * The constants of epoll(7), under the kernel's names; source: include/uapi/linux/eventpoll.h. The kernel packs {@code
+ * The constants of epoll(7), under the kernel's names. Source: include/uapi/linux/eventpoll.h. The kernel packs {@code
  * struct epoll_event} on x86-64 only, so its size and the offset of {@code data} depend on the architecture.
  */
 public final class Epoll {

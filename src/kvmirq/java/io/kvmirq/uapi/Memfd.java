@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.uapi;
 
-/** Flags of memfd_create(2), and seals of such a file; source: linux/memfd.h, linux/fcntl.h. */
+/** Flags of memfd_create(2), and seals of its files. Source: linux/memfd.h, linux/fcntl.h. */
 public final class Memfd {
     public static final int MFD_CLOEXEC = 1;
     public static final int MFD_ALLOW_SEALING = 2;

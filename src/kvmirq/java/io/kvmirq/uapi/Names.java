@@ -10,7 +10,7 @@ import java.util.Locale;
 /** Finds known names that resemble an unknown name. */
 public final class Names {
     private static final int MOST_NEAREST = 3;
-    /** The most letters of a name that are compared; every known name is shorter. */
+    /** The number of characters of a name that are compared. Every known name is shorter. */
     private static final int LONGEST_NAME = 64;
 
     private Names() {}
@@ -24,7 +24,7 @@ public final class Names {
                 .toList();
     }
 
-    /** The edit distance: letters to insert, delete or replace, ignoring case. */
+    /** The edit distance (characters to insert, delete or replace), ignoring case. */
     private static int distance(String word, String other) {
         String from = word.toLowerCase(Locale.ROOT);
         String to = other.toLowerCase(Locale.ROOT);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.uapi;
 
-/** Sets of signals; source: asm-generic/signal-defs.h and asm-generic/signal.h. Bit n of a set is signal n + 1. */
+/** Signal sets. Source: asm-generic/signal-defs.h and asm-generic/signal.h. Bit n of a set is signal n + 1. */
 public final class Signals {
     public static final int SIG_BLOCK = 0;
     public static final int SIG_UNBLOCK = 1;

@@ -260,7 +260,7 @@ public final class Uapi {
     @Ioctl(VM) public static final long KVM_CREATE_IRQCHIP = IO | 0x60;
     @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_GET_IRQCHIP = IOWR | KvmIrqchip.SIZE << 16 | 0x62;
-    /** The number of this request says that the kernel writes the argument, but the kernel reads the argument. */
+    /** The number of this request says that the kernel writes the argument, but the kernel reads it. */
     @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_SET_IRQCHIP = IOR | KvmIrqchip.SIZE << 16 | 0x63;
     public static final int KVM_PIT_SPEAKER_DUMMY = 1;
@@ -459,8 +459,9 @@ public final class Uapi {
     public static final int KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3;
 
     /**
-     * A KVM-VFIO attribute group, proposed in 2014 and never merged: no header has it. In 2025 another series proposed
-     * the same numbers for TDI_BIND and TDI_UNBIND, so a kernel with this group may mean TDI_BIND.
+     * A KVM-VFIO attribute group, proposed in 2014 and never merged, so it is in no header. In 2025 another series
+     * proposed the same numbers for TDI_BIND and TDI_UNBIND, so in a kernel that accepts this group, the number may
+     * mean TDI_BIND.
      */
     @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
     public static final int KVM_DEV_VFIO_DEVICE = 2;
@@ -815,7 +816,7 @@ public final class Uapi {
     public static final long KVM_SET_SREGS2 = IOW | KvmSregs2.SIZE << 16 | 0xcd;
     @Ioctl(VCPU) public static final long KVM_GET_XSAVE2 = IOR | 4096 << 16 | 0xcf;
 
-    // Requests that kvmirq neither makes nor describes: a kernel from 6.1 to 7.1 on x86 may answer them
+    // Requests that kvmirq neither makes nor describes, but that an x86 kernel from 6.1 to 7.1 may accept
 
     @Ioctl(on = {KVM, VCPU}, argument = KvmCpuid2.class)
     public static final long KVM_GET_SUPPORTED_HV_CPUID = IOWR | KvmCpuid2.SIZE << 16 | 0xc1;
@@ -879,7 +880,10 @@ public final class Uapi {
         @U32 int PIO = 12;
     }
 
-    /** The page of a vCPU's mapping that holds a {@link KvmCoalescedMmioRing}; arch/x86/include/uapi/asm/kvm.h. */
+    /**
+     * The index of the page in a vCPU's mapping that holds a {@link KvmCoalescedMmioRing};
+     * arch/x86/include/uapi/asm/kvm.h.
+     */
     public static final int KVM_COALESCED_MMIO_PAGE_OFFSET = 2;
 
     /** {@link KvmCoalescedMmio}s follow this header, up to the end of the page. */
@@ -1037,7 +1041,10 @@ public final class Uapi {
         @U64 @Path("ranges[0].bitmap") @Address int RANGES_BITMAP = 24;
     }
 
-    /** arch/x86/include/uapi/asm/kvm.h: NMSRS MSRs from BASE on; a 0 in BITMAP denies what FLAGS say of that MSR. */
+    /**
+     * arch/x86/include/uapi/asm/kvm.h: NMSRS MSRs from BASE on; a 0 bit in BITMAP denies that MSR's accesses that FLAGS
+     * name.
+     */
     public interface KvmMsrFilterRange {
         int SIZE = 24;
         @U32 @Flags int FLAGS = 0;

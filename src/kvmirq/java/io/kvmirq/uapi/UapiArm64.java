@@ -36,7 +36,7 @@ public final class UapiArm64 {
     public static final int KVM_DEV_TYPE_ARM_VGIC_ITS = 8;
     public static final long KVM_VM_TYPE_ARM_IPA_SIZE_MASK = 0xff;
     public static final int KVM_CAP_ARM_PMU_V3 = 126;
-    /** The largest size of guest addresses in bits; 0 on x86. */
+    /** The largest guest address size in bits; 0 on x86. */
     public static final int KVM_CAP_ARM_VM_IPA_SIZE = 165;
     public static final int KVM_CAP_ARM_SVE = 170;
     public static final int KVM_CAP_ARM_PTRAUTH_ADDRESS = 171;
@@ -59,7 +59,7 @@ public final class UapiArm64 {
     public static final long KVM_ARM_MTE_COPY_TAGS = READ | size(48) | KVMIO | 0xb4;
     @Ioctl(on = VCPU, arm64 = true) public static final long KVM_ARM_VCPU_FINALIZE = WRITE | size(4) | KVMIO | 0xc2;
     @Ioctl(on = VCPU, arm64 = true) public static final long KVM_SET_GUEST_DEBUG = WRITE | size(520) | KVMIO | 0x9b;
-    /** For a VM; on a vCPU the same number is KVM_GET_ONE_REG. */
+    /** An ioctl on a VM. On a vCPU, the same number is KVM_GET_ONE_REG. */
     @Ioctl(on = VM, argument = KvmArmDeviceAddr.class, arm64 = true)
     public static final long KVM_ARM_SET_DEVICE_ADDR = WRITE | size(16) | KVMIO | 0xab;
     /** The headers of Linux 6.1 lack this request. */
@@ -88,7 +88,7 @@ public final class UapiArm64 {
     public static final int KVM_ARM_VCPU_TIMER_IRQ_VTIMER = 0;
     public static final int KVM_ARM_VCPU_TIMER_IRQ_PTIMER = 1;
 
-    // Ids of registers: architecture, size as a power of 2, kind, and its number
+    // Register ids: architecture, size as a power of 2, kind and number
 
     public static final long KVM_REG_ARM64 = 0x6000000000000000L;
     public static final int KVM_REG_SIZE_SHIFT = 52;
@@ -157,7 +157,7 @@ public final class UapiArm64 {
     public static final int KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES = 3;
     public static final int KVM_DEV_ARM_ITS_CTRL_RESET = 4;
 
-    /** The position of the vCPU in the attribute of a GICv2 register. */
+    /** The position of the vCPU id in a GICv2 register's attribute. */
     public static final int KVM_DEV_ARM_VGIC_CPUID_SHIFT = 32;
     /** The position of a region's redistributor count in the word of KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION. */
     public static final int KVM_VGIC_V3_RDIST_COUNT_SHIFT = 52;

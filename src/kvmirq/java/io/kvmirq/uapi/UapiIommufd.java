@@ -15,7 +15,7 @@ import io.kvmirq.uapi.Declared.U64;
 
 /**
  * Numbers and structures of include/uapi/linux/iommufd.h, as in {@link Uapi}. Objects of an iommufd (address spaces,
- * page tables, virtual IOMMUs) have ids within this iommufd, not descriptors.
+ * page tables, virtual IOMMUs) have ids, which are valid only within the iommufd, not descriptors.
  */
 public final class UapiIommufd {
     private UapiIommufd() {}

@@ -59,7 +59,7 @@ final class UapiReader {
         }
     }
 
-    /** Names by number, of the constants that begin with {@code prefix}, without that prefix. */
+    /** The names, without {@code prefix}, of the constants that begin with this prefix, by number. */
     private static Map<Integer, String> names(String prefix) {
         Map<Integer, String> names = new LinkedHashMap<>();
         if (!prefix.isEmpty()) {
@@ -84,7 +84,7 @@ final class UapiReader {
                         .forEach(kind -> requests.add(request(kind, constant, ioctl)));
             }
         });
-        // On an unknown kind of file, a number is the request of the first kind of file that has it.
+        // On an unknown kind of file, a number means the request of the first kind of file that has the number.
         requests.sort(Comparator.comparing(request -> request.kind() == FileKind.IOMMUFD));
         return requests;
     }
@@ -117,7 +117,7 @@ final class UapiReader {
         return name.replaceAll("(?<=[a-z0-9])(?=[A-Z])", "_").toLowerCase(Locale.ROOT);
     }
 
-    /** 0 for a constant that is no field. */
+    /** The field's size in bytes; 0 for a constant that is not a field. */
     private static int size(Field member) {
         Declared.@Nullable Bytes bytes = member.getAnnotation(Declared.Bytes.class);
         return bytes != null

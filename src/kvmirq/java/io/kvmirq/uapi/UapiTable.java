@@ -13,13 +13,13 @@ import org.jspecify.annotations.Nullable;
 /**
  * Requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name, with
  * their annotations. The requests' annotations are read once, when the class is loaded; the structures' are read when
- * the first one is needed. The fake kernel and the names of calls use it; bindings to the real kernel do not.
- * Immutable.
+ * the first one is needed. The fake kernel and call names in messages use this class, but bindings to the real kernel
+ * do not. Immutable.
  */
 public final class UapiTable {
     private UapiTable() {}
 
-    /** The kind of open file to which a request is sent: the same number is another request on another kind. */
+    /** The kind of open file to which a request is sent. The same number can be another request on another kind. */
     public enum FileKind {
         KVM("kvm", "/dev/kvm"),
         VM("vm", "anon_inode:kvm-vm"),
@@ -70,7 +70,7 @@ public final class UapiTable {
         }
     }
 
-    /** The meaning of a field's number, such as a descriptor; {@link Declared} has an annotation for each meaning. */
+    /** The meaning of a field's value, such as a descriptor. {@link Declared} has an annotation for each meaning. */
     public enum Role {
         NUMBER,
         FD,
@@ -96,11 +96,11 @@ public final class UapiTable {
     /**
      * An ioctl on one kind of file, as its {@link Declared.Ioctl} describes it.
      *
-     * @param type the interface of the argument's structure, or one of no structure
+     * @param type the interface that describes the argument's structure, or another type if there is none
      * @param text whether the argument points to text that ends in NUL
      */
     public record Request(FileKind kind, String name, long number, Class<?> type, boolean text, boolean arm64) {
-        /** The argument's structure; empty if it is a value, or memory of which this class knows no structure. */
+        /** The argument's structure; empty if the argument is a value, or memory without a known structure. */
         public Optional<Struct> argument() {
             return Optional.ofNullable(Structs.BY_TYPE.get(type));
         }

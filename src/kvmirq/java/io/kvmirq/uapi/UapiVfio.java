@@ -19,19 +19,19 @@ import io.kvmirq.uapi.Declared.U8;
 
 /**
  * Numbers and structures of include/uapi/linux/vfio.h, as in {@link Uapi}: containers, groups, devices and their
- * interrupts. One number is different requests on different kinds of files.
+ * interrupts. The same number can be different requests on different kinds of files.
  */
 public final class UapiVfio {
     private UapiVfio() {}
 
     // spotless:off: a table, a line for each field
 
-    // The number has no size: the structure begins with its own
+    // The request number encodes no size, because the structure begins with its size
 
     public static final int VFIO_TYPE = ';';
     private static final long VFIO = VFIO_TYPE << 8 | 100;
 
-    // Containers; an iommufd answers these too
+    // Containers; an iommufd accepts these requests too
 
     public static final int VFIO_API_VERSION = 0;
     public static final int VFIO_TYPE1_IOMMU = 1;
@@ -76,8 +76,8 @@ public final class UapiVfio {
     }
 
     /**
-     * Follows a {@link VfioInfoCapHeader}. The ranges follow this structure: 64 bits for the first and 64 bits for the
-     * last address.
+     * Follows a {@link VfioInfoCapHeader}. The ranges follow this structure, each with a 64-bit first and a 64-bit last
+     * address.
      */
     public interface VfioIommuType1InfoCapIovaRange {
         int SIZE = 16;
@@ -363,7 +363,7 @@ public final class UapiVfio {
         @U32 int PASID = 8;
     }
 
-    // Migration data, on a file that VFIO_DEVICE_FEATURE gives; its link depends on the driver
+    // Migration data, on a file that VFIO_DEVICE_FEATURE returns, and whose link depends on the driver
 
     @Ioctl(on = NONE, argument = VfioPrecopyInfo.class) public static final long VFIO_MIG_GET_PRECOPY_INFO = VFIO + 21;
 

@@ -3,9 +3,9 @@
  * The kernel interface: requests, structures, fields and constants of KVM, VFIO, iommufd and eventfd, each defined
  * once.
  *
- * <p>It is exported for kernel calls that no library method makes: use a constant with {@link io.kvmirq.backend.Libc}
+ * <p>It is exported for kernel calls that no library method makes. Use a constant with {@link io.kvmirq.backend.Libc}
  * and the descriptor of {@code Vm.fd()} or {@code Vcpu.fd()}. It is outside the compatibility promise, so its classes
- * may change with any version; the values stay, because the kernel never changes them. A constant has the kernel's name
+ * may change with any version. The values stay, because the kernel never changes them. A constant has the kernel's name
  * and is documented in the kernel header that its class or group names, so {@code DocumentedTest} exempts this package.
  *
  * <p>{@link io.kvmirq.uapi.Uapi}, {@link io.kvmirq.uapi.UapiVfio}, {@link io.kvmirq.uapi.UapiIommufd} and {@link
