@@ -80,7 +80,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
      * Makes a message that writes {@code eventId} to GITS_TRANSLATER of an ARM ITS. The guest's ITS commands map this
      * event of the device to an LPI and a vCPU.
      *
-     * @param address the guest physical address of the ITS, a multiple of 64 KiB below 2^52
+     * @param address the guest-physical address of the ITS, a multiple of 64 KiB below 2^52
      * @throws IllegalArgumentException if {@code address} is not a multiple of 64 KiB below 2^52
      */
     public static MsiMessage toIts(long address, int deviceId, int eventId) {
@@ -104,8 +104,8 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Whether an x86 LAPIC reports an error instead of delivering this message, because its delivery mode is fixed or
-     * lowest priority and its vector is below 16. A guest can still write this message to a device's MSI-X table.
+     * Whether an x86 LAPIC reports an error instead of delivering this message, because the delivery mode is fixed or
+     * lowest priority and the vector is below 16. A guest can still write this message to a device's MSI-X table.
      */
     public boolean hasIllegalVector() {
         return (data & MODES_WITHOUT_VECTOR) == 0 && (data & 0xff) < FIRST_LEGAL_VECTOR;

@@ -38,7 +38,7 @@ final class Addresses extends UseCount {
         }
     }
 
-    /** Ends a view, once even if the binding fails after it has registered this action. */
+    /** Ends a view exactly once, even if the binding fails after it has registered this action. */
     private final class View extends UseCount implements Runnable {
         @Override
         public void run() {

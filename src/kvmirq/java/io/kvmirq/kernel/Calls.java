@@ -84,6 +84,8 @@ public class Calls {
     // Errors
 
     /**
+     * Throws the exception for a failed call.
+     *
      * @param known known VM or device state, such as a missing irqchip, that may explain the error
      * @param operands returns the operands for the error message; called only if the call failed
      * @return {@code result}

@@ -135,7 +135,7 @@ final class EpollSet implements AutoCloseable {
         }
     }
 
-    /** Rounded up, so that a wait is never shorter than asked. */
+    /** Rounded up, so that a wait is never shorter than requested. */
     private static int millis(long nanos) {
         return nanos < 0
                 ? -1

@@ -218,7 +218,7 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /** The eventfd's descriptor; {@link Fd#lease} gives its number. */
+    /** The eventfd's descriptor; {@link Fd#lease} returns its number. */
     public Fd fd() {
         return fd;
     }
@@ -287,7 +287,7 @@ public final class EventFd implements AutoCloseable {
     /**
      * Drains like {@link #drain()}, even after {@link #close}, for the holder of a lease.
      *
-     * @param raw the number of the lease
+     * @param raw the leased descriptor's number
      * @param count 8 bytes; no other thread may use them during the call
      */
     long drain(int raw, ByteBuffer count) {
@@ -337,7 +337,7 @@ public final class EventFd implements AutoCloseable {
         return waits(Math.max(0, timeout));
     }
 
-    /** @param timeoutNanos negative: without a limit */
+    /** @param timeoutNanos negative for no limit */
     private boolean waits(long timeoutNanos) {
         if (timeoutNanos != 0) {
             CurrentThread.requirePlatform("EventFd.await");

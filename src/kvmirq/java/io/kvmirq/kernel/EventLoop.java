@@ -32,8 +32,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. They may call all of the
  * loop's methods except run, runOnce and the polls. If a handler throws, {@code run} and {@code poll} throw its
- * exception, unless {@link #onFailure} has set a listener. The handler stays registered, but does not get the same
- * count again. After an exception, the next {@code run} or {@code poll} begins with the handlers not yet called.
+ * exception, but not a RuntimeException if {@link #onFailure} has set a listener. The handler stays registered, but
+ * does not get the same count again. After an exception, the next {@code run} or {@code poll} begins with the handlers
+ * not yet called.
  *
  * <p>While an irqfd is assigned to an eventfd, the eventfd's handler is not called, because KVM consumes each signal
  * first.
@@ -53,7 +54,10 @@ public final class EventLoop implements AutoCloseable {
     private final EventFd wake;
     /** Ends a wait of the dispatcher when its thread is interrupted. */
     private final Interruption interruption;
-    /** Uses of {@link #set} and {@link #wake}: {@link #close} or the dispatcher closes both, whichever ends last. */
+    /**
+     * Counts uses of {@link #set} and {@link #wake}. {@link #close} or the dispatcher, whichever ends last, closes
+     * both.
+     */
     private final UseCount uses = new UseCount();
 
     private final Handlers handlers;
@@ -126,7 +130,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Calls {@code handler} for the signals of {@code event}, at once for earlier ones. The registration keeps the
-     * eventfd open: after {@link EventFd#close}, its file closes with the registration. Until then, do not close the
+     * eventfd open, so after {@link EventFd#close} its file closes with the registration. Until then, do not close the
      * descriptor of a {@link Ownership#BORROWED} eventfd.
      *
      * @throws KernelException EEXIST if this loop already waits for the eventfd; ENOSPC beyond
@@ -138,7 +142,10 @@ public final class EventLoop implements AutoCloseable {
         return add(event, number -> new Registration.Counted(handlers, number, event, handler, false));
     }
 
-    /** Registers a handler like {@link #register}, but paused: it is not called before {@link Registration#resume}. */
+    /**
+     * Registers a handler like {@link #register}, but paused, so that it is not called before {@link
+     * Registration#resume}.
+     */
     public Registration registerPaused(EventFd event, Handler handler) {
         requireHandler(event, handler);
         return add(event, number -> new Registration.Counted(handlers, number, event, handler, true));
@@ -242,7 +249,7 @@ public final class EventLoop implements AutoCloseable {
         return turn(Math.max(0, timeout));
     }
 
-    /** @param timeoutNanos negative: without a limit */
+    /** @param timeoutNanos negative for no limit */
     private int turn(long timeoutNanos) {
         if (!begin(timeoutNanos < 0 ? "EventLoop.runOnce" : "EventLoop.poll", timeoutNanos)) {
             throw new ClosedHandleException(toString());
@@ -408,7 +415,7 @@ public final class EventLoop implements AutoCloseable {
             try {
                 if (!wake.wake()) {
                     set.force(wake.fd(), WAKE_NUMBER);
-                    forced = true; // last, so that the dispatcher, which undoes it, finds it done
+                    forced = true; // set last, so that the dispatcher undoes only a completed change
                 }
             } finally {
                 if (uses.finish()) {

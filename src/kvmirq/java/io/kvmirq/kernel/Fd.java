@@ -319,7 +319,7 @@ public final class Fd extends UseCount {
     private void release() {
         made.entry.released(place);
         if (made.ownership == Ownership.OWNED && number >= 0) {
-            // Never retried: whatever close(2) returned, the number is free and may be another file's already.
+            // Never retried, because whatever close(2) returned, the number is free and may be another file's already.
             made.kernel.backend().fdClose(number);
         }
     }

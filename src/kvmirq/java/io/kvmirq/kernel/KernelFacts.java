@@ -5,10 +5,11 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A kernel's properties: architecture and guest address size. A fake kernel has those of the machine that it imitates.
+ * A kernel's properties: architecture and guest address size. A fake kernel has the properties of the machine that it
+ * imitates.
  *
  * @param architecture the architecture of this KVM's guests
- * @param guestAddressBits the largest guest physical address size in bits, on arm64 ({@code KVM_CAP_ARM_VM_IPA_SIZE});
+ * @param guestAddressBits the largest guest-physical address size in bits, on arm64 ({@code KVM_CAP_ARM_VM_IPA_SIZE});
  *     empty on x86, where KVM has no capability for this size
  */
 public record KernelFacts(Architecture architecture, OptionalInt guestAddressBits) {
@@ -17,7 +18,7 @@ public record KernelFacts(Architecture architecture, OptionalInt guestAddressBit
         Objects.requireNonNull(guestAddressBits, "guestAddressBits is null");
     }
 
-    /** A KVM architecture, recognised by capabilities that no other one has. */
+    /** A KVM architecture, recognised by a capability that no other one has. */
     public enum Architecture {
         X86_64("x86_64"),
         ARM64("arm64"),

@@ -68,11 +68,11 @@ public final class Mapping {
     }
 
     /**
-     * Keeps memory that a guest, a device or the kernel writes out of child processes and core dumps: after a fork, the
-     * first write to a page would leave one of the two processes with a private copy, and a core dump would hold guest
-     * secrets.
+     * Keeps memory that a guest, a device or the kernel writes out of child processes and core dumps, because after a
+     * fork the first write to a page would leave one of the two processes with a private copy, and a core dump would
+     * hold guest secrets.
      *
-     * @throws io.kvmirq.KernelException if a system call filter refuses it
+     * @throws io.kvmirq.KernelException if a system call filter refuses madvise(2)
      */
     static void keepToItself(Calls calls, String name, long address, long length) {
         for (int advice : KEPT) {

@@ -95,7 +95,7 @@ public abstract sealed class Registration implements AutoCloseable {
         }
     }
 
-    /** Under the lock. */
+    /** The caller holds the lock. */
     private void holdBack() {
         if (state == 0) {
             state = PAUSED;

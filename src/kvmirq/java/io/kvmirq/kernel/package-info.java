@@ -6,7 +6,7 @@
  * KVM device, so eventfds also work on a host without KVM. Each file descriptor is one {@link io.kvmirq.kernel.Fd},
  * which counts the running calls that use it. {@code close()} refuses new calls and returns at once. If calls are
  * running, the last of them closes the descriptor. The kernel reuses descriptor numbers, so no call uses a number after
- * its close. A <i>lease</i> keeps a descriptor open beyond one call: an irqfd, for example, leases its eventfd. If a
+ * its close. A <i>lease</i> keeps a descriptor open beyond one call. An irqfd, for example, leases its eventfd. If a
  * handle is closed while it has leases, its descriptor stays open until the last one ends.
  *
  * <p>{@link io.kvmirq.kernel.Calls} turns a handle into a descriptor number, and {@code -errno} into a {@link

@@ -41,7 +41,7 @@ public final class Arm64Vcpu {
         EL1_32BIT(UapiArm64.KVM_ARM_VCPU_EL1_32BIT),
         /** The vCPU has a PMU, whose interrupt {@link Arm64Vcpu#createPmu} sets. */
         PMU_V3(UapiArm64.KVM_ARM_VCPU_PMU_V3),
-        /** The vCPU has scalable vectors (SVE). Call {@link Arm64Vcpu#finalizeSve} after {@link #initialize}. */
+        /** The vCPU has SVE. Call {@link Arm64Vcpu#finalizeSve} after {@link Arm64Vcpu#initialize}. */
         SVE(UapiArm64.KVM_ARM_VCPU_SVE),
         /** The vCPU has pointer authentication of addresses; requires {@link #PTRAUTH_GENERIC}. */
         PTRAUTH_ADDRESS(UapiArm64.KVM_ARM_VCPU_PTRAUTH_ADDRESS),

@@ -29,7 +29,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Sets the ITS's guest physical address, where it occupies 128 KiB.
+     * Sets the ITS's guest-physical address, where it occupies 128 KiB.
      *
      * @param address a guest-physical address, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if the address is set already; E2BIG beyond the VM's address space
@@ -45,7 +45,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * The ITS's guest physical address; empty until {@link #setAddress}.
+     * The ITS's guest-physical address; empty until {@link #setAddress}.
      *
      * @throws io.kvmirq.KernelException EIO in a process that did not create the VM
      */

@@ -6,7 +6,7 @@ package io.kvmirq.kvm;
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pins"}
  *
- * @param accepted KVM's status: a positive number counts the chips and LAPICs that accepted the interrupt, over all of
+ * @param accepted KVM's status. A positive number counts the chips and LAPICs that accepted the interrupt, over all of
  *     the GSI's routes; 0 is {@link #COALESCED}, -1 is {@link #IGNORED}
  */
 public record LineOutcome(int accepted) {
@@ -18,7 +18,7 @@ public record LineOutcome(int accepted) {
     private static final LineOutcome ONE = new LineOutcome(1);
     private static final LineOutcome TWO = new LineOutcome(2);
 
-    /** @param the status from {@code KVM_IRQ_LINE_STATUS}; frequent values allocate nothing */
+    /** @param status the status from {@code KVM_IRQ_LINE_STATUS}; frequent values allocate nothing */
     static LineOutcome ofStatus(int status) {
         return switch (status) {
             case -1 -> IGNORED;

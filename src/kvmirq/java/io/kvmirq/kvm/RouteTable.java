@@ -426,8 +426,8 @@ public final class RouteTable {
         }
 
         /**
-         * Routes the lowest free GSI to {@code message}. This does not reserve it: until the change is committed,
-         * {@code Vm.assignIrqfd} in another thread may assign an irqfd to the same GSI.
+         * Routes the lowest free GSI to {@code message}. This does not reserve the GSI, so until the change is
+         * committed, {@code Vm.assignIrqfd} in another thread may assign an irqfd to the same GSI.
          */
         public Gsi add(MsiMessage message) {
             Objects.requireNonNull(message, "message is null");

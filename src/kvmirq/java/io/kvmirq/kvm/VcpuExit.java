@@ -25,7 +25,7 @@ public final class VcpuExit {
     private static final int WORDS = 7;
 
     private static final long ONES = -1;
-    /** The union of {@code struct kvm_run}. */
+    /** The offset of the union in {@code struct kvm_run}. */
     private static final int DATA = Uapi.KvmRun.HYPERCALL_NR;
 
     private static final int DATA_WORDS = 32;

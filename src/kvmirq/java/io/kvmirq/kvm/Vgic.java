@@ -66,7 +66,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Sets the distributor's guest physical address. If it overlaps another part of the VGIC, this call succeeds, but a
+     * Sets the distributor's guest-physical address. If it overlaps another part of the VGIC, this call succeeds, but a
      * later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run} fails with EINVAL.
      *
      * @param address the distributor's guest-physical address, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
@@ -78,7 +78,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * The distributor's guest physical address; empty until {@link #setDistributor}.
+     * The distributor's guest-physical address; empty until {@link #setDistributor}.
      *
      * @throws io.kvmirq.KernelException EIO in a process that did not create the VM
      */
@@ -212,7 +212,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         return get(call, group, attribute, VgicCalls.value(0L), () -> operands("get", group, attribute));
     }
 
-    /** @param the value in hex, for the error message */
+    /** @param hex the value in hex, for the error message */
     final void write(KernelCall call, int group, long attribute, ByteBuffer value, String hex) {
         set(call, group, attribute, value, () -> operands("set", group, attribute) + " value=0x" + hex);
     }

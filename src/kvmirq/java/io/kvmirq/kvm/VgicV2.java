@@ -34,7 +34,7 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Sets the guest physical address of the CPU interface, which occupies 8 KiB.
+     * Sets the guest-physical address of the CPU interface, which occupies 8 KiB.
      *
      * @param address the guest-physical address of the CPU interface, a multiple of 4 KiB
      * @throws io.kvmirq.KernelException as {@link #setDistributor}
@@ -45,7 +45,7 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * The CPU interface's guest physical address; empty until {@link #setCpuInterface}.
+     * The CPU interface's guest-physical address; empty until {@link #setCpuInterface}.
      *
      * @throws io.kvmirq.KernelException EIO in a process that did not create the VM
      */

@@ -58,7 +58,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Creates an arm64 VM like {@link #create(Kernel)}, with guest physical addresses of 32 bits or more, up to the
+     * Creates an arm64 VM like {@link #create(Kernel)}, with guest-physical addresses of 32 bits or more, up to the
      * limit in {@link Kernel#facts}.
      */
     public static Vm create(Kernel kernel, int guestAddressBits) {
@@ -112,7 +112,7 @@ public final class Vm implements AutoCloseable {
         return calls.isArm64();
     }
 
-    /** The VM's descriptor; {@link Fd#lease} gives the number to share with a VMM. */
+    /** The VM's descriptor; {@link Fd#lease} returns the number to share with a VMM. */
     public Fd fd() {
         return calls.vm();
     }
@@ -149,7 +149,7 @@ public final class Vm implements AutoCloseable {
      * event} was signalled before. Route {@code gsi} first, because signals are lost while it has no route.
      *
      * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip; EAGAIN on arm64 before {@link Vgic#init};
-     *     EBUSY when {@code event} already has an irqfd of this VM, or of any VM since 6.17, 2cdd64cbf990 ("KVM:
+     *     EBUSY when {@code event} already has an irqfd of this VM, or, since 6.17, of any VM: 2cdd64cbf990 ("KVM:
      *     Disallow binding multiple irqfds to an eventfd with a priority waiter")
      */
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
@@ -271,7 +271,7 @@ public final class Vm implements AutoCloseable {
         return listeners.make(() -> Vcpu.create(calls, vgic, id));
     }
 
-    /** The listeners of this VM's vCPUs. */
+    /** The listeners for this VM and its vCPUs. */
     @NotPromised
     public VmListeners listeners() {
         return listeners;

@@ -73,7 +73,7 @@ final class VmCalls extends Calls {
         return new Creator(kernel).createVm(guestAddressBits, fd -> owner.apply(new VmCalls(kernel, fd, known)));
     }
 
-    /** @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else */
+    /** @throws IllegalArgumentException if /proc shows that the descriptor is not open on a VM */
     static <V> V adopt(Kernel kernel, int number, Ownership ownership, Function<VmCalls, V> owner) {
         Objects.requireNonNull(ownership, "ownership is null");
         return new Creator(kernel).adoptVm(number, ownership, fd -> owner.apply(new VmCalls(kernel, fd, Set.of())));
@@ -279,7 +279,7 @@ final class VmCalls extends Calls {
         has32BitApicIds = true;
     }
 
-    /** Makes destination 255 no longer a broadcast for LAPICs in x2APIC mode. */
+    /** Makes KVM stop treating destination 255 as a broadcast for LAPICs in x2APIC mode. */
     void disableBroadcastQuirk() {
         enableX2apic(Uapi.KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK);
         hasBroadcastQuirk = false;
@@ -452,7 +452,7 @@ final class VmCalls extends Calls {
         return libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, region);
     }
 
-    /** @param request {@code struct kvm_dirty_log} of the slot */
+    /** @param request the slot's {@code struct kvm_dirty_log} */
     void getDirtyLog(Fd.Lease vm, int slot, ByteBuffer request, ByteBuffer bitmap) {
         try {
             request.putLong(Uapi.KvmDirtyLog.DIRTY_BITMAP, libc().addressOf(bitmap));

@@ -24,9 +24,9 @@ public interface VmListener {
     /** A call set a vCPU's LAPIC registers. See {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */
     default void lapicSet() {}
 
-    /** {@link X86Vm#use32BitApicIds} was called: APIC ids now have 32 bits. */
+    /** {@link X86Vm#use32BitApicIds} was called, so APIC ids now have 32 bits. */
     void apicIdsWidened();
 
-    /** {@link X86Vm#disableBroadcastQuirk} was called: 255 is no longer a broadcast in x2APIC mode. */
+    /** {@link X86Vm#disableBroadcastQuirk} was called, so 255 is no longer a broadcast in x2APIC mode. */
     default void broadcastQuirkDisabled() {}
 }

@@ -87,7 +87,7 @@ public final class WatchedVcpu {
         return (phase & KIND) == HAS_RUN || hasEntered(phase);
     }
 
-    /** Whether KVM entered the guest in the KVM_RUN just before this phase, as the reason of its exit shows. */
+    /** Whether KVM entered the guest in the KVM_RUN just before this phase, as its exit reason shows. */
     public static boolean hasEntered(long phase) {
         return (phase & KIND) == HAS_ENTERED;
     }

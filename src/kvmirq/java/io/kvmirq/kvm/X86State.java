@@ -45,7 +45,7 @@ public abstract class X86State {
         return "byte " + offset + " 0x" + Integer.toHexString(structure.get(offset) & 0xff);
     }
 
-    /** Text of the first field that differs from another copy's, such as {@code RIP=0x1000, not RIP=0x0}. */
+    /** Describes the first field that differs from another copy's, such as {@code RIP=0x1000, not RIP=0x0}. */
     public Optional<String> difference(X86State other) {
         Objects.requireNonNull(other, "other is null");
         int at = structure.mismatch(other.structure);

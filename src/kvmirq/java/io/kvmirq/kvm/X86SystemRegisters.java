@@ -15,19 +15,19 @@ import java.util.Objects;
 public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name, X86SystemRegisters> {
     /** A segment register. */
     public enum Segment {
-        /** Code. */
+        /** Code segment. */
         CS(0),
-        /** Data. */
+        /** Data segment. */
         DS(24),
-        /** Extra. */
+        /** Extra segment. */
         ES(48),
         /** Extra segment register; a guest kernel gives each thread its own base. */
         FS(72),
         /** Extra segment register; a guest kernel gives each processor its own base. */
         GS(96),
-        /** Stack. */
+        /** Stack segment. */
         SS(120),
-        /** Task. */
+        /** Task register. */
         TR(144),
         /** Local descriptor table. */
         LDT(168);
@@ -82,7 +82,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         return super.describe(offset);
     }
 
-    /** A segment register. */
+    /** The value of a segment register in this copy. */
     public X86Segment segment(Segment name) {
         Objects.requireNonNull(name, "name is null");
         return X86Segment.read(structure, name.offset);

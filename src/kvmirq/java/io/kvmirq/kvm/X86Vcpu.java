@@ -326,7 +326,7 @@ public final class X86Vcpu {
     /**
      * Sets the pending exceptions, injected interrupts and NMIs.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a vector that no exception has, or for System Management Mode if the
+     * @throws io.kvmirq.KernelException EINVAL for an invalid exception vector, or for System Management Mode if the
      *     kernel lacks this mode
      */
     public void setEvents(X86Events events) {

@@ -146,8 +146,8 @@ public final class X86Vm {
     }
 
     /**
-     * Makes a message like {@link MsiMessage#to}, but even for vCPU 255. All LAPICs must be in x2APIC mode when the
-     * message is sent.
+     * Makes a message like {@link MsiMessage#to}, which can also go to vCPU 255. All LAPICs must be in x2APIC mode when
+     * the message is sent.
      *
      * @throws IllegalStateException unless both {@link #use32BitApicIds} and {@link #disableBroadcastQuirk} were called
      */

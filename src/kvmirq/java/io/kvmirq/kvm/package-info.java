@@ -10,7 +10,7 @@
  *
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
  * io.kvmirq.kvm.Its} for MSI messages. Create the VGIC, set its number of interrupts and addresses, and initialise it
- * after all vCPUs exist. With such a VGIC, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
+ * after all vCPUs exist. From then on, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
  * io.kvmirq.kvm.Arm64Vm#setPpi} drive SPI and PPI lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} returns
  * the architecture, and methods of one architecture throw UnsupportedOperationException on the other. KVM accepts a
  * route to any MSI message, even if no ITS accepts the message.
@@ -47,7 +47,7 @@
  *       guest sees it, {@code io.kvmirq.run} has vCPU threads, {@code io.kvmirq.irqchip} an IOAPIC beside KVM's LAPICs,
  *       and {@code io.kvmirq.snapshot} VM state as a document.
  *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted interrupt state, and the state that host
- *       files show. A {@link io.kvmirq.path} has each fact with its source.
+ *       files show. {@link io.kvmirq.path} holds facts with their sources.
  *   <li>{@code io.kvmirq.fake}: the fake kernel and its faults, for test authors. {@code io.kvmirq.junit} provides both
  *       to JUnit tests.
  *   <li>{@link io.kvmirq.arch}, {@link io.kvmirq.arch.apic}, {@link io.kvmirq.arch.amd}, {@link io.kvmirq.arch.vtd} and

@@ -1042,8 +1042,7 @@ public final class Uapi {
     }
 
     /**
-     * arch/x86/include/uapi/asm/kvm.h: NMSRS MSRs from BASE on; a 0 bit in BITMAP denies that MSR's accesses that FLAGS
-     * name.
+     * arch/x86/include/uapi/asm/kvm.h: NMSRS MSRs from BASE on; a 0 bit in BITMAP denies an MSR's accesses in FLAGS.
      */
     public interface KvmMsrFilterRange {
         int SIZE = 24;

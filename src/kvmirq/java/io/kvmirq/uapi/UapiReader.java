@@ -112,7 +112,7 @@ final class UapiReader {
         return new Struct(tag, size, fields);
     }
 
-    /** KvmIrqfd is {@code kvm_irqfd}. */
+    /** The C tag of an interface, such as {@code kvm_irqfd} of KvmIrqfd. */
     private static String tag(String name) {
         return name.replaceAll("(?<=[a-z0-9])(?=[A-Z])", "_").toLowerCase(Locale.ROOT);
     }
