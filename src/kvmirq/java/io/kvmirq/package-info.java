@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * An interrupt's path: device → host irq → eventfd → guest irq. This page describes kvmirq's architecture; the package
+ * An interrupt's path: device → host irq → eventfd → guest irq. This page describes kvmirq's architecture. The package
  * holds the value types that all other packages use.
  *
  * <p>Packages are named after kernel layers. VFIO handles device interrupts but no guests, KVM handles guest interrupts

@@ -59,8 +59,8 @@ public class Calls {
     }
 
     /**
-     * This kernel's properties. The first call queries {@code file}, which is {@code /dev/kvm} or a VM; later ones make
-     * no system call. With a VM, the process needs no access to {@code /dev/kvm}.
+     * This kernel's properties. The first call queries {@code file}, which is {@code /dev/kvm} or a VM. Later calls
+     * make no system call. With a VM, the process needs no access to {@code /dev/kvm}.
      */
     public final KernelFacts facts(Fd file) {
         return kernel.facts(file);

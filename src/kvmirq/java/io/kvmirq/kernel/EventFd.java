@@ -178,7 +178,7 @@ public final class EventFd implements AutoCloseable {
 
     /**
      * This eventfd's identity in this process. It is never reused, and differs from {@code eventfd-id} in
-     * /proc/PID/fdinfo. Two {@link #adopt} calls for one eventfd give it two identities.
+     * /proc/PID/fdinfo. An eventfd that {@link #adopt} wraps twice has two identities.
      */
     public EventFdId id() {
         return new EventFdId(id);
@@ -218,7 +218,7 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /** The eventfd's descriptor; {@link Fd#lease} returns its number. */
+    /** The eventfd's descriptor. {@link Fd#lease} returns its number. */
     public Fd fd() {
         return fd;
     }

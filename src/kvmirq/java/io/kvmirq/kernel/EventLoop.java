@@ -153,8 +153,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Calls {@code handler} after {@code event} was signalled, and at once if its count is not 0. The loop does not
-     * reset the count. The handler may drain the eventfd before it looks for work; draining afterwards may lose a ring.
-     * The registration keeps the eventfd open, as in {@link #register}.
+     * reset the count. The handler may drain the eventfd before it looks for work, because draining afterwards may lose
+     * a ring. The registration keeps the eventfd open, as in {@link #register}.
      *
      * @throws KernelException as {@link #register}
      * @throws ClosedHandleException if the loop or the eventfd is closed
@@ -198,7 +198,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Calls handlers until {@link #close}, or until this thread is interrupted; returns at once if the loop is closed
+     * Calls handlers until {@link #close}, or until this thread is interrupted. Returns at once if the loop is closed
      * already.
      *
      * @throws RuntimeException a handler's exception, see {@link #onFailure}; the loop stays open
@@ -219,7 +219,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. One call runs at most 256
-     * handlers; the next call runs the rest. Use it in a VMM that has its own loop.
+     * handlers, and the next call runs the rest. Use it in a VMM that has its own loop.
      *
      * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
      * @throws ClosedHandleException if the loop was closed before the call

@@ -37,8 +37,8 @@ final class Handlers {
      */
     private final AtomicLong running = new AtomicLong(NONE);
     /**
-     * The number of threads that wait for a handler to end. A waiter raises it and then reads {@link #running}; the
-     * dispatcher writes {@link #running} and then reads this number.
+     * The number of threads that wait for a handler to end. A waiter increments this number before it reads {@link
+     * #running}, and the dispatcher writes {@link #running} before it reads this number.
      */
     private final AtomicInteger waiting = new AtomicInteger();
     /** The registration that the running handler has closed. Guarded by the lock. */

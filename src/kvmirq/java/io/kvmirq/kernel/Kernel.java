@@ -334,8 +334,8 @@ public final class Kernel implements AutoCloseable {
     /**
      * Refuses new calls on the KVM device. Handles made from this kernel stay open until their owners close them. Logs
      * handles that the program forgot to close, and waits at most 2 s until all warnings are logged. A log handler may
-     * call this method. Each kind of handle gets five warnings; the others are logged at level DEBUG and counted in one
-     * more warning.
+     * call this method. Each kind of handle gets five warnings. Further warnings are logged at level DEBUG and counted
+     * in one more warning.
      */
     @Override
     public void close() {

@@ -96,7 +96,7 @@ public final class Mapping {
 
     /**
      * The right to unmap a {@link Mapping}. The object that removes the memory from the guest keeps the owner, and
-     * gives other code only the mapping. Thread-safe.
+     * passes only the mapping to other code. Thread-safe.
      */
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;

@@ -90,7 +90,7 @@ public final class MemoryFile implements AutoCloseable {
         return Fd.adopt(kernel, "memory file", number, ownership, fd -> new MemoryFile(fd, length));
     }
 
-    /** The memory's descriptor; {@link Fd#lease} returns the number to share. */
+    /** The memory's descriptor. {@link Fd#lease} returns the number to share. */
     public Fd fd() {
         return fd;
     }

@@ -227,7 +227,9 @@ public abstract sealed class Registration implements AutoCloseable {
         }
     }
 
-    /** An edge-triggered registration: the kernel reports each write once, even if nobody reads the eventfd. */
+    /**
+     * An edge-triggered registration, for which the kernel reports each write once, even if nobody reads the eventfd.
+     */
     static final class Doorbell extends Registration {
         private final Runnable handler;
 

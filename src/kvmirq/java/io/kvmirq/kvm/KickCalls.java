@@ -86,8 +86,8 @@ final class KickCalls extends Calls {
     }
 
     /**
-     * Notes that this thread enters KVM_RUN; {@link #end} must follow. Returns false if another thread owns or uses the
-     * vCPU.
+     * Notes that this thread enters KVM_RUN. Returns false if another thread owns or uses the vCPU. Otherwise {@link
+     * #end} must follow.
      */
     boolean begin() {
         if (!state.compareAndSet(State.OUT, State.RUNNING)) {

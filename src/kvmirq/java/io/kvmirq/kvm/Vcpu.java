@@ -15,7 +15,7 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A virtual CPU, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
+ * A virtual CPU, with the methods of all architectures. {@link #x86} and {@link #arm64} return the methods of one
  * architecture. On arm64 call {@link Arm64Vcpu#initialize} before other methods.
  *
  * <p>Only the platform thread that created a vCPU, or that called {@link #moveHere} last, may use it. Each call takes
@@ -148,9 +148,9 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Resets this vCPU to its power-up state, as a guest reset does: registers, FPU, debug registers, MSRs, pending
      * events and, if in the kernel, the LAPIC. An unfinished guest access is completed first, which invalidates the
-     * last run's {@link VcpuExit}. The boot vCPU becomes runnable; the others wait for INIT, unless their LAPICs are
-     * not in the kernel. CPUID, TSC rate, guest debugging and MSRs that report host properties stay. The TSC runs on,
-     * and is equal again on all vCPUs that were reset. On arm64 this repeats {@link Arm64Vcpu#initialize} with the
+     * last run's {@link VcpuExit}. The boot vCPU becomes runnable, and the others wait for INIT, unless their LAPICs
+     * are not in the kernel. CPUID, TSC rate, guest debugging and MSRs that report host properties stay. The TSC runs
+     * on, and is equal again on all vCPUs that were reset. On arm64 this repeats {@link Arm64Vcpu#initialize} with the
      * features of the last call, so a vCPU with {@code POWER_OFF} is off again.
      *
      * <p>With a split irqchip, KVM keeps a vector from {@link X86Vcpu#injectInterrupt} that the guest has not taken.
@@ -178,11 +178,11 @@ public final class Vcpu implements AutoCloseable {
 
     /**
      * Ends the current run, even while the guest is halted, or else the next one. That run returns {@link
-     * VcpuExit.Reason#INTR}; if the guest exits for another reason first, the next run returns INTR. Several kicks may
-     * end one run, and one kick may end this run and the next. Any thread may kick. A kick never fails, does nothing on
-     * a closed vCPU, and allocates nothing unless Flight Recorder records it. The kernel refuses the signal while the
-     * user's pending signals reach RLIMIT_SIGPENDING. After a few thousand refusals the kick logs a warning and gives
-     * up, so the run goes on until the guest exits.
+     * VcpuExit.Reason#INTR}, unless the guest exits for another reason first. The next run then returns INTR. Several
+     * kicks may end one run, and one kick may end this run and the next. Any thread may kick. A kick never fails, does
+     * nothing on a closed vCPU, and allocates nothing unless Flight Recorder records it. The kernel refuses the signal
+     * while the user's pending signals reach RLIMIT_SIGPENDING. After a few thousand refusals the kick logs a warning
+     * and gives up, so the run goes on until the guest exits.
      */
     public void kick() {
         run.kick();
@@ -193,7 +193,7 @@ public final class Vcpu implements AutoCloseable {
         return run.watched();
     }
 
-    /** The vCPU's descriptor; {@link Fd#ioctl(long,long)} makes ioctls that have no method here. */
+    /** The vCPU's descriptor. {@link Fd#ioctl(long,long)} makes ioctls that have no method here. */
     public Fd fd() {
         return calls.fd();
     }

@@ -93,7 +93,7 @@ public final class VcpuExit {
          * VcpuExit#word}(0) holds the exit's flags.
          */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
-        /** An instruction locked the memory bus; KVM reports this only if KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
+        /** An instruction locked the memory bus. KVM reports this only if KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
         /**
          * The guest accessed the TPR. {@link VcpuExit#word}(0) is the instruction's address, and word(1) is 1 for a
@@ -102,7 +102,7 @@ public final class VcpuExit {
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, as requested by {@link X86Vcpu#requestInterruptWindow}. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),
-        /** Any other exit; {@link VcpuExit#number} returns its number. */
+        /** Any other exit, which {@link VcpuExit#number} identifies. */
         OTHER(Uapi.KVM_EXIT_UNKNOWN);
 
         private static final Reason[] ALL = values();
@@ -220,19 +220,19 @@ public final class VcpuExit {
         return reason == Reason.IO;
     }
 
-    /** The port that the guest accessed; for the reason {@link Reason#IO}. */
+    /** The port that the guest accessed, if the reason is {@link Reason#IO}. */
     public int port() {
         require(Reason.IO);
         return (int) field(Uapi.KvmRun.IO_PORT, Short.BYTES);
     }
 
-    /** The guest-physical address of the guest's access; for the reason {@link Reason#MMIO}. */
+    /** The guest-physical address that the guest accessed, if the reason is {@link Reason#MMIO}. */
     public long address() {
         require(Reason.MMIO);
         return longAt(Uapi.KvmRun.MMIO_PHYS_ADDR);
     }
 
-    /** Whether the guest wrote; for the reasons {@link Reason#IO} and {@link Reason#MMIO}. */
+    /** Whether the guest wrote, if the reason is {@link Reason#IO} or {@link Reason#MMIO}. */
     public boolean isWrite() {
         return isIo()
                 ? byteAt(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT
@@ -258,8 +258,8 @@ public final class VcpuExit {
     }
 
     /**
-     * The data of one access of a string instruction; {@code access} is 0 to {@link #count} − 1. Otherwise like {@link
-     * #data()}.
+     * The data of one access of a string instruction, where {@code access} is 0 to {@link #count} − 1. Otherwise like
+     * {@link #data()}.
      */
     public long data(int access) {
         int at = at(access);
@@ -302,8 +302,8 @@ public final class VcpuExit {
     }
 
     /**
-     * Sets the value of one access of a string instruction; {@code access} is 0 to {@link #count} − 1. Otherwise like
-     * {@link #answer(long)}.
+     * Sets the value of one access of a string instruction, where {@code access} is 0 to {@link #count} − 1. Otherwise
+     * like {@link #answer(long)}.
      */
     public void answer(int access, long value) {
         if (isWrite()) {
@@ -331,7 +331,7 @@ public final class VcpuExit {
 
     // Other exits
 
-    /** The vector for which the guest sent the EOI; for the reason {@link Reason#IOAPIC_EOI}. */
+    /** The vector for which the guest sent the EOI, if the reason is {@link Reason#IOAPIC_EOI}. */
     public InterruptVector vector() {
         require(Reason.IOAPIC_EOI);
         return new InterruptVector(byteAt(Uapi.KvmRun.EOI_VECTOR));
@@ -358,13 +358,13 @@ public final class VcpuExit {
         return intAt(Uapi.KvmRun.INTERNAL_SUBERROR);
     }
 
-    /** The index of the MSR, 32 bits; for the reasons {@link Reason#MSR_READ} and {@link Reason#MSR_WRITE}. */
+    /** The 32-bit MSR index, if the reason is {@link Reason#MSR_READ} or {@link Reason#MSR_WRITE}. */
     public int msr() {
         require(Reason.MSR_READ, Reason.MSR_WRITE);
         return intAt(Uapi.KvmRun.MSR_INDEX);
     }
 
-    /** The value that the guest wrote to the MSR; for the reason {@link Reason#MSR_WRITE}. */
+    /** The value that the guest wrote to the MSR, if the reason is {@link Reason#MSR_WRITE}. */
     public long msrValue() {
         require(Reason.MSR_WRITE);
         return longAt(Uapi.KvmRun.MSR_DATA);

@@ -145,7 +145,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /**
      * Reads a distributor register, as a VMM does to save it. Some registers read differently in the guest. For a
-     * GICv2's private interrupts, this reads vCPU 0's registers; {@link VgicV2#readDistributor(VcpuId,int)} reads any
+     * GICv2's private interrupts, this reads vCPU 0's registers. {@link VgicV2#readDistributor(VcpuId,int)} reads any
      * vCPU's.
      *
      * @param offset the register's offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset

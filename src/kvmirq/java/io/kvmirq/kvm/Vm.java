@@ -17,7 +17,7 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A virtual machine, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
+ * A virtual machine, with the methods of all architectures. {@link #x86} and {@link #arm64} return the methods of one
  * architecture. Thread-safe. Errnos named in method comments are thrown as {@link io.kvmirq.KernelException}s.
  *
  * <p>Irqfds, ioeventfds and guest memory keep their VM open, so after {@link #close} its descriptor is closed with the
@@ -112,7 +112,7 @@ public final class Vm implements AutoCloseable {
         return calls.isArm64();
     }
 
-    /** The VM's descriptor; {@link Fd#lease} returns the number to share with a VMM. */
+    /** The VM's descriptor. {@link Fd#lease} returns the number to share with a VMM. */
     public Fd fd() {
         return calls.vm();
     }
@@ -300,7 +300,7 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Adds memory like {@link #addMemory(long,Mapping)}, but read-only, as for firmware. A guest write changes nothing
-     * and exits with {@link VcpuExit.Reason#MMIO}; the VMM may still write. Fails with EINVAL if the kernel lacks
+     * and exits with {@link VcpuExit.Reason#MMIO}, but the VMM can still write. Fails with EINVAL if the kernel lacks
      * KVM_CAP_READONLY_MEM.
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {

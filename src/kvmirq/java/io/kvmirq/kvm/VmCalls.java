@@ -198,14 +198,14 @@ final class VmCalls extends Calls {
         return facts(vm).architecture() == KernelFacts.Architecture.ARM64;
     }
 
-    /** @param instead the call that gives the other architecture's parts */
+    /** @param instead the call that returns the other architecture's parts */
     void requireX86(Object handle, String instead) {
         if (isArm64()) {
             throw new UnsupportedOperationException(handle + " is arm64 and has no x86 parts: call " + instead);
         }
     }
 
-    /** @param instead the call that gives the other architecture's parts */
+    /** @param instead the call that returns the other architecture's parts */
     void requireArm64(Object handle, String instead) {
         KernelFacts.Architecture architecture = facts(vm).architecture();
         if (architecture != KernelFacts.Architecture.ARM64) {

@@ -34,7 +34,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         SHADOW(Uapi.KvmVcpuEvents.INTERRUPT_SHADOW, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SHADOW),
         /** An NMI is being delivered. */
         NMI_INJECTED(Uapi.KvmVcpuEvents.NMI_INJECTED, Byte.BYTES),
-        /** The number of pending NMIs, 0 to 2; Linux before 6.4 reports 1 even for two NMIs. */
+        /** The number of pending NMIs, 0 to 2. Linux before 6.4 reports 1 even for two NMIs. */
         NMI_PENDING(Uapi.KvmVcpuEvents.NMI_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_NMI_PENDING),
         /** The guest is handling an NMI, so further NMIs wait. */
         NMI_MASKED(Uapi.KvmVcpuEvents.NMI_MASKED, Byte.BYTES),

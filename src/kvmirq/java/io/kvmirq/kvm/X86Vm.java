@@ -186,7 +186,7 @@ public final class X86Vm {
         }
     }
 
-    /** Whether destination 255 is a broadcast even in x2APIC mode: true until {@link #disableBroadcastQuirk}. */
+    /** Whether destination 255 is a broadcast even in x2APIC mode, as it is until {@link #disableBroadcastQuirk}. */
     public boolean hasBroadcastQuirk() {
         return vm.hasBroadcastQuirk();
     }
@@ -221,7 +221,7 @@ public final class X86Vm {
 
     /**
      * Reserves three pages for KVM, which the guest must not use. Call this before the first run. On Intel processors
-     * without unrestricted guest, these pages hold a task state segment for real mode; other processors do not use
+     * without unrestricted guest, these pages hold a task state segment for real mode. Other processors do not use
      * them. Fails with EINVAL if they do not end below 4 GiB. Without unrestricted guest, it also fails with EINVAL for
      * a misaligned address, and with EEXIST if guest memory overlaps them. Source: {@code kvm_vm_ioctl_set_tss_addr()}
      * in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
@@ -235,7 +235,7 @@ public final class X86Vm {
 
     /**
      * Reserves one page for KVM, which the guest must not use. On Intel processors without unrestricted guest, it holds
-     * the page table for a guest with paging off; other processors do not use it. Fails with EINVAL if the VM has
+     * the page table for a guest with paging off. Other processors do not use it. Fails with EINVAL if the VM has
      * vCPUs. Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
      *
      * @param guestAddress the page's address, a multiple of 4096, checked when the first vCPU is made; 0 stands for
@@ -251,7 +251,7 @@ public final class X86Vm {
         return vm.vm() + " address=0x" + Long.toHexString(guestAddress);
     }
 
-    /** The in-kernel IOAPIC's state; fails with ENXIO without the full irqchip. */
+    /** The in-kernel IOAPIC's state. Fails with ENXIO without the full irqchip. */
     public IoapicState ioapic() {
         return chip(KernelCall.IOAPIC_GET, Route.Chip.IOAPIC, new IoapicState());
     }
@@ -261,7 +261,7 @@ public final class X86Vm {
         setChip(KernelCall.IOAPIC_SET, Route.Chip.IOAPIC, state);
     }
 
-    /** An in-kernel PIC's state, master or slave; fails with ENXIO without the full irqchip. */
+    /** An in-kernel PIC's state, master or slave. Fails with ENXIO without the full irqchip. */
     public X86Pic pic(Route.Chip chip) {
         return chip(KernelCall.PIC_GET, chip, new X86Pic(Objects.requireNonNull(chip, "chip is null")));
     }
@@ -291,7 +291,7 @@ public final class X86Vm {
         ioctl(KernelCall.PIT_REINJECT, Uapi.KVM_REINJECT_CONTROL, control);
     }
 
-    /** The in-kernel timer's state; fails with ENXIO if the VM has no timer, see {@link #createPit}. */
+    /** The in-kernel timer's state. Fails with ENXIO if the VM has no timer, see {@link #createPit}. */
     public X86Pit pit() {
         X86Pit pit = new X86Pit();
         ioctl(KernelCall.PIT_GET, Uapi.KVM_GET_PIT2, pit.structure);

@@ -12,9 +12,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name, with
- * their annotations. The requests' annotations are read once, when the class is loaded; the structures' are read when
- * the first one is needed. The fake kernel and call names in messages use this class, but bindings to the real kernel
- * do not. Immutable.
+ * their annotations. The requests' annotations are read when the class is loaded, and the structures' when the first
+ * structure is needed. The fake kernel and call names in messages use this class, but bindings to the real kernel do
+ * not. Immutable.
  */
 public final class UapiTable {
     private UapiTable() {}
@@ -155,7 +155,7 @@ public final class UapiTable {
         return Structs.ALL;
     }
 
-    /** The structure with this C tag; throws IllegalArgumentException if there is none. */
+    /** The structure with this C tag. Throws IllegalArgumentException if there is none. */
     public static Struct struct(String tag) {
         return structs().stream()
                 .filter(struct -> struct.tag.equals(tag))
