@@ -93,7 +93,7 @@ public final class EventFd implements AutoCloseable {
     /**
      * Creates a semaphore eventfd with count 0. Each {@link #drain} takes 1 from the count.
      *
-     * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free; ENOMEM if memory is short
+     * @throws io.kvmirq.KernelException as {@link #create}
      */
     public static EventFd createSemaphore(Kernel kernel) {
         return make(
@@ -107,7 +107,7 @@ public final class EventFd implements AutoCloseable {
      * Creates {@code count} eventfds like {@link #create}, or none if one fails.
      *
      * @throws IllegalArgumentException if the count is negative
-     * @throws io.kvmirq.KernelException EMFILE or ENFILE if too few descriptors are free; ENOMEM if memory is short
+     * @throws io.kvmirq.KernelException as {@link #create}
      */
     public static List<EventFd> createAll(Kernel kernel, int count) {
         Objects.requireNonNull(kernel, "kernel is null");
@@ -185,8 +185,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Records whether an irqfd takes the signals. A full fence and {@link #warnIfLoopsWait} must follow. This method
-     * and {@link #feedsLoop} each write before they read what the other writes, so one of them warns.
+     * Records whether an irqfd takes the signals. A full fence and {@link #warnIfLoopsWait} must follow. This and
+     * {@link #feedsLoop} each write before they read what the other writes, so one of them warns.
      */
     void feedsIrqfd(boolean on) {
         feedsIrqfd = on;

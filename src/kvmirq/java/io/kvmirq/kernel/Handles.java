@@ -27,7 +27,7 @@ final class Handles {
     private final Map<String, Integer> forgotten = new TreeMap<>();
 
     private final ReferenceQueue<Object> collected = new ReferenceQueue<>();
-    /** Returns the program line that makes a handle. Null unless the program has called {@link #trace}. */
+    /** Returns the program line that makes a handle. Null unless {@link #trace} was called. */
     private volatile @Nullable Supplier<String> line;
 
     Handles(Reports reports) {
@@ -111,10 +111,7 @@ final class Handles {
         return first;
     }
 
-    /**
-     * The program line that is running now, for the end of a warning; empty unless the program has called {@link
-     * #trace}.
-     */
+    /** The current program line, for the end of a warning; empty unless {@link #trace} was called. */
     String here() {
         @Nullable Supplier<String> asked = line;
         return asked == null ? "" : " (at " + asked.get() + ")";

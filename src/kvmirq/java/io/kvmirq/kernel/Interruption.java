@@ -14,7 +14,7 @@ import java.util.concurrent.TimeUnit;
 /**
  * Runs an action when {@link Thread#interrupt} interrupts a thread that waits in the kernel, as in {@link
  * Selector#select()}. The JDK offers this hook only to selectors, so this is a selector that selects nothing. Several
- * threads may wait at once. This class also computes a wait's remaining time.
+ * threads may wait at once. Also computes a wait's remaining time.
  */
 final class Interruption extends AbstractSelector {
     /**

@@ -21,7 +21,7 @@ public final class IoapicState extends X86State {
         super(KernelBackend.IRQCHIP_STATE_SIZE);
     }
 
-    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
+    /** Copies saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static IoapicState fromBytes(byte[] bytes) {
         return load(new IoapicState(), bytes);
     }

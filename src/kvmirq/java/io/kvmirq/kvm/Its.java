@@ -56,7 +56,7 @@ public final class Its extends KvmDevice {
     /**
      * Makes the ITS ready. Only kernels before 4.10 need this call; later kernels ignore it.
      *
-     * @throws io.kvmirq.KernelException ENXIO on a kernel that does not support this call
+     * @throws io.kvmirq.KernelException ENXIO on a kernel without this call
      */
     public void init() {
         control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");

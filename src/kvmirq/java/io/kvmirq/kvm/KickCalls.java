@@ -192,9 +192,9 @@ final class KickCalls extends Calls {
     // Any thread
 
     /**
-     * Sends the signal if the thread is in KVM_RUN, or about to enter it. A failing call is made at most {@value
-     * #ATTEMPTS} times, because it fails with EAGAIN while the user has too many pending signals, and a system call
-     * filter may refuse it for ever.
+     * Sends the signal if the thread is in KVM_RUN, or about to enter it. Makes at most {@value #ATTEMPTS} attempts,
+     * because tgkill fails with EAGAIN while the user has too many pending signals, and a system call filter may refuse
+     * it for ever.
      *
      * @return whether this signal or another one ends the run; if not, the next run must see {@code immediate_exit}
      */

@@ -2,8 +2,7 @@
 package io.kvmirq.kvm;
 
 /**
- * A VM's GSI routes at the time of {@code Vm.adopt}. The caller states them, because KVM has no call that reads routes,
- * and each change replaces all of them.
+ * A VM's GSI routes at the time of {@code Vm.adopt}. The caller states them, because KVM has no call that reads routes.
  */
 public enum RoutesNow {
     /**

@@ -31,7 +31,7 @@ public final class Vcpu implements AutoCloseable {
     private final X86Vcpu x86;
     private final Arm64Vcpu arm64;
     private final boolean isBoot;
-    /** The thread for which {@link #reserve} was called; null if none. */
+    /** The thread of {@link #reserve}; null if none. */
     private final AtomicReference<@Nullable Thread> reserved = new AtomicReference<>();
 
     private Vcpu(VmCalls vm, VgicCalls vgic, VcpuId id, Fd fd) {

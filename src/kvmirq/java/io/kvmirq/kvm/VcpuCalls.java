@@ -79,8 +79,8 @@ final class VcpuCalls extends Calls {
 
     /**
      * Runs the vCPU until the guest exits, and returns the {@code KVM_EXIT_*} number. Repeats KVM_RUN after EAGAIN,
-     * with which it returns when an application processor was started. {@code exit} completes the last read before the
-     * run, and receives the page's first words after it.
+     * which it returns when an application processor was started. {@code exit} first completes the last read, and then
+     * receives the page's first words.
      */
     int run(VcpuExit exit) {
         raw = begin(fd);

@@ -192,7 +192,7 @@ public final class VcpuExit {
         return field(offset, Long.BYTES);
     }
 
-    /** Why the guest exited; {@link Reason#OTHER} for an exit without its own constant. */
+    /** The reason for the exit; {@link Reason#OTHER} if it has no constant of its own. */
     public Reason reason() {
         return reason;
     }

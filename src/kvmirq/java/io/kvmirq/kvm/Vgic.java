@@ -151,7 +151,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * @param offset the register's offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset
      *     without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL if the VM has no vCPU
-     * @throws IllegalArgumentException if {@code offset} is out of range or not a multiple of 4
+     * @throws IllegalArgumentException for an invalid {@code offset}
      * @throws IllegalStateException before the {@link #init} of a GICv2 from {@link Arm64Vm#createVgicV2}
      */
     public int readDistributor(int offset) {
@@ -225,7 +225,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * Makes an SPI level-triggered, so that it is pending while its line is high.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
-     * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
+     * @throws IllegalArgumentException if the VGIC lacks the SPI
      */
     public void makeLevel(Spi spi) {
         configure(spi, 0);
@@ -235,7 +235,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * Makes an SPI edge-triggered, as in a new VM. A rising edge is latched until the guest takes the interrupt.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
-     * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
+     * @throws IllegalArgumentException if the VGIC lacks the SPI
      */
     public void makeEdge(Spi spi) {
         configure(spi, 2);

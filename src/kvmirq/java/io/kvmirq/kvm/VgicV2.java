@@ -63,9 +63,9 @@ public final class VgicV2 extends Vgic {
      * @param vcpu the vCPU id. Kernels before 6.7 interpret it as the vCPU's position in creation order, except for
      *     some stable kernels, such as Debian's 6.1
      * @param offset the register's offset in bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
-     * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist (kernels 6.7 and 6.8 may crash instead);
-     *     EBUSY while a vCPU runs
-     * @throws IllegalArgumentException if {@code offset} is out of range or not a multiple of 4, or the id is above 255
+     * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist (6.7 and 6.8 may crash instead); EBUSY
+     *     while a vCPU runs
+     * @throws IllegalArgumentException for an invalid {@code offset}, or an id above 255
      * @throws IllegalStateException before the {@link #init} of a GICv2 from {@link Arm64Vm#createVgicV2}
      */
     public int readDistributor(VcpuId vcpu, int offset) {
@@ -78,7 +78,7 @@ public final class VgicV2 extends Vgic {
      * vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR, because the kernel records the vCPU itself
      * as the sender of an SGI that GICD_ISPENDR makes pending.
      *
-     * @param vcpu the vCPU id, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
+     * @param vcpu as for {@link #readDistributor(VcpuId,int)}
      * @param offset in bytes, a multiple of 4, below 0x1000. The kernel ignores a write to an offset without a register
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
      */
@@ -90,7 +90,7 @@ public final class VgicV2 extends Vgic {
      * Reads a CPU interface register of a vCPU, as a VMM does to save it. The kernel returns the guest's GICC_PMR
      * shifted right by 3, as in GICH_VMCR.VMPriMask, so 0x1f stands for 0xf8.
      *
-     * @param vcpu the vCPU id, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
+     * @param vcpu as for {@link #readDistributor(VcpuId,int)}
      * @param offset the register's offset in bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8
      *     (GICC_BPR), 0x1c (GICC_ABPR), 0xd0 (GICC_APR0), 0xfc (GICC_IIDR). An offset without a register reads 0
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
@@ -103,7 +103,7 @@ public final class VgicV2 extends Vgic {
     /**
      * Writes a CPU interface register of a vCPU, as a VMM does to restore it.
      *
-     * @param vcpu the vCPU id, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
+     * @param vcpu as for {@link #readDistributor(VcpuId,int)}
      * @param offset as for {@link #readCpuInterface}. The kernel ignores a write to an offset without a register
      * @param value the new value; for GICC_PMR in the form that {@link #readCpuInterface} returns
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}

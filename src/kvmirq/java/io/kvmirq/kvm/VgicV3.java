@@ -64,8 +64,8 @@ public final class VgicV3 extends Vgic {
     /**
      * Adds a region of redistributors for {@code count} vCPUs.
      *
-     * @param index the number of the region: 0 for the first region, then 1 and so on
-     * @param address the guest-physical address of the first redistributor, a multiple of 64 KiB
+     * @param index the region's number: 0, then 1 and so on
+     * @param address as for {@link #setRedistributors}
      * @param count the number of redistributors, 1–4095, each of {@value #REDISTRIBUTOR_SIZE} bytes
      * @throws io.kvmirq.KernelException EINVAL for an index that is not the next one, or for regions that overlap;
      *     E2BIG beyond the VM's address space
@@ -142,7 +142,7 @@ public final class VgicV3 extends Vgic {
      * @param offset in bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does
      *     not exist or is not initialised
-     * @throws IllegalArgumentException if {@code offset} is out of range or not a multiple of 4
+     * @throws IllegalArgumentException for an invalid {@code offset}
      */
     public int readRedistributor(VcpuId vcpu, int offset) {
         requireOffset("redistributor", offset, REDISTRIBUTOR_SIZE);
@@ -152,7 +152,7 @@ public final class VgicV3 extends Vgic {
     /**
      * Writes a register of a vCPU's redistributor.
      *
-     * @param offset the register's offset in bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}
+     * @param offset as for {@link #readRedistributor}
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}
      */
     public void writeRedistributor(VcpuId vcpu, int offset, int value) {
@@ -237,7 +237,7 @@ public final class VgicV3 extends Vgic {
      * Whether the SPI's latch is set, that is, the guest has not yet taken a raised edge.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
-     * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
+     * @throws IllegalArgumentException if the VGIC lacks the SPI
      */
     public boolean isLatched(Spi spi) {
         return (readDistributor(spi, pendingWord(spi)) & bit(spi.number())) != 0;
@@ -248,7 +248,7 @@ public final class VgicV3 extends Vgic {
      * block may be lost during the call.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
-     * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
+     * @throws IllegalArgumentException if the VGIC lacks the SPI
      */
     public synchronized void setLatched(Spi spi, boolean latched) {
         int before = readDistributor(spi, pendingWord(spi));
@@ -259,7 +259,7 @@ public final class VgicV3 extends Vgic {
      * Whether a level-triggered SPI's line is high. Reads the line through vCPU 0, which must exist.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
-     * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
+     * @throws IllegalArgumentException if the VGIC lacks the SPI
      */
     public boolean isHigh(Spi spi) {
         int word = readRegister(spi, UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, first(spi.number()));
@@ -292,8 +292,8 @@ public final class VgicV3 extends Vgic {
      * Sets the levels of 32 lines, as a VMM does to restore them. For an edge-triggered interrupt, a high level does
      * not set the latch, and has no effect until the interrupt becomes level-triggered.
      *
-     * @param vcpu the vCPU whose PPIs are set; SPIs are the same for each vCPU
-     * @param first the first interrupt, a multiple of 32: 0 for the PPIs in bits 16–31, 32–992 for SPIs
+     * @param vcpu as for {@link #readLines}
+     * @param first as for {@link #readLines}
      * @param lines bit n is 1 to make the line of interrupt {@code first + n} high
      * @throws io.kvmirq.KernelException as {@link #readLines}
      * @throws IllegalArgumentException as {@link #readLines}

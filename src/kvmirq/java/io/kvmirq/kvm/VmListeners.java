@@ -59,7 +59,7 @@ public final class VmListeners {
         listeners.remove(listener);
     }
 
-    /** Makes a vCPU and reports it to all listeners, including listeners added later. */
+    /** Makes a vCPU and reports it to all listeners, including later ones. */
     Vcpu make(Supplier<Vcpu> call) {
         Vcpu vcpu;
         try (Undo undo = new Undo()) {

@@ -38,7 +38,7 @@ public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X
         super(Uapi.KvmDebugregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
-    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
+    /** Copies saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86DebugRegisters fromBytes(byte[] bytes) {
         return load(new X86DebugRegisters(), bytes);
     }

@@ -80,7 +80,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         super(Uapi.KvmVcpuEvents.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
+    /** Copies saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86Events fromBytes(byte[] bytes) {
         return load(new X86Events(), bytes);
     }

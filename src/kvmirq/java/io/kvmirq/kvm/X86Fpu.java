@@ -44,7 +44,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         super(Uapi.KvmFpu.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
+    /** Copies saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86Fpu fromBytes(byte[] bytes) {
         return load(new X86Fpu(), bytes);
     }

@@ -74,7 +74,7 @@ public final class X86Lapic extends X86State {
         super(Uapi.KvmLapicState.SIZE);
     }
 
-    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
+    /** Copies saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86Lapic fromBytes(byte[] bytes) {
         return load(new X86Lapic(), bytes);
     }

@@ -50,7 +50,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         this.chip = chip;
     }
 
-    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if length or chip is wrong. */
+    /** Copies saved {@link #bytes}. Throws IllegalArgumentException if length or chip is wrong. */
     public static X86Pic fromBytes(Route.Chip chip, byte[] bytes) {
         return load(new X86Pic(Objects.requireNonNull(chip, "chip is null")), bytes);
     }

@@ -16,7 +16,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
     public enum Name {
         /** Start value of channel 0's counter, 1 to 65536. */
         COUNT_0(0, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 0, 0 to 5. Until the guest sets a mode, the field is 0xff, and the channel does not tick. */
+        /** Mode of channel 0, 0 to 5; 0xff, in which the channel does not tick, until the guest sets a mode. */
         MODE_0(0, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 0 counts. */
         GATE_0(0, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
@@ -24,7 +24,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         LOADED_0(0, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Start value of channel 1's counter, 1 to 65536. */
         COUNT_1(1, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 1, 0 to 5. Until the guest sets a mode, the field is 0xff, and the channel does not tick. */
+        /** Mode of channel 1, 0 to 5; 0xff, in which the channel does not tick, until the guest sets a mode. */
         MODE_1(1, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 1 counts. */
         GATE_1(1, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
@@ -32,7 +32,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         LOADED_1(1, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Start value of channel 2's counter, 1 to 65536. */
         COUNT_2(2, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 2, 0 to 5. Until the guest sets a mode, the field is 0xff, and the channel does not tick. */
+        /** Mode of channel 2, 0 to 5; 0xff, in which the channel does not tick, until the guest sets a mode. */
         MODE_2(2, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 2 counts. */
         GATE_2(2, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
@@ -52,7 +52,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         super(Uapi.KvmPitState2.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
+    /** Copies saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86Pit fromBytes(byte[] bytes) {
         return load(new X86Pit(), bytes);
     }

@@ -64,7 +64,7 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
         set(Name.RFLAGS, 2);
     }
 
-    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
+    /** Copies saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86Registers fromBytes(byte[] bytes) {
         return load(new X86Registers(), bytes);
     }

@@ -67,7 +67,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         super(Uapi.KvmSregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
-    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
+    /** Copies saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86SystemRegisters fromBytes(byte[] bytes) {
         return load(new X86SystemRegisters(), bytes);
     }

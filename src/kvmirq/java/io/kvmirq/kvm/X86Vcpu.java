@@ -352,7 +352,7 @@ public final class X86Vcpu {
     /**
      * A copy of the LAPIC's registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip
+     * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip
      */
     public X86Lapic lapic() {
         return get(KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, new X86Lapic());
@@ -361,7 +361,7 @@ public final class X86Vcpu {
     /**
      * Writes the LAPIC registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also if ID is not the
+     * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip; in x2APIC mode also if ID is not the
      *     vCPU's id
      */
     public void setLapic(X86Lapic next) {
@@ -385,7 +385,7 @@ public final class X86Vcpu {
     /**
      * Sets the LAPIC's software-enable bit (SVR bit 8), as a guest does at boot.
      *
-     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip
+     * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip
      */
     public void enableLapic() {
         X86Lapic now = lapicNow();
@@ -396,7 +396,7 @@ public final class X86Vcpu {
      * Puts the LAPIC into x2APIC mode and software-enables it, as a guest does at boot. Set a CPUID with x2APIC first,
      * such as {@link Cpuid#ofHost}.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the vCPU's CPUID lacks x2APIC, or in a VM without in-kernel irqchip
+     * @throws io.kvmirq.KernelException EINVAL if the vCPU's CPUID lacks x2APIC, or without an in-kernel irqchip
      */
     public void enableX2apic() {
         X86SystemRegisters now = systemRegisters();

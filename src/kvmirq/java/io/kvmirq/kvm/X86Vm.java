@@ -221,10 +221,10 @@ public final class X86Vm {
 
     /**
      * Reserves three pages for KVM, which the guest must not use. Call this before the first run. On Intel processors
-     * without unrestricted guest, these pages hold a task state segment for real mode. Other processors do not use
-     * them. Fails with EINVAL if they do not end below 4 GiB. Without unrestricted guest, it also fails with EINVAL for
-     * a misaligned address, and with EEXIST if guest memory overlaps them. Source: {@code kvm_vm_ioctl_set_tss_addr()}
-     * in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     * without unrestricted guest, they hold a task state segment for real mode. Other processors do not use them. Fails
+     * with EINVAL if they do not end below 4 GiB. Without unrestricted guest, it also fails with EINVAL for a
+     * misaligned address, and with EEXIST if guest memory overlaps them. Source: {@code kvm_vm_ioctl_set_tss_addr()} in
+     * x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      */

@@ -15,13 +15,12 @@
  * the architecture, and methods of one architecture throw UnsupportedOperationException on the other. KVM accepts a
  * route to any MSI message, even if no ITS accepts the message.
  *
- * <p>Follow these rules. Add the route before the irqfd, because a signal on an irqfd whose GSI has no route is
- * consumed and lost. To mask, keep the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does. Signals
- * then stay in the eventfd and arrive as one interrupt at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the
- * whole route table, so make related changes in one call of {@code RouteTable.change}, which makes no system call if no
- * route changes. An eventfd can raise only one GSI. Irqfds, ioeventfds and memory keep their VM open. Except for kick
- * and close, only the thread that created a vCPU, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}, may
- * use it.
+ * <p>Add the route before the irqfd, because a signal on an irqfd whose GSI has no route is consumed and lost. To mask,
+ * keep the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does. Signals then stay in the eventfd and
+ * arrive as one interrupt at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the whole route table, so make
+ * related changes in one call of {@code RouteTable.change}, which makes no system call if no route changes. An eventfd
+ * can raise only one GSI. Irqfds, ioeventfds and memory keep their VM open. Except for kick and close, only the thread
+ * that created a vCPU, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}, may use it.
  *
  * <p>{@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock each.
  * An irqfd's or VGIC's lock is taken before the route table's. No lock is held while user code runs, such as a change

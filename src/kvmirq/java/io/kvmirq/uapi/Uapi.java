@@ -260,7 +260,7 @@ public final class Uapi {
     @Ioctl(VM) public static final long KVM_CREATE_IRQCHIP = IO | 0x60;
     @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_GET_IRQCHIP = IOWR | KvmIrqchip.SIZE << 16 | 0x62;
-    /** According to the request number, the kernel writes the argument, but in fact it reads the argument. */
+    /** The request number encodes a kernel write, but the kernel reads the argument. */
     @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_SET_IRQCHIP = IOR | KvmIrqchip.SIZE << 16 | 0x63;
     public static final int KVM_PIT_SPEAKER_DUMMY = 1;

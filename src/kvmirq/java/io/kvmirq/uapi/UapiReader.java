@@ -84,7 +84,7 @@ final class UapiReader {
                         .forEach(kind -> requests.add(request(kind, constant, ioctl)));
             }
         });
-        // On an unknown kind of file, a number means the request of the first kind of file that has the number.
+        // On an unknown kind of file, a number means the first request with this number.
         requests.sort(Comparator.comparing(request -> request.kind() == FileKind.IOMMUFD));
         return requests;
     }

@@ -363,7 +363,7 @@ public final class UapiVfio {
         @U32 int PASID = 8;
     }
 
-    // Migration data, on a file that VFIO_DEVICE_FEATURE returns, and whose link depends on the driver
+    // Migration data, on a file that VFIO_DEVICE_FEATURE returns; its link depends on the driver
 
     @Ioctl(on = NONE, argument = VfioPrecopyInfo.class) public static final long VFIO_MIG_GET_PRECOPY_INFO = VFIO + 21;
 
