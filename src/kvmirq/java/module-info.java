@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * KVM's interrupt path from Java: VMs, irqfds, forwarded devices, and hardware formats. The module requires only
- * java.base.
+ * KVM's interrupt path from Java: VMs, irqfds, forwarded devices, and hardware formats. Requires only java.base.
  *
  * <p>Read {@link io.kvmirq.kvm} (VMs, routes, irqfds) first, then {@link io.kvmirq.arch} (bit layouts of IRTEs,
  * descriptors and messages). Module {@code io.kvmirq.vmm} contains a guest's MSI-X table, an IOAPIC and snapshots,

@@ -114,8 +114,7 @@ public record Errno(int number) {
      * The errno of a failed call.
      *
      * @param result {@code -errno}, as the kernel and every binding return it: -1 to -4095
-     * @throws IllegalArgumentException for any other {@code int}; a result that does not fit an {@code int} throws
-     *     ArithmeticException
+     * @throws IllegalArgumentException for any other {@code int}; ArithmeticException for a longer number
      */
     public static Errno ofResult(long result) {
         return new Errno(Math.toIntExact(-result));
@@ -138,8 +137,7 @@ public record Errno(int number) {
      * Parses an errno typed by a user, which may be a name in any case ({@code EBUSY}, {@code ebusy}), a number, or the
      * negative number that a call returns. {@code -1} means EPERM, as in the kernel.
      *
-     * @return the errno, 0 for the text {@code 0}, or empty if the text is neither a known name nor a number from -4095
-     *     to 4095
+     * @return the errno, 0 for success, or empty if the text is neither a known name nor a number from -4095 to 4095
      */
     public static OptionalInt numberOf(String text) {
         Objects.requireNonNull(text, "text is null");

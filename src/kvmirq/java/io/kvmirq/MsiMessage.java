@@ -13,8 +13,8 @@ import java.util.OptionalInt;
  *
  * @param address 64 bits. On x86, bits [31:20] are 0xFEE, and bits [19:12] are the destination's low 8 bits. In a VM
  *     with {@code KVM_X2APIC_API_USE_32BIT_IDS}, bits [63:40] are the destination's high 24 bits
- * @param data 32 bits. On x86, bits [7:0] are the vector, [10:8] the delivery mode, and [15] the trigger mode. For an
- *     ITS, the data is the event id
+ * @param data 32 bits. On x86, bits [7:0] are the vector, [10:8] the delivery mode and [15] the trigger mode. For an
+ *     ITS, this is the event id
  * @param deviceId 32 bits: the device id for an ARM guest's ITS, which refuses a message without one. A PCI device's id
  *     is its requester id (bus, device, function). Empty on x86
  */

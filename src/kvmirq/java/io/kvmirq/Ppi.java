@@ -2,8 +2,7 @@
 package io.kvmirq;
 
 /**
- * An ARM GIC private peripheral interrupt (PPI). Each vCPU has its own PPI with this number, such as its timer
- * interrupt.
+ * An ARM GIC private peripheral interrupt (PPI). Each vCPU has its own PPIs, such as its timer interrupt.
  *
  * <p>Source: GIC architecture (IHI 0069), 2.2.1.
  *

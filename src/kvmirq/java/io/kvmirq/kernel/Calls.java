@@ -84,8 +84,6 @@ public class Calls {
     // Errors
 
     /**
-     * Throws the exception for a failed call.
-     *
      * @param known known VM or device state, such as a missing irqchip, that may explain the error
      * @param operands returns the operands for the error message; called only if the call failed
      * @return {@code result}
@@ -277,8 +275,7 @@ public class Calls {
     }
 
     /**
-     * Makes a call that writes to the mapping, such as KVM_RUN, and then copies the mapping's first bytes to {@code
-     * start}.
+     * Makes a call that writes to the mapping, such as KVM_RUN, and copies the mapping's first bytes to {@code start}.
      *
      * @param start receives the first bytes of the mapping after the call, even if the call failed or the mapping's
      *     owner was closed during the call

@@ -20,9 +20,7 @@ final class DeviceNode {
 
     private DeviceNode() {}
 
-    /**
-     * @throws KernelException ENOENT or EACCES, as opening the node would; for EACCES the message names who may open it
-     */
+    /** @throws KernelException ENOENT, or EACCES with the name of the user or group that may open the node */
     static void requireOpenable(Path node) {
         if (Files.notExists(node)) {
             throw new KernelException(

@@ -39,10 +39,7 @@ public final class EventFd implements AutoCloseable {
     private static final String KIND = "eventfd";
     private static final int NO_WAKE = -1;
     private static final String WARNING_FED = "fed";
-    /**
-     * A single failed write must not leave a thread waiting. A write that always fails is refused by a system call
-     * filter.
-     */
+    /** A single failed write must not leave a thread waiting. Only a system call filter makes every write fail. */
     private static final int WAKE_ATTEMPTS = 10;
 
     /** For more eventfds than this, the descriptor limit is checked before any is created. */

@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A doorbell says only that there is work, which is stored elsewhere, as in virtio queues. The loop never reads a
  * doorbell's eventfd, so a doorbell is several times faster than {@link #register}. Use doorbells for ioeventfds. Rings
- * (signals) coalesce, so one handler call serves all rings before it, but every ring is followed by a call. A handler
+ * (signals) coalesce, so one handler call serves all rings before it, and each ring is followed by a call. A handler
  * that is registered or resumed may also be called without a ring.
  *
  * <p>{@link #register} reads each eventfd's count and passes it to the handler. Use it in a VMM without in-kernel
@@ -54,19 +54,13 @@ public final class EventLoop implements AutoCloseable {
     private final EventFd wake;
     /** Ends a wait of the dispatcher when its thread is interrupted. */
     private final Interruption interruption;
-    /**
-     * Counts uses of {@link #set} and {@link #wake}. {@link #close} or the dispatcher, whichever ends last, closes
-     * both.
-     */
+    /** Uses of {@link #set} and {@link #wake}. {@link #close} or the dispatcher, whichever is last, closes both. */
     private final UseCount uses = new UseCount();
 
     private final Handlers handlers;
     private volatile @Nullable FailureHandler failures;
     private volatile boolean closed;
-    /**
-     * Whether the kernel refused the write that wakes the dispatcher, so that the epoll entry of {@link #wake} wakes
-     * it.
-     */
+    /** Whether the kernel refused the write that wakes the dispatcher, so that {@link #wake}'s entry wakes it. */
     private volatile boolean forced;
     /** The number of ready entries of {@link #set}, and of the handled ones. Only the dispatcher uses both. */
     private int ready;
@@ -142,10 +136,7 @@ public final class EventLoop implements AutoCloseable {
         return add(event, number -> new Registration.Counted(handlers, number, event, handler, false));
     }
 
-    /**
-     * Registers a handler like {@link #register}, but paused, so that it is not called before {@link
-     * Registration#resume}.
-     */
+    /** Registers a handler like {@link #register}, but paused. It is not called before {@link Registration#resume}. */
     public Registration registerPaused(EventFd event, Handler handler) {
         requireHandler(event, handler);
         return add(event, number -> new Registration.Counted(handlers, number, event, handler, true));
@@ -367,9 +358,7 @@ public final class EventLoop implements AutoCloseable {
         }
     }
 
-    /**
-     * Handles a wake-up by an interrupt, an unfinished round, or {@link #close}, which has set {@link #closed} before.
-     */
+    /** Handles a wake-up by an interrupt, an unfinished round, or {@link #close}, which has set its flag. */
     private void awake() {
         if (!closed) {
             wake.drain();

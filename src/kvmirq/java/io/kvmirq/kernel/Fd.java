@@ -89,8 +89,7 @@ public final class Fd extends UseCount {
     /**
      * Makes many descriptors by one call, like {@link #make}, or none if one fails.
      *
-     * @param call receives direct memory with an int for each descriptor, and writes the numbers up to the first
-     *     negative one
+     * @param call receives direct memory with an int per descriptor, and writes numbers up to the first negative one
      * @param failed makes the exception for {@code -errno} and the number of descriptors made before it. These are
      *     closed first, because making the exception may need a descriptor
      */
@@ -228,8 +227,7 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Makes an ioctl for which the library has no method. The ioctl must not wait, because the library repeats it after
-     * EINTR.
+     * Makes an ioctl for which the library has no method. It must not wait, because the library repeats it after EINTR.
      *
      * @param request the request number, such as a {@code KVM_*} of {@code io.kvmirq.uapi.Uapi}
      * @param argument a direct buffer that is as long as the structure

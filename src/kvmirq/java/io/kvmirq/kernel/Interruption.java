@@ -19,8 +19,8 @@ import java.util.concurrent.TimeUnit;
 final class Interruption extends AbstractSelector {
     /**
      * The interval in nanoseconds at which a waiting thread checks its interrupt status. Before JDK 23,
-     * Thread.interrupt looks for a hook before it sets the status, so it does not wake a thread that begins to wait in
-     * between (JDK-8323782).
+     * Thread.interrupt looks for a hook before it sets the status, so it can miss a wait that has just begun
+     * (JDK-8323782).
      */
     private static final long LOOK_NANOS = TimeUnit.SECONDS.toNanos(1);
 

@@ -20,9 +20,7 @@ final class KickSignal {
 
     private KickSignal() {}
 
-    /**
-     * @throws IllegalStateException if every signal is taken, or {@value #PROPERTY} does not name a real-time signal
-     */
+    /** @throws IllegalStateException if every signal is taken, or {@value #PROPERTY} does not name one */
     static int choose() {
         String named = System.getProperty(PROPERTY, "");
         return named.isEmpty() ? free(status()) : named(named);

@@ -23,9 +23,8 @@ final class OpenFile {
     private OpenFile() {}
 
     /**
-     * Checks that a descriptor is open on a file of one of these kinds. Passes if /proc cannot be read, as in some
-     * sandboxes. If a device node is expected, a node with an unknown path passes too, because it may have been
-     * renamed.
+     * Checks that a descriptor is open on a file of one of these kinds. Passes if /proc cannot be read, as in
+     * sandboxes. If a device node is expected, a node with an unknown path passes, because it may have been renamed.
      *
      * @param expected the expected kind, for the message
      * @throws IllegalArgumentException if {@code number} is open on something else, or not open

@@ -68,9 +68,9 @@ public abstract sealed class Registration implements AutoCloseable {
 
     /**
      * Stops calling the handler, so that signals stay in the eventfd. After this call, the handler does not run until
-     * {@link #resume}, and has received all drained signals. If the handler itself calls this method, its current run
-     * is the last. A second call changes nothing. The call waits for a running handler, so do not hold a lock that the
-     * handler needs.
+     * {@link #resume}, and has received all drained signals. If the handler itself pauses, its current run is the last.
+     * A second call changes nothing. The call waits for a running handler, so do not hold a lock that the handler
+     * needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -227,9 +227,7 @@ public abstract sealed class Registration implements AutoCloseable {
         }
     }
 
-    /**
-     * An edge-triggered registration, for which the kernel reports each write once, even if nobody reads the eventfd.
-     */
+    /** An edge-triggered registration. The kernel reports each write once, even if nobody reads the eventfd. */
     static final class Doorbell extends Registration {
         private final Runnable handler;
 

@@ -6,7 +6,7 @@ import java.util.concurrent.atomic.AtomicIntegerFieldUpdater;
 /**
  * Counts a resource's uses in flight, and tracks whether it accepts new ones. When no use is left after {@link #end},
  * exactly one {@link #end} or {@link #finish} returns true, and its caller must release the resource. Lock-free.
- * Handles extend it to save an object each, because a VM may have thousands.
+ * Extending it saves an object per handle, of which a VM may have thousands.
  */
 class UseCount {
     private static final int CLOSED = 1 << 31;

@@ -22,9 +22,7 @@ public record ArmRegister(long id) {
     public static final ArmRegister SP = core(KvmArmRegs.SP);
     /** The program counter: the address of the guest's next instruction. */
     public static final ArmRegister PC = core(KvmArmRegs.PC);
-    /**
-     * The vCPU's mode, interrupt masks and condition flags. After a reset it is 0x3c5 (EL1h, all interrupts masked).
-     */
+    /** The vCPU's mode, interrupt masks and condition flags. The reset value is 0x3c5 (EL1h, all masked). */
     public static final ArmRegister PSTATE = core(KvmArmRegs.PSTATE);
     /** The stack pointer of EL1. */
     public static final ArmRegister SP_EL1 = core(KvmArmRegs.SP_EL1);
@@ -126,9 +124,7 @@ public record ArmRegister(long id) {
         return core(KvmArmRegs.REGS + number * Long.BYTES);
     }
 
-    /**
-     * A 128-bit floating-point register, V0 to V31. On a vCPU with SVE, KVM replaces the V registers by Z registers.
-     */
+    /** A 128-bit floating-point register, V0 to V31. A vCPU with SVE has Z registers instead. */
     public static ArmRegister v(int number) {
         if (number < 0 || number > LAST_V) {
             throw new IllegalArgumentException("V" + number + " is no register: expected V0 to V" + LAST_V);

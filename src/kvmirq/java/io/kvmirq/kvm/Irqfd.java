@@ -42,10 +42,7 @@ public final class Irqfd implements AutoCloseable {
 
     private enum State {
         ASSIGNED,
-        /**
-         * An Error interrupted the assign or deassign, so the irqfd may exist in the kernel. Another deassign is
-         * harmless.
-         */
+        /** An Error interrupted the assign or deassign, so the irqfd may exist. Another deassign is harmless. */
         UNSURE,
         MASKED,
         /** The irqfd ended with its eventfd, but the kernel may not have finished its shutdown. */
@@ -148,10 +145,7 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /**
-     * Assigns many edge-triggered irqfds in one call of the binding, which stops at the first one that the kernel
-     * refuses.
-     */
+    /** Assigns edge-triggered irqfds in one call of the binding, which stops when the kernel refuses one. */
     private static void assign(Vm vm, ByteBuffer records, Irqfd... edges) {
         for (Irqfd edge : edges) {
             edge.state = State.UNSURE;
@@ -326,8 +320,8 @@ public final class Irqfd implements AutoCloseable {
 
     /**
      * Masks the interrupt, so that signals stay in the eventfd. If it is level-triggered, this also lowers the GSI and
-     * signals the resample eventfd, so that a driver whose device still asserts its line signals again. A second call
-     * changes nothing.
+     * signals the resample eventfd, so that a driver whose line is still asserted signals again. A second call changes
+     * nothing.
      *
      * @throws KernelException EIO in a process that did not create the VM; EBADF if other code closed the eventfd's
      *     descriptor. After an error the irqfd is not masked, and the next call tries again

@@ -85,10 +85,7 @@ final class KickCalls extends Calls {
         state.set(State.OUT);
     }
 
-    /**
-     * Notes that this thread enters KVM_RUN. Returns false if another thread owns or uses the vCPU. Otherwise {@link
-     * #end} must follow.
-     */
+    /** Prepares to enter KVM_RUN. Returns false if another thread owns the vCPU, else {@link #end} must follow. */
     boolean begin() {
         if (!state.compareAndSet(State.OUT, State.RUNNING)) {
             return false;
@@ -108,9 +105,7 @@ final class KickCalls extends Calls {
         return number != 0;
     }
 
-    /**
-     * Blocks the signal in this thread for good. Returns the KVM_SET_SIGNAL_MASK argument that unblocks it in KVM_RUN.
-     */
+    /** Blocks the signal in this thread for good. Returns the KVM_SET_SIGNAL_MASK argument that unblocks it. */
     ByteBuffer block() {
         signal = kickSignal();
         setAddress = libc().addressOf(set.putLong(0, Signals.set(signal)));

@@ -7,9 +7,8 @@ package io.kvmirq.kvm;
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="signal"}
  *
- * @param vcpus the number of vCPUs whose LAPICs accepted the MSI, including LAPICs in which the vector was already
- *     pending, because KVM does not report merged MSIs; 0 is {@link #NOT_ACCEPTED}, -1 is {@link
- *     #NO_DESTINATION_MATCHED}
+ * @param vcpus the number of vCPUs whose LAPICs accepted the MSI, including LAPICs in which the vector was pending,
+ *     because KVM does not report merged MSIs; 0 is {@link #NOT_ACCEPTED}, -1 {@link #NO_DESTINATION_MATCHED}
  */
 public record MsiOutcome(int vcpus) {
     /** No vCPU accepted the MSI, for example because none has this APIC id, or its LAPIC is software-disabled. */

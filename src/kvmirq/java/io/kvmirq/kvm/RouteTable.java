@@ -109,9 +109,7 @@ public final class RouteTable {
         }
     }
 
-    /**
-     * Creates the irqchip, which sets default routes in the kernel. The first free GSI follows the last default route.
-     */
+    /** Creates the irqchip, which sets default routes in the kernel. The first free GSI follows these. */
     void becomeDefaults(Supplier<List<Route.Pin>> createIrqchip) {
         lock.lock();
         try {

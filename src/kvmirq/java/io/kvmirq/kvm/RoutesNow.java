@@ -5,9 +5,7 @@ package io.kvmirq.kvm;
  * A VM's GSI routes at the time of {@code Vm.adopt}. The caller states them, because KVM has no call that reads routes.
  */
 public enum RoutesNow {
-    /**
-     * The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. The library allocates GSIs from 24, above the IOAPIC pins.
-     */
+    /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. The library allocates GSIs from 24, above IOAPIC pins. */
     NONE,
     /** The routes that KVM_CREATE_IRQCHIP made (x86): GSI 0–15 to PIC and IOAPIC, 16–23 to the IOAPIC. */
     OF_FULL_IRQCHIP,

@@ -12,10 +12,7 @@ import java.nio.ByteBuffer;
 
 /** CPUID leaves and MSRs that KVM supports on an x86 host, read from {@code /dev/kvm}. */
 final class SupportedCpu {
-    /**
-     * Linux 7.1 lists fewer MSRs. A refused call with a shorter list would delay a JVM's first snapshot more than this
-     * one.
-     */
+    /** Linux 7.1 lists fewer MSRs. Retrying with a longer list would delay a JVM's first snapshot. */
     private static final int MSRS_OF_FIRST_CALL = 1024;
 
     private SupportedCpu() {}

@@ -91,7 +91,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Reserves the vCPU for a thread that will run it, until this thread ends or {@link #unreserve}. Does not move the
+     * Reserves the vCPU for a thread that will run it, until that thread ends or {@link #unreserve}. Does not move the
      * vCPU.
      *
      * @return false if the vCPU is reserved for a thread that has not ended
@@ -204,10 +204,7 @@ public final class Vcpu implements AutoCloseable {
         calls.ioctl(KernelCall.CAP_ENABLE, Uapi.KVM_ENABLE_CAP, VmCalls.capability(number, arguments));
     }
 
-    /**
-     * Refuses new calls, ends the current {@link #run} as {@link #kick} does, and closes the vCPU. Idempotent, never
-     * fails.
-     */
+    /** Closes the vCPU, and ends a current {@link #run} as {@link #kick} does. Idempotent, never fails. */
     @Override
     public void close() {
         calls.close();

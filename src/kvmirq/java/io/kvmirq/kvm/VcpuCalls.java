@@ -78,9 +78,9 @@ final class VcpuCalls extends Calls {
     }
 
     /**
-     * Runs the vCPU until the guest exits, and returns the {@code KVM_EXIT_*} number. Repeats KVM_RUN after EAGAIN,
-     * which it returns when an application processor was started. {@code exit} first completes the last read, and then
-     * receives the page's first words.
+     * Runs the vCPU until the guest exits, and returns the {@code KVM_EXIT_*} number. Repeats KVM_RUN after EAGAIN, as
+     * when an application processor was started. {@code exit} completes the last read, and then receives the page's
+     * first words.
      */
     int run(VcpuExit exit) {
         raw = begin(fd);

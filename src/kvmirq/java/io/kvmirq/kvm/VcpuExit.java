@@ -74,9 +74,7 @@ public final class VcpuExit {
         MSR_WRITE(Uapi.KVM_EXIT_X86_WRMSR),
         /** The guest made a hypercall that KVM passes to the VMM, if KVM_CAP_EXIT_HYPERCALL is enabled. */
         HYPERCALL(Uapi.KVM_EXIT_HYPERCALL),
-        /**
-         * A breakpoint or step (KVM_SET_GUEST_DEBUG). {@link VcpuExit#word}(0–3) are exception, address, DR6 and DR7.
-         */
+        /** A breakpoint or step (KVM_SET_GUEST_DEBUG). {@link VcpuExit#word}(0–3) is exception, address, DR6, DR7. */
         DEBUG(Uapi.KVM_EXIT_DEBUG),
         /**
          * The guest accessed an address without memory, or a page with a hardware error (KVM_CAP_MEMORY_FAULT_INFO).
@@ -96,8 +94,7 @@ public final class VcpuExit {
         /** An instruction locked the memory bus. KVM reports this only if KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
         /**
-         * The guest accessed the TPR. {@link VcpuExit#word}(0) is the instruction's address, and word(1) is 1 for a
-         * write.
+         * The guest accessed the TPR. {@link VcpuExit#word}(0) is the instruction's address, word(1) is 1 if it wrote.
          */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, as requested by {@link X86Vcpu#requestInterruptWindow}. */
@@ -244,10 +241,7 @@ public final class VcpuExit {
         return isIo() ? byteAt(Uapi.KvmRun.IO_SIZE) : intAt(Uapi.KvmRun.MMIO_LEN);
     }
 
-    /**
-     * The number of accesses, each of {@link #size} bytes; more than 1 only for a string instruction that accesses a
-     * port.
-     */
+    /** The number of accesses, each of {@link #size} bytes; more than 1 if a string instruction accesses a port. */
     public int count() {
         return isIo() ? intAt(Uapi.KvmRun.IO_COUNT) : 1;
     }

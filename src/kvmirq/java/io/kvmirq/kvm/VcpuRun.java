@@ -142,10 +142,7 @@ final class VcpuRun {
         return lapicNow;
     }
 
-    /**
-     * Reads the LAPIC for other threads. KVM loads the vCPU for this call too, so it counts as part of the run. Never
-     * fails.
-     */
+    /** Reads the LAPIC within the run's phase, because KVM loads the vCPU for this call too. Never fails. */
     private Optional<WatchedVcpu.Lapic> sampledLapic() {
         if (calls.vm().isArm64()) {
             return Optional.empty();

@@ -145,7 +145,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /**
      * Reads a distributor register, as a VMM does to save it. Some registers read differently in the guest. For a
-     * GICv2's private interrupts, this reads vCPU 0's registers. {@link VgicV2#readDistributor(VcpuId,int)} reads any
+     * GICv2's private interrupts, this reads vCPU 0's registers; {@link VgicV2#readDistributor(VcpuId,int)} reads any
      * vCPU's.
      *
      * @param offset the register's offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset
@@ -179,10 +179,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         }
     }
 
-    /**
-     * Reads a register with an SPI's bits. After a successful read, the number of interrupts no longer changes, because
-     * the VGIC is initialised.
-     */
+    /** Reads an SPI's register. If this succeeds, the VGIC is initialised, so its number of interrupts is final. */
     final int readRegister(Spi spi, int group, int offset) {
         int word = readRegister(group, offset);
         if (interrupts == 0) {

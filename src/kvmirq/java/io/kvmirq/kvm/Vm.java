@@ -104,10 +104,7 @@ public final class Vm implements AutoCloseable {
         return calls.vm().kernel();
     }
 
-    /**
-     * Whether this is an arm64 VM, which has a VGIC instead of LAPICs. The first call may query KVM for the
-     * architecture.
-     */
+    /** Whether this is an arm64 VM, with a VGIC instead of LAPICs. The first call may query KVM. */
     public boolean isArm64() {
         return calls.isArm64();
     }
@@ -198,8 +195,8 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip; EPERM when a system call filter refuses
      *     the call; on arm64 ENODEV if the VM has no ITS, EINVAL if the message has no device id or does not address an
      *     ITS, EBUSY before the guest has enabled the ITS
-     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}, which is not checked
-     *     for a VM from {@code adopt}
+     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}, except in a VM from
+     *     {@code adopt}
      */
     public MsiOutcome signal(MsiMessage message) {
         return calls.signal(message);

@@ -466,10 +466,7 @@ final class VmCalls extends Calls {
         }
     }
 
-    /**
-     * Removes a slot by a {@link #memoryRegion} of length 0, without allocating. Returns false if the slot may still
-     * exist.
-     */
+    /** Removes a slot by a {@link #memoryRegion} of length 0, without allocating. @return whether it succeeded */
     boolean removeMemory(Fd.Lease vm, ByteBuffer removal) {
         return libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, removal) >= 0;
     }

@@ -18,7 +18,7 @@ public interface VmListener {
     /** A vCPU was added. In KVM the vCPU exists until the VM ends, even after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
-    /** Passes the object that shows whether a vCPU is in this process's KVM_RUN. Called after {@link #vcpuAdded}. */
+    /** Passes the object that shows whether a vCPU of this process is in KVM_RUN. Called after {@link #vcpuAdded}. */
     default void vcpuWatched(WatchedVcpu vcpu) {}
 
     /** A call set a vCPU's LAPIC registers. See {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */

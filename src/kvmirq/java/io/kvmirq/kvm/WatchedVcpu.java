@@ -149,10 +149,7 @@ public final class WatchedVcpu {
         }
     }
 
-    /**
-     * Notes that KVM_RUN is about to begin. A full fence must follow, or other threads may see an earlier phase while
-     * KVM runs the vCPU.
-     */
+    /** Begins a run's phase. A full fence must follow, or other threads may see an earlier phase during KVM_RUN. */
     void enters() {
         phase.setOpaque((phase.getPlain() | KIND) + 1 + IN_RUN);
     }

@@ -51,9 +51,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         /** A triple fault is pending; reported only after {@link X86Vm#reportWaitingFaults}. */
         TRIPLE_FAULT_PENDING(
                 Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_TRIPLE_FAULT),
-        /**
-         * An exception is pending but not yet being delivered; reported only after {@link X86Vm#reportWaitingFaults}.
-         */
+        /** An exception is pending but not yet delivered; reported only after {@link X86Vm#reportWaitingFaults}. */
         EXCEPTION_PENDING(Uapi.KvmVcpuEvents.EXCEPTION_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),
         /** The pending exception has a payload, see {@link #EXCEPTION_PAYLOAD}. */
         EXCEPTION_HAS_PAYLOAD(Uapi.KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),

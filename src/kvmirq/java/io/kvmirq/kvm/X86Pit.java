@@ -4,8 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * A copy of an in-kernel i8254 timer's state, read by {@link X86Vm#pit} and written by {@link X86Vm#setPit}. Not
- * thread-safe.
+ * A copy of an i8254 timer's state, read by {@link X86Vm#pit} and written by {@link X86Vm#setPit}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_pit_state2} in asm/kvm.h; 8254 datasheet.
  *

@@ -82,9 +82,7 @@ final class X86Reset {
 
     private X86Reset() {}
 
-    /**
-     * Whether this new vCPU is KVM's boot processor ({@code bsp_vcpu_id}). Later the guest may have written the bit.
-     */
+    /** Whether this new vCPU is KVM's boot processor ({@code bsp_vcpu_id}). The guest may change the bit later. */
     static boolean isBoot(X86Vcpu vcpu) {
         return (vcpu.systemRegisters().get(X86SystemRegisters.Name.APIC_BASE) & BOOT) != 0;
     }
@@ -121,9 +119,7 @@ final class X86Reset {
         return none;
     }
 
-    /**
-     * Leaves SVM by clearing EFER.SVME. Leaves VMX operation by writing 0 to IA32_FEATURE_CONTROL, as only a VMM can.
-     */
+    /** Leaves SVM by clearing EFER.SVME. Leaves VMX by writing 0 to IA32_FEATURE_CONTROL, as only a VMM can. */
     private static void leaveNestedGuest(X86Vcpu vcpu) {
         long efer = vcpu.systemRegisters().get(X86SystemRegisters.Name.EFER);
         if ((efer & SVME) != 0) {

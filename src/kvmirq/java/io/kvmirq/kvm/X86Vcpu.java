@@ -109,10 +109,10 @@ public final class X86Vcpu {
     /**
      * Injects an interrupt from a controller that the VMM emulates, which is the PIC with a split irqchip or any
      * controller without an irqchip. Without an irqchip, call {@link VcpuExit#isReadyForInterrupt} first, because a
-     * second call replaces an interrupt that the guest has not taken yet.
+     * second call replaces an interrupt that was not taken yet.
      *
-     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST with a split irqchip if an earlier interrupt
-     *     is pending
+     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST if an interrupt is pending with a split
+     *     irqchip
      */
     public void injectInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();

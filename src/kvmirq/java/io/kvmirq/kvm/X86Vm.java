@@ -91,11 +91,10 @@ public final class X86Vm {
     }
 
     /**
-     * Claims the VM's IOAPIC for a {@code GuestIoapic}. An adopted VM's number of pins is not known, so any number is
-     * accepted.
+     * Claims the VM's IOAPIC for a {@code GuestIoapic}. An adopted VM's pins are not known and not checked.
      *
-     * @throws IllegalArgumentException if the IOAPIC is claimed already, or {@link #createSplitIrqchip} was called with
-     *     another number of pins
+     * @throws IllegalArgumentException if the IOAPIC is claimed, or {@link #createSplitIrqchip} was called with other
+     *     pins
      */
     @NotPromised
     public void claimIoapic(int pins) {
@@ -146,8 +145,8 @@ public final class X86Vm {
     }
 
     /**
-     * Makes a message like {@link MsiMessage#to}, which can also go to vCPU 255. All LAPICs must be in x2APIC mode when
-     * the message is sent.
+     * Makes a message like {@link MsiMessage#to}, which can also go to vCPU 255. All LAPICs must be in x2APIC mode at
+     * that time.
      *
      * @throws IllegalStateException unless both {@link #use32BitApicIds} and {@link #disableBroadcastQuirk} were called
      */
@@ -281,9 +280,8 @@ public final class X86Vm {
     }
 
     /**
-     * Sets whether the in-kernel timer reinjects ticks that the guest missed, as it does by default. While reinjection
-     * is on, KVM on AMD counts the guest's EOIs, so no interrupts are posted. Fails with ENXIO before {@link
-     * #createPit}.
+     * Sets whether the in-kernel timer reinjects ticks that the guest missed, as it does by default. With reinjection,
+     * KVM on AMD counts the guest's EOIs, so no interrupts are posted. Fails with ENXIO before {@link #createPit}.
      */
     public void setPitReinjection(boolean on) {
         ByteBuffer control = Buffers.allocate(Uapi.KvmReinjectControl.SIZE)

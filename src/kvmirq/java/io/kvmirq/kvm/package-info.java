@@ -13,7 +13,7 @@
  * after all vCPUs exist. From then on, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
  * io.kvmirq.kvm.Arm64Vm#setPpi} drive SPI and PPI lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} returns
  * the architecture, and methods of one architecture throw UnsupportedOperationException on the other. KVM accepts a
- * route to any MSI message, even if no ITS accepts the message.
+ * route to any MSI message.
  *
  * <p>Add the route before the irqfd, because a signal on an irqfd whose GSI has no route is consumed and lost. To mask,
  * keep the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does. Signals then stay in the eventfd and

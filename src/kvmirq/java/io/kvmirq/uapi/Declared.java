@@ -12,10 +12,7 @@ import java.lang.annotation.RetentionPolicy;
 final class Declared {
     private Declared() {}
 
-    /**
-     * An ioctl. Its argument is the given structure or, without one, memory of the size in the request number, or a
-     * value.
-     */
+    /** An ioctl. Without a structure, its argument is memory of the size in the request number, or a value. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Ioctl {
         FileKind[] on() default {};

@@ -460,8 +460,7 @@ public final class Uapi {
 
     /**
      * A KVM-VFIO attribute group, proposed in 2014 and never merged, so it is in no header. In 2025 another series
-     * proposed the same numbers for TDI_BIND and TDI_UNBIND, so in a kernel that accepts this group, the number may
-     * mean TDI_BIND.
+     * proposed the same numbers for TDI_BIND and TDI_UNBIND, so a kernel with this group may mean TDI_BIND.
      */
     @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
     public static final int KVM_DEV_VFIO_DEVICE = 2;
@@ -880,10 +879,7 @@ public final class Uapi {
         @U32 int PIO = 12;
     }
 
-    /**
-     * The index of the page in a vCPU's mapping that holds a {@link KvmCoalescedMmioRing};
-     * arch/x86/include/uapi/asm/kvm.h.
-     */
+    /** The page index of a vCPU's {@link KvmCoalescedMmioRing} in its mapping; arch/x86/include/uapi/asm/kvm.h. */
     public static final int KVM_COALESCED_MMIO_PAGE_OFFSET = 2;
 
     /** {@link KvmCoalescedMmio}s follow this header, up to the end of the page. */
@@ -1041,9 +1037,7 @@ public final class Uapi {
         @U64 @Path("ranges[0].bitmap") @Address int RANGES_BITMAP = 24;
     }
 
-    /**
-     * arch/x86/include/uapi/asm/kvm.h: NMSRS MSRs from BASE on; a 0 bit in BITMAP denies an MSR's accesses in FLAGS.
-     */
+    /** arch/x86/include/uapi/asm/kvm.h: NMSRS MSRs from BASE on; a 0 in BITMAP denies the accesses in FLAGS. */
     public interface KvmMsrFilterRange {
         int SIZE = 24;
         @U32 @Flags int FLAGS = 0;
