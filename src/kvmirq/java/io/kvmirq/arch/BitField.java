@@ -5,9 +5,9 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A contiguous bit range in a hardware structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64,
- * where bit 0 is the least significant one. In a static final constant it is as fast as a shift and a mask. A method's
- * parameter {@code word} is the 64-bit word that holds the field.
+ * A contiguous bit range in a hardware structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, and
+ * bit 0 is the least significant. Reading a field through a static final constant is as fast as a shift and a mask. The
+ * parameter {@code word} of a method is the 64-bit word that holds the field.
  *
  * @param name the field's name in the kernel's definition of the structure
  * @param low the number of the lowest bit in the structure
@@ -23,19 +23,19 @@ public record BitField(String name, int low, int width, Description description)
         }
     }
 
-    /** Creates a field without label and meaning, only to read and write its bits. */
+    /** Creates a field without a description, for code that only reads and writes its bits. */
     public BitField(String name, int low, int width) {
         this(name, low, width, Description.NONE);
     }
 
-    /** Creates a field that is bit {@code low} of the structure. */
+    /** Creates a one-bit field at bit {@code low} of the structure. */
     public static BitField bit(String name, int low, Description description) {
         Objects.requireNonNull(name, "name is null");
         Objects.requireNonNull(description, "description is null");
         return new BitField(name, low, 1, description);
     }
 
-    /** A one-bit field whose value 0 means {@code clear} and 1 means {@code set}. */
+    /** Creates a one-bit field whose value 0 means {@code clear} and whose value 1 means {@code set}. */
     public static BitField flag(String name, int low, String label, String clear, String set) {
         Objects.requireNonNull(name, "name is null");
         Objects.requireNonNull(label, "label is null");
@@ -44,23 +44,23 @@ public record BitField(String name, int low, int width, Description description)
         return bit(name, low, Description.oneOf(label, clear, set));
     }
 
-    /** Creates a field of bits that the manual requires to be 0. */
+    /** Creates a reserved field, whose bits the manual requires to be 0. */
     public static BitField reserved(String name, int low, int width) {
         return new BitField(name, low, width, Description.RESERVED);
     }
 
-    /** Returns a copy with the same bits and another description, for another form of the structure. */
+    /** Returns a copy with another description, for another form of the structure. */
     public BitField as(Description other) {
         Objects.requireNonNull(other, "other is null");
         return new BitField(name, low, width, other);
     }
 
-    /** Returns a copy with a default: {@link Format#encode} stores {@code value} if the field is not given. */
+    /** Returns a copy with the default {@code value}, which {@link Format#encode} stores if the field is not given. */
     public BitField ordinarily(long value) {
         return as(description.ordinarily(value));
     }
 
-    /** Returns a copy without a default: {@link Format#encode} throws if the field is not given. */
+    /** Returns a copy without a default, so that {@link Format#encode} throws if the field is not given. */
     public BitField required() {
         return as(description.required());
     }
@@ -80,12 +80,12 @@ public record BitField(String name, int low, int width, Description description)
         return -1L >>> (Long.SIZE - width);
     }
 
-    /** The mask of the field in its 64-bit word. */
+    /** The field's mask in its 64-bit word. */
     public long mask() {
         return -1L >>> (Long.SIZE - width) << low;
     }
 
-    /** The unsigned value of the field in {@code word}. */
+    /** The field's unsigned value in {@code word}. */
     public long of(long word) {
         return word >>> low & -1L >>> (Long.SIZE - width);
     }
@@ -95,7 +95,10 @@ public record BitField(String name, int low, int width, Description description)
         return (word & mask()) != 0;
     }
 
-    /** A word with {@code value} in this field, 0 elsewhere. Throws IllegalArgumentException if it does not fit. */
+    /**
+     * Returns a word with {@code value} in this field and 0 elsewhere. Throws IllegalArgumentException if the value
+     * does not fit.
+     */
     public long with(long value) {
         if ((value & ~(-1L >>> (Long.SIZE - width))) != 0) {
             throw doesNotFit(value);
@@ -103,13 +106,16 @@ public record BitField(String name, int low, int width, Description description)
         return value << low;
     }
 
-    /** A method of its own, so that {@link #with} stays small enough to be inlined. */
+    /** Kept out of {@link #with}, which has to stay small enough to be inlined. */
     private IllegalArgumentException doesNotFit(long value) {
         return new IllegalArgumentException(name + " 0x" + Long.toHexString(value) + " does not fit: expected 0-0x"
                 + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));
     }
 
-    /** A copy of {@code word} with {@code value} in this field. Throws IllegalArgumentException if it does not fit. */
+    /**
+     * Returns {@code word} with this field set to {@code value}. Throws IllegalArgumentException if the value does not
+     * fit.
+     */
     public long put(long word, long value) {
         return word & ~mask() | with(value);
     }

@@ -10,17 +10,17 @@ import java.util.function.LongUnaryOperator;
 import java.util.stream.Stream;
 
 /**
- * A field's label, meaning and rules. {@link #saying}, {@link #oneOf} and {@link #always} make a description; every
- * other method returns a changed copy. Immutable.
+ * A field's label, meaning, role and rules. {@link #saying}, {@link #oneOf} and {@link #always} create a description,
+ * and methods such as {@link #required} return a changed copy. Immutable.
  *
  * @param label the short name in the manual, such as FPD
- * @param meaning explains each value of the field to people
+ * @param meaning explains each value for people
  * @param role whether the field is decoded to a named value, and whether encoding needs the value
  * @param ordinary the value that encoding stores for a {@link Field.Role#DEFAULTED} field that is not given
- * @param isReserved whether the field is reserved: the manual requires the value 0
- * @param shift the number of low address bits that the structure does not store; they are 0 in the value
- * @param computed converts the bits of the field to the field's value, such as a length code to a length
- * @param checks the rules by which the manual forbids values of this field
+ * @param isReserved whether the field is reserved, so that the manual requires the value 0
+ * @param shift the number of low address bits that the structure does not store, because they are 0
+ * @param computed converts the field's bits to its value, such as a length code to a length
+ * @param checks the manual's rules that forbid values of this field
  */
 public record Description(
         String label,
@@ -39,19 +39,19 @@ public record Description(
         Objects.requireNonNull(checks, "checks is null");
     }
 
-    /** A rule of the manual about one field. */
+    /** A rule in the manual about one field. */
     @FunctionalInterface
     public interface Check {
-        /** Returns a text about the error in {@code value}; empty if the manual allows the value. */
+        /** Describes the error in {@code value}. Empty if the manual allows the value. */
         Optional<String> fault(long value, long[] bits);
     }
 
     private static final LongUnaryOperator PLAIN = LongUnaryOperator.identity();
 
-    /** The description of bits without a meaning of their own. */
+    /** The description of a field without a meaning. */
     static final Description NONE = always("", "");
 
-    /** The description of bits that the manual requires to be 0. */
+    /** The description of reserved bits. */
     static final Description RESERVED =
             new Description("R", Meaning.always("reserved"), Field.Role.NAMED, 0, true, 0, PLAIN, List.of());
 
@@ -76,12 +76,15 @@ public record Description(
         return saying(label, Meaning.always(text));
     }
 
-    /** Returns a copy for a field with a default: an encoding without the field stores {@code value}. */
+    /**
+     * Returns a copy for a field with the default {@code value}, which {@link Format#encode} stores if the field is not
+     * given.
+     */
     public Description ordinarily(long value) {
         return new Description(label, meaning, Field.Role.DEFAULTED, value, isReserved, shift, computed, checks);
     }
 
-    /** Returns a copy for a field without a default: {@link Format#encode} throws if the field is not given. */
+    /** Returns a copy for a field without a default, so that {@link Format#encode} throws if the field is not given. */
     public Description required() {
         return inRole(Field.Role.NAMED);
     }
@@ -91,7 +94,7 @@ public record Description(
         return inRole(Field.Role.DERIVED);
     }
 
-    /** Returns a copy for a field that is only printed: {@link Format#encode} does not accept the field. */
+    /** Returns a copy for a field that is only printed, and that {@link Format#encode} does not accept. */
     public Description shown() {
         return inRole(Field.Role.SHOWN);
     }
@@ -100,12 +103,12 @@ public record Description(
         return new Description(label, meaning, other, ordinary, isReserved, shift, computed, checks);
     }
 
-    /** A copy for a field that is an address whose low {@code bits} bits are 0 and are not stored. */
+    /** Returns a copy for an address field whose low {@code bits} bits are 0 and not stored. */
     public Description shifted(int bits) {
         return new Description(label, meaning, role, ordinary, isReserved, bits, computed, checks);
     }
 
-    /** A copy whose value the function computes from the bits; the value cannot be encoded into bits. */
+    /** Returns a copy whose value is computed from the bits, and so cannot be encoded. */
     public Description computed(LongUnaryOperator value) {
         Objects.requireNonNull(value, "value is null");
         return new Description(label, meaning, role, ordinary, isReserved, shift, value, checks);
@@ -115,7 +118,7 @@ public record Description(
         return computed != PLAIN;
     }
 
-    /** Returns a copy with a further rule of the manual. The check may read other fields of the structure. */
+    /** Returns a copy with one more rule from the manual. The check can read other fields of the structure. */
     public Description checked(Check check) {
         Objects.requireNonNull(check, "check is null");
         return new Description(
@@ -129,14 +132,14 @@ public record Description(
                 Stream.concat(checks.stream(), Stream.of(check)).toList());
     }
 
-    /** A copy that reports each {@code forbidden} value as a violation; {@code text} makes the violation's text. */
+    /** Returns a copy that reports each {@code forbidden} value as a violation, described by {@code text}. */
     public Description forbidding(LongPredicate forbidden, LongFunction<String> text) {
         Objects.requireNonNull(forbidden, "forbidden is null");
         Objects.requireNonNull(text, "text is null");
         return checked((value, bits) -> forbidden.test(value) ? Optional.of(text.apply(value)) : Optional.empty());
     }
 
-    /** A copy that reports other values than {@code expected} as violations, with the cause {@code otherwise}. */
+    /** Returns a copy that reports any value but {@code expected} as a violation with the cause {@code otherwise}. */
     public Description expecting(long expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
         return forbidding(

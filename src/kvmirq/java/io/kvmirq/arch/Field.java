@@ -4,18 +4,18 @@ package io.kvmirq.arch;
 import java.util.List;
 
 /**
- * One field of a structure, with its name, bits and {@link Description}: a {@link BitField} is a contiguous bit range,
- * a {@link SplitField} is a value split over two ranges. Values are unsigned, up to 64 bits. Immutable. A parameter
- * named {@code bits} is the whole structure, as returned by {@link Format#bits}.
+ * A field of a structure, with its name, bits and {@link Description}. A {@link BitField} is a contiguous bit range,
+ * and a {@link SplitField} is a value split over two ranges. Values are unsigned, up to 64 bits. Immutable. The
+ * parameter {@code bits} is the whole structure, as returned by {@link Format#bits}.
  */
 public sealed interface Field permits BitField, SplitField {
     /** The role of a field when a structure is decoded to named values or encoded from them. */
     enum Role {
         /** The field is always decoded, and its value must be given to encode the structure. */
         NAMED,
-        /** The field is optional: decoding omits the default value, and encoding stores it for a missing field. */
+        /** The field is optional. Decoding omits the default value, and encoding stores it for a missing field. */
         DEFAULTED,
-        /** The value follows from other fields: decoding returns it, but encoding does not need it. */
+        /** The value follows from other fields. Decoding returns it, but encoding does not need it. */
         DERIVED,
         /** The field is printed for people, but is not decoded to a named value. */
         SHOWN
@@ -35,7 +35,7 @@ public sealed interface Field permits BitField, SplitField {
         return parts().stream().mapToInt(BitField::width).sum();
     }
 
-    /** Whether the value of this field is stored in the structure's bits, and not computed from them. */
+    /** Whether encoding stores this field, because its value is not derived, computed or only shown. */
     default boolean isStored() {
         return (description().role() == Role.NAMED || description().role() == Role.DEFAULTED)
                 && !description().isComputed();

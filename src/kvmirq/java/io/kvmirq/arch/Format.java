@@ -18,13 +18,14 @@ import java.util.stream.Collectors;
  *
  * <p>A structure has two representations. The <em>words</em> of the structure have 32 or 64 bits each, as {@code kvmirq
  * decode} reads them, lowest address first. The <em>bits</em> are the same content in 64-bit words, to which the
- * positions of a {@link BitField} refer. Three 32-bit words occupy two 64-bit words; the rest is 0. Immutable.
+ * positions of a {@link BitField} refer. Three 32-bit words occupy two 64-bit words, whose remaining bits are 0.
+ * Immutable.
  */
 public final class Format {
-    /** A sentence printed if {@code when} holds. */
+    /** A sentence that is printed if {@code when} matches the bits. */
     record Remark(Predicate<long[]> when, String text) {}
 
-    /** The condition of an optional field: it exists only if {@code selector} has this value. */
+    /** The condition of a field that exists only if {@code selector} has this value. */
     record Selection(BitField selector, long value) {
         boolean selects(long[] bits) {
             return selector.of(bits[selector.word()]) == value;
@@ -72,7 +73,7 @@ public final class Format {
                 .toList();
     }
 
-    /** The bits of all fields from which the structure is encoded. */
+    /** The bits that encoding stores. */
     private long[] storedBits() {
         return bitsOf(Field::isStored);
     }
@@ -93,14 +94,16 @@ public final class Format {
         return bits(words);
     }
 
-    /** Starts to build a format: {@code kind} is its name for {@code kvmirq decode}, {@code wordBits} is 32 or 64. */
+    /**
+     * Creates a builder. {@code kind} is the format's name for {@code kvmirq decode}, and {@code wordBits} is 32 or 64.
+     */
     public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(title, "title is null");
         return new FormatBuilder(kind, title, wordBits, wordCount);
     }
 
-    /** The name of this format in the command {@code kvmirq decode}, such as {@code irte.vtd.posted}. */
+    /** The format's name for {@code kvmirq decode}, such as {@code irte.vtd.posted}. */
     public String kind() {
         return kind;
     }
@@ -115,7 +118,7 @@ public final class Format {
         return wordBits;
     }
 
-    /** The structure's number of words. */
+    /** The number of words in the structure. */
     public int wordCount() {
         return wordCount;
     }
@@ -126,8 +129,8 @@ public final class Format {
     }
 
     /**
-     * The fields that exist for these bits, in printing order. If two fields have the same bits, a one-bit field
-     * selects which of the two exists.
+     * The fields that exist for these bits, in printing order. A field of {@link FormatBuilder#fieldsIf} exists only if
+     * its selector has the required value.
      */
     public List<Field> fieldsOf(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
@@ -140,7 +143,7 @@ public final class Format {
                 .orElse(true);
     }
 
-    /** The field with this name; empty if the format has no such field. */
+    /** Looks up a field by name. Empty if no field has this name. */
     public Optional<Field> field(String name) {
         Objects.requireNonNull(name, "name is null");
         return Optional.ofNullable(places.get(name)).map(fields::get);
@@ -151,7 +154,7 @@ public final class Format {
         return decodeOnly;
     }
 
-    /** The bits of a field as the manual writes them: {@code 63:38}, or {@code data 7:0} if the words have names. */
+    /** A field's bits as the manual writes them, such as {@code 63:38}, or {@code data 7:0} if the words have names. */
     public String position(Field field) {
         StringBuilder text = new StringBuilder();
         String before = "";
@@ -173,8 +176,8 @@ public final class Format {
     }
 
     /**
-     * The structure in 64-bit words, from {@link #wordCount()} words of {@link #wordBits()}, lowest address first.
-     * Throws IllegalArgumentException for another number or width of words.
+     * Converts {@link #wordCount()} words of {@link #wordBits()} bits, lowest address first, to 64-bit words. Throws
+     * IllegalArgumentException if the number of words is wrong or a word is too wide.
      */
     public long[] bits(long... words) {
         if (words.length != wordCount) {
@@ -195,7 +198,7 @@ public final class Format {
         return bits;
     }
 
-    /** Converts 64-bit words of a structure to its words of {@link #wordBits()} bits, the reverse of {@link #bits}. */
+    /** Converts 64-bit words back to words of {@link #wordBits()} bits, the reverse of {@link #bits}. */
     public long[] words(long... bits) {
         if (wordBits == Long.SIZE) {
             return bits.clone();
@@ -208,7 +211,7 @@ public final class Format {
         return words;
     }
 
-    /** The names of the words, lowest address first. Empty if the words have no names. */
+    /** The word names, lowest address first. Empty if the words have no names. */
     public List<String> wordNames() {
         return wordNames;
     }
@@ -221,7 +224,10 @@ public final class Format {
                 .collect(Collectors.joining("", kind, ""));
     }
 
-    /** Number and size of the words: {@code 2 words of 64 bits}; the names of up to 4 words follow in parentheses. */
+    /**
+     * The number and size of the words, such as {@code 2 words of 64 bits}. The names of up to 4 words follow in
+     * parentheses.
+     */
     public String wordsText() {
         return wordCount + (wordCount == 1 ? " word" : " words") + " of " + wordBits + " bits"
                 + (wordNames.isEmpty() || wordCount > MOST_NAMED_WORDS
@@ -240,8 +246,8 @@ public final class Format {
     }
 
     /**
-     * The rules of the manual that the bits violate: reserved fields first, then the checks of each field. The list is
-     * empty if hardware does not read the structure, for example because the structure is not in use.
+     * The violations of the manual's rules, first by reserved fields, then by each field's checks. The list is empty if
+     * hardware does not read the structure, for example because it is not in use.
      */
     public List<Violation> violations(long... bits) {
         List<Violation> found = new ArrayList<>();
@@ -279,7 +285,7 @@ public final class Format {
         return false;
     }
 
-    /** Sentences about bits that the manual allows, but that have an effect which people should know. */
+    /** Sentences about bits that the manual allows but whose effect people should know. */
     public List<String> remarks(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
         return remarks.stream()
@@ -291,8 +297,8 @@ public final class Format {
     /**
      * Encodes a structure from named values.
      *
-     * @param values the value of each field by name. A derived field may be left out; a field whose name begins with
-     *     {@code derived_} is ignored. If a derived field is given, the fields with the same bits may be left out. A
+     * @param values the value of each field by name. A derived field or one with a default may be omitted, as may the
+     *     fields whose bits a given derived field covers. A field whose name begins with {@code derived_} is ignored. A
      *     field of {@link FormatBuilder#fieldsIf} may be given only if its selector has the required value
      * @return the structure in 64-bit words
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit, or contradicts another field
@@ -364,12 +370,12 @@ public final class Format {
                 && !field.name().startsWith(IGNORED);
     }
 
-    /** Whether the field, if it exists, must be given: it has no default value and no other name. */
+    /** Whether the field must be given if it exists, because it has neither a default nor another name. */
     private boolean isNeeded(Field field) {
         return field.description().role() == Field.Role.NAMED || isView(field) && selections.containsKey(field.name());
     }
 
-    /** Whether the values decide if the field exists: its selector is given, or has a default value. */
+    /** Whether the values decide if the field exists, because its selector is given or is not required. */
     private boolean isSelectorKnown(Field field, boolean[] given) {
         int place = Objects.requireNonNull(places.get(
                 Objects.requireNonNull(selections.get(field.name())).selector().name()));
@@ -408,7 +414,7 @@ public final class Format {
         }
     }
 
-    /** The names of the required fields, then those of the optional fields. */
+    /** The names of the required fields, followed by the optional ones. */
     private String names() {
         String needed = conditional(this::isNeeded);
         String optional = conditional(field -> !isNeeded(field)

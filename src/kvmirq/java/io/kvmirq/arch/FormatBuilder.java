@@ -8,7 +8,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.function.Predicate;
 
-/** Makes a {@link Format}. Use a builder in one thread only. */
+/** Builds a {@link Format}. Not thread-safe. */
 public final class FormatBuilder {
     final String kind;
     final String title;
@@ -28,7 +28,7 @@ public final class FormatBuilder {
         this.wordCount = wordCount;
     }
 
-    /** Names the words, so that {@link Format#position} returns a word's name and the bits in this word. */
+    /** Names the words. {@link Format#position} then returns a word's name and the bits within that word. */
     public FormatBuilder wordNames(String... names) {
         Objects.requireNonNull(names, "names is null");
         wordNames = names;
@@ -43,8 +43,8 @@ public final class FormatBuilder {
     }
 
     /**
-     * Adds fields that exist only while the one-bit {@code selector} has this value, 0 or 1. While the selector has the
-     * other value, other fields of the format have the same bits.
+     * Adds fields that exist only while the one-bit {@code selector} has this value, 0 or 1. While it has the other
+     * value, other fields occupy the same bits.
      */
     public FormatBuilder fieldsIf(BitField selector, int value, Field... more) {
         Objects.requireNonNull(selector, "selector is null");
@@ -63,21 +63,23 @@ public final class FormatBuilder {
         return this;
     }
 
-    /** Sets the fault that hardware reports for reserved bits that are not 0. */
+    /** Sets the fault that hardware reports for nonzero reserved bits. */
     public FormatBuilder reservedFault(String reason) {
         Objects.requireNonNull(reason, "reason is null");
         fault = " (" + reason + ")";
         return this;
     }
 
-    /** Declares that hardware ignores a structure, which then has no violations, unless {@code when} is true. */
+    /**
+     * Declares that hardware ignores a structure unless {@code when} matches. An ignored structure has no violations.
+     */
     public FormatBuilder looked(Predicate<long[]> when) {
         Objects.requireNonNull(when, "when is null");
         looked = when;
         return this;
     }
 
-    /** Makes the format. */
+    /** Builds the format. */
     public Format build() {
         return new Format(this);
     }

@@ -18,7 +18,7 @@ public interface Meaning {
         return (value, bits) -> text;
     }
 
-    /** A meaning in which value n is {@code texts[n]}; larger values are reserved. */
+    /** A meaning that is {@code texts[n]} for value n, and "reserved" for larger values. */
     static Meaning oneOf(String... texts) {
         Objects.requireNonNull(texts, "texts is null");
         return (value, bits) -> Long.compareUnsigned(value, texts.length) < 0 ? texts[(int) value] : "reserved";
@@ -29,12 +29,15 @@ public interface Meaning {
         return String.format("%02x:%02x.%x", id >>> 8 & 0xff, id >>> 3 & 0x1f, id & 7);
     }
 
-    /** The numbers of the set bits in hex, {@code first} for bit 0; {@code 0x20-0x23} is four contiguous bits. */
+    /**
+     * The numbers of the set bits in hex, where bit 0 is {@code first}. Contiguous bits are a range such as {@code
+     * 0x20-0x23}.
+     */
     static String numbers(long word, int first) {
         return runs(word, bit -> "0x" + Integer.toHexString(first + bit));
     }
 
-    /** The numbers of the set bits in decimal. The text {@code 4-7} is four contiguous bits. */
+    /** The numbers of the set bits in decimal. Contiguous bits are a range such as {@code 4-7}. */
     static String decimals(long word) {
         return runs(word, Integer::toString);
     }

@@ -4,20 +4,22 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A set of small numbers in shared words, guarded by a spinlock. It models one of KVM's lists: a VM's vCPUs or irqfds.
+ * A set of small numbers in shared words, guarded by a spinlock. It models a KVM list, such as a VM's vCPUs or irqfds.
  */
 public class SharedSet {
-    /** The index of the word that is the spinlock. */
+    /** The index of the spinlock's word. */
     public static final int LOCK = 0;
 
-    /** The index of the first word of the bitmap, which has one bit for each number. */
+    /** The index of the bitmap's first word. The bitmap has one bit for each number. */
     public static final int BITS = 1;
 
     private final SharedWords words;
     private final int base;
     private final int size;
 
-    /** Creates an empty set of numbers below {@code size}, in the words from {@code base} on. */
+    /**
+     * Creates a set of numbers below {@code size} in the words from {@code base} on, which must be 0 for an empty set.
+     */
     public SharedSet(SharedWords words, int base, int size) {
         Objects.requireNonNull(words, "words is null");
         this.words = words;
@@ -30,12 +32,12 @@ public class SharedSet {
         return BITS + (size + Long.SIZE - 1) / Long.SIZE;
     }
 
-    /** Returns the index of a word of this set in {@link SharedWords}. */
+    /** Converts the index of a word in this set to its index in {@link SharedWords}. */
     public int at(int word) {
         return base + word;
     }
 
-    /** Takes the lock of the set, which a caller of {@link #add}, {@link #remove} or {@link #next} must hold. */
+    /** Takes the set's lock, which callers of {@link #add}, {@link #remove} and {@link #next} must hold. */
     public void lock() {
         words.lock(at(LOCK));
     }
@@ -60,7 +62,7 @@ public class SharedSet {
         return (words.get(word(number)) & 1L << number) != 0;
     }
 
-    /** The first number in the set from {@code number} on, or -1. The caller must hold the lock. */
+    /** The lowest number in the set that is not below {@code number}, or -1. The caller must hold the lock. */
     public int next(int number) {
         for (int i = number; i < size; i++) {
             if (has(i)) {

@@ -7,18 +7,18 @@ import java.util.Objects;
 
 /**
  * 64-bit words that threads, or a process and a device, share without a lock. All threads see all accesses in program
- * order, except that a read may pass an earlier {@link #set}. {@link #or}, {@link #and}, {@link #swap} and {@link
- * #replace} are one locked read-modify-write each, even if the value stays the same. An index out of range throws
+ * order, except that a read may pass an earlier {@link #set}. Each call of {@link #or}, {@link #and}, {@link #swap} or
+ * {@link #replace} is one locked read-modify-write, even if the value stays the same. An index out of range throws
  * IndexOutOfBoundsException. No method allocates.
  *
- * <p>Thread-safe. The models of posting and of interrupt lines keep their state in shared words. A test extends this
- * class to run the accesses of CPUs and devices in any order.
+ * <p>Thread-safe. The models of posting and of interrupt lines keep their state in shared words. Tests extend this
+ * class to run accesses by CPUs and devices in any order.
  */
 public abstract class SharedWords {
-    /** The constructor for subclasses, such as a test's, which store the words themselves. */
+    /** The constructor for subclasses, which store the words themselves. */
     protected SharedWords() {}
 
-    /** Shares the words of an array. */
+    /** Creates shared words that are stored in {@code words} itself, not in a copy. */
     public static SharedWords of(long[] words) {
         Objects.requireNonNull(words, "words is null");
         return new OfArray(words);
@@ -30,7 +30,7 @@ public abstract class SharedWords {
     /** Reads a word. */
     public abstract long get(int word);
 
-    /** Writes a word by a release store: later reads may pass the write, unless a {@link #fence} is between them. */
+    /** Writes a word with a release store. Later reads may pass the write, unless a {@link #fence} is between them. */
     public abstract void set(int word, long value);
 
     /** Sets the bits of {@code bits} in a word, and returns the old value. */
@@ -54,19 +54,19 @@ public abstract class SharedWords {
         swap(word + 1, high);
     }
 
-    /** Executes a full barrier: all threads see this thread's earlier writes before its later reads. */
+    /** Executes a full barrier, so that all threads see this thread's earlier writes before its later reads. */
     public void fence() {
         VarHandle.fullFence();
     }
 
-    /** Takes a spinlock: waits until the word is 0, and sets it to 1. */
+    /** Takes a spinlock by waiting until the word is 0 and setting it to 1. */
     public void lock(int word) {
         while (!replace(word, 0, 1)) {
             Thread.onSpinWait();
         }
     }
 
-    /** Releases a spinlock: sets the word to 0. */
+    /** Releases a spinlock by setting the word to 0. */
     public void unlock(int word) {
         set(word, 0);
     }

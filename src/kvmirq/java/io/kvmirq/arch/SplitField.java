@@ -8,8 +8,8 @@ import java.util.Objects;
  * A value split over two bit ranges, in one word or two. Reading it through a static final constant costs two shifts.
  *
  * @param name the field's name in the kernel's definition of the structure
- * @param lower the low bits of the number
- * @param upper the high bits of the number
+ * @param lower the low bits of the value
+ * @param upper the high bits of the value
  * @param description the field's label, meaning, role and rules
  */
 public record SplitField(String name, BitField lower, BitField upper, Description description) implements Field {
@@ -25,7 +25,7 @@ public record SplitField(String name, BitField lower, BitField upper, Descriptio
         return List.of(lower, upper);
     }
 
-    /** Reads the number from the words that {@link #lower} and {@link #upper} lie in. */
+    /** Reads the value from the words that hold {@link #lower} and {@link #upper}. */
     public long of(long lowerWord, long upperWord) {
         return lower.of(lowerWord) | upper.of(upperWord) << lower.width();
     }

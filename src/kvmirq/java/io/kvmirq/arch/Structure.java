@@ -4,11 +4,11 @@ package io.kvmirq.arch;
 import java.util.List;
 
 /**
- * The words of one hardware structure. Any bits are accepted. {@code toString} returns the format's name and the words
- * for {@code kvmirq decode}.
+ * The words of a hardware structure, which may have any bits. {@code toString} returns arguments for {@code kvmirq
+ * decode}, which are the format's name and the words.
  */
 public interface Structure {
-    /** The format of the structure: its words and its fields. */
+    /** The format, which defines the structure's words and fields. */
     Format format();
 
     /** A copy of the structure's 64-bit words. */
@@ -24,7 +24,7 @@ public interface Structure {
         return field.isSet(bits()[field.word()]);
     }
 
-    /** The rules of the manual that the bits break. */
+    /** The violations of the manual's rules. */
     default List<Violation> violations() {
         return format().violations(bits());
     }

@@ -5,7 +5,7 @@ import java.util.Objects;
 
 /**
  * A field that violates the manual, with its value and the expected one. Violations are returned in a list, not thrown,
- * because a machine's registers may hold any value.
+ * because a machine's registers can hold any value.
  */
 public record Violation(String name, String text) {
     public Violation {

@@ -6,9 +6,9 @@ import static io.kvmirq.arch.Description.always;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** Entries of the two tables by which AVIC finds a vCPU: by physical and by logical APIC id. */
+/** Entries of the tables in which AVIC looks up a vCPU by physical or logical APIC id. */
 public final class AvicTables {
-    /** Physical table: APIC id of the host CPU on which the vCPU is loaded. */
+    /** Physical table: the APIC id of the host CPU on which the vCPU is loaded. */
     public static final BitField HOST_ID = new BitField("host_physical_id", 0, 12, always("HostPhysicalId", "APIC id"));
 
     /** Physical table: the address of the vCPU's backing page. */
@@ -19,7 +19,7 @@ public final class AvicTables {
             always("BackingPage", "address, with the encryption bit if there is one")
                     .shifted(12));
 
-    /** Physical table: GALogIntr in KVM's own copy of the entry; hardware never sees the bit. */
+    /** Physical table: GALogIntr, only in KVM's own copy of the entry. Hardware never sees the bit. */
     public static final BitField GA_LOG_INTR =
             BitField.flag("ga_log_intr_sw", 61, "", "", "GALogIntr in KVM's own copy: never in the hardware's table");
 
@@ -30,7 +30,7 @@ public final class AvicTables {
     /** Physical table: 1 if the entry is in use. */
     public static final BitField PHYSICAL_VALID = BitField.flag("valid", 63, "V", "not in use", "in use");
 
-    /** The format {@code avic.physical} of {@code kvmirq decode}; KVM's masks are {@code AVIC_PHYSICAL_ID_ENTRY_*}. */
+    /** The {@code kvmirq decode} format {@code avic.physical}. KVM's masks are {@code AVIC_PHYSICAL_ID_ENTRY_*}. */
     public static final Format PHYSICAL = Format.builder("avic.physical", "AVIC physical APIC id table entry", 64, 1)
             .fields(HOST_ID, BACKING_PAGE, BitField.reserved("rsvd_52_60", 52, 9))
             .fields(GA_LOG_INTR, IS_RUNNING, PHYSICAL_VALID)
@@ -44,7 +44,7 @@ public final class AvicTables {
     /** Logical table: 1 if the entry is in use. */
     public static final BitField LOGICAL_VALID = BitField.flag("valid", 31, "V", "not in use", "in use");
 
-    /** The format {@code avic.logical} of {@code kvmirq decode}; KVM's masks are {@code AVIC_LOGICAL_ID_ENTRY_*}. */
+    /** The {@code kvmirq decode} format {@code avic.logical}. KVM's masks are {@code AVIC_LOGICAL_ID_ENTRY_*}. */
     public static final Format LOGICAL = Format.builder("avic.logical", "AVIC logical APIC id table entry", 32, 1)
             .fields(GUEST_ID, BitField.reserved("rsvd_8_30", 8, 23), LOGICAL_VALID)
             .looked(bits -> LOGICAL_VALID.isSet(bits[0]))

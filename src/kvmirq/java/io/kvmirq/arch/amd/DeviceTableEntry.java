@@ -15,7 +15,7 @@ import io.kvmirq.arch.Format;
 public final class DeviceTableEntry {
     private static final int LONGEST_TABLE = 11;
 
-    /** IV: 1 if the other interrupt fields are valid; if IV is 0, the device's interrupts are not remapped. */
+    /** IV: 1 if the other interrupt fields are valid, 0 if the device's interrupts are not remapped. */
     public static final BitField INTERRUPTS_VALID =
             BitField.flag("iv", 0, "IV", "interrupts pass unmapped", "what follows is valid");
 
@@ -29,11 +29,11 @@ public final class DeviceTableEntry {
                             value -> value > LONGEST_TABLE,
                             value -> "table length " + value + " is reserved: expected 0-11"));
 
-    /** IG: the IOMMU does not log this device's interrupt faults. */
+    /** IG: 1 if the IOMMU does not log this device's interrupt faults. */
     public static final BitField IGNORE_FAULTS = BitField.flag("ig", 5, "IG", "faults recorded", "faults not recorded")
             .ordinarily(0);
 
-    /** The device's remapping table address. */
+    /** The address of the device's remapping table. */
     public static final BitField TABLE = new BitField(
             "table_phys", 6, 46, always("IntTabRoot", "table address").shifted(6));
 
@@ -45,7 +45,7 @@ public final class DeviceTableEntry {
             oneOf("IntCtl", "block", "forward unmapped", "remap")
                     .forbidding(value -> value == 3, value -> "IntCtl 3 is reserved: expected 0-2"));
 
-    /** The format {@code amd.dte.data2} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code amd.dte.data2}. */
     public static final Format FORMAT = Format.builder("amd.dte.data2", "AMD DTE, bits 191:128", 64, 1)
             .fields(INTERRUPTS_VALID, TABLE_LENGTH, TABLE, CONTROL, IGNORE_FAULTS)
             .fields(BitField.reserved("rsvd_52_55", 52, 4).ordinarily(0))

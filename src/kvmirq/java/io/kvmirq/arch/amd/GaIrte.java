@@ -15,11 +15,11 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.FormatBuilder;
 import io.kvmirq.arch.SplitField;
 
-/** {@code struct irte_ga}, 128 bits: a remapped entry interrupts a host CPU, an entry in guest mode posts to a vCPU. */
+/** {@code struct irte_ga}, a 128-bit entry that interrupts a host CPU or, in guest mode, posts to a vCPU. */
 public final class GaIrte {
     private static final int PAGE_BITS = 12;
 
-    /** Guest mode: if 1, a GA log entry is written while the vCPU does not run. */
+    /** Guest mode: 1 if an interrupt writes a GA log entry while the vCPU is not running. */
     public static final BitField GA_LOG_INTR =
             BitField.flag("ga_log_intr", 2, "GALogIntr", "no GA log entry", "GA log entry if the vCPU does not run");
 
@@ -33,7 +33,7 @@ public final class GaIrte {
     public static final BitField DESTINATION_LOW =
             new BitField("destination_lo", 8, 24, always("Destination", "APIC id 23:0"));
 
-    /** The {@link GaTag}, by which an entry of the GA log names the VM and the vCPU. */
+    /** The {@link GaTag}, which identifies the VM and the vCPU in a GA log entry. */
     public static final BitField GA_TAG = new BitField(
             "ga_tag",
             32,
@@ -44,7 +44,7 @@ public final class GaIrte {
                             + " since Linux 6.18; VM " + GaTag.VM_6_1.of(value) + ", vCPU " + GaTag.VCPU_6_1.of(value)
                             + " on 6.1 to 6.17"));
 
-    /** The vector: a guest vector in guest mode, a host vector in remapped form. */
+    /** A guest vector in guest mode, a host vector in remapped form. */
     public static final BitField VECTOR = new BitField("vector", 64, 8, always("Vector", "guest vector"));
 
     /** Bits 51:12 of the vCPU's backing page address. */
@@ -64,14 +64,14 @@ public final class GaIrte {
     public static final BitField DESTINATION_HIGH =
             new BitField("destination_hi", 120, 8, always("Destination", "APIC id 31:24"));
 
-    /** APIC id of the host CPU that gets the interrupt, or, in guest mode, runs the vCPU. */
+    /** The APIC id of the host CPU that gets the interrupt or, in guest mode, runs the vCPU. */
     public static final SplitField DESTINATION = new SplitField(
             "derived_apicid",
             DESTINATION_LOW,
             DESTINATION_HIGH,
             always("", "APIC id").derived());
 
-    /** The format {@code irte.amd.ga.remap} of {@code kvmirq decode}: the kernel's {@code fields_remap}. */
+    /** The {@code kvmirq decode} format {@code irte.amd.ga.remap}, the kernel's {@code fields_remap}. */
     public static final Format REMAPPED = format("irte.amd.ga.remap", "AMD IRTE of 128 bits, remapped")
             .fields(INT_TYPE, RQ_EOI, LOGICAL)
             .fields(GUEST_MODE.as(GUEST_MODE.description().expecting(0, "the entry is of guest form")))
@@ -80,7 +80,7 @@ public final class GaIrte {
             .fields(highHalf(BitField.reserved(ROOT.name(), ROOT.low(), ROOT.width())))
             .build();
 
-    /** The format {@code irte.amd.ga.vapic} of {@code kvmirq decode}: the kernel's {@code fields_vapic}. */
+    /** The {@code kvmirq decode} format {@code irte.amd.ga.vapic}, the kernel's {@code fields_vapic}. */
     public static final Format GUEST = format("irte.amd.ga.vapic", "AMD IRTE of 128 bits, guest")
             .fields(GA_LOG_INTR, BitField.reserved("rsvd1", 3, 3), IS_RUN)
             .fields(GUEST_MODE.as(GUEST_MODE.description().expecting(1, "the entry is of remapped form")))
@@ -92,15 +92,15 @@ public final class GaIrte {
     private GaIrte() {}
 
     /**
-     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. If {@code gaLogIntr}, the IOMMU writes
-     * each interrupt to the GA log. Throws IllegalArgumentException if the tag has more than 32 bits.
+     * Bits 63:0 of a valid entry in guest mode, for a vCPU that is not running. If {@code gaLogIntr} is true, the IOMMU
+     * writes each interrupt to the GA log. Throws IllegalArgumentException if the tag has more than 32 bits.
      */
     public static long guestLow(long gaTag, boolean gaLogIntr) {
         return VALID.mask() | GUEST_MODE.mask() | (gaLogIntr ? GA_LOG_INTR.mask() : 0) | GA_TAG.with(gaTag);
     }
 
     /**
-     * Bits 127:64 of an entry in guest mode, for a vCPU that does not run. Throws IllegalArgumentException unless the
+     * Bits 127:64 of an entry in guest mode, for a vCPU that is not running. Throws IllegalArgumentException unless the
      * page is at a 4096-byte boundary below 2^52.
      */
     public static long guestHigh(long backingPage, int guestVector) {

@@ -6,7 +6,10 @@ import static io.kvmirq.arch.Description.always;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** A GATag in the GA log identifies the VM and the vCPU ({@code AVIC_GATAG}). {@link GaTagKernel} has the layouts. */
+/**
+ * A GATag, which identifies the VM and the vCPU in the GA log ({@code AVIC_GATAG}). {@link GaTagKernel} selects the
+ * layout.
+ */
 public final class GaTag {
     /** The VM id, since Linux 6.18. */
     public static final BitField VM = new BitField("vm_id", 12, 20, always("", "VM"));
@@ -23,21 +26,21 @@ public final class GaTag {
     /** The VM id, in Linux 6.1 to 6.17. */
     public static final BitField VM_6_1 = new BitField("vm_id", 9, 23, always("", "VM"));
 
-    /** The vCPU id in Linux 6.1 to 6.16, the vCPU's index in 6.17. */
+    /** The vCPU id in Linux 6.1 to 6.16, and the vCPU index in 6.17. */
     public static final BitField VCPU_6_1 =
             new BitField("vcpu_id", 0, 9, always("", "id of the vCPU, in Linux 6.17 its index"));
 
-    /** The format {@code gatag.6.0} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gatag.6.0}. */
     public static final Format FORMAT_6_0 = Format.builder("gatag.6.0", "GATag of Linux up to 6.0", 32, 1)
             .fields(VM_6_0, VCPU_6_0)
             .build();
 
-    /** The format {@code gatag.6.1} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gatag.6.1}. */
     public static final Format FORMAT_6_1 = Format.builder("gatag.6.1", "GATag of Linux 6.1 to 6.17", 32, 1)
             .fields(VM_6_1, VCPU_6_1)
             .build();
 
-    /** The format {@code gatag} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gatag}. */
     public static final Format FORMAT = Format.builder("gatag", "GATag of Linux 6.18 and later", 32, 1)
             .fields(VM, VCPU)
             .build();

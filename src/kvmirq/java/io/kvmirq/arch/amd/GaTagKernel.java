@@ -5,8 +5,8 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.LinuxVersion;
 
 /**
- * Kernel versions that differ in the layout of GATags, {@code AVIC_GATAG}. A GATag's field for the vCPU is as wide as
- * an index into AVIC's largest physical table.
+ * Kernel versions that differ in the layout of GATags, {@code AVIC_GATAG}. The vCPU field is as wide as an index into
+ * AVIC's largest physical table.
  */
 public enum GaTagKernel {
     /** Linux up to 6.0: 24-bit VM id, 8-bit vCPU id. */
@@ -35,7 +35,7 @@ public enum GaTagKernel {
         this.byIndex = byIndex;
     }
 
-    /** The constant that describes a Linux version. */
+    /** The constant for a Linux version. */
     public static GaTagKernel of(LinuxVersion version) {
         if (version.isSince(6, 18)) {
             return FROM_6_18;
@@ -43,22 +43,22 @@ public enum GaTagKernel {
         return version.isSince(6, 17) ? FROM_6_17 : version.isSince(6, 1) ? FROM_6_1 : UP_TO_6_0;
     }
 
-    /** The GATag field that has the VM id. */
+    /** The GATag field that holds the VM id. */
     public BitField vm() {
         return vm;
     }
 
-    /** The GATag field that has the vCPU's id or index. */
+    /** The GATag field that holds the vCPU id or index. */
     public BitField vcpu() {
         return vcpu;
     }
 
-    /** Whether a GATag names a vCPU by its index in creation order, not by its id. */
+    /** Whether a GATag identifies a vCPU by its index in creation order, not by its id. */
     public boolean isByIndex() {
         return byIndex;
     }
 
-    /** The GATag of a vCPU. A vCPU number that does not fit loses its high bits, as in the kernel. */
+    /** The GATag of a vCPU. A vCPU id or index that does not fit is truncated, as in the kernel. */
     public long tag(long vmId, int vcpuId, int vcpuIndex) {
         return vm.with(vmId) | vcpu.with((byIndex ? vcpuIndex : vcpuId) & vcpu.max());
     }

@@ -7,12 +7,14 @@ import static io.kvmirq.arch.Description.oneOf;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** A 32-bit remapping entry: {@code union irte}. A remapped {@link GaIrte} has the same fields in bits 6:0. */
+/**
+ * A 32-bit remapping entry, the kernel's {@code union irte}. A remapped {@link GaIrte} has the same fields in bits 6:0.
+ */
 public final class LegacyIrte {
     /** 1 if the entry is in use. */
     public static final BitField VALID = BitField.flag("valid", 0, "RemapEn", "not in use", "in use");
 
-    /** 1 if the IOMMU does not record faults of this entry. */
+    /** 1 if the IOMMU does not record this entry's faults. */
     public static final BitField NO_FAULT =
             BitField.flag("no_fault", 1, "SupIOPF", "faults recorded", "faults not recorded");
 
@@ -24,19 +26,19 @@ public final class LegacyIrte {
             oneOf("IntType", "fixed", "arbitrated")
                     .forbidding(value -> value > 1, value -> "interrupt type " + value + " is reserved in an entry"));
 
-    /** RqEoi: 1 if the entry asks for an EOI of its interrupt. */
+    /** RqEoi: 1 if the entry requests an EOI for its interrupt. */
     public static final BitField RQ_EOI = BitField.flag("rq_eoi", 5, "RqEoi", "no EOI asked for", "EOI asked for");
 
     /** DM: 1 if the destination is a logical id, 0 if it is a physical id. */
     public static final BitField LOGICAL = BitField.flag("dm", 6, "DM", "physical", "logical");
 
-    /** APIC id of the host CPU that gets the interrupt, 8 bits. */
+    /** The 8-bit APIC id of the host CPU that gets the interrupt. */
     public static final BitField DESTINATION = new BitField("destination", 8, 8, always("Destination", "APIC id"));
 
     /** The vector that the host CPU gets. */
     public static final BitField VECTOR = new BitField("vector", 16, 8, always("Vector", "host vector"));
 
-    /** The format {@code irte.amd.legacy32} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code irte.amd.legacy32}. */
     public static final Format FORMAT = Format.builder("irte.amd.legacy32", "AMD IRTE of 32 bits", 32, 1)
             .fields(VALID, NO_FAULT, INT_TYPE, RQ_EOI, LOGICAL, BitField.reserved("rsvd_1", 7, 1))
             .fields(DESTINATION, VECTOR, BitField.reserved("rsvd_2", 24, 8))

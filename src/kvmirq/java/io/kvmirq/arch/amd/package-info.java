@@ -2,8 +2,8 @@
 /**
  * The structures of AMD's IOMMU and of AVIC.
  *
- * <p>The class of a structure has only constants: its {@link io.kvmirq.arch.Format}, and its fields, which read and
- * write the words.
+ * <p>Each structure's class holds only constants, which are the {@link io.kvmirq.arch.Format} and the fields that read
+ * and write the words.
  *
  * <p>Source: drivers/iommu/amd/amd_iommu_types.h and arch/x86/include/asm/svm.h; reserved bits from the AMD I/O
  * Virtualization Technology specification.

@@ -12,8 +12,8 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An MSI in compatibility format, which devices write if interrupts are not remapped, and which a guest's routes
- * contain. It has three 32-bit words: low address, high address, data.
+ * An MSI in compatibility format, which devices write if interrupts are not remapped, and which a guest's MSI routes
+ * contain. The three 32-bit words are the low address, the high address and the data.
  *
  * <p>Source: Intel SDM volume 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbours in
  * arch/x86/include/asm/msi.h; {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.
@@ -32,7 +32,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Destination mode: 1 if the destination is a logical id. */
     public static final BitField LOGICAL = BitField.flag("dest_mode_logical", 2, "DM", "physical", "logical");
 
-    /** Redirection hint: if 1, one CPU of the destination gets the interrupt. */
+    /** Redirection hint: 1 if one CPU of the destination gets the interrupt. */
     public static final BitField HINT =
             BitField.flag("redirect_hint", 3, "RH", "all of the destination", "one of the destination");
 
@@ -40,7 +40,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     public static final BitField REMAPPABLE =
             format(0, "it is of remappable format").ordinarily(0);
 
-    /** Destination bits 14:8, if a hypervisor offers them in the low address; otherwise 0. */
+    /** Destination bits 14:8 if a hypervisor supports them in the low address, otherwise 0. */
     public static final BitField EXTENDED = new BitField(
             "virt_destid_8_14",
             5,
@@ -50,7 +50,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Destination bits 7:0. */
     public static final BitField DESTINATION_LOW = new BitField("dest8", 12, 8, always("DID", "destination, 8 bits"));
 
-    /** Address bits 31:20: {@link #BASE} selects the interrupt window. */
+    /** Address bits 31:20, which are {@link #BASE} in the interrupt window. */
     public static final BitField BASE_ADDRESS = new BitField(
                     "base", 20, 12, always("BASE", "interrupt window").expecting(BASE, "a write there is no interrupt"))
             .ordinarily(BASE);
@@ -62,14 +62,14 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Destination bits 31:8, which only a hypervisor reads. */
     public static final BitField DESTINATION_HIGH = new BitField("dest_8_31", 40, 24);
 
-    /** The 32-bit destination, for VMs with 32-bit APIC ids, in two parts of the address. */
+    /** The 32-bit destination, split over two address ranges, for VMs with 32-bit APIC ids. */
     public static final SplitField DESTINATION = new SplitField(
             "dest32",
             DESTINATION_LOW,
             DESTINATION_HIGH,
             always("DID", "destination where KVM_X2APIC_API_USE_32BIT_IDS is on"));
 
-    /** Delivery mode. */
+    /** The delivery mode. */
     public static final BitField MODE = new BitField("delivery_mode", 72, 3, DeliveryMode.description());
 
     /** The vector: a guest vector in a guest's message, otherwise a host vector. */
@@ -79,7 +79,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     private static final BitField RESERVED_75 =
             BitField.reserved("rsvd_75_77", 75, 3).ordinarily(0);
 
-    /** The level of a level-triggered interrupt: 1 asserts it. */
+    /** Level: 1 asserts a level-triggered interrupt, 0 deasserts it. */
     public static final BitField ASSERTED = BitField.bit(
             "level_assert",
             78,
@@ -91,7 +91,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     private static final BitField RESERVED_80 =
             BitField.reserved("rsvd_80_95", 80, 16).ordinarily(0);
 
-    /** The format {@code msi.compat} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code msi.compat}. */
     public static final Format FORMAT = Format.builder("msi.compat", "MSI of compatibility format", 32, 3)
             .wordNames("address", "high address", "data")
             .fields(DESTINATION_LOW, DESTINATION, VECTOR, LOGICAL, HINT, MODE, LEVEL)
@@ -99,7 +99,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             .build();
 
     /**
-     * The bit that distinguishes the two MSI formats. A value other than {@code expected} is a violation with the text
+     * The bit that distinguishes the two MSI formats. Any value but {@code expected} is a violation with the text
      * {@code otherwise}.
      */
     public static BitField format(int expected, String otherwise) {

@@ -7,7 +7,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * An interrupt's delivery mode, 3 bits.
+ * An interrupt's 3-bit delivery mode.
  *
  * <p>Source: Intel SDM volume 3, "Message Data Register Format"; VT-d specification, Interrupt Remapping Table Entry;
  * {@code enum apic_delivery_modes} in arch/x86/include/asm/apicdef.h.
@@ -25,13 +25,14 @@ public enum DeliveryMode {
     NMI(4, "NMI"),
     /** CPU reset. */
     INIT(5, "INIT"),
-    /** The value 6 has no meaning in a message or an entry; in an ICR it means the start-up IPI. */
+    /** Reserved in messages and entries. In an ICR, 6 is the start-up IPI. */
     RESERVED_6(6, "reserved"),
     /** The CPU reads the vector from an external controller. */
     EXTINT(7, "ExtINT");
 
     /**
-     * The lowest valid vector. For a lower one a LAPIC reports an error: Intel SDM volume 3, "Valid Interrupt Vectors".
+     * The lowest valid vector. A LAPIC reports an error for a lower one. Source: Intel SDM volume 3, "Valid Interrupt
+     * Vectors".
      */
     private static final int LOWEST_VECTOR = 0x10;
 
@@ -45,7 +46,7 @@ public enum DeliveryMode {
         this.text = text;
     }
 
-    /** The number of this mode in a field, 0–7. */
+    /** The mode's encoding in a field, 0–7. */
     public int number() {
         return number;
     }
@@ -55,7 +56,7 @@ public enum DeliveryMode {
         return ALL[value];
     }
 
-    /** Whether the manual reserves the value. */
+    /** Whether the manual reserves this encoding. */
     public boolean isReserved() {
         return this == RESERVED_3 || this == RESERVED_6;
     }
@@ -71,7 +72,7 @@ public enum DeliveryMode {
                 .forbidding(value -> of((int) value).isReserved(), value -> "delivery mode " + value + " is reserved");
     }
 
-    /** Adds a check: if {@code mode} has a vector, the vector is at least 0x10, as LAPICs refuse 0 to 0xf. */
+    /** Adds a check that the vector is at least 0x10 if {@code mode} uses it, because LAPICs reject 0 to 0xf. */
     public static Description deliverable(Description vector, BitField mode) {
         Objects.requireNonNull(mode, "mode is null");
         return vector.checked((value, bits) -> {

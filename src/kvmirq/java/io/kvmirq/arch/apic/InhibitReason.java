@@ -6,8 +6,8 @@ import java.util.Objects;
 
 /**
  * A reason why KVM inhibits APIC virtualization in a VM. {@link #ordinal} is KVM's number, which the tracepoint
- * kvm_apicv_inhibit_changed prints as {@code reason=}. Linux 6.1 lacks PHYSICAL_ID_ALIASED, so its later numbers are
- * lower by one.
+ * kvm_apicv_inhibit_changed prints as {@code reason=}. Linux 6.1 lacks PHYSICAL_ID_ALIASED, so the numbers after it are
+ * lower by one there.
  *
  * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 6.1, 6.12 and 7.1.
  */
@@ -74,13 +74,13 @@ public enum InhibitReason {
         this.remedy = remedy;
     }
 
-    /** Whether the vendor's KVM module has this reason: kvm_amd has every reason, kvm_intel only some. */
+    /** Whether the vendor's KVM module uses this reason. kvm_amd uses every reason, kvm_intel only some. */
     public boolean counts(Vendor vendor) {
         Objects.requireNonNull(vendor, "vendor is null");
         return vendor == Vendor.AMD || intel;
     }
 
-    /** The first Linux version with the reason; 6.1 if Linux 6.1 or any older version has it. */
+    /** The first Linux version with this reason, or 6.1 if the reason is older. */
     public LinuxVersion since() {
         return switch (this) {
             case PHYSICAL_ID_ALIASED, LOGICAL_ID_ALIASED -> new LinuxVersion(6, 3);
@@ -94,17 +94,17 @@ public enum InhibitReason {
         return clears;
     }
 
-    /** The event that causes the reason. */
+    /** The cause of the inhibit, as a clause. */
     public String cause() {
         return cause;
     }
 
-    /** The event that causes the reason, and the step that ends or avoids it. */
+    /** The {@link #cause} and the {@link #remedy}, separated by a semicolon. */
     public String causeAndRemedy() {
         return cause + "; " + remedy;
     }
 
-    /** The step that ends or avoids the reason; begins with "none" if there is none. */
+    /** The step that ends or avoids the inhibit. Begins with "none" if there is no remedy. */
     public String remedy() {
         return remedy;
     }

@@ -8,7 +8,7 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.SplitField;
 
 /**
- * The fields of an IOAPIC redirection entry, 64 bits, in compatibility form, and in remappable form, which refers to an
+ * The fields of a 64-bit IOAPIC redirection entry, in compatibility form and in remappable form, which refers to an
  * IRTE.
  *
  * <p>Source: 82093AA datasheet, "IOREDTBL"; VT-d specification, "I/OxAPIC Programming"; {@code union
@@ -16,20 +16,20 @@ import io.kvmirq.arch.SplitField;
  * arch/x86/include/asm/io_apic.h.
  */
 public final class IoapicEntry {
-    /** The physical address of the registers of a machine's first IOAPIC. */
+    /** The physical address of the first IOAPIC's registers. */
     public static final long REGISTERS = 0xfec0_0000L;
 
-    /** The delivery mode; these bits are 0 in remappable form. */
+    /** The delivery mode. Its bits are 0 in remappable form. */
     public static final BitField MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
-    /** The vector that the pin sends; in remappable form, it only selects the EOIs that end the interrupt. */
+    /** The vector that the pin sends. In remappable form, it only selects the EOIs that end the interrupt. */
     public static final BitField VECTOR =
             new BitField("vector", 0, 8, DeliveryMode.deliverable(always("INTVEC", "vector"), MODE));
 
     /** Destination mode: 1 if the destination is a logical id. In remappable form, this is bit 15 of the handle. */
     public static final BitField LOGICAL = BitField.flag("dest_mode_logical", 11, "DESTMOD", "physical", "logical");
 
-    /** Delivery status: 1 if the pin's message is not sent yet. Read-only. */
+    /** Delivery status: 1 if the pin's message has not been sent yet. Read-only. */
     public static final BitField SEND_PENDING = BitField.flag("delivery_status", 12, "DELIVS", "idle", "send pending")
             .ordinarily(0);
 
@@ -43,22 +43,22 @@ public final class IoapicEntry {
     /** Trigger mode: 1 if the pin is level-triggered. */
     public static final BitField LEVEL = BitField.flag("is_level", 15, "TM", "edge", "level");
 
-    /** 1 if the pin is masked, so that it sends nothing. */
+    /** 1 if the pin is masked and so sends nothing. */
     public static final BitField MASKED = BitField.flag("masked", 16, "MASK", "not masked", "masked");
 
-    /** Destination bits 14:8, if a hypervisor offers them; otherwise 0. */
+    /** Destination bits 14:8 if a hypervisor supports them, otherwise 0. */
     public static final BitField EXTENDED = new BitField(
                     "virt_destid_8_14", 49, 7, always("XID", "destination 14:8 where a hypervisor offers it"))
             .ordinarily(0);
 
-    /** Destination, 8 bits. */
+    /** The 8-bit destination. */
     public static final BitField DESTINATION = new BitField("destid_0_7", 56, 8, always("DEST", "destination, 8 bits"));
 
     /** 1 if the entry is in remappable form. */
     public static final BitField REMAPPABLE =
             BitField.flag("format", 48, "IF", "compatibility format", "remappable format");
 
-    /** Remappable form: the handle, an index of the remapping table. */
+    /** Remappable form: the handle, an index into the remapping table. */
     public static final SplitField HANDLE = new SplitField(
             "index",
             new BitField("index_0_14", 49, 15),
@@ -68,14 +68,14 @@ public final class IoapicEntry {
     private static final BitField RESERVED_17 =
             BitField.reserved("rsvd_17_47", 17, 31).ordinarily(0);
 
-    /** The format {@code ioapic.rte} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code ioapic.rte}. */
     public static final Format COMPATIBLE = Format.builder("ioapic.rte", "IOAPIC entry, compatibility form", 64, 1)
             .fields(VECTOR, MODE, LOGICAL, ACTIVE_LOW, LEVEL, MASKED, DESTINATION)
             .fields(SEND_PENDING, REMOTE_IRR, RESERVED_17, EXTENDED)
             .fields(as(0, "it is of remappable format"))
             .build();
 
-    /** The format {@code ioapic.rte.remap} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code ioapic.rte.remap}. */
     public static final Format REMAPPED = Format.builder("ioapic.rte.remap", "IOAPIC entry, remappable form", 64, 1)
             .fields(HANDLE, VECTOR.as(always("V", "vector that an EOI names")), ACTIVE_LOW, LEVEL, MASKED)
             .fields(SEND_PENDING, REMOTE_IRR)

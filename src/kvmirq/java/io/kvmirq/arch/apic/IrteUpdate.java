@@ -7,8 +7,8 @@ import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 
 /**
- * Posts one host irq on Intel or AMD, as {@code pi_update_irte} does by {@code irq_set_vcpu_affinity}. On VT-d this
- * only writes the remapping entry; on AMD it also moves the irqfd to the vCPU's {@code ir_list}.
+ * Posts a host irq on Intel or AMD, as {@code pi_update_irte} does through {@code irq_set_vcpu_affinity}. On VT-d this
+ * only writes the remapping entry. On AMD it also moves the irqfd to the vCPU's {@code ir_list}.
  */
 public interface IrteUpdate {
     /**
@@ -20,7 +20,7 @@ public interface IrteUpdate {
     /** Ends posting, so that the host irq interrupts the host. Does nothing if the host irq is not posted. */
     void unpost();
 
-    /** A host irq without remapping, for which {@code irq_set_vcpu_affinity} fails with ENOSYS. */
+    /** The update for a host irq that is not remapped, for which {@code irq_set_vcpu_affinity} fails with ENOSYS. */
     static IrteUpdate notRemapped(int hostIrq) {
         return new IrteUpdate() {
             @Override

@@ -14,8 +14,8 @@ import java.util.Map;
 import java.util.stream.IntStream;
 
 /**
- * A LAPIC's register page. Names ending in {@code _AT} are byte offsets. A register has 32 bits; ISR, TMR and IRR are
- * eight registers each. Each {@link BitField} here is in one register.
+ * A LAPIC's register page. Names ending in {@code _AT} are byte offsets. Registers are 32 bits wide, and ISR, TMR and
+ * IRR are eight registers each. Bit positions of a {@link BitField} here count from bit 0 of its register.
  *
  * <p>Source: Intel SDM volume 3, "Local APIC Register Address Map" and the registers' figures;
  * arch/x86/include/asm/apicdef.h.
@@ -36,7 +36,7 @@ public final class LapicPage {
     /** PPR: processor priority. */
     public static final int PPR_AT = 0xa0;
 
-    /** EOI: a write ends the interrupt with the highest priority in service. */
+    /** EOI: a write ends the highest-priority interrupt in service. */
     public static final int EOI_AT = 0xb0;
 
     /** LDR: the logical id. */
@@ -63,10 +63,10 @@ public final class LapicPage {
     /** The local vector table's register for corrected machine checks. */
     public static final int LVT_CMCI_AT = 0x2f0;
 
-    /** ICR: the interrupt command; its upper half is the next register. */
+    /** ICR: the low half of the interrupt command. The high half is the next register. */
     public static final int ICR_AT = 0x300;
 
-    /** The local vector table's first register, the timer's. Its registers are {@link #STRIDE} bytes apart. */
+    /** The local vector table's first register, the timer's. The others follow, {@link #STRIDE} bytes apart. */
     public static final int LVT_AT = 0x320;
 
     /** The local vector table's register for pin LINT0, to which a PIC is connected. */
@@ -84,23 +84,25 @@ public final class LapicPage {
     /** The number of registers of the local vector table: timer, thermal, performance, LINT0, LINT1, error. */
     public static final int LVT_COUNT = 6;
 
-    /** The id in the registers ID and LDR in xAPIC mode. In x2APIC mode the whole register is the id. */
+    /** The id in the ID and LDR registers in xAPIC mode. In x2APIC mode, the whole register is the id. */
     public static final BitField XAPIC_ID = new BitField("xapic_id", 24, 8, always("ID", "xAPIC id"));
 
-    /** Version: 1 if a guest may send the EOI of a level-triggered interrupt to the IOAPIC itself. */
+    /** Version: 1 if a guest can itself send the EOI of a level-triggered interrupt to the IOAPIC. */
     public static final BitField DIRECTED_EOI =
             BitField.flag("directed_eoi", 24, "", "EOIs are broadcast", "EOI broadcasts can be suppressed");
 
     /** LDR in x2APIC mode: the cluster number. */
     public static final BitField CLUSTER = new BitField("cluster", 16, 16, always("", "x2APIC cluster"));
 
-    /** LDR in x2APIC mode: a set of the cluster's members, one bit for each. */
+    /** LDR in x2APIC mode: the cluster's members, one bit each. */
     public static final BitField MEMBERS = new BitField("members", 0, 16, always("", "members of the cluster"));
 
     /** DFR of the flat model: each of the 8 bits of a logical id stands for one LAPIC. */
     public static final int DFR_FLAT = 0xffff_ffff;
 
-    /** DFR of the cluster model: a logical id is a cluster's number, 4 bits, and one bit for each of its 4 LAPICs. */
+    /**
+     * DFR of the cluster model: a logical id is a 4-bit cluster number and one bit for each of the cluster's 4 LAPICs.
+     */
     public static final int DFR_CLUSTER = 0x0fff_ffff;
 
     /** SVR: 1 if software has enabled the LAPIC. */
@@ -112,10 +114,10 @@ public final class LapicPage {
     /** Local vector table: 1 if the interrupt source is masked. */
     public static final BitField LVT_MASKED = BitField.flag("masked", 16, "M", "not masked", "masked");
 
-    /** The number of registers that {@code KVM_GET_LAPIC} returns, the first 64. */
+    /** The number of registers that {@code KVM_GET_LAPIC} returns, starting with the first. */
     private static final int REGISTERS = 64;
 
-    /** Registers with named fields, by offset, without ISR, TMR, IRR and the local vector table. */
+    /** Registers with named fields, by offset, except ISR, TMR, IRR and the local vector table. */
     private static final Map<Integer, List<BitField>> NAMED = Map.ofEntries(
             register(ID_AT, new BitField("id", 0, 32, always("ID", "xAPIC id in 31:24, or x2APIC id"))),
             register(
@@ -149,7 +151,7 @@ public final class LapicPage {
 
     private static final List<String> LVT_NAMES = List.of("timer", "thermal", "perf", "lint0", "lint1", "error");
 
-    /** The {@code kvmirq decode} format {@code lapic.page}: the low 32 bits of each {@code KVM_GET_LAPIC} register. */
+    /** The {@code kvmirq decode} format {@code lapic.page}, the low 32 bits of each {@code KVM_GET_LAPIC} register. */
     public static final Format FORMAT = format();
 
     private static Map.Entry<Integer, List<BitField>> register(int offset, BitField... fields) {
@@ -186,7 +188,7 @@ public final class LapicPage {
     private static BitField reserved(int offset, int at, int low, int end) {
         String name = "rsvd_0x" + Integer.toHexString(offset) + (low == 0 ? "" : "_" + low);
         int width = end - low;
-        // Bits of a DFR outside of its field are 1.
+        // The DFR bits outside its field are 1.
         return offset == DFR_AT
                 ? new BitField("dfr_low", at + low, width, always("R", "ones")).ordinarily(0)
                 : BitField.reserved(name, at + low, width).ordinarily(0);

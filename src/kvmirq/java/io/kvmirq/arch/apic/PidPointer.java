@@ -8,7 +8,7 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Structure;
 
 /**
- * A PID-pointer table entry, 64 bits: it points to the descriptor of a vCPU to which a guest sends an IPI.
+ * A 64-bit PID-pointer table entry, which points to the descriptor of a vCPU to which a guest sends an IPI.
  *
  * <p>Source: Intel SDM volume 3, IPI Virtualization; {@code vmx_vcpu_create} in arch/x86/kvm/vmx/vmx.c.
  */
@@ -23,7 +23,7 @@ public record PidPointer(long word) implements Structure {
     public static final BitField ADDRESS = new BitField(
             "pid_phys", 6, 58, always("PID", "descriptor address").shifted(PostedInterruptDescriptor.BOUNDARY_BITS));
 
-    /** The format {@code pid.pointer} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code pid.pointer}. */
     public static final Format FORMAT = Format.builder("pid.pointer", "entry of the PID-pointer table", 64, 1)
             .fields(VALID, RESERVED_1, ADDRESS)
             .looked(bits -> VALID.isSet(bits[0]))

@@ -11,17 +11,17 @@ import io.kvmirq.arch.Meaning;
 import io.kvmirq.arch.Structure;
 
 /**
- * The words of a posted-interrupt descriptor (PID): 64 bytes at a 64-byte boundary, one for each vCPU. An IOMMU or
- * another CPU stores requested guest vectors in it. This record is a copy of the words; {@code PiDescriptor} models the
- * live memory.
+ * The words of a posted-interrupt descriptor (PID), 64 bytes at a 64-byte boundary. Each vCPU has one, in which an
+ * IOMMU or another CPU stores requested guest vectors. This record is a copy of the words, whereas {@code PiDescriptor}
+ * models the live memory.
  *
  * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM volume 3, Posted-Interrupt Processing;
  * {@code struct pi_desc} in arch/x86/include/asm/posted_intr.h.
  *
- * @param pir0 the bits of vectors 0–63 in PIR: 1 if the vector is requested
- * @param pir1 the bits of vectors 64–127 in PIR
- * @param pir2 the bits of vectors 128–191 in PIR
- * @param pir3 the bits of vectors 192–255 in PIR
+ * @param pir0 the PIR bits for vectors 0–63, each 1 if the vector is requested
+ * @param pir1 the PIR bits for vectors 64–127
+ * @param pir2 the PIR bits for vectors 128–191
+ * @param pir3 the PIR bits for vectors 192–255
  * @param control the word that holds ON, SN, NV and NDST
  * @param reserved320 bits 383:320
  * @param reserved384 bits 447:384
@@ -30,10 +30,10 @@ import io.kvmirq.arch.Structure;
 public record PostedInterruptDescriptor(
         long pir0, long pir1, long pir2, long pir3, long control, long reserved320, long reserved384, long reserved448)
         implements Structure {
-    /** The length in bytes, which is also the alignment. */
+    /** The descriptor's size and alignment in bytes. */
     public static final int BYTES = 64;
 
-    /** The number of low bits of a descriptor's address that are 0. */
+    /** The number of low bits that are 0 in a descriptor's address. */
     public static final int BOUNDARY_BITS = 6;
 
     /** The index of the 64-bit word that holds ON, SN, NV and NDST. Changing a field writes the whole word. */
@@ -57,7 +57,7 @@ public record PostedInterruptDescriptor(
     /** The position of an 8-bit APIC id in NDST. */
     private static final BitField XAPIC_ID = new BitField("xapic id", 8, 8);
 
-    /** The format {@code pid} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code pid}. */
     public static final Format FORMAT = Format.builder("pid", "posted-interrupt descriptor", 64, 8)
             .fields(pir(0), pir(1), pir(2), pir(3), ON, SN)
             .fields(BitField.reserved("rsvd_258_271", 258, 14), NV, BitField.reserved("rsvd_280_287", 280, 8), NDST)
@@ -91,7 +91,7 @@ public record PostedInterruptDescriptor(
         return BitField.reserved("rsvd" + number, 320 + Integer.SIZE * number, Integer.SIZE);
     }
 
-    /** The name of a Linux notification vector: arch/x86/include/asm/irq_vectors.h. */
+    /** Explains a notification vector. Source: arch/x86/include/asm/irq_vectors.h. */
     private static String notification(int vector) {
         return switch (vector) {
             case 0xf2 -> "notification vector, in Linux of a vCPU that runs or is preempted";
@@ -110,8 +110,8 @@ public record PostedInterruptDescriptor(
     }
 
     /**
-     * Reads eight 64-bit words, lowest address first; throws IllegalArgumentException for another number of words. Any
-     * bits are accepted.
+     * Decodes eight 64-bit words, lowest address first. Throws IllegalArgumentException for another number of words,
+     * but accepts any bits.
      */
     public static PostedInterruptDescriptor decode(long... words) {
         long[] bits = FORMAT.bits(words);
@@ -119,13 +119,16 @@ public record PostedInterruptDescriptor(
                 bits[0], bits[1], bits[2], bits[3], bits[CONTROL], bits[5], bits[6], bits[7]);
     }
 
-    /** NDST for a CPU in x2APIC mode; throws IllegalArgumentException if the id has more than 32 bits. */
+    /** NDST for a CPU in x2APIC mode. Throws IllegalArgumentException if the id has more than 32 bits. */
     public static long destinationX2apic(long apicId) {
         NDST.with(apicId);
         return apicId;
     }
 
-    /** NDST for a CPU in xAPIC mode. Throws IllegalArgumentException unless the id is 0–254; 255 is the broadcast. */
+    /**
+     * NDST for a CPU in xAPIC mode. Throws IllegalArgumentException unless the id is 0–254, because 255 is the
+     * broadcast.
+     */
     public static long destinationXapic(long apicId) {
         if (apicId == XAPIC_ID.max()) {
             throw new IllegalArgumentException(

@@ -11,20 +11,20 @@ import java.util.Set;
 import java.util.StringTokenizer;
 
 /**
- * Host features that decide whether KVM can post interrupts. The version {@code kernel} decides which inhibit reasons
- * exist; the kernel's {@code commandLine} may disable features.
+ * The host features that decide whether KVM can post interrupts. The version {@code kernel} decides which inhibit
+ * reasons exist, and the kernel's {@code commandLine} can disable features.
  */
 public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine, Set<Feature> features) {
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
     private static final int X2AVIC_MAX_PHYSICAL_ID = 0x1ff;
 
-    /** Host features. Posting needs all features except {@link #X2AVIC}, {@link #X2AVIC_EXT} and {@link #AVIC_IDS}. */
+    /** A host feature. Posting needs all features except {@link #X2AVIC}, {@link #X2AVIC_EXT} and {@link #AVIC_IDS}. */
     public enum Feature {
         /** The host remaps interrupts. */
         REMAPPING,
         /**
-         * Intel: CAP.PI of every remapping unit is set, and the processor has cx16. AMD: the IOMMU has the virtual APIC
-         * mode, EFR bit 21.
+         * Intel: CAP.PI of every remapping unit is set, and the processor has cx16. AMD: the IOMMU supports the virtual
+         * APIC mode, EFR bit 21.
          */
         POSTING_UNITS,
         /** The module parameter enable_apicv of kvm_intel, or avic of kvm_amd, is on. */
@@ -35,7 +35,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         X2AVIC,
         /** AMD, since Linux 6.18: AVIC's table holds all vCPU ids. */
         X2AVIC_EXT,
-        /** AMD: AVIC's table holds vCPU ids above 0. Linux 6.18 to 6.18.9 lacks it without {@link #X2AVIC}. */
+        /** AMD: AVIC's table holds vCPU ids above 0. It does not in Linux 6.18 to 6.18.9 without {@link #X2AVIC}. */
         AVIC_IDS
     }
 
@@ -91,8 +91,8 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         boolean noRemapping = !remapping;
         boolean noPosting = false;
         boolean legacy = false;
-        // The kernel applies the words in order (setup_irqremap).
-        // No regular expression: a short command spends most of its time loading classes.
+        // The kernel applies the options in order (setup_irqremap). Not a regular expression, because a short command
+        // spends most of its time loading classes.
         for (StringTokenizer words = new StringTokenizer(commandLine); words.hasMoreTokens(); ) {
             String word = words.nextToken();
             legacy = word.startsWith("amd_iommu_intr=") ? word.endsWith("=legacy") : legacy;

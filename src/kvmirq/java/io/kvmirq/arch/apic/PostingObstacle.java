@@ -120,7 +120,10 @@ public enum PostingObstacle {
         return seen;
     }
 
-    /** The general remedy; {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} has one interrupt's. */
+    /**
+     * The general remedy. {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} holds the remedy for one
+     * interrupt.
+     */
     public String remedy() {
         return remedy;
     }

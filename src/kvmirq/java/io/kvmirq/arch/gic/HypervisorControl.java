@@ -7,8 +7,8 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
 /**
- * Fields of GICH_HCR and ICH_HCR, which enable a virtual CPU interface and its maintenance interrupts. An enable bit
- * has the same position as its cause in {@link Maintenance#STATUS}.
+ * Fields of GICH_HCR and ICH_HCR, which enable a virtual CPU interface and its maintenance interrupts. Each enable bit
+ * has the same position as the cause it enables in {@link Maintenance#STATUS}.
  *
  * <p>Source: ARM IHI 0048, "GICH_HCR"; ARM IHI 0069, "ICH_HCR_EL2".
  */
@@ -48,13 +48,13 @@ public final class HypervisorControl {
                     (value, bits) ->
                             value + (value == 1 ? " interrupt" : " interrupts") + " ended that no list register held"));
 
-    /** The format {@code gic.hcr} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gic.hcr}. */
     public static final Format GICH = Format.builder("gic.hcr", "GICv2 hypervisor control, GICH_HCR", 32, 1)
             .fields(enables())
             .fields(BitField.reserved("rsvd_8_26", 8, 19).ordinarily(0), END_COUNT)
             .build();
 
-    /** The format {@code gic.ich_hcr} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gic.ich_hcr}. */
     public static final Format ICH = Format.builder("gic.ich_hcr", "GICv3 hypervisor control, ICH_HCR", 64, 1)
             .fields(enables())
             .fields(

@@ -7,7 +7,7 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
 /**
- * Fields of a list register in GICv3 and later, ICH_LR: see {@link ListRegister}.
+ * Fields of ICH_LR, the list register of GICv3 and later. See also {@link ListRegister}.
  *
  * <p>Source: ARM IHI 0069, "ICH_LR&lt;n&gt;_EL2". Linux writes only 10 bits of the physical id.
  */
@@ -18,7 +18,7 @@ public final class IchListRegister {
     /** HW: 1 for a hardware interrupt, for which the guest's EOI deactivates the physical interrupt. */
     public static final BitField HW = BitField.bit("hw", 61, ListRegister.HW.description());
 
-    /** vINTID: the interrupt that the guest sees. For a guest with a GICv2, bits 12:10 are the source of an SGI. */
+    /** vINTID: the interrupt that the guest sees. For a GICv2 guest, bits 12:10 are an SGI's source. */
     public static final BitField VIRTUAL_ID = new BitField(
             "vintid",
             0,
@@ -31,12 +31,12 @@ public final class IchListRegister {
 
     private static final BitField LOW = ListRegister.middle("rsvd_32_40", 32, 9, "pintid");
 
-    /** EOI: if 1, the guest's EOI of the software interrupt raises a maintenance interrupt. */
+    /** EOI: 1 if the guest's EOI of the software interrupt raises a maintenance interrupt. */
     public static final BitField EOI = BitField.bit("eoi", 41, ListRegister.EOI.description());
 
     private static final BitField HIGH = ListRegister.middle("rsvd_42_44", 42, 3, "pintid");
 
-    /** pINTID: the physical interrupt of a hardware interrupt; if HW is 0, {@link #EOI} is one of its bits. */
+    /** pINTID: the physical interrupt of a hardware interrupt. If HW is 0, bit 41 is {@link #EOI} instead. */
     public static final BitField PHYSICAL_ID = new BitField(
             "pintid",
             32,
@@ -47,7 +47,7 @@ public final class IchListRegister {
     public static final BitField PRIORITY = new BitField(
             "priority", 48, 8, saying("Priority", (value, bits) -> "priority 0x" + Long.toHexString(value)));
 
-    /** Bit NMI: 1 if the interrupt is non-maskable. Reserved without FEAT_GICv3_NMI. */
+    /** NMI: 1 if the interrupt is non-maskable. Reserved without FEAT_GICv3_NMI. */
     public static final BitField NMI = BitField.flag("nmi", 59, "NMI", "maskable", "non-maskable, with FEAT_GICv3_NMI")
             .ordinarily(0);
 
@@ -60,7 +60,7 @@ public final class IchListRegister {
     private static final BitField LOW_RESERVED = BitField.reserved("rsvd_45_47", 45, 3);
     private static final BitField HIGH_RESERVED = BitField.reserved("rsvd_56_58", 56, 3);
 
-    /** The format {@code gic.ich_lr} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gic.ich_lr}. */
     public static final Format FORMAT = Format.builder("gic.ich_lr", "GICv3 list register, ICH_LR", 64, 1)
             .fields(VIRTUAL_ID)
             .fieldsIf(HW, 0, LOW, EOI, HIGH)

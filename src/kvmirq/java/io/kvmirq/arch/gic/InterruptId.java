@@ -9,13 +9,13 @@ public final class InterruptId {
     /** The first PPI. Lower ids are SGIs. */
     public static final int FIRST_PPI = Ppi.FIRST;
 
-    /** The first SPI. Lower ids are SGIs and PPIs, which are private to each CPU. */
+    /** The first SPI. Lower ids are SGIs and PPIs, which are private to a CPU. */
     public static final int FIRST_SPI = Spi.FIRST;
 
-    /** The first special INTID, which no interrupt has. The last SPI is the id before this one. */
+    /** The first special INTID, which no interrupt has. It follows the last SPI. */
     public static final int FIRST_SPECIAL = Spi.LAST + 1;
 
-    /** The first LPI's INTID. Of the INTIDs 1020 to 8191, only GICv3.1's EPPIs and ESPIs are interrupts. */
+    /** The first LPI's INTID. From 1020 to 8191, only the EPPIs and ESPIs of GICv3.1 are interrupts. */
     public static final int FIRST_LPI = 8192;
 
     private static final int FIRST_EPPI = 1056;
@@ -30,7 +30,7 @@ public final class InterruptId {
         return Long.compareUnsigned(id, FIRST_PPI) < 0;
     }
 
-    /** Whether the id is an SGI or a PPI, of which each CPU has its own. */
+    /** Whether the id is an SGI or a PPI below 1020, which each CPU has for itself. */
     public static boolean isPrivate(long id) {
         return Long.compareUnsigned(id, FIRST_SPI) < 0;
     }

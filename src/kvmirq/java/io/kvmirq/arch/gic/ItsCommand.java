@@ -8,8 +8,8 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * ITS commands that Linux sends and KVM implements, each of four 64-bit words. Source: GIC architecture specification,
- * "ITS commands"; {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h.
+ * The ITS commands that KVM implements, each four 64-bit words. Source: GIC architecture specification, "ITS commands";
+ * {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h.
  */
 public enum ItsCommand {
     /** Moves an event to another collection. */
@@ -28,9 +28,9 @@ public enum ItsCommand {
     MAPTI(0x0a),
     /** Maps an event to the LPI with the same number. */
     MAPI(0x0b),
-    /** Makes the ITS reread priority and enable bit of an event's LPI. */
+    /** Makes the ITS reread the priority and the enable bit of an event's LPI. */
     INV(0x0c),
-    /** Makes the ITS reread priority and enable bit of all LPIs of a collection's vCPU. */
+    /** Makes the ITS reread the priority and the enable bit of all LPIs on a collection's vCPU. */
     INVALL(0x0d),
     /** Moves all LPIs of one vCPU to another vCPU. */
     MOVALL(0x0e),
@@ -61,7 +61,7 @@ public enum ItsCommand {
     /** MAPD: bits 51:8 of the device's event table address, whose other bits are 0. */
     public static final BitField EVENT_TABLE = new BitField("itt_addr", 136, 44);
 
-    /** MAPC, MOVALL: the vCPU, by its index before Linux 6.7, by its id since 6.7. */
+    /** MAPC, MOVALL: the vCPU's id, or its index before Linux 6.7. */
     public static final BitField TARGET = new BitField("rdbase", 144, 32);
 
     /** MAPD, MAPC: 1 maps, 0 unmaps. */
@@ -76,12 +76,12 @@ public enum ItsCommand {
         this.number = number;
     }
 
-    /** The command's number: bits 7:0 of its first word. */
+    /** The command number, bits 7:0 of the first word. */
     public int number() {
         return number;
     }
 
-    /** A command as the guest writes it into the command queue, little-endian. */
+    /** The little-endian bytes of a command, as the guest writes them into the command queue. */
     public static byte[] bytes(long... words) {
         ByteBuffer bytes = ByteBuffer.allocate(words.length * Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
         bytes.asLongBuffer().put(words);
@@ -91,8 +91,8 @@ public enum ItsCommand {
     // The words of a command
 
     /**
-     * MAPD: the device may send event ids of {@code eventBits} bits. When KVM saves the ITS, it stores the device's
-     * event mappings in {@code table}.
+     * MAPD: maps a device that can send event ids of {@code eventBits} bits. When KVM saves the ITS, it stores the
+     * device's event mappings at the guest address {@code table}.
      */
     public static long[] mapDevice(int device, int eventBits, long table) {
         return MAPD.with(DEVICE, device)
@@ -102,7 +102,7 @@ public enum ItsCommand {
                 .words;
     }
 
-    /** MAPC: maps a collection to a vCPU, by its index before Linux 6.7, by its id since 6.7. */
+    /** MAPC: maps a collection to a vCPU, given by its id, or by its index before Linux 6.7. */
     public static long[] mapCollection(int collection, int vcpu) {
         return MAPC.with(COLLECTION, collection).and(TARGET, vcpu).and(VALID, 1).words;
     }
@@ -112,7 +112,7 @@ public enum ItsCommand {
         return MAPTI.with(DEVICE, device).and(EVENT, event).and(LPI, lpi).and(COLLECTION, collection).words;
     }
 
-    /** Returns the command for one device event: this must be INT, CLEAR, INV or DISCARD. */
+    /** Encodes this command, which must be INT, CLEAR, INV or DISCARD, for one device event. */
     public long[] ofEvent(int device, int event) {
         return with(DEVICE, device).and(EVENT, event).words;
     }
@@ -130,7 +130,7 @@ public enum ItsCommand {
         }
     }
 
-    /** The command in these four words ({@value #SIZE} bytes); empty if KVM does not implement this command. */
+    /** The command that these four words ({@value #SIZE} bytes) encode. Empty if KVM does not implement it. */
     public static Optional<ItsCommand> decode(long[] words) {
         int number = (int) NUMBER.of(words[NUMBER.word()]);
         return Arrays.stream(values())

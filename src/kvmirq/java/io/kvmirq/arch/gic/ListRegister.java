@@ -13,8 +13,8 @@ import java.util.Optional;
 /**
  * Fields of a GICv2 list register, GICH_LR, which holds an interrupt for a guest.
  *
- * <p>HW decides the meaning of bits 19:10: the physical interrupt, or an SGI's source and the EOI request. {@link
- * #FORMAT} decodes and encodes only the fields that it selects.
+ * <p>HW selects the meaning of bits 19:10, which are either the physical interrupt, or an SGI's source and the EOI
+ * request. {@link #FORMAT} decodes and encodes only the fields that HW selects.
  *
  * <p>Source: ARM IHI 0048, "GICH_LRn".
  */
@@ -51,7 +51,7 @@ public final class ListRegister {
 
     private static final BitField MIDDLE = middle("rsvd_13_18", 13, 6, "physicalid");
 
-    /** EOI: if 1, the guest's EOI of the software interrupt raises a maintenance interrupt. */
+    /** EOI: 1 if the guest's EOI of the software interrupt raises a maintenance interrupt. */
     public static final BitField EOI = BitField.bit(
             "eoi",
             19,
@@ -59,8 +59,8 @@ public final class ListRegister {
                     .ordinarily(0));
 
     /**
-     * PhysicalID: the physical interrupt of a hardware interrupt. The field spans the bits of {@link #SOURCE} to {@link
-     * #EOI}.
+     * PhysicalID: the physical interrupt of a hardware interrupt. The field spans the bits from {@link #SOURCE} to
+     * {@link #EOI}.
      */
     public static final BitField PHYSICAL_ID =
             new BitField("physicalid", 10, 10, physical("PhysicalID", "special", "16-1019"));
@@ -86,7 +86,7 @@ public final class ListRegister {
     static final String SPENT =
             "the guest ended the interrupt: EISR shows the register until software clears EOI, ELRSR does not";
 
-    /** The format {@code gic.lr} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gic.lr}. */
     public static final Format FORMAT = Format.builder("gic.lr", "GICv2 list register, GICH_LR", 32, 1)
             .fields(VIRTUAL_ID)
             .fieldsIf(HW, 0, SOURCE, MIDDLE, EOI)
@@ -135,14 +135,14 @@ public final class ListRegister {
     }
 
     /**
-     * Whether the list register's bit in EISR (ended interrupts) is set: it held a software interrupt, its {@link #EOI}
-     * is 1, and the guest has written the EOI.
+     * Whether the list register's bit in EISR (ended interrupts) is set. This is so if it held a software interrupt
+     * with {@link #EOI} set, and the guest has written the EOI.
      */
     public static boolean isSpent(long word) {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);
     }
 
-    /** Whether the bit in ELRSR is set: the list register is empty, and its bit in EISR is not set. */
+    /** Whether the list register's bit in ELRSR is set, because the register is empty and its bit in EISR is clear. */
     public static boolean isEmpty(long word) {
         return !STATE.isSet(word) && (HW.isSet(word) || !EOI.isSet(word));
     }

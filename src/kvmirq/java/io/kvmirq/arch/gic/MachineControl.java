@@ -19,23 +19,23 @@ public final class MachineControl {
     /** The enable bit of group 1. */
     public static final BitField GROUP1 = group("vmgrp1en", 1, "VMGrp1En", "group 1");
 
-    /** AckCtl: if 1, a read of IAR also acknowledges group 1 interrupts. */
+    /** AckCtl: 1 if a read of IAR also acknowledges group 1 interrupts. */
     public static final BitField ACK_CONTROL = BitField.flag(
             "vmackctl", 2, "VMAckCtl", "a read of IAR takes group 0 only", "a read of IAR takes both groups");
 
     private static final BitField FIQ =
             BitField.flag("vmfiqen", 3, "VMFIQEn", "group 0 signals IRQs", "group 0 signals FIQs");
-    /** CBPR: if 1, group 1 uses the binary point of group 0; if 0, its own binary point. */
+    /** CBPR: 1 if group 1 uses the binary point of group 0, 0 if it uses its own. */
     public static final BitField COMMON = BitField.flag(
             "vmcbpr", 4, "VMCBPR", "each group has its binary point", "group 1 uses the binary point of group 0");
 
     private static final BitField LOW_RESERVED =
             BitField.reserved("rsvd_5_8", 5, 4).ordinarily(0);
-    /** EOImode: if 1, an EOI only drops the priority; if 0, it also deactivates the interrupt. */
+    /** EOImode: 1 if an EOI only drops the priority, 0 if it also deactivates the interrupt. */
     public static final BitField END_MODE = BitField.flag(
             "vem", 9, "VEM", "an end drops the priority and deactivates", "an end drops the priority only");
 
-    /** Mask of the bits that a GICv2's GICC_CTLR and GICH_VMCR have at the same positions. */
+    /** The mask of the bits that GICv2's GICC_CTLR and GICH_VMCR have at the same positions. */
     public static final long CPU_CONTROL =
             GROUP0.mask() | GROUP1.mask() | ACK_CONTROL.mask() | FIQ.mask() | COMMON.mask() | END_MODE.mask();
 
@@ -46,10 +46,10 @@ public final class MachineControl {
     /** The binary point of group 0. */
     public static final BitField GROUP0_POINT = point("vmbp", 21, "VMBP", "group 0");
 
-    /** VMPriMask of a GICv2: bits 7:3 of the priority mask. */
+    /** VMPriMask: bits 7:3 of a GICv2's priority mask. */
     public static final BitField MASK = new BitField("vmprimask", 27, 5, mask("VMPriMask", 3));
 
-    /** The format {@code gic.vmcr} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gic.vmcr}. */
     public static final Format GICH = Format.builder("gic.vmcr", "GICv2 VM control, GICH_VMCR", 32, 1)
             .fields(GROUP0, GROUP1, ACK_CONTROL, FIQ, COMMON, LOW_RESERVED, END_MODE, MIDDLE_RESERVED)
             .fields(
@@ -60,10 +60,10 @@ public final class MachineControl {
             .remark(bits -> !MASK.isSet(bits[0]), "the priority mask is 0: no interrupt reaches the guest")
             .build();
 
-    /** VPMR of ICH_VMCR, the priority mask: priorities with a lower value reach the guest. */
+    /** ICH_VMCR's VPMR, the priority mask. Interrupts with a lower priority value reach the guest. */
     public static final BitField ICH_MASK = new BitField("vpmr", 24, 8, mask("VPMR", 0));
 
-    /** The format {@code gic.ich_vmcr} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gic.ich_vmcr}. */
     public static final Format ICH = Format.builder("gic.ich_vmcr", "GICv3 VM control, ICH_VMCR", 64, 1)
             .fields(
                     group("veng0", 0, "VENG0", "group 0"),

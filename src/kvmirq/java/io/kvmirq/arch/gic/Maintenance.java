@@ -9,8 +9,8 @@ import io.kvmirq.arch.Meaning;
 
 /**
  * Fields of MISR, EISR and ELRSR, which are read-only. They show why a virtual CPU interface raises its maintenance
- * interrupt, and which list registers' interrupts have ended. MISR has the same bits in GICv2 and GICv3. EISR and ELRSR
- * have one bit per list register: 64 bits in GICv2, 16 bits in GICv3.
+ * interrupt, which list registers' interrupts have ended, and which list registers are empty. MISR has the same bits in
+ * GICv2 and GICv3. EISR and ELRSR have one bit per list register: 64 bits in GICv2, 16 bits in GICv3.
  *
  * <p>Source: ARM IHI 0048, "GICH_MISR", "GICH_EISR0", "GICH_ELRSR0"; ARM IHI 0069, "ICH_MISR_EL2", "ICH_EISR_EL2".
  */
@@ -22,14 +22,14 @@ public final class Maintenance {
     public static final BitField UNDERFLOW =
             cause("u", 1, "U", "underflow: at most one list register holds an interrupt");
 
-    /** The format {@code gic.misr} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gic.misr}. */
     public static final Format STATUS = Format.builder(
                     "gic.misr", "GICv2 maintenance interrupt status, GICH_MISR", 32, 1)
             .fields(causes())
             .fields(BitField.reserved("rsvd_8_31", 8, 24).ordinarily(0))
             .build();
 
-    /** The format {@code gic.ich_misr} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gic.ich_misr}. */
     public static final Format ICH_STATUS = Format.builder(
                     "gic.ich_misr", "GICv3 maintenance interrupt status, ICH_MISR", 64, 1)
             .fields(causes())
@@ -39,22 +39,27 @@ public final class Maintenance {
     private static final BitField UPPER =
             BitField.reserved("rsvd_16_63", 16, 48).ordinarily(0);
 
-    /** Format {@code gic.eisr} of {@code kvmirq decode}: bit n is set if the interrupt of list register n ended. */
+    /**
+     * The {@code kvmirq decode} format {@code gic.eisr}, where bit n is set if the interrupt of list register n ended.
+     */
     public static final Format ENDED = Format.builder("gic.eisr", "GIC ended list registers, EISR1:0", 64, 1)
             .fields(registers("eisr", "EISR", "ended, EOI requested", Long.SIZE))
             .build();
 
-    /** Format {@code gic.ich_eisr} of {@code kvmirq decode}: bit n is set if the interrupt of list register n ended. */
+    /**
+     * The {@code kvmirq decode} format {@code gic.ich_eisr}, where bit n is set if the interrupt of list register n
+     * ended.
+     */
     public static final Format ICH_ENDED = Format.builder("gic.ich_eisr", "GICv3 ended list registers, ICH_EISR", 64, 1)
             .fields(registers("eisr", "EISR", "ended, EOI requested", Short.SIZE), UPPER)
             .build();
 
-    /** Format {@code gic.elrsr} of {@code kvmirq decode}: bit n is set if list register n is empty. */
+    /** The {@code kvmirq decode} format {@code gic.elrsr}, where bit n is set if list register n is empty. */
     public static final Format EMPTY = Format.builder("gic.elrsr", "GIC empty list registers, ELRSR1:0", 64, 1)
             .fields(registers("elrsr", "ELRSR", "empty", Long.SIZE))
             .build();
 
-    /** Format {@code gic.ich_elrsr} of {@code kvmirq decode}: bit n is set if list register n is empty. */
+    /** The {@code kvmirq decode} format {@code gic.ich_elrsr}, where bit n is set if list register n is empty. */
     public static final Format ICH_EMPTY = Format.builder(
                     "gic.ich_elrsr", "GICv3 empty list registers, ICH_ELRSR", 64, 1)
             .fields(registers("elrsr", "ELRSR", "empty", Short.SIZE), UPPER)

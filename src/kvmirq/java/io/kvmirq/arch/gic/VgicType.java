@@ -39,13 +39,13 @@ public final class VgicType {
                                     + " priority bits: expected no more")
                             : Optional.empty()));
 
-    /** The format {@code gic.vtr} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gic.vtr}. */
     public static final Format GICH = Format.builder("gic.vtr", "GICv2 VGIC type, GICH_VTR", 32, 1)
             .fields(new BitField("listregs", 0, 6, LIST_REGISTERS))
             .fields(BitField.reserved("rsvd_6_25", 6, 20).ordinarily(0), PREEMPTION, PRIORITY)
             .build();
 
-    /** The format {@code gic.ich_vtr} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code gic.ich_vtr}. */
     public static final Format ICH = Format.builder("gic.ich_vtr", "GICv3 VGIC type, ICH_VTR", 64, 1)
             .fields(
                     new BitField(

@@ -2,13 +2,14 @@
 package io.kvmirq.arch.gic;
 
 /**
- * Kernel versions that differ in how KVM finds a host interrupt's LPI. An older stable kernel may behave like 6.16, so
- * a version does not prove the constant.
+ * Kernel versions that differ in how KVM finds a host interrupt's LPI. A stable kernel older than 6.16 can behave like
+ * 6.16, so the version alone does not determine the constant.
  */
 public enum VlpiKernel {
     /**
      * Before 6.16, KVM finds the LPI by the GSI's MSI route and the ITS's current translation. If the route changes,
-     * the old route's LPI stays a vLPI, and the kernel warns when the guest discards it or the irqfd ends.
+     * the old route's LPI stays mapped to a vLPI, and the kernel warns when the guest discards it or the irqfd is
+     * deassigned.
      */
     BY_ROUTE,
     /** Since 6.16, KVM finds the LPI by the host interrupt. A new route unmaps the vLPI without mapping another. */

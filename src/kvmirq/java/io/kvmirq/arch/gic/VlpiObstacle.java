@@ -11,7 +11,7 @@ public enum VlpiObstacle {
     UNMAPPED(
             "the guest has not mapped the event yet, or its ITS or LPIs are disabled",
             "register the irqfd again later"),
-    /** Only since Linux 6.16. Before, the host interrupt that registers last gets the LPI. */
+    /** Exists since Linux 6.16. Before, the host interrupt that registers last gets the LPI. */
     TAKEN("the LPI is a vLPI of another host interrupt", "let the guest map each event to an LPI of its own");
 
     private final String text;
@@ -22,12 +22,12 @@ public enum VlpiObstacle {
         this.remedy = remedy;
     }
 
-    /** The reason in a few words. */
+    /** The reason as a clause. */
     public String text() {
         return text;
     }
 
-    /** The step that removes the reason, in a few words. */
+    /** The step that removes the reason, as an imperative. */
     public String remedy() {
         return remedy;
     }

@@ -2,13 +2,13 @@
 /**
  * The ARM GIC with its virtualization extensions: register formats and ITS commands.
  *
- * <p>Formats: {@link io.kvmirq.arch.gic.ListRegister} (GICH_LR), {@link io.kvmirq.arch.gic.IchListRegister} (ICH_LR),
- * {@link io.kvmirq.arch.gic.HypervisorControl}, {@link io.kvmirq.arch.gic.MachineControl}, {@link
+ * <p>The formats are {@link io.kvmirq.arch.gic.ListRegister} (GICH_LR), {@link io.kvmirq.arch.gic.IchListRegister}
+ * (ICH_LR), {@link io.kvmirq.arch.gic.HypervisorControl}, {@link io.kvmirq.arch.gic.MachineControl}, {@link
  * io.kvmirq.arch.gic.Maintenance} and {@link io.kvmirq.arch.gic.VgicType}. {@link io.kvmirq.arch.gic.ItsCommand}
  * encodes the commands that a guest writes to its ITS.
  *
- * <p>On a GICv4 host, debugfs shows which LPIs are vLPIs; {@code io.kvmirq.arch.gic.debugfs}, a package of the command,
- * reads it.
+ * <p>On a GICv4 host, debugfs shows which LPIs are mapped to vLPIs. The command's package {@code
+ * io.kvmirq.arch.gic.debugfs} reads it.
  *
  * <p>Sources: GIC architecture specification, versions 2 and 3; arch/arm64/kvm/vgic of Linux.
  */

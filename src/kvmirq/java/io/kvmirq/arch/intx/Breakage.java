@@ -3,7 +3,7 @@ package io.kvmirq.arch.intx;
 
 /**
  * Conflicts that direct EOI causes because VFIO does not mask the line at each interrupt. {@link #OTHERS_WAIT} occurs
- * on a shared line, {@link #VM_GONE} on any line, the others on a PCI line that is requested exclusively.
+ * on a shareable line, {@link #VM_GONE} on any line, and the others on a PCI line that is requested exclusively.
  */
 public enum Breakage {
     OTHERS_WAIT("other devices on the line wait for this guest's EOI, forever if its vCPU is stopped"),

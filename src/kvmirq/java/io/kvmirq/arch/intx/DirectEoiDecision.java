@@ -4,11 +4,14 @@ package io.kvmirq.arch.intx;
 import java.util.List;
 import java.util.Objects;
 
-/** Whether a guest's EOI may end the host interrupt (direct EOI), and if not, why: {@link DirectEoiPolicy#decide}. */
+/**
+ * Whether a guest's EOI may end the host interrupt (direct EOI), and if not, why. {@link DirectEoiPolicy#decide}
+ * returns it.
+ */
 public sealed interface DirectEoiDecision {
     /**
-     * Direct EOI is allowed: no other device waits for this guest's EOI. {@code breaks} lists the conflicts that direct
-     * EOI causes.
+     * Direct EOI is allowed, because no other device waits for this guest's EOI. {@code breaks} lists the conflicts
+     * that direct EOI causes.
      */
     record Allowed(List<Breakage> breaks) implements DirectEoiDecision {
         public Allowed {
@@ -16,7 +19,7 @@ public sealed interface DirectEoiDecision {
         }
     }
 
-    /** Direct EOI is refused for all these reasons, sorted as in {@link NotDirect}. */
+    /** Direct EOI is refused. {@code reasons} lists every reason, in {@link NotDirect} order. */
     record Refused(List<NotDirect> reasons) implements DirectEoiDecision {
         public Refused {
             Objects.requireNonNull(reasons, "reasons is null");

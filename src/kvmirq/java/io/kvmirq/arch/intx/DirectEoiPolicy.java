@@ -10,26 +10,27 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * Traits that decide whether an interrupt may have direct EOI. For a PCI device that shares its line with one other:
+ * The traits that decide whether an interrupt can use direct EOI. For a PCI device that shares its line with one other
+ * device:
  *
  * <pre>{@code
  * DirectEoiPolicy.shared(1).assertSafe().decide();
  * }</pre>
  *
- * @param otherHandlers the number of handlers that other devices have on the line
+ * @param otherHandlers the number of other devices' handlers on the line
  */
 public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
-    /** A fact about the interrupt, by which {@link DirectEoiPolicy#decide} allows or refuses direct EOI. */
+    /** A fact about the interrupt that {@link DirectEoiPolicy#decide} considers. */
     public enum Trait {
-        /** The device is a platform device; otherwise it is a PCI device, whose line may be shared. */
+        /** The device is a platform device and not a PCI device, whose line can be shared. */
         PLATFORM_DEVICE,
         /** The interrupt is level-triggered. */
         LEVEL,
         /** The guest's EOI deactivates the physical interrupt, as with a list register that has HW set. */
         EOI_DEACTIVATES,
-        /** The line is requested such that other devices may share it ({@code IRQF_SHARED}). */
+        /** The line is requested as shareable ({@code IRQF_SHARED}). */
         SHAREABLE,
-        /** The administrator asserts that the platform is safe: no other device on the line matters. */
+        /** The administrator asserts that the platform is safe, because no other device on the line matters. */
         ASSERTED_SAFE
     }
 
@@ -52,7 +53,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
 
     /**
      * A PCI device's INTx on a shareable line, as vfio-pci requests it with DisINTx, with this number of other
-     * handlers. The guest's EOI deactivates the physical interrupt. A negative number throws IllegalArgumentException.
+     * handlers. The guest's EOI deactivates the physical interrupt. Throws IllegalArgumentException if the number is
+     * negative.
      */
     public static DirectEoiPolicy shared(int otherHandlers) {
         return new DirectEoiPolicy(EnumSet.of(Trait.LEVEL, Trait.EOI_DEACTIVATES, Trait.SHAREABLE), otherHandlers);
@@ -73,7 +75,7 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
         return with(Trait.ASSERTED_SAFE, true);
     }
 
-    /** Returns a copy; {@code deactivates} states whether the guest's EOI deactivates the physical interrupt. */
+    /** Returns a copy in which the guest's EOI does or does not deactivate the physical interrupt. */
     public DirectEoiPolicy withDeactivatingEoi(boolean deactivates) {
         return with(Trait.EOI_DEACTIVATES, deactivates);
     }
@@ -89,8 +91,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * Decides about direct EOI. The administrator's assertion outweighs only {@link NotDirect#SHARED} and {@link
-     * NotDirect#SHAREABLE}, not {@link NotDirect#REFUSED} (Linux refuses the line) or the hardware's reasons.
+     * Allows or refuses direct EOI. The administrator's assertion outweighs only {@link NotDirect#SHARED} and {@link
+     * NotDirect#SHAREABLE}, not {@link NotDirect#REFUSED}, for which Linux refuses the line, or the hardware's reasons.
      */
     public DirectEoiDecision decide() {
         List<NotDirect> reasons = Stream.of(NotDirect.values())

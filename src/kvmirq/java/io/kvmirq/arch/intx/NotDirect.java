@@ -39,7 +39,7 @@ public enum NotDirect {
         this.holds = holds;
     }
 
-    /** The reason, in one sentence. */
+    /** The reason as a sentence. */
     public String text() {
         return text;
     }

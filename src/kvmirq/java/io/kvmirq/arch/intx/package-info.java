@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Decides whether the guest's EOI may end a device's level-triggered interrupt directly: {@link
- * io.kvmirq.arch.intx.DirectEoiPolicy} and its {@link io.kvmirq.arch.intx.DirectEoiDecision}.
+ * Decides whether the guest's EOI may end a device's level-triggered interrupt directly. {@link
+ * io.kvmirq.arch.intx.DirectEoiPolicy} makes a {@link io.kvmirq.arch.intx.DirectEoiDecision}.
  *
  * <p>Source: the thread "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler" of May 2017.
  */

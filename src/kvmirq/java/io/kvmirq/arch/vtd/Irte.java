@@ -14,40 +14,40 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An interrupt-remapping table entry (IRTE), 128 bits: two 64-bit words, the low one at the lower address. Both forms,
- * remapped and posted, have the fields of this interface. To scan a table without allocation, read the fields and
- * {@link #descriptorAddress} from the words.
+ * A 128-bit interrupt-remapping table entry (IRTE), stored as two 64-bit words, the low one first. Both forms, remapped
+ * and posted, have the fields of this interface. To scan a table without allocation, read the fields and {@link
+ * #descriptorAddress} from the words.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped and for Posted Interrupts; {@code struct
  * irte} in include/linux/dmar.h.
  */
 public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte {
-    /** The entry length in bytes. */
+    /** The entry size in bytes. */
     int BYTES = 16;
 
-    /** The fault that hardware reports for reserved bits that are not 0. */
+    /** The fault that hardware reports for nonzero reserved bits. */
     String RESERVED_FAULT = "fault reason 0x24";
 
     /** P, bit 0: 1 if the entry is in use. If P is 0, hardware ignores the other fields. */
     BitField PRESENT = BitField.flag("present", 0, "P", "not present", "present");
 
-    /** FPD, bit 1: if 1, hardware does not record faults of this entry. */
+    /** FPD, bit 1: 1 if hardware does not record this entry's faults. */
     BitField FAULT_DISABLED = BitField.flag("fpd", 1, "FPD", "faults recorded", "faults not recorded");
 
     /** AVAIL, bits 11:8, which hardware leaves to software. */
     BitField AVAILABLE = new BitField("avail", 8, 4, always("AVAIL", "for software"));
 
-    /** IM, bit 15: if 1, the entry posts to a descriptor; if 0, the entry remaps. */
+    /** IM, bit 15: 1 if the entry posts to a descriptor, 0 if it remaps. */
     BitField POSTED =
             BitField.bit("pst", 15, oneOf("IM", "remapped", "posted").expecting(1, "the entry is of remapped form"));
 
-    /** V or VV, bits 23:16: the vector; a guest vector if the entry posts. */
+    /** V or VV, bits 23:16: the vector, which is a guest vector if the entry posts. */
     BitField VECTOR = new BitField("vector", 16, 8, always("VV", "guest vector"));
 
-    /** SID, bits 79:64: a requester's id, or the first and last number of a range of buses. */
+    /** SID, bits 79:64: a requester id, or the first and the last bus of a range. */
     BitField SOURCE_ID = new BitField("sid", 64, 16, Description.saying("SID", Source::idText));
 
-    /** SQ, bits 81:80: the low bits of the requester id that are not compared. */
+    /** SQ, bits 81:80: which low bits of the requester id are not compared. */
     BitField SOURCE_QUALIFIER = new BitField(
             "sq",
             80,
@@ -62,13 +62,13 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
             oneOf("SVT", "source not verified", "verify by SID and SQ", "verify by bus range")
                     .forbidding(value -> value == Source.VALIDATION_RESERVED, value -> "SVT 3 is reserved"));
 
-    /** Decodes an entry in the form that IM (bit 15) selects: remapped or posted. Any bits are accepted. */
+    /** Decodes an entry in remapped or posted form, as IM (bit 15) selects. Any bits are accepted. */
     static Irte decode(long low, long high) {
         return POSTED.isSet(low) ? new PostedIrte(low, high) : new RemappedIrte(low, high);
     }
 
     /**
-     * The address of a posted entry's descriptor, with 0 in the low 6 bits. It is one shift faster than {@link
+     * The address of a posted entry's descriptor, with 0 in the low 6 bits. This is one shift faster than {@link
      * PostedIrte#ADDRESS}, so use it to scan a table.
      */
     static long descriptorAddress(long low, long high) {
@@ -92,7 +92,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
         return field.isSet(field.word() == 0 ? low() : high());
     }
 
-    /** The vector; a guest vector if the entry posts. */
+    /** The vector, which is a guest vector if the entry posts. */
     default InterruptVector vector() {
         return new InterruptVector((int) VECTOR.of(low()));
     }
@@ -103,7 +103,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
                 (int) SOURCE_ID.of(high()), (int) SOURCE_QUALIFIER.of(high()), (int) SOURCE_VALIDATION.of(high()));
     }
 
-    /** Starts to build the format of one form: the form's fields {@code low}, then SID, SQ and SVT. */
+    /** Creates a builder for one form's format, with the form's fields {@code low}, then SID, SQ and SVT. */
     static FormatBuilder format(String kind, String title, Field... low) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(title, "title is null");

@@ -9,20 +9,21 @@ import io.kvmirq.arch.SplitField;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
- * A remapping entry that posts a device request to a descriptor. {@code low} holds bits 63:0, {@code high} bits 127:64.
+ * A remapping entry that posts a device interrupt to a descriptor. {@code low} is bits 63:0 and {@code high} bits
+ * 127:64.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Posted Interrupts; the {@code p_} fields of {@code
  * struct irte} in include/linux/dmar.h.
  */
 public record PostedIrte(long low, long high) implements Irte {
-    /** URG, bit 14: if 1, a request sends a notification even if the descriptor suppresses notifications. */
+    /** URG, bit 14: 1 if an interrupt sends a notification even if the descriptor suppresses notifications. */
     public static final BitField URGENT =
             BitField.flag("urgent", 14, "URG", "heeds SN", "urgent: notifies whatever SN is");
 
     /** PDAL, bits 63:38: bits 31:6 of the descriptor's address. */
     public static final BitField ADDRESS_LOW = new BitField("pda_l", 38, 26, always("PDAL", "descriptor address 31:6"));
 
-    /** The low word holds bits 31:6 of the address, shifted up by this. The high word holds bits 63:32 in place. */
+    /** The shift of address bits 31:6 in the low word. The high word holds bits 63:32 in place. */
     static final int ADDRESS_LOW_SHIFT = ADDRESS_LOW.low() - PostedInterruptDescriptor.BOUNDARY_BITS;
 
     /** PDAH, bits 127:96: bits 63:32 of the descriptor's address. */
@@ -38,7 +39,7 @@ public record PostedIrte(long low, long high) implements Irte {
                     .shifted(PostedInterruptDescriptor.BOUNDARY_BITS)
                     .derived());
 
-    /** The format {@code irte.vtd.posted} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code irte.vtd.posted}. */
     public static final Format FORMAT = Irte.format(
                     "irte.vtd.posted",
                     "VT-d IRTE, posted form",
@@ -59,7 +60,7 @@ public record PostedIrte(long low, long high) implements Irte {
             .build();
 
     /**
-     * Bits 63:0 of a present entry that posts to a descriptor at a 64-byte boundary; throws IllegalArgumentException
+     * Bits 63:0 of a present entry that posts to a descriptor at a 64-byte boundary. Throws IllegalArgumentException
      * unless the vector is 0–255.
      */
     public static long lowWord(long descriptorAddress, int guestVector) {
@@ -70,7 +71,7 @@ public record PostedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * Bits 127:64 of an entry that posts, with SID (16 bits), SQ and SVT (2 bits each); throws IllegalArgumentException
+     * Bits 127:64 of an entry that posts, with SID (16 bits), SQ and SVT (2 bits each). Throws IllegalArgumentException
      * if a field does not fit.
      */
     public static long highWord(long descriptorAddress, int id, int qualifier, int validation) {
@@ -80,7 +81,7 @@ public record PostedIrte(long low, long high) implements Irte {
                 | SOURCE_VALIDATION.with(validation);
     }
 
-    /** The descriptor's physical address, 64 bits; the low 6 bits are 0. */
+    /** The descriptor's 64-bit physical address, whose low 6 bits are 0. */
     public long descriptorAddress() {
         return Irte.descriptorAddress(low, high);
     }

@@ -12,8 +12,8 @@ import io.kvmirq.arch.apic.CompatibilityMsi;
 import java.util.Optional;
 
 /**
- * An MSI in remappable format, which names a remapping table entry instead of a CPU and a vector. It has two 32-bit
- * words: address and data.
+ * An MSI in remappable format, which refers to a remapping table entry instead of a CPU and a vector. Its two 32-bit
+ * words are the address and the data.
  *
  * <p>Source: VT-d specification, Interrupt Requests in Remappable Format; {@code struct x86_msi_addr_lo} in
  * arch/x86/include/asm/msi.h; {@code fill_msi_msg} in drivers/iommu/intel/irq_remapping.c.
@@ -22,13 +22,13 @@ import java.util.Optional;
  * @param data the data that the device writes, 32 bits
  */
 public record RemappableMsi(int address, int data) implements Structure {
-    /** SHV, address bit 3: if 1, the subhandle is added to the handle. */
+    /** SHV, address bit 3: 1 if the subhandle is added to the handle. */
     public static final BitField SHV = BitField.flag("shv", 3, "SHV", "entry = handle", "entry = handle + subhandle");
 
     /** 1 if the message is in remappable format. */
     public static final BitField REMAPPABLE = CompatibilityMsi.format(1, "it is of compatibility format");
 
-    /** The handle: bits 14:0 are address bits 19:5, bit 15 is address bit 2. */
+    /** The handle, with bits 14:0 in address bits 19:5, and bit 15 in address bit 2. */
     public static final SplitField HANDLE = new SplitField(
             "index", new BitField("index", 5, 15), new BitField("index_15", 2, 1), always("HANDLE", "handle 15, 14:0"));
 
@@ -48,7 +48,7 @@ public record RemappableMsi(int address, int data) implements Structure {
                             : Optional.empty())
                     .ordinarily(0));
 
-    /** The format {@code msi.vtd.remappable} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code msi.vtd.remappable}. */
     public static final Format FORMAT = Format.builder("msi.vtd.remappable", "VT-d MSI of remappable format", 32, 2)
             .wordNames("address", "data")
             .fields(HANDLE, SUBHANDLE, SHV, REMAPPABLE, CompatibilityMsi.BASE_ADDRESS.required())
@@ -56,7 +56,7 @@ public record RemappableMsi(int address, int data) implements Structure {
             .build();
 
     /**
-     * The message that Linux writes for the remapping entry at the index {@code handle} + {@code subhandle}; throws
+     * The message that Linux writes for the remapping entry at the index {@code handle} + {@code subhandle}. Throws
      * IllegalArgumentException if a number has more than 16 bits.
      */
     public static RemappableMsi to(int handle, int subhandle) {

@@ -12,7 +12,7 @@ import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import java.util.Optional;
 
 /**
- * A remapping entry that turns a device request into another host interrupt.
+ * A remapping entry that turns a device interrupt into a host interrupt.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped Interrupts; {@code struct irte} in
  * include/linux/dmar.h, which Linux fills in {@code prepare_irte} of drivers/iommu/intel/irq_remapping.c.
@@ -24,7 +24,7 @@ public record RemappedIrte(long low, long high) implements Irte {
     /** DM, bit 2: 1 if the destination is a logical id. */
     public static final BitField LOGICAL = BitField.flag("dst_mode", 2, "DM", "physical", "logical");
 
-    /** RH, bit 3: if 1, one CPU of the destination gets the interrupt. */
+    /** RH, bit 3: 1 if one CPU of the destination gets the interrupt. */
     public static final BitField HINT =
             BitField.flag("redir_hint", 3, "RH", "all of the destination", "one of the destination");
 
@@ -57,7 +57,7 @@ public record RemappedIrte(long low, long high) implements Irte {
             32,
             Description.saying("DST", (value, bits) -> destinationText(value, LOGICAL.isSet(bits[0]))));
 
-    /** The format {@code irte.vtd.remapped} of {@code kvmirq decode}. */
+    /** The {@code kvmirq decode} format {@code irte.vtd.remapped}. */
     public static final Format FORMAT = Irte.format(
                     "irte.vtd.remapped",
                     "VT-d IRTE, remapped form",
@@ -75,7 +75,7 @@ public record RemappedIrte(long low, long high) implements Irte {
             .fields(BitField.reserved("rsvd_84_127", 84, 44))
             .build();
 
-    /** The bits of the low word that posting keeps: {@code dmar_copy_shared_irte}. */
+    /** The bits of the low word that posting keeps, as in {@code dmar_copy_shared_irte}. */
     private static final long KEPT_LOW = PRESENT.mask() | FAULT_DISABLED.mask() | AVAILABLE.mask();
 
     private static final long KEPT_HIGH = SOURCE_ID.mask() | SOURCE_QUALIFIER.mask() | SOURCE_VALIDATION.mask();
@@ -90,7 +90,7 @@ public record RemappedIrte(long low, long high) implements Irte {
                 : x2apic;
     }
 
-    /** DST, 32 bits, unsigned: see {@link #DESTINATION}. */
+    /** The unsigned 32-bit {@link #DESTINATION}, DST. */
     public long destination() {
         return DESTINATION.of(low);
     }
@@ -106,8 +106,8 @@ public record RemappedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * A copy of this entry that posts to a descriptor. Like {@code intel_ir_set_vcpu_affinity}, keeps P, FPD, AVAIL and
-     * the source. Throws IllegalArgumentException unless the address is at a 64-byte boundary.
+     * A copy of this entry that posts to a descriptor. It keeps P, FPD, AVAIL and the source, as {@code
+     * intel_ir_set_vcpu_affinity} does. Throws IllegalArgumentException unless the address is at a 64-byte boundary.
      */
     public PostedIrte posted(long descriptorAddress, InterruptVector guestVector) {
         PostedInterruptDescriptor.checkAddress(descriptorAddress);
@@ -117,7 +117,7 @@ public record RemappedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * A copy with another vector and DST, for a changed host irq affinity; throws IllegalArgumentException if DST has
+     * A copy with another vector and DST, for a changed host irq affinity. Throws IllegalArgumentException if DST has
      * more than 32 bits.
      */
     public RemappedIrte moved(InterruptVector toVector, long toDestination) {

@@ -4,13 +4,13 @@ package io.kvmirq.arch.vtd;
 import io.kvmirq.arch.Meaning;
 
 /**
- * Requesters that may use a remapping entry.
+ * The requesters that may use a remapping entry.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry; {@code set_irte_sid} in
  * drivers/iommu/intel/irq_remapping.c.
  *
  * @param id SID, 16 bits: a requester's bus, device and function, or the first and the last bus of a range
- * @param qualifier SQ, 2 bits: selects which of the low 3 bits of the id are not compared
+ * @param qualifier SQ, 2 bits, which select the low id bits that are not compared
  * @param validation SVT, 2 bits: 0 accepts any requester, 1 checks id and qualifier, 2 checks the bus, 3 is reserved
  */
 public record Source(int id, int qualifier, int validation) {
@@ -31,7 +31,7 @@ public record Source(int id, int qualifier, int validation) {
         Irte.SOURCE_VALIDATION.with(validation);
     }
 
-    /** Whether a requester id (16 bits) may use the entry; no requester may if SVT is reserved. */
+    /** Whether the requester with this 16-bit id may use the entry. If SVT is reserved, none may. */
     public boolean accepts(int requester) {
         return switch (validation) {
             case VALIDATION_OFF -> true;

@@ -10,8 +10,8 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Structure;
 
 /**
- * A remapping unit's capabilities: its registers CAP (offset 0x8) and ECAP (offset 0x10), which Linux shows as {@code
- * cap} and {@code ecap} under /sys/class/iommu.
+ * A remapping unit's capabilities, from its registers CAP (offset 0x8) and ECAP (offset 0x10), which Linux shows as
+ * {@code cap} and {@code ecap} under /sys/class/iommu.
  *
  * <p>Source: VT-d specification, Capability Register and Extended Capability Register; {@code cap_*} and {@code ecap_*}
  * in drivers/iommu/intel/iommu.h.
@@ -22,7 +22,7 @@ import io.kvmirq.arch.Structure;
 public record UnitCapabilities(long cap, long ecap) implements Structure {
     private static final int RESERVED_DOMAINS = 7;
 
-    /** The number of domains, 16–65536; 262144 if the register has the reserved value. */
+    /** The number of domains, 16–65536, or 262144 for the reserved value. */
     public static final BitField DOMAINS = new BitField(
             "ndoms",
             0,
@@ -33,11 +33,11 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
                             value -> value == domains(RESERVED_DOMAINS),
                             value -> "ND 7 is reserved, and is taken for 2^18"));
 
-    /** Caching mode: the unit is emulated by a hypervisor, and may cache even entries that are not present. */
+    /** Caching mode: 1 if a hypervisor emulates the unit, which can cache even entries that are not present. */
     public static final BitField CACHING =
             BitField.flag("cm", 7, "CM", "what is not present is not cached", "caching mode: an emulated unit");
 
-    /** Guest address width in bits, 1–64. */
+    /** The guest address width in bits, 1–64. */
     public static final BitField ADDRESS_WIDTH = new BitField(
             "mgaw",
             16,
@@ -63,7 +63,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     /** 1 if the unit supports posted entries. Linux posts only if every unit has this bit. */
     public static final BitField POSTING = BitField.flag("pi", 59, "PI", "no posted interrupts", "posted interrupts");
 
-    /** 1 if hardware flushes its interrupt cache when software sets a new table. */
+    /** 1 if hardware flushes its interrupt entry cache when software sets a new table. */
     public static final BitField FLUSHES_INTERRUPTS = BitField.flag(
             "esirtps", 62, "ESIRTPS", "software flushes for a new table", "hardware flushes for a new table");
 
@@ -73,36 +73,39 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
             oneOf("ESRTPS", "software flushes for a new root table", "hardware flushes for a new root table")
                     .shown());
 
-    /** The unit snoops the CPU caches when it reads its tables. */
+    /** 1 if the unit snoops the CPU caches when it reads its tables. */
     public static final BitField COHERENT =
             BitField.flag("coherent", 64, "C", "tables are not snooped", "tables are snooped");
 
-    /** The unit supports queued invalidation, which interrupt remapping needs. */
+    /** 1 if the unit supports queued invalidation, which interrupt remapping needs. */
     public static final BitField QUEUED =
             BitField.flag("qi", 65, "QI", "no queued invalidation", "queued invalidation");
 
     private static final BitField DEVICE_TLB =
             BitField.bit("dt", 66, oneOf("DT", "no device TLBs", "device TLBs").shown());
 
-    /** The unit remaps interrupts. */
+    /** 1 if the unit remaps interrupts. */
     public static final BitField REMAPPING =
             BitField.flag("ir", 67, "IR", "no interrupt remapping", "interrupt remapping");
 
-    /** The destination of an entry can be a 32-bit x2APIC id. */
+    /** 1 if an entry's destination can be a 32-bit x2APIC id. */
     public static final BitField EXTENDED =
             BitField.flag("eim", 68, "EIM", "destinations of 8 bits", "x2APIC destinations");
 
-    /** The unit can leave a device's DMA untranslated. */
+    /** 1 if the unit can leave a device's DMA untranslated. */
     public static final BitField PASS_THROUGH = BitField.flag("pt", 70, "PT", "no pass-through", "pass-through");
 
-    /** The unit can force snooping of a device's DMA. */
+    /** 1 if the unit can force snooping of a device's DMA. */
     public static final BitField SNOOP = BitField.flag("sc", 71, "SC", "no snoop control", "snoop control");
 
-    /** The largest n, 0–15: one invalidation command covers up to 2^n adjacent entries of the table. */
+    /** The largest n, 0–15, such that one invalidation command covers 2^n adjacent table entries. */
     public static final BitField HANDLE_MASK =
             new BitField("mhmv", 84, 4, always("MHMV", "an invalidation covers up to 2 to this power entries"));
 
-    /** The format {@code vtd.cap_ecap} of {@code kvmirq decode}, decode only: some values are computed from bits. */
+    /**
+     * The {@code kvmirq decode} format {@code vtd.cap_ecap}, which is decode-only because some values are computed from
+     * bits.
+     */
     public static final Format FORMAT = Format.builder("vtd.cap_ecap", "VT-d unit capabilities for interrupts", 64, 2)
             .wordNames("CAP", "ECAP")
             .fields(POSTING, FLUSHES_INTERRUPTS, FLUSHES_ROOTS, CACHING, DOMAINS, ADDRESS_WIDTH)

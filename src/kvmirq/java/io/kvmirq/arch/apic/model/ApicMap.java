@@ -17,15 +17,15 @@ import org.jspecify.annotations.Nullable;
 public final class ApicMap<A extends LocalApic> {
     private static final int CLUSTER = 16;
 
-    /** The format of logical destinations that all enabled LAPICs with a logical id share. */
+    /** The logical destination format shared by all enabled LAPICs that have a logical id. */
     public enum Logical {
         /** No LAPIC has a logical id. */
         NOBODY,
         /** xAPIC flat model: a logical id has one bit for each of eight LAPICs. */
         FLAT,
-        /** xAPIC cluster model: a logical id is a cluster and one bit for each of its four LAPICs. */
+        /** xAPIC cluster model: a logical id is a cluster number and one bit for each of the cluster's four LAPICs. */
         CLUSTERS,
-        /** x2APIC mode: a logical id is a cluster and one bit for each of its sixteen LAPICs. */
+        /** x2APIC mode: a logical id is a cluster number and one bit for each of the cluster's sixteen LAPICs. */
         X2APIC,
         /** The formats differ, or an id is not one bit of one LAPIC, so the map has no logical destinations. */
         AMBIGUOUS
@@ -43,10 +43,12 @@ public final class ApicMap<A extends LocalApic> {
     /**
      * Builds the map from the LAPICs' current ids and modes.
      *
-     * @param before63 whether to build the map as Linux before 6.3 does. It gives a physical id of two LAPICs to the
-     *     first, and a logical id of two LAPICs to the last. It uses only the lowest bit of a logical id, and also
-     *     finds a LAPIC in x2APIC mode by the physical id that its logical id encodes
-     * @return the map; empty if two LAPICs share an id, and neither {@code apicIds32Bit} nor {@code before63} is set
+     * @param before63 whether to build the map as Linux before 6.3 does. If LAPICs share a physical id, it belongs to
+     *     the first, unless a later one is in x2APIC mode. A shared logical id belongs to the last. Only the lowest bit
+     *     of a logical id counts, and a LAPIC in x2APIC mode is also found by the physical id that its logical id
+     *     encodes
+     * @return the map; empty if two LAPICs share a physical id and neither {@code apicIds32Bit} nor {@code before63} is
+     *     set
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> build(
             List<A> lapics, boolean apicIds32Bit, boolean before63) {
@@ -112,7 +114,7 @@ public final class ApicMap<A extends LocalApic> {
         }
     }
 
-    /** Before 6.3 a LAPIC in x2APIC mode also has the slot of its logical id in the map of physical ids. */
+    /** Before 6.3, a LAPIC in x2APIC mode also occupies its logical id's slot in the physical map. */
     private void addX2apic(A lapic) {
         int bits = bits(lapic.logicalId());
         if (bits != 0) {
@@ -124,7 +126,7 @@ public final class ApicMap<A extends LocalApic> {
         return logical;
     }
 
-    /** Whether a destination means every LAPIC: only 0xff if KVM's broadcast quirk is on. */
+    /** Whether a destination means every LAPIC. If KVM's broadcast quirk is on, only 0xff does. */
     public boolean isBroadcast(int destination, boolean quirk) {
         return quirk
                 ? destination == ApicMessage.BROADCAST
@@ -132,13 +134,13 @@ public final class ApicMap<A extends LocalApic> {
                         || destination == ApicMessage.BROADCAST && logical != Logical.X2APIC;
     }
 
-    /** The LAPIC that has a physical id; null if no LAPIC has this id. Does not allocate. */
+    /** The LAPIC with this physical id, or null. Does not allocate. */
     @SuppressWarnings("unchecked") // The map holds what build() was given.
     public @Nullable A physical(int id) {
         return id >= 0 && id < physical.length ? (A) physical[id] : null;
     }
 
-    /** The low bits of a logical destination that name LAPICs, one bit for each, see {@link #member}. */
+    /** The low bits of a logical destination. Each stands for the LAPIC that {@link #member} returns. */
     public int bits(int destination) {
         return switch (logical) {
             case FLAT -> destination & 0xff;
@@ -169,10 +171,10 @@ public final class ApicMap<A extends LocalApic> {
     }
 
     /**
-     * Selects one set bit of {@code bits} by the vector, as {@code kvm_vector_to_index()} does. The caller checks by
-     * {@link #member} whether a LAPIC has this bit.
+     * Selects one set bit of {@code bits} by the vector, as {@code kvm_vector_to_index()} does. The caller uses {@link
+     * #member} to check whether a LAPIC has this bit.
      *
-     * @param bits not 0
+     * @param bits the bits to select from, not 0
      */
     public static int byVector(int bits, int vector) {
         int left = bits;

@@ -6,12 +6,11 @@ import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.IoapicEntry;
 
 /**
- * An interrupt on its way to the LAPICs, decoded from a message or an IOAPIC pin.
+ * An interrupt sent to LAPICs, decoded from a message or an IOAPIC pin.
  *
  * <p>Source: {@code struct kvm_lapic_irq}, {@code kvm_msi_to_lapic_irq()} in arch/x86/kvm/irq.c.
  *
- * @param destination32 the 32-bit destination; if the VM does not use 32-bit APIC ids, only its low 8 bits are the
- *     destination
+ * @param destination32 the 32-bit destination, of which only the low 8 bits count unless the VM uses 32-bit APIC ids
  * @param reserved whether the message sets address bits that must be 0 with 32-bit APIC ids
  * @param redirectionHint whether one LAPIC of a logical destination gets the interrupt even in fixed delivery mode
  * @param vector 0–255
@@ -42,7 +41,7 @@ public record ApicMessage(
                 CompatibilityMsi.LEVEL.isSet(message.data()));
     }
 
-    /** The interrupt that an IOAPIC redirection entry sends; the entry has the format of {@link IoapicEntry}. */
+    /** The interrupt that an IOAPIC redirection entry in {@link IoapicEntry} format sends. */
     public static ApicMessage ofPin(long entry) {
         return new ApicMessage(
                 (int) IoapicEntry.DESTINATION.of(entry),
@@ -59,7 +58,7 @@ public record ApicMessage(
         return apicIds32Bit ? destination32 : destination32 & BROADCAST;
     }
 
-    /** Whether KVM refuses the message, because with 32-bit APIC ids, address bits [39:32] must be 0. */
+    /** Whether KVM rejects the message because address bits [39:32] are not 0, as 32-bit APIC ids require. */
     public boolean isInvalid(boolean apicIds32Bit) {
         return apicIds32Bit && reserved;
     }

@@ -10,7 +10,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * Finds the LAPICs of a message's destination, by the LAPICs' state at the time when this object was built. Immutable.
+ * Finds the LAPICs that match a message's destination, from their state when this object was built. Immutable.
  *
  * @param <A> the LAPICs' type
  */
@@ -23,7 +23,7 @@ public final class Destinations<A extends LocalApic> {
     private final Optional<ApicMap<A>> mapBefore63;
 
     /**
-     * Reads the LAPICs' ids and modes.
+     * Builds KVM's map from the LAPICs' current ids and modes.
      *
      * @param lapics the LAPICs of the VM's vCPUs, sorted by vCPU index
      * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
@@ -66,7 +66,7 @@ public final class Destinations<A extends LocalApic> {
     }
 
     /**
-     * The LAPIC to which KVM posts a message: the only LAPIC in the entry of KVM's map, or, if the map has no entry,
+     * The LAPIC to which KVM posts a message. This is the only LAPIC in KVM's map entry or, if the map has no entry,
      * the only LAPIC that matches the destination. A lowest-priority message to a logical destination is first narrowed
      * to one LAPIC ({@code kvm_intr_is_single_vcpu}).
      *
@@ -76,7 +76,7 @@ public final class Destinations<A extends LocalApic> {
         return single(message, LinuxVersion.NEWEST);
     }
 
-    /** Returns the LAPIC as {@link #single(ApicMessage)} does, by the rules of the Linux version {@code kernel}. */
+    /** Returns the LAPIC as {@link #single(ApicMessage)} does, but by the rules of Linux {@code kernel}. */
     public Optional<A> single(ApicMessage message, LinuxVersion kernel) {
         Optional<A> looked = mapped(message, kernel);
         if (looked.isPresent()) {
@@ -122,7 +122,7 @@ public final class Destinations<A extends LocalApic> {
         return lowest;
     }
 
-    /** All LAPICs that match a message's destination, each checked by itself ({@link LocalApic#isFor}). */
+    /** All LAPICs that match a message's destination, each checked separately by {@link LocalApic#isFor}. */
     public List<A> meant(ApicMessage message) {
         int destination = message.destination(apicIds32Bit);
         return lapics.stream()

@@ -5,12 +5,12 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.LapicPage;
 
 /**
- * An enabled LAPIC with the ids that an operating system gives it.
+ * An enabled LAPIC with the ids that an operating system assigns to it.
  *
  * @param vcpuId the vCPU id
  * @param isX2apic whether the LAPIC is in x2APIC mode
- * @param logicalId the register LDR, which holds the logical id
- * @param logicalFormat the register DFR, which selects the flat or the cluster model
+ * @param logicalId the LDR register, which holds the logical id
+ * @param logicalFormat the DFR register, which selects the flat or the cluster model
  * @param arbitrationPriority the number of lowest-priority messages that the LAPIC got
  */
 public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int logicalFormat, int arbitrationPriority)
@@ -23,14 +23,14 @@ public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int 
         }
     }
 
-    /** A LAPIC in xAPIC mode, flat model, whose logical id is one bit of 8. The APIC id is the vCPU's id. */
+    /** A LAPIC in xAPIC mode, flat model, with an 8-bit logical id. The APIC id is the vCPU id. */
     public static LapicIds flat(int vcpu, int logical) {
         return xapic(vcpu, logical, LapicPage.DFR_FLAT);
     }
 
     /**
-     * A LAPIC in xAPIC mode, cluster model, with cluster 0–14 and one bit of 4; other values throw
-     * IllegalArgumentException. The APIC id is the vCPU's id.
+     * A LAPIC in xAPIC mode, cluster model, with cluster 0–14 and a 4-bit member mask. Throws IllegalArgumentException
+     * if the logical id exceeds 8 bits. The APIC id is the vCPU id.
      */
     public static LapicIds cluster(int vcpu, int cluster, int member) {
         return xapic(vcpu, cluster << 4 | member, LapicPage.DFR_CLUSTER);
@@ -40,7 +40,7 @@ public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int 
         return new LapicIds(vcpu, vcpu, false, (int) LapicPage.XAPIC_ID.with(logical), format, 0);
     }
 
-    /** A LAPIC in x2APIC mode. The APIC id is the vCPU's id, and determines the logical id. */
+    /** A LAPIC in x2APIC mode. The APIC id is the vCPU id, and determines the logical id. */
     public static LapicIds x2apic(int vcpu) {
         int logical = (int) (LapicPage.CLUSTER.with(vcpu >>> 4) | LapicPage.MEMBERS.with(1L << (vcpu & 0xf)));
         return new LapicIds(vcpu, vcpu, true, logical, LapicPage.DFR_FLAT, 0);

@@ -4,7 +4,7 @@ package io.kvmirq.arch.apic.model;
 import io.kvmirq.arch.apic.LapicPage;
 
 /**
- * A local APIC's (LAPIC's) ids and modes, by which senders find it.
+ * The ids and modes of a local APIC (LAPIC), which decide which messages it gets.
  *
  * <p>Source: Intel SDM volume 3, "Determining IPI Destination"; {@code kvm_apic_match_dest()} in arch/x86/kvm/lapic.c.
  */
@@ -25,10 +25,10 @@ public interface LocalApic {
 
     boolean isX2apic();
 
-    /** The register LDR: in xAPIC mode the logical id is in bits [31:24]. */
+    /** The LDR register. In xAPIC mode, bits [31:24] are the logical id. */
     int logicalId();
 
-    /** The register DFR, see {@link LapicPage#DFR_FLAT} and {@link LapicPage#DFR_CLUSTER}. For xAPIC mode only. */
+    /** The DFR register, which only xAPIC mode uses: {@link LapicPage#DFR_FLAT} or {@link LapicPage#DFR_CLUSTER}. */
     int logicalFormat();
 
     /**
@@ -40,8 +40,8 @@ public interface LocalApic {
     }
 
     /**
-     * Whether a destination matches this LAPIC, independent of other LAPICs. {@link Destinations} defines
-     * {@code quirk}.
+     * Whether a destination matches this LAPIC, independently of other LAPICs. {@link Destinations} defines {@code
+     * quirk}.
      */
     default boolean isFor(int destination, boolean logical, boolean quirk) {
         boolean everybody = isX2apic()

@@ -8,31 +8,33 @@ import io.kvmirq.arch.apic.IrteUpdate;
 import java.util.Optional;
 
 /**
- * An irqfd with a producer, and the update of its IRTE when its route changes: {@code kvm_pi_update_irte} of Linux 7.1,
- * for both vendors. {@link PostingDecision} has the reason why an interrupt is not posted.
+ * An irqfd with a producer, whose IRTE is updated when its route changes, as in {@code kvm_pi_update_irte} of Linux 7.1
+ * for both vendors. {@link PostingDecision} explains why an interrupt is not posted.
  *
- * <p>Only one thread may use an irqfd at a time; Linux takes {@code kvm->irqfds.lock}.
+ * <p>Only one thread may use an irqfd at a time. Linux holds {@code kvm->irqfds.lock} instead.
  */
 public final class PostedIrqfd {
     private final IrteUpdate irte;
     private final LinuxVersion kernel;
     private Optional<VcpuId> vcpu = Optional.empty();
 
-    /** Creates an irqfd that is not posted; {@code kernel} selects the rules of {@link Destinations#single}. */
+    /** Creates an irqfd that is not posted. {@code kernel} selects the rules of {@link Destinations#single}. */
     public PostedIrqfd(IrteUpdate irte, LinuxVersion kernel) {
         this.irte = irte;
         this.kernel = kernel;
     }
 
-    /** The irqfd's vCPU: {@code irq_bypass_vcpu}. On AMD the irqfd has its vCPU even while AVIC is inhibited. */
+    /**
+     * The vCPU to which the irqfd is posted, {@code irq_bypass_vcpu}. On AMD it is set even while AVIC is inhibited.
+     */
     public Optional<VcpuId> vcpu() {
         return vcpu;
     }
 
     /**
-     * Posts the irqfd to its route's destination vCPU, or to none if the destination is not a single vCPU. If the irqfd
-     * is posted to no vCPU before and after, the call does nothing. After a KernelException of {@link IrteUpdate#post}
-     * the irqfd is posted to no vCPU. {@code route} is empty if the irqfd's GSI has no MSI route.
+     * Posts the irqfd to its route's destination vCPU, or unposts it if the destination is not a single vCPU. Does
+     * nothing if the irqfd is not posted and has nothing to be posted to. If {@link IrteUpdate#post} throws
+     * KernelException, the irqfd is not posted. {@code route} is empty if the irqfd's GSI has no MSI route.
      */
     public void update(PostingVm vm, Optional<ApicMessage> route) {
         Optional<ApicMessage> message = route.filter(
@@ -49,7 +51,7 @@ public final class PostedIrqfd {
         }
     }
 
-    /** Ends posting when the producer or the irqfd is removed. Does nothing if the irqfd is posted to no vCPU. */
+    /** Ends posting when the producer or the irqfd is removed. Does nothing if the irqfd is not posted. */
     public void unpost() {
         if (vcpu.isPresent()) {
             vcpu = Optional.empty();

@@ -29,15 +29,18 @@ public sealed interface PostingDecision {
      */
     record Posted(VcpuId vcpu, InterruptVector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
 
-    /** KVM delivers the interrupt in software. The record has the first obstacle, its cause here and a remedy. */
+    /**
+     * KVM delivers the interrupt in software. The record holds the first obstacle, its cause for this interrupt and a
+     * remedy.
+     */
     record Unposted(PostingObstacle reason, String detail, String remedy) implements PostingDecision {
-        /** Creates the decision with the remedy that the obstacle {@code reason} has for any interrupt. */
+        /** Creates the decision with the obstacle's general remedy. */
         public Unposted(PostingObstacle reason, String detail) {
             this(reason, detail, reason.remedy());
         }
     }
 
-    /** Checks the obstacles in the order of {@link PostingObstacle}; the first that applies decides. */
+    /** Checks the obstacles in the order of {@link PostingObstacle}, and the first that applies decides. */
     static PostingDecision decide(PostingHost host, PostingVm vm, PostingIrq irq) {
         Optional<PostingObstacle> flaw = host.flaw().or(() -> flawOfPath(vm, irq));
         if (flaw.isPresent()) {

@@ -7,14 +7,14 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The facts about a device interrupt, its eventfd and its GSI that decide about posting.
+ * The facts about a device interrupt, its eventfd and its GSI that decide whether KVM posts it.
  *
- * @param producer whether a driver registers the interrupt as a producer: an MSI or MSI-X vector that VFIO or
- *     vhost-vDPA has enabled
+ * @param producer whether a driver registers the interrupt as a producer, as VFIO and vhost-vDPA do for an enabled MSI
+ *     or MSI-X vector
  * @param consumer whether an irqfd is assigned to the interrupt's eventfd
  * @param alone whether no other producer or consumer uses the eventfd
  * @param routes the GSI's routing entries
- * @param unmanagedDomain whether the device is in a VFIO domain (UNMANAGED); only AMD depends on the domain
+ * @param unmanagedDomain whether the device is in a VFIO domain (UNMANAGED), which matters only on AMD
  */
 public record PostingIrq(
         boolean producer, boolean consumer, boolean alone, List<Route> routes, boolean unmanagedDomain) {
@@ -27,7 +27,7 @@ public record PostingIrq(
         return new PostingIrq(true, true, true, List.of(routes), true);
     }
 
-    /** The message, if the GSI has one route and the route is a message. */
+    /** The message, if the GSI has exactly one route and it is an MSI route. */
     Optional<MsiMessage> message() {
         return routes.size() == 1 && routes.get(0) instanceof Route.Msi msi
                 ? Optional.of(msi.message())

@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * The VM settings that decide about posting.
+ * The VM settings that decide whether KVM posts interrupts.
  *
  * @param lapicsInKernel whether the VM has an in-kernel irqchip, full or split
  * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
@@ -23,8 +23,8 @@ public record PostingVm(
     }
 
     /**
-     * A VM with the defaults of Linux and KVM: nothing inhibited, with vector hashing and the broadcast quirk. {@code
-     * lapics} must be sorted by vCPU index.
+     * A VM with the defaults of Linux and KVM, where nothing is inhibited, and vector hashing and the broadcast quirk
+     * are on. {@code lapics} must be sorted by vCPU index.
      */
     public static PostingVm of(List<? extends LocalApic> lapics, boolean apicIds32Bit) {
         return new PostingVm(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Models how KVM finds the LAPICs of a message's destination, and when KVM posts the message. The package is not
- * exported, and may change with any version.
+ * Models how KVM finds the LAPICs that match a message's destination, and when it posts the message. The package is not
+ * exported and may change in any version.
  *
  * <p>Records are immutable. Source: arch/x86/kvm/lapic.c, irq.c and the vendors' {@code pi_update_irte} of Linux 7.1.
  */
