@@ -4,9 +4,9 @@ package io.kvmirq.backend;
 import io.kvmirq.NotPromised;
 
 /**
- * ABI version of {@code libkvmirq.so}, and the sizes of the records shared with it.
+ * The ABI version of {@code libkvmirq.so}, and the sizes of the records shared with it.
  *
- * @param version {@code kvmirq_abi_version()}, which must equal the version in {@link #OURS}
+ * @param version the result of {@code kvmirq_abi_version()}, which must equal that of {@link #OURS}
  * @param routeSize the size of {@code struct kvmirq_route} in bytes
  * @param irqchipSize the size of an interrupt chip's state in bytes
  * @param vfioIrqSize the size of {@code struct kvmirq_vfio_irq} in bytes
@@ -34,7 +34,7 @@ public record Abi(int version, int routeSize, int irqchipSize, int vfioIrqSize, 
     /** The argument of {@code kvmirq_abi_record_size()} for one record of {@link KernelBackend#irqfdsAssign}. */
     public static final int RECORD_IRQFD = 3;
 
-    /** @throws BackendUnavailableException if the library's ABI is not {@link #OURS}; the message names both ABIs */
+    /** @throws BackendUnavailableException if the library's ABI is not {@link #OURS}. The message names both */
     public void requireFits(String library) {
         if (version != OURS.version) {
             throw new BackendUnavailableException(library + " speaks " + this + ", this kvmirq speaks " + OURS

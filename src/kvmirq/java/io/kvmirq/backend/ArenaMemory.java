@@ -10,19 +10,19 @@ import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Distinguishes buffers of a {@code java.lang.foreign} arena from those of {@link ByteBuffer#allocateDirect}. An arena
- * may be closed, and its memory freed, while a call has the address; the garbage collector frees the others only after
+ * Distinguishes buffers that belong to a {@code java.lang.foreign} arena from other direct buffers. Closing an arena
+ * frees its memory even while a call uses the address, whereas the garbage collector frees other buffers only after
  * their last use.
  */
 final class ArenaMemory {
-    /** From a buffer to the scope of its memory; null before Java 22. */
+    /** Returns the scope of a buffer's memory. Null before Java 22. */
     private static final @Nullable MethodHandle SCOPE = find();
 
-    /** The kind of scope of a buffer without an arena. The JDK makes a scope for each, so they are not equal. */
+    /** The scope class of buffers without an arena. Classes are compared, because each buffer has its own scope. */
     private static final @Nullable Class<?> OF_COLLECTED =
             SCOPE == null ? null : scope(SCOPE, ByteBuffer.allocateDirect(1)).getClass();
 
-    /** The kind of scope of memory that the garbage collector frees by its arena, as that of a view is. */
+    /** The scope class of automatic arenas, which the garbage collector frees. Views have it, for example. */
     private static final @Nullable Class<?> OF_AUTOMATIC = SCOPE == null ? null : automatic();
 
     private ArenaMemory() {}
@@ -64,21 +64,24 @@ final class ArenaMemory {
         }
     }
 
-    /** Whether another thread may free the memory of a direct buffer that is still reachable. */
+    /** Whether another thread can free a direct buffer's memory while the buffer is reachable. */
     private static boolean has(MethodHandle scope, ByteBuffer buffer) {
         Class<?> kind = scope(scope, buffer).getClass();
         return kind != OF_COLLECTED && kind != OF_AUTOMATIC;
     }
 
-    /** A copy in our own memory, or the buffer itself if nobody can free its memory. */
+    /** Returns a copy in our own memory, or the buffer itself if no other thread can free its memory. */
     static ByteBuffer held(ByteBuffer buffer) {
         return SCOPE != null && has(SCOPE, buffer)
                 ? Buffers.allocate(Math.max(buffer.limit(), 1)).put(0, buffer, 0, buffer.limit())
                 : buffer;
     }
 
-    /** Copies the kernel's bytes back to a buffer's owner; IllegalStateException if its arena was closed in between. */
-    @SuppressWarnings("ReferenceEquality") // equal buffers are not one buffer
+    /**
+     * Copies the bytes that the kernel wrote back to {@code buffer}. Throws IllegalStateException if the buffer's arena
+     * has been closed.
+     */
+    @SuppressWarnings("ReferenceEquality") // equal buffers need not be the same buffer
     static void giveBack(ByteBuffer held, ByteBuffer buffer, long bytes) {
         if (held != buffer && bytes > 0) {
             buffer.put(0, held, 0, (int) bytes);

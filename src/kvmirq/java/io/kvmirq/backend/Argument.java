@@ -6,19 +6,19 @@ import java.nio.ByteBuffer;
 import java.util.function.Supplier;
 
 /**
- * The structure that a default of {@link KernelBackend} encodes, in the thread's memory, or from a pool for virtual
- * threads.
+ * The structure that a default method of {@link KernelBackend} encodes. Each platform thread has one, and virtual
+ * threads share a pool.
  */
 final class Argument implements AutoCloseable {
     private static final Making MAKING = new Making();
     private static final ThreadLocal<Argument> OF_THREAD = ThreadLocal.withInitial(MAKING);
     private static final Pool<Argument> OF_VIRTUAL_THREADS = new Pool<>(MAKING);
 
-    final ByteBuffer bytes = Buffers.allocate(Uapi.KvmEnableCap.SIZE); // the largest of them
+    final ByteBuffer bytes = Buffers.allocate(Uapi.KvmEnableCap.SIZE); // the largest of the structures
 
     private Argument() {}
 
-    /** A class, not a lambda: the first lambda of a JVM takes milliseconds. */
+    /** A class, not a lambda, because the first lambda of a JVM takes milliseconds. */
     private static final class Making implements Supplier<Argument> {
         @Override
         public Argument get() {
@@ -26,7 +26,7 @@ final class Argument implements AutoCloseable {
         }
     }
 
-    /** For one call of this thread; {@link #close} must follow. All bytes are 0. */
+    /** Returns a zeroed structure for one call by this thread, which must {@link #close} it. */
     static Argument zeroed() {
         Argument argument = CurrentThread.isVirtual() ? OF_VIRTUAL_THREADS.take() : OF_THREAD.get();
         for (int at = 0; at < argument.bytes.limit(); at += Long.BYTES) {
@@ -35,7 +35,7 @@ final class Argument implements AutoCloseable {
         return argument;
     }
 
-    /** KVM_ENABLE_CAP. */
+    /** Calls KVM_ENABLE_CAP. */
     static int enable(Libc libc, int vm, int capability, long argument) {
         try (Argument enable = zeroed()) {
             enable.bytes.putInt(Uapi.KvmEnableCap.CAP, capability).putLong(Uapi.KvmEnableCap.ARGS, argument);

@@ -5,7 +5,7 @@ import io.kvmirq.NotPromised;
 
 /**
  * Provides a {@link KernelBackend} that kvmirq uses only if the user selects it by name. {@link
- * java.util.ServiceLoader} finds it. The fake kernel needs a provider, because this package cannot use it.
+ * java.util.ServiceLoader} finds the provider. The fake kernel needs one, because this package cannot depend on it.
  */
 @NotPromised
 public interface BackendProvider {
@@ -16,9 +16,9 @@ public interface BackendProvider {
     KernelBackend open();
 
     /**
-     * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend; Java code
-     * may always select it. The fake kernel returns true only with the module {@code io.kvmirq.testkit}, so in
-     * production no environment variable can replace the real kernel.
+     * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend. Java code
+     * always may. The fake kernel returns true only with the module {@code io.kvmirq.testkit}, so in production neither
+     * setting can replace the real kernel.
      */
     default boolean isSelectedFromOutside() {
         return false;

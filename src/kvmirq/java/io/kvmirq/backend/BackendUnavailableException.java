@@ -3,17 +3,20 @@ package io.kvmirq.backend;
 
 import java.util.Objects;
 
-/** No binding can make system calls in this process. The message says why, for each binding that was tried. */
+/**
+ * Thrown if no binding can make system calls in this process. The message gives the reason for each binding that was
+ * tried.
+ */
 public final class BackendUnavailableException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
-    /** @param reason one sentence: what cannot be used, why, and what to do */
+    /** @param reason one sentence that says what cannot be used, why, and what to do */
     public BackendUnavailableException(String reason) {
         super(reason);
         Objects.requireNonNull(reason, "reason is null");
     }
 
-    /** Like {@link #BackendUnavailableException(String)}, with the exception that caused this exception. */
+    /** Like {@link #BackendUnavailableException(String)}, with a cause. */
     public BackendUnavailableException(String reason, Throwable cause) {
         super(reason, cause);
         Objects.requireNonNull(reason, "reason is null");

@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
 /** Checks buffers before their addresses are passed to the kernel. */
 @NotPromised
 public final class Buffers {
-    /** Bytes of a record of {@link KernelBackend#routesSet}. */
+    /** The record size of {@link KernelBackend#routesSet} in bytes. */
     static final int ROUTE_SIZE = 40;
 
     private Buffers() {}
@@ -27,7 +27,9 @@ public final class Buffers {
         return ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
     }
 
-    /** Encodes {@code text} as a C string in UTF-8. */
+    /**
+     * Encodes {@code text} as a NUL-terminated UTF-8 string. Throws IllegalArgumentException if the text contains NUL.
+     */
     public static ByteBuffer cString(String text) {
         int end = text.indexOf('\0');
         if (end >= 0) {
@@ -45,7 +47,7 @@ public final class Buffers {
      * @return {@code buffer}
      * @throws IllegalArgumentException if {@code buffer} is null, on the heap, not at position 0 or too short
      * @throws IllegalStateException if the buffer's arena is closed
-     * @throws RuntimeException a {@code WrongThreadException}, if the buffer's arena is confined to another thread
+     * @throws RuntimeException a {@code WrongThreadException} if the buffer's arena is confined to another thread
      */
     public static ByteBuffer readable(@Nullable ByteBuffer buffer, long bytes) {
         if (buffer == null) {
@@ -64,7 +66,7 @@ public final class Buffers {
                     "buffer has " + buffer.limit() + " bytes: this call needs at least " + bytes);
         }
         if (buffer.limit() > 0) {
-            buffer.get(0); // the address of a closed arena would reach memory of others
+            buffer.get(0); // throws for a closed arena, whose address may be in use again
         }
         return buffer;
     }
@@ -94,7 +96,7 @@ public final class Buffers {
         throw new IllegalArgumentException("path of " + checked.limit() + " bytes does not end in NUL");
     }
 
-    /** Stores a value at offset 0 in native order, as the kernel does, whatever the buffer's order is. */
+    /** Stores a value at offset 0 in native order, as the kernel does, whatever the buffer's order. */
     public static void put(ByteBuffer to, long value) {
         to.putLong(0, to.order() == ByteOrder.nativeOrder() ? value : Long.reverseBytes(value));
     }
@@ -104,7 +106,7 @@ public final class Buffers {
         to.putInt(at, to.order() == ByteOrder.nativeOrder() ? value : Integer.reverseBytes(value));
     }
 
-    /** A view of {@code buffer} in native order. Java gives every duplicate and slice big-endian order. */
+    /** A view of {@code buffer} in native order. In Java, every duplicate and slice starts out big-endian. */
     private static ByteBuffer inNativeOrder(ByteBuffer buffer) {
         return buffer.order() == ByteOrder.nativeOrder()
                 ? buffer
@@ -119,7 +121,7 @@ public final class Buffers {
         return inNativeOrder(readable(routes, (long) ROUTE_SIZE * count));
     }
 
-    /** Checks a buffer for {@code count} records like {@link #writable}; the buffer must have native order, too. */
+    /** Checks a buffer for {@code count} records like {@link #writable}, and also that it is in native order. */
     public static ByteBuffer results(@Nullable ByteBuffer records, int size, int count) {
         if (count < 0) {
             throw new IllegalArgumentException("count " + count + " is negative");
@@ -137,14 +139,17 @@ public final class Buffers {
                 switch (flags & UapiVfio.VFIO_IRQ_SET_DATA_TYPE_MASK) {
                     case UapiVfio.VFIO_IRQ_SET_DATA_BOOL -> 1;
                     case UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD -> Integer.BYTES;
-                    default -> 0; // no data, or a type that the kernel refuses
+                    default -> 0; // no data, or a type that the kernel rejects
                 };
         long bytes = UapiVfio.VfioIrqSet.SIZE + each * Integer.toUnsignedLong(count);
         writable(set, bytes);
         return (int) bytes;
     }
 
-    /** Returns the length of {@link Libc#view} as an int; throws IllegalArgumentException if an int cannot hold it. */
+    /**
+     * Converts a length for {@link Libc#view} to an int. Throws IllegalArgumentException if it is negative or too
+     * large.
+     */
     public static int viewLength(long length) {
         if (length < 0 || length > Integer.MAX_VALUE) {
             throw new IllegalArgumentException(
@@ -154,9 +159,9 @@ public final class Buffers {
     }
 
     /**
-     * Checks the argument of {@link Libc#ioctl(int,long,ByteBuffer)}. The buffer must have the size that the request
-     * number contains, and the size that the structure's first word implies, in bytes (VFIO, iommufd) or elements. It
-     * must be writable if the kernel may write it.
+     * Checks the argument of {@link Libc#ioctl(int,long,ByteBuffer)}. The buffer must be at least as long as the size
+     * in the request number. It must also be as long as the structure's first word implies, which counts bytes (VFIO,
+     * iommufd) or elements, and writable if the kernel may write it.
      */
     public static ByteBuffer ioctlArgument(long request, @Nullable ByteBuffer argument) {
         long size = request >>> 16 & 0x3fff;
@@ -190,7 +195,9 @@ public final class Buffers {
                 buffer.order() == ByteOrder.nativeOrder() ? buffer.getInt(0) : Integer.reverseBytes(buffer.getInt(0)));
     }
 
-    /** Bytes of each element if a KVM request's first word counts elements (linux/kvm.h, asm/kvm.h), else 0. */
+    /**
+     * The element size in bytes if a KVM request's first word counts elements (linux/kvm.h, asm/kvm.h), otherwise 0.
+     */
     public static int elementSize(int number) {
         return switch (number) {
             case 0x02, 0x0a -> Integer.BYTES; // KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST

@@ -8,7 +8,7 @@ import java.lang.invoke.MethodType;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
-/** Finds whether the current thread is virtual. */
+/** Reports whether the current thread is virtual. */
 @NotPromised
 public final class CurrentThread {
     /** {@code Thread.isVirtual()}; null before Java 21. */
@@ -35,8 +35,8 @@ public final class CurrentThread {
     }
 
     /**
-     * Refuses virtual threads for a call that blocks in the kernel, because it holds the carrier; if calls hold all
-     * carriers, no virtual thread runs.
+     * Rejects virtual threads for a call that blocks in the kernel, because the call would hold the carrier. If such
+     * calls hold all carriers, no virtual thread runs.
      *
      * @throws IllegalStateException on a virtual thread
      */

@@ -20,17 +20,18 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Files below a directory. A copy may come from anybody, so nothing outside the directory is read. Short commands use
- * it, so it has no lambda, stream or channel, whose classes take longer to load than the files to read.
+ * Files below a directory. The directory can be a copy from an untrusted source, so nothing outside it is read. Short
+ * commands use this class, so it avoids lambdas, streams and, unless a file is kept open, channels, whose classes take
+ * longer to load than the files to read.
  */
 final class DirectoryFiles implements HostFiles {
     private static final int PERMISSIONS = 0xfff;
 
-    /** A directory, and where it is after all links. */
+    /** A directory's name and its path with all links resolved. */
     private record Directory(String name, Path path) {}
 
     private final Path root;
-    /** Whether it is the host itself, outside of which nothing is. */
+    /** Whether the root is /, so that no file is outside it. */
     private final boolean isHost;
 
     private volatile @Nullable Path top;
@@ -41,7 +42,7 @@ final class DirectoryFiles implements HostFiles {
         this.isHost = root.isAbsolute() && root.getNameCount() == 0;
     }
 
-    /** The file itself, after all links. Null if it is outside the root. */
+    /** The file with all links resolved. Null if it does not exist or is outside the root. */
     private @Nullable Path resolved(String path) {
         try {
             if (isHost) {
@@ -66,8 +67,9 @@ final class DirectoryFiles implements HostFiles {
     }
 
     /**
-     * The file with the links of its directory resolved, but not itself. A process has many links in one directory. On
-     * the host itself nothing is outside, and a directory may become another one.
+     * The file with its directory's links resolved, but not its own. The last directory is cached, because a process
+     * has many links in one directory. Nothing is resolved or cached for /, where no file is outside and a directory
+     * can be replaced.
      */
     private @Nullable Path unresolved(String path) {
         try {
@@ -91,8 +93,8 @@ final class DirectoryFiles implements HostFiles {
     }
 
     /**
-     * The file itself. Null if it is outside the root, or not a regular file: a pipe or a device would block, or do
-     * more.
+     * The file, or the target if it is a link. Null if that is outside the root or not a regular file, because opening
+     * a pipe or a device could block or have side effects.
      */
     private @Nullable Path regular(String path) {
         try {
@@ -118,7 +120,7 @@ final class DirectoryFiles implements HostFiles {
             return Optional.empty();
         }
         try (InputStream in = new FileInputStream(file.toFile())) {
-            // A FileInputStream seeks first, which the attributes of debugfs refuse.
+            // FileInputStream.readNBytes would seek, which debugfs attributes do not support.
             return Optional.of(new FilterInputStream(in) {}.readNBytes(max));
         } catch (IOException e) {
             return Optional.empty();
@@ -138,7 +140,7 @@ final class DirectoryFiles implements HostFiles {
         }
     }
 
-    /** Loaded with the first file that is kept open. */
+    /** A separate class, so that channels are loaded only when a file is kept open. */
     private record Channel(FileChannel channel) implements Kept {
         @Override
         public int read(ByteBuffer to, long position) {
@@ -154,7 +156,7 @@ final class DirectoryFiles implements HostFiles {
             try {
                 channel.close();
             } catch (IOException e) {
-                // It was only read.
+                // Nothing was written, so nothing is lost.
             }
         }
     }
@@ -197,7 +199,10 @@ final class DirectoryFiles implements HostFiles {
         return List.of(names);
     }
 
-    /** Whether a directory above the file may not be searched: EACCES, where a file that is absent has ENOENT. */
+    /**
+     * Whether a directory above the file cannot be searched, so that opening the file fails with EACCES and not with
+     * ENOENT.
+     */
     private boolean isBelowRefused(String path) {
         if (isHost) {
             try {
@@ -209,7 +214,7 @@ final class DirectoryFiles implements HostFiles {
                 return false;
             }
         }
-        // In a copy, a link may lead out of it: the directories that it has decide.
+        // In a copy, a link can lead outside, so only directories in the copy are checked.
         for (int end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
             Path directory = resolved(path.substring(0, end));
             if (directory != null) {
@@ -234,7 +239,7 @@ final class DirectoryFiles implements HostFiles {
     @Override
     public Optional<Owner> owner(String path) {
         Path file = resolved(path);
-        // The owners in a copy are those of who copied it.
+        // The files of a copy belong to the user who copied them.
         if (file == null || root.getNameCount() > 0) {
             return Optional.empty();
         }

@@ -15,12 +15,12 @@ import java.util.OptionalLong;
 import java.util.Set;
 
 /**
- * Read-only access to a host's files. Paths are relative to its root, such as {@code sys/bus/pci/devices}. A file that
- * does not exist or cannot be read counts as absent. Thread-safe.
+ * Read-only access to a host's files. Paths such as {@code sys/bus/pci/devices} are relative to the host's root. A file
+ * that does not exist or cannot be read counts as absent. Thread-safe.
  */
 @NotPromised
 public interface HostFiles {
-    /** The size of the longest text file that {@link #text} reads, in bytes. */
+    /** The size in bytes of the longest text file that {@link #text} reads. */
     int LONGEST_TEXT = 1 << 25;
 
     /** This process's access to a file. */
@@ -46,16 +46,16 @@ public interface HostFiles {
     /**
      * A file's owner and permissions.
      *
-     * @param mode the permission bits of chmod(1), such as 0644
-     * @param user the user id of the owner
-     * @param group the group id of the file
+     * @param mode the permission bits as in chmod(1), such as 0644
+     * @param user the owner's user id
+     * @param group the file's group id
      */
     record Owner(int mode, int user, int group) {}
 
     /** A file's bytes from its start, at most {@code max}. */
     Optional<byte[]> bytes(String path, int max);
 
-    /** Opens a file of any length, to read it piece by piece. The caller closes the stream. */
+    /** Opens a file of any length for reading piece by piece. The caller closes the stream. */
     default Optional<InputStream> open(String path) {
         Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(ByteArrayInputStream::new);
@@ -64,9 +64,9 @@ public interface HostFiles {
     /** A file that stays open for repeated reads. Not thread-safe. */
     interface Kept extends AutoCloseable {
         /**
-         * Reads bytes at a position.
+         * Reads bytes at a position in the file.
          *
-         * @return the number of bytes read; 0 or less at the end, or if the file has become unreadable
+         * @return the number of bytes read, or 0 or less at the end or if the file has become unreadable
          */
         int read(ByteBuffer to, long position);
 
@@ -74,7 +74,7 @@ public interface HostFiles {
         void close();
     }
 
-    /** Opens a file for repeated reads. By default the result is a copy of its bytes at this call. */
+    /** Opens a file for repeated reads. By default, the reads return the bytes that the file had at this call. */
     default Optional<Kept> keep(String path) {
         Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(bytes -> new Kept() {
@@ -87,29 +87,27 @@ public interface HostFiles {
 
             @Override
             public void close() {
-                // It is in memory.
+                // The bytes are in memory.
             }
         });
     }
 
-    /** The target of a symbolic link, as it is written in the link. */
+    /** The target of a symbolic link, exactly as stored in the link. */
     Optional<String> link(String path);
 
-    /** The names in a directory, sorted. Empty if the directory does not exist. */
+    /** The sorted names in a directory. Empty if the directory does not exist or cannot be read. */
     List<String> list(String path);
 
-    /** Whether this process may read and write a file, without opening it. */
+    /** Checks, without opening the file, whether this process may read and write it. */
     Access access(String path);
 
-    /**
-     * A file's owner and permissions. Empty if the file does not exist, or if these files were copied without owners.
-     */
+    /** A file's owner and permissions. Empty if the file does not exist, or if the files were copied without owners. */
     default Optional<Owner> owner(String path) {
         Objects.requireNonNull(path, "path is null");
         return Optional.empty();
     }
 
-    /** Whether a file or directory is readable, does not exist, or may not be read by this process. */
+    /** Whether a file or directory is readable by this process, not readable, or absent. */
     default Reading reading(String path) {
         Objects.requireNonNull(path, "path is null");
         if (bytes(path, 1).isPresent() || link(path).isPresent() || !list(path).isEmpty()) {
@@ -119,8 +117,8 @@ public interface HostFiles {
     }
 
     /**
-     * A file's text, without a final line end, up to the first zero byte, because an archive may pad a sysfs file with
-     * zeros. Empty if the text is longer than {@link #LONGEST_TEXT}.
+     * A file's text without trailing whitespace. The text ends at the first zero byte, because archives may pad sysfs
+     * files with zeros. Empty if the text is longer than {@link #LONGEST_TEXT}.
      */
     default Optional<String> text(String path) {
         Objects.requireNonNull(path, "path is null");
@@ -134,8 +132,8 @@ public interface HostFiles {
     }
 
     /**
-     * The first number of the line that begins with a name, in a text such as /proc/self/status. Empty if the line has
-     * a word, such as {@code unlimited}, in place of the number.
+     * The first number on the line that begins with {@code name}, in a text such as /proc/self/status. Empty if there
+     * is no such line, or if it holds a word such as {@code unlimited} instead.
      */
     default OptionalLong number(String path, String name) {
         Objects.requireNonNull(path, "path is null");
@@ -149,7 +147,7 @@ public interface HostFiles {
                 .findFirst();
     }
 
-    /** The last name in the target of a symbolic link: the driver, group or device that sysfs points to. */
+    /** The last name in a symbolic link's target, such as the driver, group or device that sysfs points to. */
     default Optional<String> linkName(String path) {
         Objects.requireNonNull(path, "path is null");
         Optional<String> target = link(path);
@@ -159,8 +157,8 @@ public interface HostFiles {
     }
 
     /**
-     * Files below the directory {@code root}: {@code /} for this machine, or a copy of another machine's files.
-     * Symbolic links are followed only inside the directory, and only regular files are read.
+     * Files below the directory {@code root}, which is {@code /} for this machine, or a copy of another machine's
+     * files. Symbolic links are followed only within the directory, and only regular files are read.
      */
     static HostFiles at(Path root) {
         Objects.requireNonNull(root, "root is null");
@@ -170,8 +168,8 @@ public interface HostFiles {
     /**
      * Files in memory.
      *
-     * @param files the content of each file, by the file's path
-     * @param links the target of each symbolic link, by the link's path. A path through such a link finds no file
+     * @param files the contents of each file, by path
+     * @param links the target of each symbolic link, by the link's path. Links are not followed
      */
     static HostFiles of(Map<String, byte[]> files, Map<String, String> links) {
         return of(files, links, Set.of());
@@ -180,7 +178,7 @@ public interface HostFiles {
     /**
      * Files in memory, with the read permissions of the process that copied them.
      *
-     * @param denied the files and directories that this process could not read
+     * @param denied the files and directories that the process could not read
      */
     static HostFiles of(Map<String, byte[]> files, Map<String, String> links, Set<String> denied) {
         return of(files, links, denied, Map.of());
@@ -189,7 +187,7 @@ public interface HostFiles {
     /**
      * Files in memory, with their owners.
      *
-     * @param owners the owner and permissions of a file, by the file's path
+     * @param owners the owner and permissions of each file, by path
      */
     static HostFiles of(
             Map<String, byte[]> files, Map<String, String> links, Set<String> denied, Map<String, Owner> owners) {

@@ -5,37 +5,40 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * Kernel calls that the interrupt path needs, one method each.
+ * The kernel calls that the interrupt path needs, one method each.
  *
  * <p>Every method returns {@code >= 0} or {@code -errno}, never throws for an errno, and allocates nothing. Any thread
  * may call any method. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0 and large
  * enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. Records are in native
- * order, whatever the buffer's order. Do not close a buffer's arena during the call, or the kernel would use freed
- * memory. The methods of {@code io.kvmirq.kvm} document each call's errnos, in the order of the kernel's checks.
+ * order, whatever the buffer's order. Closing a buffer's arena during the call would make the kernel use freed memory.
+ * The methods of {@code io.kvmirq.kvm} document each call's errnos, in the order of the kernel's checks.
  *
- * <p>The interface is stable for callers only: a new method may have a default that does not suit your implementation.
+ * <p>The interface is stable for callers only, because a new method may have a default that does not suit your
+ * implementation.
  */
 public interface KernelBackend {
     /** The name that selects the backend, such as {@code jni}. */
     String name();
 
-    /** The file or library of this binding, and its ABI, for error messages. */
+    /** The binding's library and ABI, for error messages. */
     String description();
 
-    /** Whether calls reach this machine's kernel, not a fake. */
+    /** Whether calls reach this machine's kernel and not a fake. */
     default boolean isReal() {
         return libc().isReal();
     }
 
-    /** Raw system calls, for everything without a method here. */
+    /** Raw system calls, for everything that has no method here. */
     Libc libc();
 
     // fd
 
-    /** close(2). Do not repeat a failed close, even after EINTR: {@code fd} may be another file by then. */
+    /**
+     * close(2). Do not repeat a failed close, even after EINTR, because {@code fd} may refer to another file by then.
+     */
     int fdClose(int fd);
 
-    /** fcntl(2) with F_DUPFD_CLOEXEC: a second descriptor of the same file. */
+    /** fcntl(2) with F_DUPFD_CLOEXEC. Returns a second descriptor of the same file. */
     int fdDup(int fd);
 
     /** Bit in the result of {@link #fdWait}: {@code fd} is readable, hung up or in error. */
@@ -44,10 +47,11 @@ public interface KernelBackend {
     int READY_WAKE = 2;
 
     /**
-     * Waits until the descriptor {@code fd} or {@code wake} is readable; -1 as {@code wake} stands for no descriptor.
+     * Waits until the descriptor {@code fd} or {@code wake} is readable. Pass -1 as {@code wake} to wait only for
+     * {@code fd}.
      *
-     * @param timeoutNanos the timeout; a negative timeout waits without limit
-     * @return the bits {@link #READY_FD} and {@link #READY_WAKE}; 0 after the timeout; or -EINTR or -EBADF
+     * @param timeoutNanos the timeout. A negative value waits without limit
+     * @return a combination of {@link #READY_FD} and {@link #READY_WAKE}, 0 after the timeout, -EINTR or -EBADF
      */
     int fdWait(int fd, int wake, long timeoutNanos);
 
@@ -57,10 +61,10 @@ public interface KernelBackend {
     int eventfdCreate();
 
     /**
-     * Makes {@code count} eventfds by {@link #eventfdCreate}. A binding may make all eventfds in one native call.
+     * Creates {@code count} eventfds like {@link #eventfdCreate}. A binding may create them in one native call.
      *
      * @param numbers receives {@code count} descriptors, in native order
-     * @return the number of new eventfds, which stay open. The element of the first one that cannot be made is -errno
+     * @return the number of new eventfds, which stay open. If one cannot be created, its element is -errno
      */
     default int eventfdsCreate(ByteBuffer numbers, int count) {
         Buffers.results(numbers, Integer.BYTES, count);
@@ -74,22 +78,24 @@ public interface KernelBackend {
         return count;
     }
 
-    /** Creates a non-blocking eventfd with EFD_SEMAPHORE and count 0: each read subtracts 1. */
+    /** Creates a non-blocking eventfd with count 0 and EFD_SEMAPHORE, so that each read subtracts 1. */
     int eventfdCreateSemaphore();
 
-    /** Adds {@code count}, unsigned: -EAGAIN if the sum exceeds 2^64 - 2, -EINVAL if {@code count} is 2^64 - 1. */
+    /**
+     * Adds the unsigned {@code count}. Returns -EAGAIN if the sum exceeds 2^64 - 2, -EINVAL if {@code count} is 2^64 -
+     * 1.
+     */
     int eventfdSignal(int fd, long count);
 
     /**
-     * Reads the count and resets it to 0 (with EFD_SEMAPHORE: subtracts 1).
+     * Reads the count and resets it to 0, or subtracts 1 with EFD_SEMAPHORE.
      *
-     * @param count 8 bytes that receive the unsigned count in native order, because a returned count could look like
-     *     -errno
+     * @param count 8 bytes that receive the unsigned count in native order. A returned count could look like -errno
      * @return 0, or -EAGAIN if the count was 0
      */
     int eventfdDrain(int fd, ByteBuffer count);
 
-    /** Drains another program's eventfd, like {@link #eventfdDrain}; never blocks, even without O_NONBLOCK. */
+    /** Drains another program's eventfd like {@link #eventfdDrain}, but never blocks, even without O_NONBLOCK. */
     int eventfdDrainForeign(int fd, ByteBuffer count);
 
     // vm
@@ -97,21 +103,21 @@ public interface KernelBackend {
     /** Opens the KVM device node. {@code path} is NUL-terminated. */
     int kvmOpen(ByteBuffer path);
 
-    /** KVM_GET_API_VERSION: KVM's API version, 12. */
+    /** KVM_GET_API_VERSION. Returns KVM's API version, 12. */
     int kvmVersion(int kvm);
 
-    /** KVM_CHECK_EXTENSION on the KVM device or on a VM: 0 if KVM does not support the capability. */
+    /** KVM_CHECK_EXTENSION on the KVM device or a VM. Returns 0 if KVM does not support the capability. */
     int capabilityCheck(int fd, int capability);
 
-    /** KVM_CREATE_VM: a new VM's descriptor. A {@code type} of 0 is the architecture's default. */
+    /** KVM_CREATE_VM. Returns the new VM's descriptor. The {@code type} 0 is the architecture's default. */
     int vmCreate(int kvm, long type);
 
     // irqchip
 
-    /** KVM_CREATE_IRQCHIP: creates PIC, IOAPIC and LAPICs in the kernel. */
+    /** KVM_CREATE_IRQCHIP. Creates the PIC, IOAPIC and LAPICs in the kernel. */
     int irqchipCreate(int vm);
 
-    /** KVM_CAP_SPLIT_IRQCHIP: KVM emulates the LAPICs, and the VMM emulates an IOAPIC with {@code pins} pins. */
+    /** KVM_CAP_SPLIT_IRQCHIP. KVM emulates the LAPICs, and the VMM emulates an IOAPIC with {@code pins} pins. */
     default int irqchipCreateSplit(int vm, int pins) {
         return Argument.enable(libc(), vm, Uapi.KVM_CAP_SPLIT_IRQCHIP, Integer.toUnsignedLong(pins));
     }
@@ -119,10 +125,12 @@ public interface KernelBackend {
     /** The size of an interrupt chip's state in bytes. */
     int IRQCHIP_STATE_SIZE = 512;
 
-    /** KVM_GET_IRQCHIP. Stores {@link #IRQCHIP_STATE_SIZE} bytes: {@code kvm_pic_state} or {@code kvm_ioapic_state}. */
+    /**
+     * KVM_GET_IRQCHIP. Stores {@link #IRQCHIP_STATE_SIZE} bytes, a {@code kvm_pic_state} or {@code kvm_ioapic_state}.
+     */
     int irqchipGet(int vm, int chip, ByteBuffer state);
 
-    /** KVM_SET_IRQCHIP. Sets a chip to {@code state}, whose layout is the layout of {@link #irqchipGet}. */
+    /** KVM_SET_IRQCHIP. Sets a chip to {@code state}, which has the layout of {@link #irqchipGet}. */
     int irqchipSet(int vm, int chip, ByteBuffer state);
 
     /** KVM_CAP_X2APIC_API with {@code KVM_X2APIC_API_*} bits. */
@@ -132,59 +140,59 @@ public interface KernelBackend {
 
     // routes
 
-    /** The record size of {@link #routesSet} in bytes: {@code struct kvmirq_route}. */
+    /** The record size of {@link #routesSet} in bytes, {@code struct kvmirq_route}. */
     int ROUTE_SIZE = Buffers.ROUTE_SIZE;
 
-    /** Offset of the GSI in a route record; 4 bytes. */
+    /** Offset of the GSI in a route record, 4 bytes. */
     int ROUTE_GSI = 0;
     /**
-     * Offset of the route's type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another KVM type,
-     * with which 28 bytes of the union in {@code kvm_irq_routing_entry} begin at {@link #ROUTE_CHIP}.
+     * Offset of the route's type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another KVM type.
+     * For another type, 28 bytes of the union in {@code kvm_irq_routing_entry} begin at {@link #ROUTE_CHIP}.
      */
     int ROUTE_TYPE = 4;
-    /** Offset of the flags in a route record, 4 bytes: for an MSI route 0 or {@link #ROUTE_FLAG_DEVID}. */
+    /** Offset of the flags in a route record, 4 bytes. An MSI route has 0 or {@link #ROUTE_FLAG_DEVID}. */
     int ROUTE_FLAGS = 8;
-    /** Offset of the chip in the record of an irqchip route; 4 bytes. */
+    /** Offset of the chip in an irqchip route's record, 4 bytes. */
     int ROUTE_CHIP = 12;
-    /** Offset of the pin in the record of an irqchip route; 4 bytes. */
+    /** Offset of the pin in an irqchip route's record, 4 bytes. */
     int ROUTE_PIN = 16;
-    /** Offset of the MSI data in a route record; 4 bytes. */
+    /** Offset of the MSI data in a route record, 4 bytes. */
     int ROUTE_DATA = 20;
-    /** Offset of the MSI address in a route record; 8 bytes. */
+    /** Offset of the MSI address in a route record, 8 bytes. */
     int ROUTE_ADDRESS = 24;
-    /** Offset of the device id in a route record, 4 bytes; used with {@link #ROUTE_FLAG_DEVID}. */
+    /** Offset of the device id in a route record, 4 bytes, used with {@link #ROUTE_FLAG_DEVID}. */
     int ROUTE_DEVID = 32;
 
     /** The route ends at a pin of an interrupt chip. */
     int ROUTE_TYPE_IRQCHIP = 1;
     /** The route sends an MSI message. */
     int ROUTE_TYPE_MSI = 2;
-    /** Flag: the record has a device id. */
+    /** Flag: the record holds a device id. */
     int ROUTE_FLAG_DEVID = 1;
 
-    /** KVM_SET_GSI_ROUTING: {@code routes} has {@code count} records of {@link #ROUTE_SIZE} bytes in native order. */
+    /** KVM_SET_GSI_ROUTING. {@code routes} holds {@code count} records of {@link #ROUTE_SIZE} bytes in native order. */
     int routesSet(int vm, ByteBuffer routes, int count);
 
     // irqfd
 
-    /** KVM_IRQFD: each signal of the eventfd raises an edge on the GSI. */
+    /** KVM_IRQFD. Each signal of the eventfd raises an edge on the GSI. */
     int irqfdAssign(int vm, int fd, int gsi);
 
     /** The record size of {@link #irqfdsAssign} in bytes. */
     int IRQFD_SIZE = 2 * Integer.BYTES;
 
-    /** Offset of the eventfd in an irqfd record; 4 bytes. */
+    /** Offset of the eventfd in an irqfd record, 4 bytes. */
     int IRQFD_FD = 0;
 
-    /** Offset of the GSI in an irqfd record; 4 bytes. */
+    /** Offset of the GSI in an irqfd record, 4 bytes. */
     int IRQFD_GSI = Integer.BYTES;
 
     /**
-     * Assigns {@code count} irqfds by {@link #irqfdAssign}. A binding may assign all irqfds in one native call.
+     * Assigns {@code count} irqfds like {@link #irqfdAssign}. A binding may assign them in one native call.
      *
      * @param irqfds {@code count} records of {@link #IRQFD_SIZE} bytes in native order
-     * @return the number of assigned irqfds, which stay assigned. The record of the first one that cannot be assigned
-     *     has -errno in place of the eventfd
+     * @return the number of new irqfds, which stay assigned. If one cannot be assigned, its record holds -errno in
+     *     place of the eventfd
      */
     default int irqfdsAssign(int vm, ByteBuffer irqfds, int count) {
         Buffers.results(irqfds, IRQFD_SIZE, count);
@@ -199,10 +207,10 @@ public interface KernelBackend {
         return count;
     }
 
-    /** KVM_IRQFD with RESAMPLE: a signal raises the GSI; the EOI lowers the GSI and signals {@code resample}. */
+    /** KVM_IRQFD with RESAMPLE. A signal raises the GSI, and the guest's EOI lowers it and signals {@code resample}. */
     int irqfdAssignLevel(int vm, int fd, int resample, int gsi);
 
-    /** KVM_IRQFD with DEASSIGN: ends the irqfd, and returns when KVM has delivered the earlier signals. */
+    /** KVM_IRQFD with DEASSIGN. Ends the irqfd, and returns when KVM has delivered the earlier signals. */
     int irqfdDeassign(int vm, int fd, int gsi);
 
     // ioeventfd
@@ -212,72 +220,74 @@ public interface KernelBackend {
     /** Flag: the address is an I/O port. */
     int IOEVENTFD_PIO = 2;
 
-    /** KVM_IOEVENTFD: a matching guest write signals the eventfd without an exit. */
+    /** KVM_IOEVENTFD. A matching guest write signals the eventfd without an exit to user space. */
     int ioeventfdAssign(int vm, int fd, long address, int length, int flags, long datamatch);
 
-    /** KVM_IOEVENTFD with DEASSIGN. Ends the ioeventfd that {@link #ioeventfdAssign} made with equal arguments. */
+    /** KVM_IOEVENTFD with DEASSIGN. Ends the ioeventfd that {@link #ioeventfdAssign} assigned with equal arguments. */
     int ioeventfdDeassign(int vm, int fd, long address, int length, int flags, long datamatch);
 
     // injection
 
-    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the MSI message; -1 (also -EPERM) if none matched. */
+    /**
+     * KVM_SIGNAL_MSI. Returns the number of LAPICs that accepted the MSI, or -1, which is also -EPERM, if none matched.
+     */
     int msiSignal(int vm, long address, int data, int flags, int devid);
 
-    /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
+    /** KVM_IRQ_LINE. Drives a GSI high (1) or low (0). */
     int lineSet(int vm, int gsi, int level);
 
-    /** KVM_IRQ_LINE_STATUS: {@code status} receives the line's status, 4 bytes; -1 is not an errno. */
+    /** KVM_IRQ_LINE_STATUS. The line's 4-byte status is stored in {@code status}, where -1 is not an errno. */
     int lineSetStatus(int vm, int gsi, int level, ByteBuffer status);
 
     // devices
 
-    /** KVM_CREATE_DEVICE_TEST: 0 if KVM supports this device type. Creates no device. */
+    /** KVM_CREATE_DEVICE_TEST. Returns 0 if KVM supports this device type, without creating a device. */
     int deviceTest(int vm, int type);
 
-    /** KVM_CREATE_DEVICE: the descriptor of a new device in the VM. */
+    /** KVM_CREATE_DEVICE. Returns the new device's descriptor. */
     int deviceCreate(int vm, int type);
 
-    /** KVM_HAS_DEVICE_ATTR: 0 if the device knows the attribute, else -ENXIO. Sets nothing. */
+    /** KVM_HAS_DEVICE_ATTR. Returns 0 if the device supports the attribute, otherwise -ENXIO. */
     int deviceAttrHas(int device, int group, long attribute);
 
-    /** KVM_DEV_VFIO_FILE_ADD on a KVM-VFIO device: {@code fd} is a VFIO group or device. */
+    /** KVM_DEV_VFIO_FILE_ADD on a KVM-VFIO device. {@code fd} is a VFIO group or device. */
     int deviceVfioAdd(int device, int fd);
 
     /** KVM_DEV_VFIO_FILE_DEL on a KVM-VFIO device. */
     int deviceVfioRemove(int device, int fd);
 
-    // VFIO: device is a VFIO device, or the result is -ENOTTY (-EINVAL from /dev/kvm and a vCPU)
+    // VFIO: unless device is a VFIO device, the result is -ENOTTY (-EINVAL from /dev/kvm and a vCPU)
 
-    /** The record size of {@link #vfioIrqInfo} in bytes: {@code struct kvmirq_vfio_irq}. */
+    /** The record size of {@link #vfioIrqInfo} in bytes, {@code struct kvmirq_vfio_irq}. */
     int VFIO_IRQ_SIZE = 8;
 
     /** Offset of the flags {@code VFIO_IRQ_INFO_*} in the record, 4 bytes. */
     int VFIO_IRQ_FLAGS = 0;
-    /** Offset of the number of interrupts, 4 bytes, unsigned; 0 if the device has no interrupt of the index. */
+    /** Offset of the number of interrupts, 4 bytes, unsigned. It is 0 if the device has no interrupt in the index. */
     int VFIO_IRQ_COUNT = 4;
 
     /**
-     * VFIO_DEVICE_GET_IRQ_INFO: flags and number of the interrupts of an index.
+     * VFIO_DEVICE_GET_IRQ_INFO. Reads the flags and the number of interrupts of an index.
      *
-     * @param index the kind of interrupts, as the bus driver numbers kinds, such as {@code VFIO_PCI_MSIX_IRQ_INDEX}
-     * @param info {@link #VFIO_IRQ_SIZE} bytes that receive the record; unchanged after an error
+     * @param index the kind of interrupt, as numbered by the bus driver, such as {@code VFIO_PCI_MSIX_IRQ_INDEX}
+     * @param info {@link #VFIO_IRQ_SIZE} bytes that receive the record, or stay unchanged after an error
      * @return 0, or -EINVAL if the device does not have the index
      */
     int vfioIrqInfo(int device, int index, ByteBuffer info);
 
-    /** Size of the header in the buffer of {@link #vfioIrqsSet}, which the call writes; data follows. */
+    /** The size of the header that {@link #vfioIrqsSet} writes into its buffer, in front of the data. */
     int VFIO_IRQS_HEADER_SIZE = 20;
 
     /**
-     * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index from number {@code start}, both unsigned.
+     * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index, from number {@code start}. Both are unsigned.
      *
-     * <p>If the kernel refuses the arguments, nothing changes. If it cannot set one vector, it detaches the eventfds of
-     * all vectors from {@code start} to this one, including eventfds of an earlier call.
+     * <p>If the kernel rejects the arguments, nothing changes. If it cannot set a vector, it detaches the eventfds of
+     * all vectors from {@code start} to this one, including eventfds from earlier calls.
      *
      * @param flags one {@code VFIO_IRQ_SET_DATA_*} and one {@code VFIO_IRQ_SET_ACTION_*}
      * @param set {@link #VFIO_IRQS_HEADER_SIZE} bytes, then the data in native order: {@code count} bytes for BOOL,
-     *     {@code count} descriptors of 4 bytes for EVENTFD (-1: no eventfd), nothing for NONE. The call writes the
-     *     header, so no other thread may use the buffer during it.
+     *     {@code count} 4-byte descriptors for EVENTFD, where -1 means no eventfd, and nothing for NONE. The call
+     *     writes the header, so no other thread may use the buffer during the call
      * @return 0; if the kernel enabled nothing, the positive number of available vectors; -EINVAL if the device lacks
      *     the index, range or data type, if another of INTx, MSI and MSI-X is enabled, or if a descriptor is not an
      *     eventfd; -ENOTTY if this index lacks the action; -EBADF if a descriptor is not open; -EBUSY if the line has
@@ -285,6 +295,8 @@ public interface KernelBackend {
      */
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
 
-    /** VFIO_DEVICE_RESET: -EINVAL if the device alone cannot be reset, -EAGAIN if the device or bus is locked. */
+    /**
+     * VFIO_DEVICE_RESET. Returns -EINVAL if the device cannot be reset alone, -EAGAIN if the device or bus is locked.
+     */
     int vfioDeviceReset(int device);
 }

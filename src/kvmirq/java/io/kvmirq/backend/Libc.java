@@ -9,49 +9,49 @@ import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Raw system calls with the signatures of libc, returning {@code >= 0} or {@code -errno}. The caller encodes
- * structures.
+ * Raw system calls with libc's signatures, which return {@code >= 0} or {@code -errno}. The caller encodes structures.
  *
- * <p>The interface is stable for callers only: a new method may have a default that does not suit your implementation.
+ * <p>The interface is stable for callers only, because a new method may have a default that does not suit your
+ * implementation.
  *
- * <p>A caller that passes an address must own the memory and keep it reachable; for a wrong address the kernel returns
- * EFAULT. Other callers use the methods with a buffer, which must be direct, at position 0, as long as the call needs,
- * and writable if the kernel writes it, or the method throws {@link IllegalArgumentException} without a system call. An
- * arena's buffer ({@code java.lang.foreign}) must be alive and accessible to the caller, or the method throws the JDK's
- * IllegalStateException or WrongThreadException without a system call. The library copies such a buffer for the kernel.
- * If the arena is closed during the call, the kernel touches no freed memory and the call takes effect, but a call that
- * writes its buffer throws IllegalStateException. New descriptors are O_CLOEXEC. Thread-safe.
+ * <p>A caller that passes an address must own the memory and keep it reachable. For a wrong address, the kernel returns
+ * EFAULT. Other callers use the methods with a buffer. It must be direct, at position 0, as long as the call needs, and
+ * writable if the kernel writes it, or the method throws {@link IllegalArgumentException} without a system call. A
+ * buffer from a {@code java.lang.foreign} arena must be alive and accessible to the caller, or the method throws the
+ * JDK's IllegalStateException or WrongThreadException without a system call. The library passes the kernel a copy of an
+ * arena's buffer. If the arena is closed during the call, the kernel touches no freed memory and the call takes effect,
+ * but a call that writes its buffer throws IllegalStateException. New descriptors are O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
-    /** open(2); {@code path} is the address of a NUL-terminated path. */
+    /** open(2). {@code path} is the address of a NUL-terminated path. */
     int open(long path, int flags, int mode);
 
     /** close(2). */
     int close(int fd);
 
-    /** fcntl(2) with a number, not an address, as third argument. */
+    /** fcntl(2) with a number, not an address, as the third argument. */
     int fcntl(int fd, int command, int argument);
 
-    /** read(2) to an address. */
+    /** read(2) into the memory at an address. */
     long read(int fd, long to, long length);
 
-    /** write(2) from an address. */
+    /** write(2) from the memory at an address. */
     long write(int fd, long from, long length);
 
-    /** pread(2) to an address. */
+    /** pread(2) into the memory at an address. */
     long pread(int fd, long to, long length, long offset);
 
-    /** pwrite(2) from an address. */
+    /** pwrite(2) from the memory at an address. */
     long pwrite(int fd, long from, long length, long offset);
 
-    /** preadv2(2); {@code vectors} is the address of {@code count} {@code struct iovec}. */
+    /** preadv2(2). {@code vectors} is the address of {@code count} {@code struct iovec}. */
     long preadv2(int fd, long vectors, int count, long offset, int flags);
 
     /**
      * @param request the full request number, zero-extended from 32 bits
      * @param argument a value or an address, depending on the request
-     * @return {@code >= 0} or {@code -errno}; a result below -4095 is a 32-bit value and no errno, such as a TSC of at
-     *     least 2^31 kHz
+     * @return {@code >= 0} or {@code -errno}. A result below -4095 is a 32-bit value and not an errno, such as a TSC
+     *     frequency of at least 2^31 kHz
      */
     int ioctl(int fd, long request, long argument);
 
@@ -59,10 +59,10 @@ public interface Libc {
     long mmap(long length, int protection, int flags, int fd, long offset);
 
     /**
-     * mmap(2) with MAP_FIXED: replaces anything mapped at the addresses by zeroed memory. Like munmap(2), this frees
-     * the pages, but the addresses stay mapped and accessible.
+     * mmap(2) with MAP_FIXED. Replaces anything mapped in the address range with zeroed memory. Like munmap(2), this
+     * frees the pages, but the range stays mapped and accessible.
      *
-     * @return 0, or {@code -errno}: ENOMEM; on Linux before 6.12 a failed call may leave the addresses unmapped
+     * @return 0 or {@code -errno}, such as -ENOMEM. On Linux before 6.12, a failed call may leave the range unmapped
      */
     default int mapZeros(long address, long length) {
         return (int) Math.min(
@@ -73,9 +73,9 @@ public interface Libc {
     int munmap(long address, long length);
 
     /**
-     * @param fds address of {@code count} {@code struct pollfd}
-     * @param timeout address of a {@code struct timespec}, 0 for no limit; the kernel may write the remaining time
-     *     there. With the bindings jna and jnr, libc reads the timeout, so a wrong address crashes the JVM
+     * @param fds the address of {@code count} {@code struct pollfd}
+     * @param timeout the address of a {@code struct timespec}, or 0 for no limit. The kernel may write the remaining
+     *     time there. With the bindings jna and jnr, libc reads the timeout, so a wrong address crashes the JVM
      */
     int ppoll(long fds, long count, long timeout);
 
@@ -85,26 +85,26 @@ public interface Libc {
     /** epoll_create1(2). */
     int epollCreate(int flags);
 
-    /** epoll_ctl(2); {@code event} is the address of a struct epoll_event (12 bytes on x86-64, 16 elsewhere). */
+    /** epoll_ctl(2). {@code event} is the address of a struct epoll_event (12 bytes on x86-64, 16 elsewhere). */
     int epollCtl(int epoll, int operation, int fd, long event);
 
-    /** epoll_wait(2); {@code events} is the address of an array of {@code max} {@code struct epoll_event}. */
+    /** epoll_wait(2). {@code events} is the address of an array of {@code max} {@code struct epoll_event}. */
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
     /**
-     * syscall(2). The arguments of {@code call} are values or addresses, or 0 if it takes fewer. The fifth and sixth
-     * argument are 0.
+     * syscall(2). Arguments are values or addresses. Pass 0 for those that {@code call} does not take. The fifth and
+     * sixth arguments are 0.
      *
      * @return {@code >= 0} or {@code -errno}
      */
     long syscall(SystemCall call, long a, long b, long c, long d);
 
-    /** Whether the calls reach this machine's kernel. */
+    /** Whether calls reach this machine's kernel and not a fake. */
     default boolean isReal() {
         return true;
     }
 
-    /** Host files of the kernel that the calls reach. */
+    /** The host files of the kernel that calls reach. */
     @NotPromised
     default HostFiles hostFiles() {
         return HostFiles.at(Path.of("/"));
@@ -118,10 +118,11 @@ public interface Libc {
     ByteBuffer view(long address, long length);
 
     /**
-     * A buffer as from {@link #view(long,long)}; {@code unreachable} runs when no code refers to the buffer any more.
+     * Returns a buffer like {@link #view(long,long)}, and runs {@code unreachable} when no code refers to the buffer
+     * any more.
      *
-     * @param unreachable runs once, in its own thread, when no buffer and no memory segment of this memory is reachable
-     *     any more. It must not refer to the memory, and may run although this method throws
+     * @param unreachable runs once, in its own thread, when no buffer or memory segment over this memory is reachable
+     *     any more. It must not refer to the memory, and can run even if this method throws
      */
     default ByteBuffer view(long address, long length, Runnable unreachable) {
         ByteBuffer view = view(address, length);
@@ -134,7 +135,7 @@ public interface Libc {
 
     // With buffers
 
-    /** open(2); {@code path} is NUL-terminated. */
+    /** open(2). {@code path} is NUL-terminated. */
     default int open(@Nullable ByteBuffer path, int flags) {
         ByteBuffer held = ArenaMemory.held(Buffers.cStringIn(path));
         try {
@@ -192,7 +193,7 @@ public interface Libc {
         }
     }
 
-    /** ioctl(2). If the request number contains a size, the buffer {@code argument} must have this size. */
+    /** ioctl(2). If the request number contains a size, the buffer {@code argument} must have at least this size. */
     @SuppressWarnings("ReferenceEquality") // equal buffers are not one buffer
     default int ioctl(int fd, long request, @Nullable ByteBuffer argument) {
         ByteBuffer checked = Buffers.ioctlArgument(request, argument);

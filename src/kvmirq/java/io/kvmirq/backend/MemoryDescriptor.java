@@ -8,17 +8,17 @@ import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.Objects;
 
-/** Makes file descriptors of anonymous memory by memfd_create(2). */
+/** Creates anonymous memory files with memfd_create(2). */
 @NotPromised
 public final class MemoryDescriptor {
-    /** The answer of kernels before 6.3 to MFD_NOEXEC_SEAL. */
+    /** The result of MFD_NOEXEC_SEAL on kernels before 6.3. */
     private static final int EINVAL = -Errno.EINVAL.number();
 
     private MemoryDescriptor() {}
 
     /**
-     * Creates an empty file in memory that can be sealed, but not executed, so vm.memfd_noexec allows it. {@code name}
-     * has at most 249 bytes. Returns {@code -errno} on failure.
+     * Creates an empty memory file that can be sealed and, since Linux 6.3, not executed, so vm.memfd_noexec allows it.
+     * {@code name} has at most 249 bytes. Returns {@code -errno} on failure.
      */
     public static int create(Libc libc, String name) {
         Objects.requireNonNull(name, "name is null");

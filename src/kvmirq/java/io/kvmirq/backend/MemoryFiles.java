@@ -19,7 +19,7 @@ final class MemoryFiles implements HostFiles {
     private final Map<String, String> links;
     private final Set<String> denied;
     private final Map<String, Owner> owners;
-    /** All of them. */
+    /** The paths of all files, links and denied entries. */
     private final NavigableSet<String> names = new TreeSet<>();
 
     MemoryFiles(Map<String, byte[]> files, Map<String, String> links, Set<String> denied, Map<String, Owner> owners) {
@@ -29,7 +29,7 @@ final class MemoryFiles implements HostFiles {
         this.owners = Map.copyOf(owners);
         names.addAll(files.keySet());
         names.addAll(links.keySet());
-        names.addAll(denied); // their directories list them
+        names.addAll(denied); // their directories list them too
     }
 
     @Override
@@ -53,7 +53,7 @@ final class MemoryFiles implements HostFiles {
             if (list.isEmpty() || !list.get(list.size() - 1).equals(name)) {
                 list.add(name);
             }
-            // The next name that is not below this one.
+            // Continue with the next name that is not below this one.
             next = end < 0 ? names.higher(next) : names.ceiling(directory + name + AFTER_SLASH);
         }
         return list.stream().sorted().distinct().toList();
@@ -61,7 +61,7 @@ final class MemoryFiles implements HostFiles {
 
     @Override
     public Access access(String path) {
-        // The kernel refuses all that is below a directory that may not be searched.
+        // The kernel denies access to everything below a directory that cannot be searched.
         for (int end = path.length(); end > 0; end = path.lastIndexOf('/', end - 1)) {
             if (denied.contains(path.substring(0, end))) {
                 return Access.DENIED;

@@ -9,24 +9,26 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A pool of native memory for virtual threads, which may be millions and must not keep their own. Allocating for each
- * call would reach the JVM's limit of direct memory before a garbage collection. Thread-safe.
+ * A pool of native memory for virtual threads, which can number millions and so must not keep memory each. Allocating
+ * for each call would reach the JVM's direct memory limit before a garbage collection. Thread-safe.
  */
 @NotPromised
 public final class Pool<T> {
-    /** At least the carrier threads of a large host. Objects above this number are left to the garbage collector. */
+    /**
+     * At least as many as a large host's carrier threads. Objects beyond this number are left to the garbage collector.
+     */
     private static final int IDLE = 256;
 
     private final Supplier<T> maker;
     private final BlockingDeque<T> idle;
 
-    /** @param maker makes an object when the pool has no idle one */
+    /** @param maker creates an object when the pool has no idle one */
     public Pool(Supplier<T> maker) {
         this(maker, IDLE);
         Objects.requireNonNull(maker, "maker is null");
     }
 
-    /** @param mostIdle the greatest number of idle objects that the pool keeps */
+    /** @param mostIdle the maximum number of idle objects that the pool keeps */
     public Pool(Supplier<T> maker, int mostIdle) {
         Objects.requireNonNull(maker, "maker is null");
         this.maker = maker;

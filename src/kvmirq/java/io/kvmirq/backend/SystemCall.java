@@ -4,19 +4,17 @@ package io.kvmirq.backend;
 import io.kvmirq.uapi.Uapi;
 import java.util.Locale;
 
-/**
- * System calls for which libc has no suitable function. Source: asm/unistd_64.h of x86, asm-generic/unistd.h of arm64.
- */
+/** System calls for which {@link Libc} has no method. Source: asm/unistd_64.h of x86, asm-generic/unistd.h of arm64. */
 public enum SystemCall {
-    /** Returns the id of the process. No arguments. */
+    /** Returns the process id. No arguments. */
     GETPID(39, 172),
-    /** Returns the id of the calling thread. No arguments. */
+    /** Returns the calling thread's id. No arguments. */
     GETTID(186, 178),
     /** Sends a signal to a thread. Arguments: process, thread, signal. */
     TGKILL(234, 131),
     /** Arguments: the operation, the addresses of the new and the old signal set, and the size of a set. */
     RT_SIGPROCMASK(14, 135),
-    /** Arguments: the addresses of the signal set, of the signal's description and of a timeout, and the set's size. */
+    /** Arguments: the addresses of the signal set, a siginfo_t and a timeout, and the set's size. */
     RT_SIGTIMEDWAIT(128, 137),
     /** Arguments: the address of a NUL-terminated name, and flags. */
     MEMFD_CREATE(319, 279),
@@ -29,7 +27,9 @@ public enum SystemCall {
     /** Arguments: command, flags, processor. */
     MEMBARRIER(324, 283);
 
-    /** Flags of {@link #MMAP} for zeroed memory; the commit limit counts it only with vm.overcommit_memory=2. */
+    /**
+     * Flags of {@link #MMAP} for zeroed memory, which counts towards the commit limit only with vm.overcommit_memory=2.
+     */
     public static final int MAP_ZEROS = Uapi.MAP_PRIVATE | Uapi.MAP_FIXED | Uapi.MAP_ANONYMOUS | Uapi.MAP_NORESERVE;
 
     private static final boolean ARM64 = System.getProperty("os.arch", "").equals("aarch64");
@@ -47,7 +47,7 @@ public enum SystemCall {
         return name().toLowerCase(Locale.ROOT);
     }
 
-    /** Whether this system call may return an errno; getpid(2) and gettid(2) never do. */
+    /** Whether this system call can return an errno. getpid(2) and gettid(2) never do. */
     public boolean canFail() {
         return this != GETPID && this != GETTID;
     }

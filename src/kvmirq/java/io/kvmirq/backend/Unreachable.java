@@ -3,7 +3,9 @@ package io.kvmirq.backend;
 
 import java.lang.ref.Cleaner;
 
-/** Holds the thread that reports unreachable buffers; started by the first request. */
+/**
+ * Holds the thread that reports unreachable buffers. A class of its own, so that the thread starts with the first use.
+ */
 final class Unreachable {
     static final Cleaner CLEANER = Cleaner.create();
 

@@ -21,21 +21,24 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Kernel bindings in order of preference, and the choice of one. A binding's classes are loaded only when it is tried.
+ * Chooses among the kernel bindings, in order of preference. A binding's classes are loaded only when it is tried.
  * Thread-safe.
  */
 public final class Backends {
-    /** System property: the name of a binding, or {@value #AUTO}. The property overrides the environment variable. */
+    /** The system property that selects a binding by name, or {@value #AUTO}. It overrides the environment variable. */
     public static final String PROPERTY = "kvmirq.backend";
 
     public static final String ENVIRONMENT = "KVMIRQ_BACKEND";
     public static final String AUTO = "auto";
-    /** The fake kernel, used only if selected by this name. */
+    /** The name of the fake kernel, which is used only if selected by it. */
     public static final String FAKE = "fake";
 
     private final List<Candidate> candidates;
 
-    /** A binding to try. {@code load} may throw BackendUnavailableException; if null, {@code name} selects a class. */
+    /**
+     * A binding to try. {@code load} may throw BackendUnavailableException. If it is null, {@code name} selects the
+     * class.
+     */
     public record Candidate(String name, @Nullable Supplier<KernelBackend> load) {
         private KernelBackend open() {
             return load == null ? Backends.load(name) : load.get();
@@ -78,7 +81,7 @@ public final class Backends {
         this.candidates = List.copyOf(candidates);
     }
 
-    /** Calls {@link #open} for {@link #selection}, but refuses the fake kernel without the test kit. */
+    /** Opens the binding that {@link #selection} names, but rejects the fake kernel without the test kit. */
     public KernelBackend openSelected() {
         String selection = selection();
         return selection.equals(FAKE)
@@ -90,7 +93,9 @@ public final class Backends {
                 : open(selection);
     }
 
-    /** The binding that the system property names, or else the environment variable; without both, {@value #AUTO}. */
+    /**
+     * The binding named by the system property, or else by the environment variable, or {@value #AUTO} without either.
+     */
     public static String selection() {
         @Nullable String property = System.getProperty(PROPERTY);
         if (property != null) {
@@ -100,12 +105,12 @@ public final class Backends {
         return variable == null || variable.isEmpty() ? AUTO : variable;
     }
 
-    /** The result of trying a binding: a backend, or the reason why the binding cannot be used. */
+    /** The result of trying a binding, which is a backend, or the reason why the binding cannot be used. */
     public record Probe(String name, Optional<KernelBackend> backend, String reason) {}
 
     /**
-     * Opens the binding that {@code selection} names; for {@value #AUTO}, the first that works. If the user set {@value
-     * NativeLibrary#PROPERTY}, each binding that failed before is logged as WARNING.
+     * Opens the binding that {@code selection} names, or for {@value #AUTO}, the first that works. If the user set
+     * {@value NativeLibrary#PROPERTY}, each binding that failed before it is logged as WARNING.
      *
      * @throws BackendUnavailableException with the cause for each binding tried
      */
@@ -127,7 +132,7 @@ public final class Backends {
                 .collect(Collectors.joining("\n")));
     }
 
-    /** The user named a library and expects it, but another binding serves. */
+    /** Warns the user, who named a library, that another binding is used. */
     private static void warnOfNamedLibrary(List<Probe> failed, Candidate used) {
         if (!failed.isEmpty() && System.getProperty(NativeLibrary.PROPERTY) != null) {
             failed.forEach(probe -> System.getLogger("io.kvmirq")
@@ -138,7 +143,7 @@ public final class Backends {
         }
     }
 
-    /** The valid selections: {@value #AUTO} and each binding's name. */
+    /** The valid selections: {@value #AUTO}, each binding's name, and {@value #FAKE}. */
     public List<String> names() {
         List<String> names = new ArrayList<>(List.of(AUTO));
         for (Candidate candidate : candidates) {
@@ -148,7 +153,7 @@ public final class Backends {
         return names;
     }
 
-    /** Tries every binding, even after one that works. */
+    /** Tries every binding but the fake kernel, even after one that works. */
     public List<Probe> probeAll() {
         return candidates.stream().map(Backends::probe).toList();
     }
@@ -162,7 +167,7 @@ public final class Backends {
         }
     }
 
-    /** A foreign library may throw anything: the next binding is tried. */
+    /** Handles anything that a foreign library throws, so that the next binding can be tried. */
     private static Probe failed(Candidate candidate, Throwable e) {
         if (e instanceof VirtualMachineError error) {
             throw error;

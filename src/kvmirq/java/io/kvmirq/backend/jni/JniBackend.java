@@ -21,7 +21,10 @@ public final class JniBackend implements KernelBackend {
         this.description = description;
     }
 
-    /** Loads the library and checks its ABI. A BackendUnavailableException names all searched paths, or both ABIs. */
+    /**
+     * Loads the library and checks its ABI. Throws BackendUnavailableException, which names all searched paths or both
+     * ABIs.
+     */
     public static JniBackend load(NativeLibrary library) {
         return library.load(new Handshake());
     }
@@ -94,7 +97,7 @@ public final class JniBackend implements KernelBackend {
         return putCount(eventfdDrainForeignChecked(fd, Buffers.writable(count, Long.BYTES)), count);
     }
 
-    /** The result of a drain whose count equals an errno or this number: the count is in the buffer. */
+    /** A drain's result if the count is in the buffer, because the count equals an errno or this number. */
     private static final int COUNT_IN_BUFFER = -4096;
 
     private static int putCount(long result, ByteBuffer count) {

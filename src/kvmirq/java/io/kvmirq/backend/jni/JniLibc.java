@@ -6,7 +6,7 @@ import io.kvmirq.backend.library.DirectLibc;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
-/** The system calls, made by {@code native/bridge/sys.c}. */
+/** Makes system calls through {@code native/bridge/sys.c}. */
 final class JniLibc extends DirectLibc {
     @Override
     protected native long call(long number, long a, long b, long c, long d, long e, long f);

@@ -19,7 +19,7 @@ record EventCount(Libc libc, PerThread<Scratch> scratches, Scratch increment) {
 
     int signal(int fd, long count) {
         if (count == 1) {
-            return whole(libc.write(fd, increment.address(), Long.BYTES)); // also without memory
+            return whole(libc.write(fd, increment.address(), Long.BYTES)); // works even without free memory
         }
         Scratch scratch = scratches.getOwn(); // an eventfd without O_NONBLOCK may wait
         scratch.putLong(0, count);

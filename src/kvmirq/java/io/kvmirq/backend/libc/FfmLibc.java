@@ -4,7 +4,10 @@ package io.kvmirq.backend.libc;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Libc;
 
-/** libc by java.lang.foreign. This class of Java 17–21 throws; {@code META-INF/versions/22} has one that works. */
+/**
+ * Calls libc through java.lang.foreign. This version for Java 17–21 only throws. The one in {@code
+ * META-INF/versions/22} works.
+ */
 public final class FfmLibc {
     private static final int FIRST_JAVA = 22;
 

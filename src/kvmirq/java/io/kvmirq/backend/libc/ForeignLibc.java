@@ -5,7 +5,7 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.uapi.Uapi;
 
-/** libc through a library that calls C functions and saves each call's errno for the calling thread. */
+/** Calls libc through a library that calls C functions and saves each call's errno for the calling thread. */
 abstract class ForeignLibc implements Libc {
     private final LibcFunctions functions;
 

@@ -5,8 +5,8 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * System properties that say where a foreign library unpacks its native part. Because they apply to the whole process,
- * and the application may use the library too, they are removed once the library is loaded.
+ * System properties that set the directory into which a foreign library unpacks its native part. They apply to the
+ * whole process, whose application may use the library too, so they are removed once the library is loaded.
  */
 final class ForeignProperties implements AutoCloseable {
     private final Map<String, String> ours = new HashMap<>();

@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
 public final class JnaLibc extends ForeignLibc {
     /** The directory into which JNA unpacks its own library. */
     private static final String TEMPORARY = "jna.tmpdir";
-    /** The directory where JNA finds its own library unpacked. */
+    /** The directory in which JNA finds its own unpacked library. */
     private static final String PLACE = "jna.boot.library.path";
     /** The name of that library, without lib and .so. */
     private static final String NAME = "jna.boot.library.name";
@@ -40,7 +40,7 @@ public final class JnaLibc extends ForeignLibc {
     /** @throws BackendUnavailableException if JNA is not on the class path or cannot load its own library */
     public static Libc open() {
         try (ForeignProperties properties = new ForeignProperties()) {
-            // Is JNA there? Otherwise no directory is made for its library.
+            // Throws if JNA is absent, before a directory is created for its library.
             Objects.requireNonNull(NativeLibrary.class);
             if (!isGiven()) {
                 unpack(properties);
@@ -64,7 +64,8 @@ public final class JnaLibc extends ForeignLibc {
     }
 
     /**
-     * Puts JNA's library into our cache. JNA would unpack it at each start, and does so beside another class loader.
+     * Puts JNA's library into our cache, because JNA would unpack it at each start. For a second class loader, JNA
+     * still unpacks it.
      */
     private static void unpack(ForeignProperties properties) {
         String architecture = System.getProperty("os.arch", "").equals("amd64") ? "x86-64" : "aarch64";
@@ -80,10 +81,13 @@ public final class JnaLibc extends ForeignLibc {
         properties.set(NAME, file.substring("lib".length(), file.length() - ".so".length()));
     }
 
-    /** Names the JNA that runs. javac would copy the constant, and so name the JNA of the compilation. */
+    /**
+     * Names the JNA version that runs. Reads it by reflection, because javac would copy the constant of the JNA
+     * compiled against.
+     */
     public static String description() {
         try {
-            Field version = Native.class.getField("VERSION"); // of an interface that is not public
+            Field version = Native.class.getField("VERSION"); // inherited from an interface that is not public
             return "JNA "
                     + (version.trySetAccessible()
                             ? version.get(null)

@@ -16,11 +16,11 @@ import jnr.ffi.Runtime;
 import org.jspecify.annotations.Nullable;
 
 /**
- * libc through jnr-ffi. Its library jffi saves each call's errno for the calling thread before it returns to Java, so
- * no other call changes the saved errno.
+ * Calls libc through jnr-ffi. Its library jffi saves each call's errno for the calling thread before it returns to
+ * Java, so no other call changes the saved errno.
  */
 public final class JnrLibc extends ForeignLibc {
-    /** The path of jffi's own library. Without it jffi unpacks the library, possibly into the working directory. */
+    /** The path of jffi's own library. Without it, jffi unpacks the library, possibly into the working directory. */
     private static final String LIBRARY = "jffi.boot.library.path";
 
     private static final String EXTRACT_DIRECTORY = "jffi.extract.dir";
@@ -38,7 +38,7 @@ public final class JnrLibc extends ForeignLibc {
     /** @throws BackendUnavailableException if jnr-ffi is not on the class path or cannot load its own library */
     public static Libc open() {
         try (ForeignProperties properties = new ForeignProperties()) {
-            // Is jnr-ffi there? Otherwise no directory is made for its library.
+            // Throws if jnr-ffi is absent, before a directory is created for its library.
             Objects.requireNonNull(LibraryLoader.class);
             if (System.getProperty(LIBRARY) == null && System.getProperty(EXTRACT_DIRECTORY) == null) {
                 unpack(properties);
@@ -52,12 +52,12 @@ public final class JnrLibc extends ForeignLibc {
     }
 
     /**
-     * Puts jffi's library into our cache. jffi uses the file at the configured name if it equals the library in its
-     * jar; otherwise jffi fails and cannot be retried. The cache writes the complete file, under a name derived from
-     * its content.
+     * Puts jffi's library into our cache. jffi uses the file with the configured name if it equals the library in its
+     * jar. Otherwise it fails and cannot be retried. The cache writes the complete file, under a name derived from its
+     * content.
      */
     private static void unpack(ForeignProperties properties) {
-        // Do not use jffi's Platform: its first use loads the library.
+        // Do not use jffi's Platform, because its first use loads the library.
         String architecture = System.getProperty("os.arch", "").equals("amd64") ? "x86_64" : "aarch64";
         String resource = "jni/" + architecture + "-Linux/libjffi-1.2.so";
         @Nullable Path held = LibraryCache.holdForOthers(MemoryIO.class, resource);
@@ -73,7 +73,7 @@ public final class JnrLibc extends ForeignLibc {
         return "jnr-ffi";
     }
 
-    /** The functions that jnr-ffi links. Public for the code that jnr-ffi generates. */
+    /** The functions that jnr-ffi links. Public, because jnr-ffi generates code that implements them. */
     public interface Functions extends LibcFunctions {
         /** With a {@link Pointer}, jnr-ffi 2.3.4 avoids its x86-64 stubs, which pass six numbers wrongly. */
         long mmap(@Nullable Pointer address, long length, int protection, int flags, int fd, long offset);

@@ -14,7 +14,8 @@ import java.util.Set;
 import java.util.function.Supplier;
 
 /**
- * The kernel calls of the interrupt path, encoded in Java from {@link Uapi}, and made by any {@link Libc}. Thread-safe.
+ * The kernel calls of the interrupt path, encoded in Java from {@link Uapi} and made through any {@link Libc}.
+ * Thread-safe.
  *
  * <p>Each call encodes its argument in the calling thread's reused {@link Scratch}, and writes every byte of the
  * structure, padding included, so tests can compare the bytes of two calls.
@@ -29,7 +30,7 @@ public final class LibcBackend implements KernelBackend {
     private final PerThread<Scratch> scratches;
     private final EventCount counts;
     private final VfioIrqs vfio;
-    /** Few: a table of 4096 routes keeps 390 KB of direct memory. */
+    /** Keeps few, because a table for 4096 routes can hold 390 KB of direct memory. */
     private final Pool<RoutingTable> tables = new Pool<>(new MakingTable(), 8);
 
     private LibcBackend(String name, String description, Libc libc) {
@@ -55,7 +56,10 @@ public final class LibcBackend implements KernelBackend {
         }
     }
 
-    /** Throws BackendUnavailableException unless the architecture is x86-64, arm64 or RISC-V. */
+    /**
+     * Creates a backend over {@code libc}. Throws BackendUnavailableException unless the architecture is x86-64, arm64
+     * or RISC-V.
+     */
     public static LibcBackend over(Libc libc, String name, String description) {
         return over(libc, name, description, System.getProperty("os.arch", ""));
     }
@@ -83,7 +87,7 @@ public final class LibcBackend implements KernelBackend {
         return libc;
     }
 
-    /** Makes a call that only reads its argument, and ends the use of the argument. */
+    /** Makes a call that only reads its argument, then releases the argument. */
     private int ioctl(int fd, long request, Scratch argument) {
         try {
             return libc.ioctl(fd, request, argument.address());

@@ -2,8 +2,9 @@
 package io.kvmirq.backend.libc;
 
 /**
- * Functions of libc with the signatures of its headers, pointers and sizes as 64-bit numbers. Public, because jnr-ffi
- * generates a class for this interface. {@code JnaLibc} and {@code JnrLibc} declare mmap, each with its own types.
+ * libc functions with the signatures of its headers, except that pointers and sizes are 64-bit numbers. Public, because
+ * jnr-ffi generates a class for this interface. {@code JnaLibc} and {@code JnrLibc} declare mmap, each with its own
+ * types.
  */
 public interface LibcFunctions {
     int open(long path, int flags, int mode);

@@ -3,7 +3,7 @@ package io.kvmirq.backend.libc;
 
 import io.kvmirq.backend.BackendUnavailableException;
 
-/** Explains why a class could not be loaded: it is absent, or its initialization failed. */
+/** Explains whether a class could not be loaded because it is absent, or because its initialization failed. */
 final class Missing {
     private Missing() {}
 

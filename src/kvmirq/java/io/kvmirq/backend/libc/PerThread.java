@@ -9,23 +9,26 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One object for each platform thread. A virtual thread takes one from a {@link Pool} for each call. {@link #done} ends
- * each use.
+ * One object for each platform thread. A virtual thread takes an object from a {@link Pool} for each call. {@link
+ * #done} ends each use.
  *
- * <p>Between two system calls, reading a {@link ThreadLocal} costs about 8 ns. So {@code first} caches the object of
- * one thread that calls often. It keeps at most one {@link Thread} reachable.
+ * <p>Reading a {@link ThreadLocal} between two system calls costs about 8 ns, so {@code first} caches the object of a
+ * thread that calls often. The cache keeps at most one {@link Thread} reachable.
  *
- * <p>One more object is made with this one, for threads that get no memory for their own, because tear-down works
- * without memory. One call uses the reserve at a time; others wait.
+ * <p>A reserve object is created in advance for threads that cannot allocate their own, because tear-down must work
+ * without free memory. One call uses the reserve at a time, and others wait.
  */
 final class PerThread<T extends PerThread.Owned> {
-    /** The misses after which a thread gets the cache. Threads that alternate must not replace it at each call. */
+    /**
+     * The number of misses after which a thread takes over the cache. Threads that alternate must not replace it at
+     * each call.
+     */
     private static final int MOST_MISSES = 64;
 
     private static final long PAUSE_NANOS = 1_000_000_000;
 
     private final Supplier<T> maker;
-    /** When memory was refused last; 0 if never. */
+    /** The time of the last failed allocation, or 0 if there was none. */
     private volatile long failedAt;
 
     private final Pool<T> ofVirtualThreads;
@@ -39,7 +42,7 @@ final class PerThread<T extends PerThread.Owned> {
     /** An object that belongs to the platform thread that creates it, or to the pool. */
     abstract static class Owned {
         private final @Nullable Thread owner = CurrentThread.isVirtual() ? null : Thread.currentThread();
-        /** Used by the owner only. */
+        /** Only the owner uses it. */
         private int misses;
     }
 
@@ -50,7 +53,7 @@ final class PerThread<T extends PerThread.Owned> {
         this.reserve = maker.get();
     }
 
-    /** A class, not a lambda, also in the bindings: the first lambda of a JVM takes milliseconds. */
+    /** A class, not a lambda, because the first lambda of a JVM takes milliseconds. */
     private final class Making implements Supplier<T> {
         @Override
         public T get() {
@@ -58,7 +61,10 @@ final class PerThread<T extends PerThread.Owned> {
         }
     }
 
-    /** The JVM collects garbage and waits before it says that there is no memory, so it is not asked at each call. */
+    /**
+     * Does not allocate again right after a failure, because the JVM collects garbage and waits before it throws
+     * OutOfMemoryError.
+     */
     private T make() {
         long failed = failedAt;
         if (failed != 0 && System.nanoTime() - failed < PAUSE_NANOS) {
@@ -72,7 +78,7 @@ final class PerThread<T extends PerThread.Owned> {
         }
     }
 
-    /** For a call that does not wait in the kernel. Without memory it is the reserve. */
+    /** Returns an object for a call that does not wait in the kernel, or the reserve if memory runs out. */
     T get() {
         try {
             return getOwn();
@@ -83,7 +89,8 @@ final class PerThread<T extends PerThread.Owned> {
     }
 
     /**
-     * For a call that may wait in the kernel. It never gets the reserve, so without memory it throws OutOfMemoryError.
+     * Returns an object for a call that may wait in the kernel. Never returns the reserve, so it throws
+     * OutOfMemoryError if memory runs out.
      */
     T getOwn() {
         T candidate = first;
@@ -104,7 +111,7 @@ final class PerThread<T extends PerThread.Owned> {
         return mine;
     }
 
-    /** Ends the use that {@link #get} began, and keeps {@code used} reachable until here. */
+    /** Ends the use that {@link #get} or {@link #getOwn} began, and keeps {@code used} reachable until then. */
     void done(T used) {
         try {
             if (used == reserve) {

@@ -6,7 +6,9 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.uapi.Uapi;
 
-/** {@link KernelBackend#fdWait} by ppoll(2): two {@code struct pollfd} and a {@code struct timespec}. */
+/**
+ * Implements {@link KernelBackend#fdWait} by ppoll(2), with two {@code struct pollfd} and a {@code struct timespec}.
+ */
 final class Poll {
     private static final int TIMEOUT = 2 * Uapi.Pollfd.SIZE;
     private static final int EBADF = -Errno.EBADF.number();
@@ -16,7 +18,7 @@ final class Poll {
 
     static int untilReadable(Libc libc, Scratch scratch, int fd, int wake, long timeoutNanos) {
         if (fd < 0) {
-            return EBADF; // poll would ignore it
+            return EBADF; // ppoll would ignore it
         }
         describe(scratch, 0, fd);
         describe(scratch, Uapi.Pollfd.SIZE, wake);

@@ -13,7 +13,7 @@ import java.nio.ByteBuffer;
 final class RoutingTable {
     private ByteBuffer bytes = Buffers.allocate(Uapi.KvmIrqRouting.SIZE);
 
-    /** The encoded table, valid until the next one is encoded. The buffer may be longer than the table. */
+    /** The encoded table, valid until the next one is encoded. The buffer can be longer than the table. */
     ByteBuffer bytes() {
         return bytes;
     }

@@ -6,7 +6,7 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
-/** One thread's memory for one call's arguments. The caller keeps it reachable during the call. */
+/** Memory for the arguments of one call at a time. The caller keeps it reachable during the call. */
 final class Scratch extends PerThread.Owned {
     /** The size of the largest fixed structure, {@code struct kvm_irqchip}. */
     private static final int SIZE = Uapi.KvmIrqchip.SIZE;

@@ -3,12 +3,12 @@
  * The bindings that need no C code from kvmirq, because Java code encodes the kernel structures.
  *
  * <p>{@link io.kvmirq.uapi.Uapi} holds request numbers and layouts. {@link io.kvmirq.backend.libc.LibcBackend} encodes
- * the kernel calls of the interrupt path from {@code Uapi}, over any {@link io.kvmirq.backend.Libc}. {@link
- * io.kvmirq.backend.libc.JnaLibc}, {@link io.kvmirq.backend.libc.JnrLibc} and {@link io.kvmirq.backend.libc.FfmLibc}
- * call libc; the fake kernel implements {@code Libc} in Java. On every binding, structures for raw calls (vCPU, memory,
- * LAPIC) are encoded from {@code Uapi} too.
+ * the kernel calls of the interrupt path from {@code Uapi}, and makes them through any {@link io.kvmirq.backend.Libc}.
+ * {@link io.kvmirq.backend.libc.JnaLibc}, {@link io.kvmirq.backend.libc.JnrLibc} and {@link
+ * io.kvmirq.backend.libc.FfmLibc} call libc, and the fake kernel implements {@code Libc} in Java. With every binding,
+ * the structures of raw calls (vCPU, memory, LAPIC) are encoded from {@code Uapi} too.
  *
- * <p>{@code LibcBackend} is the second encoder of the structures, beside the C compiler. The two encoders share no code
+ * <p>{@code LibcBackend} is the second encoder of the structures, besides the C library. The two encoders share no code
  * and must write the same bytes. Tests compare the bytes with a C program, kernel headers and traced calls.
  *
  * <p>{@code JnaLibc}, {@code JnrLibc} and {@code FfmLibc} read the errno that their library saved for the calling

@@ -5,14 +5,14 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.uapi.Uapi;
 
-/** Makes system calls by their numbers. Source: asm/unistd_64.h of x86, asm-generic/unistd.h of arm64. */
+/** Makes system calls by number. Source: asm/unistd_64.h of x86, asm-generic/unistd.h of arm64. */
 public abstract class DirectLibc implements Libc {
-    /** Relative paths begin at the working directory; source: linux/fcntl.h. */
+    /** Makes relative paths start at the working directory. Source: linux/fcntl.h. */
     private static final int AT_FDCWD = -100;
 
     private static final boolean X86 = System.getProperty("os.arch", "").equals("amd64");
 
-    /** Numbers of x86 and arm64. */
+    /** System call numbers on x86 and arm64. */
     private enum Call {
         READ(0, 63),
         WRITE(1, 64),
@@ -39,13 +39,13 @@ public abstract class DirectLibc implements Libc {
             this.arm64 = arm64;
         }
 
-        /** The number on this machine. */
+        /** The number on this machine's architecture. */
         int here() {
             return X86 ? x86 : arm64;
         }
     }
 
-    /** Makes a system call that never blocks. @return the kernel's result; -4095 to -1 is {@code -errno} */
+    /** Makes a system call that does not wait. Returns the kernel's result, where -4095 to -1 is {@code -errno}. */
     protected abstract long call(long number, long a, long b, long c, long d, long e, long f);
 
     /** Makes a system call that may wait. */
@@ -73,7 +73,10 @@ public abstract class DirectLibc implements Libc {
         return waitingCall(Call.READ.here(), fd, to, length, 0, 0, 0);
     }
 
-    /** Uses {@link #call}, which works without free memory: a write that wakes threads at tear-down must not fail. */
+    /**
+     * Uses {@link #call}, which works without free memory, because a write that wakes threads at tear-down must not
+     * fail.
+     */
     @Override
     public final long write(int fd, long from, long length) {
         return call(Call.WRITE.here(), fd, from, length, 0, 0, 0);
@@ -89,7 +92,7 @@ public abstract class DirectLibc implements Libc {
         return waitingCall(Call.PWRITE64.here(), fd, from, length, offset, 0, 0);
     }
 
-    /** The system call has two words for the offset, of which a 64-bit kernel reads only the first. */
+    /** The system call takes the offset in two words, of which a 64-bit kernel reads only the first. */
     @Override
     public final long preadv2(int fd, long vectors, int count, long offset, int flags) {
         return waitingCall(Call.PREADV2.here(), fd, vectors, count, offset, 0, flags);

@@ -29,28 +29,33 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A private directory for the native library that the jar contains. The file name is derived from the content, so the
- * library is written once and not at each start.
+ * library is written once instead of at each start.
  *
  * <p>A file is written under a temporary name and renamed. The writer locks the temporary file, so an unlocked
  * temporary file is the leftover of a killed process. A file in the directory is used only if its length and CRC-32
  * equal those of the jar's file. A process that writes a library removes libraries that no process has used for a week.
- * Thread-safe; several processes may share the directory.
+ * Thread-safe. Several processes may share the directory.
  */
 public final class LibraryCache {
     /**
-     * The cache directory, an absolute path. Without it: {@code $XDG_CACHE_HOME/kvmirq}, {@code ~/.cache/kvmirq}, or
-     * {@code kvmirq-UID} in {@code java.io.tmpdir} for a user without a home.
+     * The cache directory, an absolute path. The default is {@code $XDG_CACHE_HOME/kvmirq}, then {@code
+     * ~/.cache/kvmirq}, or {@code kvmirq-UID} in {@code java.io.tmpdir} for a user without a writable home.
      */
     static final String PROPERTY = "kvmirq.cache";
 
     private static final int ATTEMPTS = 3;
 
-    /** A library's time is the day of its last use, and one without use for so long is of a build that is gone. */
+    /**
+     * A library's modification time is the day of its last use. A library unused for this long belongs to a build that
+     * is gone.
+     */
     private static final long UNUSED_MILLIS = TimeUnit.DAYS.toMillis(7);
 
     private static final long DAY_MILLIS = TimeUnit.DAYS.toMillis(1);
 
-    /** Locked before any file lock, which is the process's. A literal is one object for all class loaders. */
+    /**
+     * Locked before any file lock, because file locks belong to the process. All class loaders share a string literal.
+     */
     private static final Object MONITOR = "io.kvmirq.backend.library.LibraryCache";
 
     private static final String TEMPORARY = "libkvmirq";
@@ -71,12 +76,12 @@ public final class LibraryCache {
                 System.getProperty("java.io.tmpdir", "/tmp")));
     }
 
-    /** The directory into which this user's libraries are unpacked. It need not exist. */
+    /** The directory into which this user's libraries are unpacked, which need not exist. */
     public static Path directory() {
         return ofThisUser().directory;
     }
 
-    /** The first directory that is given; the temporary directory if the user's home is absent or not writable. */
+    /** The first directory that is set, or the temporary directory if the user's home is absent or not writable. */
     static Path place(@Nullable String property, @Nullable String xdg, String home, String temporary) {
         if (property != null) {
             return Path.of(property);
@@ -93,7 +98,7 @@ public final class LibraryCache {
         return Path.of(temporary, NAME + "-" + Trust.thisUser());
     }
 
-    /** {@code path} or its nearest ancestor that exists. */
+    /** The nearest existing ancestor of {@code path}, or {@code path} itself. */
     private static Path existing(Path path) {
         Path existing = path;
         while (!existing.toFile().exists() && existing.getParent() != null) {
@@ -103,7 +108,7 @@ public final class LibraryCache {
     }
 
     /**
-     * A directory private to this user, into which another binding unpacks its own library. Some bindings fail for the
+     * A directory private to this user, into which another binding's library is unpacked. Some bindings fail for the
      * rest of the process if their library cannot be loaded, so the directory must allow execution.
      *
      * @throws BackendUnavailableException if the directory cannot be created, is not private to this user, or is
@@ -121,8 +126,8 @@ public final class LibraryCache {
     }
 
     /**
-     * Unpacks the library {@code resource} of another binding; null if the jar of {@code binding} lacks this resource.
-     * Throws BackendUnavailableException if no private directory can be made.
+     * Unpacks another binding's library {@code resource}. Null if the jar of {@code binding} lacks this resource.
+     * Throws BackendUnavailableException if no private directory can be created.
      */
     public static @Nullable Path holdForOthers(Class<?> binding, String resource) {
         LibraryCache others = new LibraryCache(directoryForOthers());
@@ -134,8 +139,8 @@ public final class LibraryCache {
     }
 
     /**
-     * Unpacks a resource; null if there is none. Asks the class's jar directly: a first jar: URL takes longer than all
-     * else here.
+     * Unpacks a resource. Null if it does not exist. Reads the class's jar directly, because the first jar: URL takes
+     * longer than everything else here.
      */
     @Nullable
     Path hold(Class<?> beside, String resource) throws IOException {
@@ -159,7 +164,7 @@ public final class LibraryCache {
     }
 
     /**
-     * The library with the length and CRC-32 that the jar's directory says; null if it is not there yet. Throws
+     * The library with the length and CRC-32 from the jar's directory. Null if it has not been unpacked yet. Throws
      * BackendUnavailableException if no directory is private to this user.
      */
     @Nullable
@@ -170,7 +175,7 @@ public final class LibraryCache {
         }
     }
 
-    /** A file with this content. Throws BackendUnavailableException if no directory is private to this user. */
+    /** Returns a file with this content. Throws BackendUnavailableException if no directory is private to this user. */
     Path hold(byte[] content) throws IOException {
         synchronized (MONITOR) {
             return holdAlone(content);
@@ -189,7 +194,7 @@ public final class LibraryCache {
             try {
                 write(place, file, content);
             } catch (NoSuchFileException e) {
-                // Before we locked our file, another process removed it as abandoned: try again.
+                // Before we locked our file, another process removed it as abandoned, so try again.
             }
         }
         throw removedAgain("keep " + file);
@@ -201,9 +206,7 @@ public final class LibraryCache {
         return place;
     }
 
-    /**
-     * Compares no bytes: in a JVM that has just started, two checksums are a hundred times quicker.
-     */
+    /** Compares checksums, not bytes, because this is a hundred times faster in a JVM that has just started. */
     private static boolean isIntact(Path library, long crc, long length) throws IOException {
         File file = library.toFile();
         if (!Files.isRegularFile(library, LinkOption.NOFOLLOW_LINKS)
@@ -236,7 +239,7 @@ public final class LibraryCache {
     }
 
     /**
-     * Uses java.io, also below: a start that finds the file does not need the classes of channels, which load slowly.
+     * Uses java.io, as the code below does, so that a start that finds the file does not load the slow channel classes.
      */
     private static byte[] read(File file) throws IOException {
         try (FileInputStream in = new FileInputStream(file)) {
@@ -244,19 +247,21 @@ public final class LibraryCache {
         }
     }
 
-    /** Not CRC32C, which the JVM would load and initialize for it. */
+    /** Not CRC32C, which the JVM would have to load and initialize first. */
     private static long crcOf(byte[] content) {
         CRC32 crc = new CRC32();
         crc.update(content);
         return crc.getValue();
     }
 
-    /** The name separates versions, and the checksum finds damage. The directory alone protects from other users. */
+    /** The name keeps versions apart, and the checksum detects damage. Only the directory protects from other users. */
     private static String nameOf(long crc, long length) {
         return LIBRARY + Long.toHexString(crc) + "-" + length + ".so";
     }
 
-    /** The directory without symbolic links. They are resolved once: another user may change one at any time. */
+    /**
+     * The directory without symbolic links, which are resolved once because another user may change one at any time.
+     */
     private Path makePrivate() throws IOException {
         if (!directory.isAbsolute()) {
             throw new BackendUnavailableException(
@@ -293,7 +298,7 @@ public final class LibraryCache {
         }
     }
 
-    /** Another process may remove the probe as abandoned, which says nothing about the directory. */
+    /** Tries again if another process removes the probe as abandoned, because that says nothing about the directory. */
     private static boolean isExecutable(Path directory) throws IOException {
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
             Path probe = makeTemporary(directory, "rwx------");
@@ -305,7 +310,7 @@ public final class LibraryCache {
         return true;
     }
 
-    /** Removes this user's files with this prefix and suffix, except files that a running writer has locked. */
+    /** Removes this user's files with this prefix and suffix, except those that a running writer has locked. */
     public static void removeAbandoned(Path directory, String prefix, String suffix) {
         String @Nullable [] names = directory.toFile().list();
         for (String name : names == null ? new String[0] : names) {
@@ -317,7 +322,7 @@ public final class LibraryCache {
 
     private static void removeIfAbandoned(Path leftover) {
         try {
-            // Skip a FIFO: opening it for writing would wait for a reader.
+            // Skip a FIFO, because opening it for writing would wait for a reader.
             if (!Files.isRegularFile(leftover, LinkOption.NOFOLLOW_LINKS)
                     || Trust.userOf(leftover) != Trust.thisUser()) {
                 return;
@@ -329,12 +334,12 @@ public final class LibraryCache {
                 }
             }
         } catch (IOException | OverlappingFileLockException e) {
-            // The writer is alive: it renamed the file or holds the lock.
+            // The writer is alive, because it renamed the file or holds the lock.
         }
     }
 
     private static void write(Path directory, Path file, byte[] content) throws IOException {
-        // One of the files is a program.
+        // Executable, because one of the files is a program.
         Path temporary = makeTemporary(directory, "rwx------");
         try (FileOutputStream out = locked(temporary)) {
             out.write(content);
@@ -345,7 +350,7 @@ public final class LibraryCache {
         }
     }
 
-    /** A new empty file. Only this user writes here: no random number, whose classes load slowly, is needed. */
+    /** Creates an empty file. Only this user writes here, so no random number is needed, whose classes load slowly. */
     private static Path makeTemporary(Path directory, String permissions) throws IOException {
         while (true) {
             Path temporary = directory.resolve(TEMPORARY + Long.toHexString(System.nanoTime()) + ".tmp");
@@ -353,19 +358,22 @@ public final class LibraryCache {
                 return Files.createFile(
                         temporary, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString(permissions)));
             } catch (FileAlreadyExistsException e) {
-                // Another process made it at the same nanosecond.
+                // Another process created it in the same nanosecond.
             }
         }
     }
 
-    /** Opens and locks a file. Uses a stream and tryLock(), as an interrupted thread cannot use a channel or lock(). */
+    /**
+     * Opens and locks a file, with a stream and tryLock(), because an interrupted thread cannot use a channel or
+     * lock().
+     */
     private static FileOutputStream locked(Path temporary) throws IOException {
         FileOutputStream out = new FileOutputStream(temporary.toFile());
         boolean ours = false;
         try {
             ours = out.getChannel().tryLock() != null && Files.exists(temporary);
         } catch (OverlappingFileLockException e) {
-            // Another class loader, with a kvmirq that does not know our monitor, removes it.
+            // A kvmirq in another class loader, which does not use our monitor, is removing it.
         } finally {
             if (!ours) {
                 out.close();
@@ -378,8 +386,8 @@ public final class LibraryCache {
     }
 
     /**
-     * Loads a copy under a name of its own, then removes the file. Throws BackendUnavailableException if no directory
-     * is private to this user.
+     * Loads a copy with a unique name, then removes the file. Throws BackendUnavailableException if no directory is
+     * private to this user.
      */
     void loadCopy(byte[] content, Consumer<Path> loading) throws IOException {
         synchronized (MONITOR) {
@@ -391,7 +399,7 @@ public final class LibraryCache {
                     loading.accept(copy);
                     return;
                 } catch (NoSuchFileException e) {
-                    // Before we locked our file, another process removed it as abandoned: try again.
+                    // Before we locked our file, another process removed it as abandoned, so try again.
                 } finally {
                     Files.deleteIfExists(copy);
                 }

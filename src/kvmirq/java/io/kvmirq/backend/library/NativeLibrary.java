@@ -22,9 +22,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * Finds and loads {@code libkvmirq.so}.
  *
- * <p>If {@value #PROPERTY} names a file, only this file is used. Without the property, the first usable file is loaded:
- * from {@code java.library.path}, then from kvmirq's jar, through {@link LibraryCache}. JNI gives a library file to one
- * class loader only, so a second class loader loads a copy of the file. The file and every directory above it must
+ * <p>If {@value #PROPERTY} names a file, only this file is used. Without the property, the first usable file is loaded,
+ * either from {@code java.library.path} or from kvmirq's jar, through {@link LibraryCache}. JNI allows only one class
+ * loader to load a library file, so a second class loader loads a copy. The file and every directory above it must
  * belong to root or to this user and must not be writable by others. Thread-safe.
  */
 public final class NativeLibrary {
@@ -34,20 +34,21 @@ public final class NativeLibrary {
     private static final String NAME = "libkvmirq.so";
     private static final int ELF_MACHINE = 18;
 
-    /** Files that this class loader has loaded as a copy, because another class loader has the file. */
+    /** Files that this class loader has loaded as copies, because another class loader had loaded the file. */
     private static final Set<Path> COPIED = new HashSet<>();
 
     /**
-     * Files that were loaded and refused, why: they stay loaded, and a second handshake would reach a later library.
+     * The reason why each loaded file was rejected. The file stays loaded, so a second handshake could reach the
+     * library that was loaded after it.
      */
     private static final Map<Path, String> REFUSED = new HashMap<>();
 
-    // Few classes: at the start of a JVM, loading one takes longer than loading the library.
+    // This code uses few classes, because in a starting JVM, loading one takes longer than loading the library.
 
     private final Optional<String> explicit;
     private final String libraryPath;
     private final String architecture;
-    /** Machine number in the ELF header; source: elf.h, EM_*. */
+    /** The machine number in the ELF header. Source: elf.h, EM_*. */
     private final int machine;
 
     private final LibraryCache cache;
@@ -66,7 +67,7 @@ public final class NativeLibrary {
         this.cache = cache;
     }
 
-    /** Creates a search for {@code libkvmirq.so} by this process's system properties and environment. */
+    /** Creates a search for {@code libkvmirq.so} from this process's system properties and environment. */
     public static NativeLibrary ofThisMachine() {
         return new NativeLibrary(
                 Optional.ofNullable(System.getProperty(PROPERTY)),
@@ -78,10 +79,11 @@ public final class NativeLibrary {
     /**
      * Loads the first usable library into kvmirq's class loader and calls {@code opening}. A second call loads nothing.
      *
-     * @param opening gets the file, and one message for each file that was found earlier and could not be used. If
+     * @param opening receives the file, and a message for each file that was found earlier but could not be used. If
      *     {@code opening} throws {@link BackendUnavailableException}, the next file is tried. Pass a class instance,
-     *     not a lambda, because a JVM needs longer for its first lambda than for loading the library
-     * @throws BackendUnavailableException if no library is usable; the text lists each searched place and its fault
+     *     not a lambda, because a JVM's first lambda takes longer than loading the library
+     * @throws BackendUnavailableException if no library is usable. The message lists each place searched and what is
+     *     wrong with it
      */
     public <T> T load(BiFunction<Path, List<String>, T> opening) {
         try {
@@ -231,7 +233,7 @@ public final class NativeLibrary {
         }
     }
 
-    /** Checks the architecture: for a wrong one the dynamic loader only reports "No such file". */
+    /** Checks the architecture, because the dynamic loader only reports "No such file" for a wrong one. */
     private @Nullable String elfFlaw(Path file) throws IOException {
         byte[] head;
         try (InputStream in = new FileInputStream(file.toFile())) {

@@ -24,7 +24,7 @@ public final class Trust {
      * may write it. A directory above may be writable by all if it is sticky, such as /tmp.
      *
      * @param path absolute and without symbolic links
-     * @return what is wrong, or null
+     * @return a description of the flaw, or null
      */
     static @Nullable String flawOf(Path path) throws IOException {
         return flawOf(path, path);
@@ -60,7 +60,7 @@ public final class Trust {
         return null;
     }
 
-    /** Like {@link #flawOf}, and no other user may write the directory itself, even if it is sticky. */
+    /** Like {@link #flawOf}, but no other user may write the directory itself, even if it is sticky. */
     static @Nullable String flawOfPrivate(Path real) throws IOException {
         int mode = (int) Files.getAttribute(real, "unix:mode", LinkOption.NOFOLLOW_LINKS);
         if ((mode & WRITABLE_BY_OTHERS) != 0) {
@@ -71,7 +71,9 @@ public final class Trust {
         return flawOf(real);
     }
 
-    /** The symbolic link in {@code named} that another user owns, who could point it anywhere, as a flaw; or null. */
+    /**
+     * Describes a symbolic link in {@code named} that another user owns and so could point anywhere, or returns null.
+     */
     static @Nullable String flawOfLinks(Path named, Path real) throws IOException {
         if (real.equals(named)) {
             return null;
@@ -85,7 +87,7 @@ public final class Trust {
         return null;
     }
 
-    /** Whether the user namespace of this process maps this user id, so that the id means a real user. */
+    /** Whether this process's user namespace maps this user id, so that the id is a real user's. */
     private static boolean isMapped(int user) throws IOException {
         for (String line : Files.readAllLines(Path.of("/proc/self/uid_map"))) {
             String[] range = line.strip().split(" +", -1);
@@ -105,7 +107,7 @@ public final class Trust {
         }
     }
 
-    /** The user id of a file's owner; a symbolic link is not followed. */
+    /** The user id of a file's owner. Symbolic links are not followed, except for paths in /proc. */
     public static int userOf(Path path) throws IOException {
         // /proc/self is a symbolic link; no other path here may be one.
         return (int)
