@@ -17,17 +17,17 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel interface for forwarding lines that was proposed in 2014 and never merged: KVM-VFIO's attributes FORWARD_IRQ
- * and UNFORWARD_IRQ in group KVM_DEV_VFIO_DEVICE. VFIO's handler for a forwarded line signals the eventfd without
- * masking the line, and the guest's EOI also ends the host interrupt. Thread-safe.
+ * A kernel interface for forwarding lines that was proposed in 2014 and never merged. It adds the attributes
+ * FORWARD_IRQ and UNFORWARD_IRQ in KVM-VFIO's group KVM_DEV_VFIO_DEVICE. VFIO's handler for a forwarded line signals
+ * the eventfd without masking the line, and the guest's EOI also ends the host interrupt. Thread-safe.
  *
- * <p>No header defines these attributes' numbers and layout, so they are inferred from the patches. A patch series of
- * 2025 proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this
- * ABI. Call {@link #named}, which returns it, only on a kernel that you patched yourself.
+ * <p>No header defines the attributes' numbers and layout, so they are taken from the patches. A patch series from 2025
+ * proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this ABI.
+ * Call {@link #named}, which returns it, only on a kernel that you patched yourself.
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
  * forwarding, FORWARD_IRQ returns 0 and does nothing. To test whether a line is forwarded, let the device interrupt
- * twice without an unmask: a forwarded line signals its eventfd twice, any other only once.
+ * twice without an unmask. A forwarded line signals its eventfd twice, any other line only once.
  *
  * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and the replies on the list.
  *
@@ -35,11 +35,14 @@ import org.jspecify.annotations.Nullable;
  */
 @NotPromised
 public final class Abi2014 {
-    /** The results of {@link Abi2014#probe}: whether KVM-VFIO has the attribute group KVM_DEV_VFIO_DEVICE. */
+    /** The result of {@link Abi2014#probe}, which checks for KVM-VFIO's attribute group KVM_DEV_VFIO_DEVICE. */
     public enum Probe {
-        /** The kernel does not have the group: ENXIO, as from every released kernel. */
+        /** The kernel lacks the attributes and returns ENXIO, as every released kernel does. */
         ABSENT("the kernel does not have KVM_DEV_VFIO_DEVICE: use an irqfd on the eventfd of the interrupt"),
-        /** KVM-VFIO has attributes 1 and 2 of group 2: FORWARD_IRQ and UNFORWARD_IRQ of 2014, or TDI_BIND of 2025. */
+        /**
+         * KVM-VFIO has attributes 1 and 2 of group 2. They are FORWARD_IRQ and UNFORWARD_IRQ of 2014, or TDI_BIND and
+         * TDI_UNBIND of 2025.
+         */
         AMBIGUOUS("the kernel has attributes 1 and 2 of group 2, which may be FORWARD_IRQ and UNFORWARD_IRQ of 2014 or"
                 + " TDI_BIND and TDI_UNBIND of 2025: name the ABI of 2014 only if you know which patches the"
                 + " kernel has");
@@ -50,7 +53,7 @@ public final class Abi2014 {
             this.text = text;
         }
 
-        /** Returns the meaning of this probe result, in one sentence. */
+        /** Explains this result in one sentence. */
         public String text() {
             return text;
         }
@@ -69,7 +72,7 @@ public final class Abi2014 {
     }
 
     /**
-     * Checks whether the kernel has the group KVM_DEV_VFIO_DEVICE. Changes nothing.
+     * Checks, without changing anything, whether the kernel has the attributes of the group KVM_DEV_VFIO_DEVICE.
      *
      * @throws io.kvmirq.KernelException EIO if another process created the VM
      */
@@ -77,12 +80,14 @@ public final class Abi2014 {
         return kvmVfio.abi2014().calls.hasForwarding(kvmVfio.fd()) ? Probe.AMBIGUOUS : Probe.ABSENT;
     }
 
-    /** Returns the ABI unchecked: the caller must know that the kernel has the patches of 2014. */
+    /** Returns the ABI without a check. The caller must know that the kernel has the patches of 2014. */
     public static Abi2014 named(KvmVfio kvmVfio) {
         return kvmVfio.abi2014();
     }
 
-    /** A forwarded line. It keeps the attribute that ends the forwarding, so that {@link #close} allocates nothing. */
+    /**
+     * A forwarded line, which keeps the attribute that ends the forwarding, so that {@link #close} allocates nothing.
+     */
     private final class Forwarded implements Hold {
         private final LineIrq irq;
         private final Fd.Lease group;
@@ -110,7 +115,7 @@ public final class Abi2014 {
             group.close();
         }
 
-        /** Ignores the kernel's result: EINVAL means that the line was not forwarded. */
+        /** Ignores the kernel's result, because EINVAL means that the line was not forwarded. */
         @Override
         public void close() {
             synchronized (kvmVfio) {
@@ -135,8 +140,8 @@ public final class Abi2014 {
      * Forwards a line to a GSI. The VFIO device's descriptor stays open until {@link #unforward}, even if the device is
      * closed earlier. The line still needs an eventfd and an irqfd on the GSI.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the line is forwarded already, or cannot be forwarded; EBUSY if the
-     *     line is armed already; ENXIO on every kernel without the patches
+     * @throws io.kvmirq.KernelException EINVAL if the line is already forwarded or cannot be forwarded, EBUSY if it is
+     *     already armed, ENXIO on every kernel without the patches
      */
     public void forward(LineIrq irq, Gsi gsi) {
         synchronized (kvmVfio) {
@@ -166,12 +171,15 @@ public final class Abi2014 {
         }
     }
 
-    /** The VMM that made an adopted KVM-VFIO device may have forwarded the line. */
+    /**
+     * Ends a forwarding that this object did not begin, because the VMM that created an adopted KVM-VFIO device may
+     * have.
+     */
     private void unforwardOfOthers(LineIrq irq) {
         try {
             new Forwarded(irq, new Gsi(0)).end();
         } catch (ClosedHandleException e) {
-            // Without its device or KVM-VFIO device, nothing of this process forwards it.
+            // The device or the KVM-VFIO device is closed, so this process forwards nothing.
         }
     }
 }

@@ -24,15 +24,14 @@ import java.util.Set;
 import java.util.function.Function;
 
 /**
- * The calls on KVM-VFIO devices. A lease keeps each file open, so that attributes can be removed after its owner is
- * closed.
+ * The calls on KVM-VFIO devices. A lease keeps each file open, so that a call can remove it after its owner is closed.
  */
 final class ForwardCalls extends Calls {
     ForwardCalls(Kernel kernel) {
         super(kernel);
     }
 
-    /** The kernel's host files: this machine's, or a fake's. */
+    /** The kernel's host files, which are this machine's or a fake's. */
     HostFiles hostFiles() {
         return libc().hostFiles();
     }
@@ -51,7 +50,7 @@ final class ForwardCalls extends Calls {
         defects.forEach(this::warn);
     }
 
-    /** Runs the injector of a line that is being closed, which its exceptions do not stop. */
+    /** Runs the injector of a line that is being closed. Its exceptions do not stop the close. */
     void tellInjector(Runnable listener) {
         tell("the injector of a line that ends", listener);
     }
@@ -74,7 +73,7 @@ final class ForwardCalls extends Calls {
 
     // KVM_DEV_VFIO_DEVICE, which no merged kernel has
 
-    /** Whether KVM_HAS_DEVICE_ATTR finds FORWARD_IRQ and UNFORWARD_IRQ. Sets nothing. */
+    /** Whether KVM_HAS_DEVICE_ATTR finds FORWARD_IRQ and UNFORWARD_IRQ. Changes nothing. */
     boolean hasForwarding(Fd kvmVfio) {
         return has(kvmVfio, Uapi.KVM_DEV_VFIO_DEVICE_FORWARD_IRQ)
                 && has(kvmVfio, Uapi.KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ);
@@ -93,7 +92,10 @@ final class ForwardCalls extends Calls {
         return true;
     }
 
-    /** Both attributes' argument. Only this method computes VFIO's index: a line is the only interrupt of its index. */
+    /**
+     * The argument of both attributes. Only this method passes VFIO's index to KVM. A line is the only interrupt in its
+     * index.
+     */
     ByteBuffer forwarded(Fd.Lease device, LineIrq irq, Gsi gsi) {
         int index = irq.info().kind() == IrqKind.PLATFORM ? irq.number() : UapiVfio.VFIO_PCI_INTX_IRQ_INDEX;
         return Buffers.allocate(KvmArchForwardedIrq.SIZE)
@@ -103,7 +105,7 @@ final class ForwardCalls extends Calls {
                 .putInt(KvmArchForwardedIrq.GSI, gsi.number());
     }
 
-    /** An attribute that points to {@code forwarded}, which the caller keeps reachable. */
+    /** Creates an attribute that points to {@code forwarded}, which the caller keeps reachable. */
     ByteBuffer attribute(long number, ByteBuffer forwarded) {
         return Buffers.allocate(KvmDeviceAttr.SIZE)
                 .putInt(KvmDeviceAttr.GROUP, Uapi.KVM_DEV_VFIO_DEVICE)

@@ -17,7 +17,7 @@ import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.Optional;
 
-/** Checks a forwarding before its first change. */
+/** Checks whether an interrupt can be forwarded, before anything is changed. */
 record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     /** @throws IllegalArgumentException if the interrupt belongs to another device handle */
     void requireOpen(DeviceIrq irq) {
@@ -34,11 +34,11 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     }
 
     /**
-     * @param wired whether vectors that another program wired are forwarded already, so that the kernel need not be
+     * @param wired whether vectors that another owner wired are already forwarded, so that the kernel need not be
      *     probed again
-     * @return whether another program has this kind of interrupts enabled
-     * @throws KernelException EBUSY if the interrupt has a foreign trigger that the caller does not take over, or
-     *     cannot
+     * @return whether another program has enabled this kind of interrupt
+     * @throws KernelException EBUSY if the interrupt has a foreign trigger that the caller does not, or cannot, take
+     *     over
      */
     boolean isEnabledElsewhere(DeviceIrq irq, boolean takesOver, boolean wired) {
         IrqKind kind = irq.info().kind();
@@ -81,7 +81,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     }
 
     /**
-     * @return whether all GSIs have these routes already
+     * @return whether all GSIs already have these routes
      * @throws IllegalArgumentException if a GSI is in use
      */
     boolean areRouted(List<Gsi> gsis, List<MsiMessage> messages) {
@@ -99,7 +99,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         return there;
     }
 
-    /** Whether the VM accepts irqfds. Without an irqchip KVM refuses every irqfd, even one on an unused GSI. */
+    /** Whether the VM accepts irqfds. Without an irqchip, KVM refuses every irqfd, even one on an unused GSI. */
     boolean takesIrqfds() {
         try (EventFd scratch = EventFd.create(vm.kernel());
                 Irqfd irqfd = vm.maskedIrqfd(scratch, new Gsi(Gsi.MAX))) {
@@ -111,8 +111,8 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     }
 
     /**
-     * Whether signals on a GSI without a route are lost. False if another program owns the routes, which are unknown
-     * here.
+     * Whether signals on a GSI without a route are lost. False on arm64, or if another program owns the routes, which
+     * are unknown here.
      */
     private boolean needsRoutes() {
         return !vm.isArm64() && vm.routes().isKnown();

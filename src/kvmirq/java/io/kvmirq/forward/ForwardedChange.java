@@ -16,9 +16,7 @@ import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
-/**
- * Changes interrupts of one forwarding: masks and reroutes several with as few kernel calls as possible, or moves one.
- */
+/** Changes a forwarding's interrupts. Masks and reroutes several with as few kernel calls as possible, or moves one. */
 final class ForwardedChange {
     private final Forwarding forwarding;
 
@@ -95,7 +93,7 @@ final class ForwardedChange {
 
     // Routes
 
-    /** The caller's message for vector {@code i} of a call. */
+    /** The caller's message for the vector at position {@code i}. */
     static MsiMessage message(IntFunction<MsiMessage> messages, int i) {
         MsiMessage message = messages.apply(i);
         if (message == null) {
@@ -105,9 +103,9 @@ final class ForwardedChange {
     }
 
     /**
-     * Reroutes interrupts. On x86 their irqfds stay assigned. On arm64 a changed route unmaps a vLPI, and only
-     * assigning the irqfd again maps one, so irqfds are deassigned during the change, and signals stay in their
-     * eventfds.
+     * Reroutes interrupts. On x86, their irqfds stay assigned. On arm64, changing a route unmaps the LPI's vLPI, and
+     * only assigning the irqfd again maps another. So the irqfds are deassigned during the change, and signals stay in
+     * their eventfds.
      *
      * @param messages called without a lock
      */
@@ -157,7 +155,7 @@ final class ForwardedChange {
         }
         for (ForwardedMessage irq : irqs) {
             RelayedIrq relay = irq.relay();
-            if (relay != null && !irq.isMasked()) { // a masked interrupt waits in its mask
+            if (relay != null && !irq.isMasked()) { // a masked interrupt stays held by its mask
                 relays.add(relay);
             }
         }
@@ -165,7 +163,7 @@ final class ForwardedChange {
 
     // Moves
 
-    /** Moves an interrupt into this process, if the kernel injects it. */
+    /** Moves the injection of an interrupt into this process if the kernel injects it. */
     void moveToUserspace(ForwardedIrq irq) {
         synchronized (forwarding.delivery()) {
             irq.requireOpen();
@@ -195,7 +193,7 @@ final class ForwardedChange {
         }
     }
 
-    /** Moves an interrupt into the kernel, if this process injects it. */
+    /** Moves the injection of an interrupt into the kernel if this process injects it. */
     void moveToKernel(ForwardedIrq irq) {
         try (Hold hold = heldRelay(irq)) {
             if (hold == null) {
@@ -218,7 +216,7 @@ final class ForwardedChange {
         }
     }
 
-    /** @return false if another thread took the interrupt from that relay */
+    /** @return false if another thread has moved the interrupt away from {@code relay} */
     private boolean takeFrom(ForwardedIrq irq, RelayedIrq relay, Hold hold) {
         synchronized (forwarding.delivery()) {
             irq.requireOpen();
@@ -246,8 +244,8 @@ final class ForwardedChange {
     }
 
     /**
-     * Holds an interrupt back during a change, which may throw, until {@link #close}. If that fails, the interrupt
-     * stays masked: none is lost, and an unmask retries.
+     * Holds an interrupt back during a change that may throw, until {@link #close}. If that fails, the interrupt stays
+     * masked, so no signal is lost and an unmask retries.
      */
     static final class Hold implements AutoCloseable {
         private final ForwardedIrq irq;
@@ -283,7 +281,7 @@ final class ForwardedChange {
             } else {
                 Irqfd left = irq.irqfd();
                 if (left != null) {
-                    left.mask(); // if undoing a move was refused
+                    left.mask(); // an earlier move may have failed to undo this
                 }
                 relay.hold();
             }
@@ -301,7 +299,7 @@ final class ForwardedChange {
                     return;
                 }
                 if (irq.isMasked()) {
-                    Objects.requireNonNull(relay).release(); // the hold of the mask stays
+                    Objects.requireNonNull(relay).release(); // the mask's own hold stays
                     return;
                 }
                 boolean resumed = false;
@@ -317,7 +315,7 @@ final class ForwardedChange {
         }
     }
 
-    /** Holds of several interrupts. Closing ends them all, and then throws the first failure. */
+    /** Holds several interrupts back. Closing ends all holds even if one fails, and throws that failure. */
     private static final class Holds implements AutoCloseable {
         private final List<Hold> begun;
 

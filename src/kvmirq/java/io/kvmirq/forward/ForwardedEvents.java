@@ -16,11 +16,11 @@ import io.kvmirq.vfio.MessageIrqs;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A forwarded interrupt's mirror events. */
+/** Creates the mirror events of forwarded interrupts. */
 final class ForwardedEvents {
     private ForwardedEvents() {}
 
-    /** The event for an irqfd that ends or is deassigned; none without a GSI. */
+    /** The event for an irqfd that is closed or deassigned. Empty without a GSI. */
     static List<Event> irqfdIsGone(ForwardedIrq irq) {
         return irq.gsi().<Event>map(gsi -> new Event.ConsumerRemoved(irq.event().id(), gsi)).stream()
                 .toList();
@@ -39,7 +39,7 @@ final class ForwardedEvents {
         return irq.isMasked() ? DeliveryPath.MASKED : irq.isRelayed() ? DeliveryPath.USERSPACE : DeliveryPath.KERNEL;
     }
 
-    /** The events of a new delivery path, and of the irqfd's assignment or deassignment. */
+    /** The events for a new delivery path, including the irqfd's assignment or deassignment. */
     static List<Event> delivery(ForwardedIrq irq) {
         List<Event> events = new ArrayList<>();
         events.add(new Event.DeliveryChanged(irq.event().id(), path(irq)));
@@ -47,7 +47,7 @@ final class ForwardedEvents {
         return events;
     }
 
-    /** The event of a message's route; none for a line. */
+    /** The event for a message's route. Empty for a line. */
     static List<Event> routed(ForwardedIrq irq) {
         return irq
                 .message()
@@ -56,7 +56,7 @@ final class ForwardedEvents {
                 .toList();
     }
 
-    /** The events of a new interrupt. */
+    /** The events for a newly forwarded interrupt. */
     static List<Event> begun(ForwardedIrq irq) {
         EventFdId event = irq.event().id();
         List<Event> events = new ArrayList<>(routed(irq));
@@ -74,7 +74,7 @@ final class ForwardedEvents {
         return events;
     }
 
-    /** The events of an interrupt's end. */
+    /** The events for the end of an interrupt's forwarding. */
     static List<Event> ended(ForwardedIrq irq) {
         List<Event> events = new ArrayList<>();
         events.add(new Event.ProducerRemoved(irq.event().id(), producer(irq.irq())));
@@ -85,7 +85,7 @@ final class ForwardedEvents {
         return events;
     }
 
-    /** The event for new messages with irqfds, of which all or none are masked. */
+    /** The event for newly forwarded messages with irqfds, which are all masked or all unmasked. */
     static Event begun(MessageIrqs which, List<Irqfd> irqfds, List<MsiMessage> messages, boolean masked) {
         MessageIrq first = which.get(0);
         EventFdId[] events = new EventFdId[irqfds.size()];

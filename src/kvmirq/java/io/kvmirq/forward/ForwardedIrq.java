@@ -31,7 +31,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A device interrupt forwarded to a guest. {@link #close} ends the forwarding, and removes the irqfd and the route that
- * it added. Device, VM and this object may be closed in any order. Thread-safe.
+ * the forwarding added. The device, the VM and this object may be closed in any order. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarded"}
  */
@@ -39,29 +39,30 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** Whether the guest gets the interrupt. */
     private enum Phase {
         OPEN,
-        /** Held back until an unmask, or until a failed change ends. */
+        /** Held back until an unmask. */
         MASKED,
-        /** Closed: new calls are refused, and the tear-down may be unfinished. */
+        /** Closed. New calls are refused, but tear-down may not be finished yet. */
         ENDED
     }
 
     private final Forwarding forwarding;
-    // These are read without a lock: an injector or EOI handler may read them while a thread with the lock waits for it
+    // Read without the lock, because an injector or EOI handler may read them while a thread that holds the lock waits
+    // for it
     private volatile Phase phase = Phase.OPEN;
-    /** The irqfd that reads the eventfd, masked while a relay injects; null if there never was one. */
+    /** The irqfd that reads the eventfd, which is masked while a relay injects. Null if there never was one. */
     private volatile @Nullable Irqfd irqfd;
-    /** The relay that reads the eventfd; null while KVM injects. A move sets the irqfd before it removes the relay. */
+    /** The relay that reads the eventfd. Null while KVM injects. A move sets the irqfd before it removes the relay. */
     private volatile @Nullable RelayedIrq relay;
 
-    // The lock guards these
-    /** Whether the mirror was sent an event for a pending message that is held back. */
+    // Guarded by the lock
+    /** Whether the mirror was told that a pending message is held back. */
     private boolean reportedHeld;
-    /** Whether the mirror may hold a pending message from the end of a former forwarding. */
+    /** Whether the mirror may still record a pending message from the end of an earlier forwarding. */
     private boolean mayBeHeldBefore;
-    /** Whether a vLPI may have ended whose pending bit has not been signalled again. */
+    /** Whether a vLPI may have been unmapped and its pending bit not yet signalled again. */
     private boolean owesSignal;
     /**
-     * Whether signals may be pending at the end, because no irqfd read them at once or hardware delivered the
+     * Whether signals may be pending at the end, because no irqfd read them at once, or hardware delivered the
      * interrupt.
      */
     private boolean mayKeep;
@@ -74,7 +75,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         this.forwarding = forwarding;
     }
 
-    /** Sets the reader of a new interrupt's eventfd, one of the two. A relay is held until {@link #start}. */
+    /**
+     * Sets the reader of a new interrupt's eventfd, which is either an irqfd or a relay. A relay is held until {@link
+     * #start}.
+     */
     final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq held, boolean masked) {
         irqfd = assigned;
         relay = held;
@@ -90,7 +94,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** Starts a relay, as the last step of forwarding. */
     final void start() {
         if (!isRelayed()) {
-            return; // a relay that comes later is started by the move that made it
+            return; // a move starts the relay that it creates
         }
         synchronized (lock()) {
             RelayedIrq held = relay;
@@ -104,7 +108,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return forwarding;
     }
 
-    /** Guards the phases of all the device's interrupts, so that a batch changes them together. */
+    /** Guards the phases of all interrupts of the forwarding, so that a batch changes them together. */
     final Object lock() {
         return forwarding.delivery();
     }
@@ -113,12 +117,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return irqfd;
     }
 
-    /** Another irqfd has got the eventfd, or waits masked for a move into the kernel. */
+    /** Sets the irqfd that reads the eventfd, or that waits masked for a move into the kernel. */
     final void irqfd(Irqfd other) {
         irqfd = other;
     }
 
-    /** The irqfd of an interrupt that is not relayed. */
+    /** The irqfd of an interrupt that KVM injects. */
     final Irqfd assigned() {
         return Objects.requireNonNull(irqfd, "no irqfd");
     }
@@ -127,7 +131,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return relay;
     }
 
-    /** A relay has got the eventfd, or with null the irqfd. */
+    /** Sets the relay that reads the eventfd, or null if the irqfd does. */
     final void relay(@Nullable RelayedIrq other) {
         relay = other;
         record(Events.Type.INTERRUPT_MOVED);
@@ -151,38 +155,40 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return relay != null;
     }
 
-    /** The device's interrupt that is forwarded. */
+    /** The forwarded device interrupt. */
     public abstract DeviceIrq irq();
 
     /**
-     * The eventfd that the device interrupt signals, open until {@link #close}. If you read it, the guest loses
-     * interrupts; if you write to it, the guest gets one.
+     * The eventfd that the device interrupt signals, open until {@link #close}. Reading it loses interrupts, and
+     * writing to it sends the guest one.
      */
     public abstract EventFd event();
 
-    /** The GSI that the eventfd raises; empty for a message that never had an irqfd in KVM. */
+    /** The GSI that the eventfd raises. Empty for a message that never had an irqfd. */
     public abstract Optional<Gsi> gsi();
 
-    /** The mechanism that delivers the interrupt; for a masked one, after the unmask. */
+    /** The mechanism that delivers the interrupt, or will deliver it after the unmask. */
     public final Mechanism mechanism() {
         return isRelayed() ? Mechanism.USERSPACE : inKernel();
     }
 
     abstract Mechanism inKernel();
 
-    /** Whether KVM is known not to post the interrupt. */
+    /** Whether the mirror predicts that KVM does not post the interrupt. */
     final boolean isUnposted() {
         return posting().orElse(null) instanceof Posting.NotPosted;
     }
 
-    /** The decision that allowed direct EOI; empty for any other interrupt, and after {@link #moveTo}. */
+    /**
+     * The decision that allowed direct EOI. Empty for any other interrupt, and after {@link #moveTo} ended direct EOI.
+     */
     @NotPromised
     public Optional<DirectEoiDecision> directEoi() {
         return Optional.empty();
     }
 
     /**
-     * Predicts, from the set-up and known host facts, whether hardware delivers the interrupt to the guest, and if not,
+     * Predicts from the set-up and known host facts whether hardware delivers the interrupt to the guest, and if not,
      * why. No kernel reports this. A masked interrupt is not posted.
      */
     public final Posting predicted() {
@@ -197,9 +203,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * The interrupt's current path, without its host irq: eventfd, mechanism, GSI, guest vector, vCPU, and whether
-     * hardware posts it. {@link InterruptPath#known} states for each fact whether it was set up, is predicted or is
-     * unknown; it also has the predicted fields of {@link io.kvmirq.path.Hop#IRTE} and of the vCPU's {@link
-     * io.kvmirq.path.Hop#PID}, and the hops of {@link io.kvmirq.mirror.Snapshot}. After {@link #close} the path names
+     * hardware posts it. {@link InterruptPath#known} reports for each fact whether it was set up, is predicted or is
+     * unknown. It also returns the predicted fields of {@link io.kvmirq.path.Hop#IRTE} and of the vCPU's {@link
+     * io.kvmirq.path.Hop#PID}, and the hops of {@link io.kvmirq.mirror.Snapshot}. After {@link #close}, the path names
      * only the device.
      */
     public final InterruptPath path() {
@@ -207,8 +213,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * The current path as in {@link #path()}, and the host irq, which {@code host} finds, for example a {@link
-     * io.kvmirq.host.HostInterrupts}.
+     * The current path as in {@link #path()}, with the host irq that {@code host}, such as a {@link
+     * io.kvmirq.host.HostInterrupts}, finds.
      */
     public final InterruptPath path(HostIrqs host) {
         Objects.requireNonNull(host, "host is null");
@@ -241,7 +247,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Tells the mirror the delivery path and, unless the interrupt is masked, that no message is held back. */
+    /** Reports the delivery path to the mirror and, unless the interrupt is masked, that no message is held back. */
     final void tellDelivery() {
         List<Event> events = new ArrayList<>(ForwardedEvents.delivery(this));
         if (!isMasked()) {
@@ -255,19 +261,19 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         tell(List.of(new Event.Held(ForwardedEvents.producer(irq()), message)));
     }
 
-    /** The event that a message is no longer held back; none if the mirror has none. */
+    /** The event that a message is no longer held back. Empty if none was reported as held. */
     private List<Event> released() {
         boolean wasHeld = reportedHeld;
         reportedHeld = false;
         return wasHeld ? List.of(new Event.Released(ForwardedEvents.producer(irq()))) : List.of();
     }
 
-    /** The eventfd that unmasks a line at the guest's EOI; empty for a message. */
+    /** The eventfd that unmasks a line at the guest's EOI. Empty for a message and with direct EOI. */
     Optional<EventFd> resample() {
         return Optional.empty();
     }
 
-    /** The MSI message that the guest gets now; empty for a line. */
+    /** The MSI message that the guest currently gets. Empty for a line. */
     public abstract Optional<MsiMessage> message();
 
     // Masks
@@ -278,16 +284,16 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Masks the interrupt until {@link #unmask}. No interrupt is lost, because all messages in the eventfd become one
-     * interrupt at the unmask, and a line stays asserted by its device. No program can read whether a GICv4 vLPI was
-     * pending, so a guest on an arm64 host with vLPIs may get one extra interrupt. The GSI's route stays. After the
-     * call returns, the guest may still take an interrupt that was raised before it.
+     * Masks the interrupt until {@link #unmask}. No interrupt is lost, because all signals in the eventfd become one
+     * interrupt at the unmask, and the device keeps a line asserted. No program can read whether a GICv4 vLPI was
+     * pending, so a guest on an arm64 host with vLPIs can get one extra interrupt. The GSI's route stays. After the
+     * call returns, the guest can still take an interrupt that was raised before it.
      *
      * <p>If this process injects the interrupt, the call waits for a running injection, as do {@link #moveTo}, {@link
      * #close} and {@link #reroute} of an unmasked interrupt. Do not call any of these while you hold a lock that the
-     * injector needs: see {@link #beginMask}.
+     * injector needs, but see {@link #beginMask}.
      *
-     * @throws KernelException if {@link Irqfd#mask} fails; the interrupt then stays unmasked
+     * @throws KernelException if {@link Irqfd#mask} fails. The interrupt then stays unmasked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void mask() {
@@ -299,9 +305,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Masks like {@link #mask}, but does not wait for a running injection in this process. While you hold a lock that
-     * the injector needs, you may call this, then {@link #reroute} and {@link #unmask}. The running injection may still
-     * send the message from before the {@code reroute}, but no later one does. Call {@link #mask}, {@link #moveTo} and
-     * {@link #close} without the lock, because they wait.
+     * the injector needs, you may call this, then {@link #reroute} and {@link #unmask}. The running injection can still
+     * send the message from before the {@code reroute}, but later injections cannot. Call {@link #mask}, {@link
+     * #moveTo} and {@link #close} without the lock, because they wait.
      */
     public final void beginMask() {
         RelayedIrq held = masked();
@@ -310,7 +316,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** @return the relay that may still inject */
+    /** @return the relay that may still be injecting, or null */
     final @Nullable RelayedIrq masked() {
         synchronized (lock()) {
             requireOpen();
@@ -325,7 +331,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Makes the mask of a held interrupt last. The lock is held. */
+    /** Makes a held interrupt masked. The caller holds the lock. */
     final void stayMasked() {
         phase = Phase.MASKED;
         tellDelivery();
@@ -333,8 +339,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Whether the interrupt is masked and pending, so that {@link #unmask} delivers it, like an MSI-X pending bit.
-     * After {@link #close}, whether one was pending when the device was disarmed. On arm64, after a {@link #mask},
-     * reroute or close, this may be true although the guest took the interrupt.
+     * After {@link #close}, whether a signal was pending when the device was disarmed. On arm64, this can be true after
+     * a mask, reroute or close although the guest took the interrupt.
      *
      * @throws IllegalStateException on a virtual thread
      */
@@ -344,7 +350,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Reads the pending signals of our eventfd, after the device's half has ended and before the eventfd closes. */
+    /** Drains pending signals from our eventfd, after the device is disarmed and before the eventfd is closed. */
     final void keepPending() {
         synchronized (lock()) {
             kept |= mayKeep && event().drain() != 0;
@@ -356,7 +362,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Leaves pending signals in another program's eventfd when the message's forwarding ends. */
+    /** Leaves pending signals in another owner's eventfd when the message's forwarding ends. */
     final void leaveToOwner() {
         synchronized (lock()) {
             tell(released());
@@ -364,22 +370,23 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Signals the eventfd after a vLPI ended, because that drops the vLPI's pending bit, which cannot be read before.
+     * Masks the irqfd. If this may unmap a vLPI, signals the eventfd, because the vLPI's pending bit is dropped and
+     * cannot be read.
      */
     final void holdBack() {
         owesSignal = mayBeVlpi();
         try {
             assigned().mask();
         } catch (KernelException e) {
-            owesSignal = false; // a vLPI continues
+            owesSignal = false; // the vLPI stays mapped
             throw e;
         }
         signalAgain();
     }
 
     /**
-     * Unmaps a possible vLPI before the device's half ends, which would drop the vLPI's pending bit. Does nothing for
-     * any other interrupt, whose irqfd ends with its eventfd. Never fails.
+     * Unmaps a possible vLPI and signals the eventfd instead, before the device is disarmed, which would drop the
+     * vLPI's pending bit. Does nothing for other interrupts, whose irqfd ends with its eventfd. Never fails.
      */
     final void holdBackAtEnd() {
         synchronized (lock()) {
@@ -401,16 +408,19 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Whether hardware may deliver it as a vLPI: true unless a known fact rules it out. */
+    /**
+     * Whether hardware may deliver the interrupt as a vLPI. True on arm64 for a message, unless a known fact rules it
+     * out.
+     */
     boolean mayBeVlpi() {
         return false;
     }
 
     /**
-     * Unmasks the interrupt. If pending, it is delivered at once.
+     * Unmasks the interrupt. A pending interrupt is delivered at once.
      *
      * @throws KernelException EBUSY if another program assigned the eventfd to another irqfd while the interrupt was
-     *     masked; otherwise as {@link Irqfd#mask}. The interrupt stays masked
+     *     masked, otherwise as {@link Irqfd#mask}. The interrupt stays masked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void unmask() {
@@ -422,7 +432,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Ends the mask of the interrupt. The lock is held. */
+    /** Delivers the interrupt again. The caller holds the lock. */
     final void resume() {
         RelayedIrq held = relay;
         if (held != null) {
@@ -438,11 +448,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Sends the interrupt to another vector or vCPU. No interrupt is lost: each arrives by the old or the new MSI
-     * message. If {@code message} is the current one, no kernel call is made.
+     * Sends the interrupt to another vector or vCPU. No interrupt is lost, because each arrives by the old or the new
+     * MSI message. If {@code message} is the current one, no kernel call is made.
      *
-     * @throws UnsupportedOperationException for a line, which has no MSI message: change its GSI's routes instead
-     * @throws KernelException EINVAL if KVM refuses the message; the interrupt arrives by the old message
+     * @throws UnsupportedOperationException for a line, which has no MSI message. Change its GSI's routes instead
+     * @throws KernelException EINVAL if KVM refuses the message. Interrupts then arrive by the old message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void reroute(MsiMessage message) {
@@ -453,39 +463,40 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** @throws UnsupportedOperationException for a line, which has no message */
     abstract ForwardedMessage rerouted();
 
-    // Moves: the eventfd stays, and its next reader gets the pending signals
+    // Moves keep the eventfd, whose next reader gets the pending signals
 
     /**
-     * Moves the injection from the kernel into this process, or back. No interrupt is lost: undelivered signals stay in
-     * the eventfd, and the new mechanism delivers them. A masked interrupt stays masked. A move to the current
-     * mechanism does nothing.
+     * Moves the injection from the kernel into this process, or back. No interrupt is lost, because undelivered signals
+     * stay in the eventfd for the new mechanism. A masked interrupt stays masked. A move to the current mechanism does
+     * nothing.
      *
-     * @param to {@link Mechanism#USERSPACE}, or the in-kernel mechanism: {@link Mechanism#IRQFD} for a message or an
-     *     edge, {@link Mechanism#RESAMPLE} for a level-triggered line; others throw UnsupportedOperationException
-     * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the mechanism stays
+     * @param to {@link Mechanism#USERSPACE}, or the in-kernel mechanism, which is {@link Mechanism#IRQFD} for a message
+     *     or an edge-triggered line, and {@link Mechanism#RESAMPLE} for a level-triggered line. Others throw
+     *     UnsupportedOperationException
+     * @throws KernelException as {@link #mask} and {@link Forwarding#forward}. The mechanism then stays the same
      * @throws IllegalStateException if {@link Forwarding.Builder#userspace} was not called, or after {@link #close}
      */
     public abstract void moveTo(Mechanism to);
 
-    /** A new, held relay for the eventfd. */
+    /** Creates a relay for the eventfd, which is held. */
     abstract RelayedIrq relayed(Userspace userspace);
 
-    /** A new masked irqfd, for an interrupt that this process has injected from the start. */
+    /** Creates a masked irqfd, for an interrupt that this process has injected from the start. */
     abstract Irqfd maskedIrqfd();
 
-    /** Changes the device's half for a move into this process, while the irqfd is masked. */
+    /** Changes the device's set-up for a move into this process, while the irqfd is masked. */
     void leaveKernel(Undo undo) {}
 
-    /** Changes the device's half for a move into the kernel, while the relay is masked. */
+    /** Changes the device's set-up for a move into the kernel, while the relay is held. */
     void enterKernel() {}
 
-    /** Called after a move or a failed one: the device signals again if it still asserts its interrupt. */
+    /** Called after a move, even a failed one, so that the device signals again if it still asserts its line. */
     void moved() {}
 
     /**
-     * Reports the guest's EOI of a level-triggered line that this process injects. The line goes low; a device that
-     * still asserts it interrupts again. The call does nothing while KVM injects the line, because KVM sees the EOI, or
-     * while an injector lowers the line itself, see {@link Userspace.Injector#raiseUntilEoi}.
+     * Reports the guest's EOI for a level-triggered line that this process injects. The line goes low, and a device
+     * that still asserts it interrupts again. The call does nothing while KVM injects the line, because KVM sees the
+     * EOI, or if the injector lowers the line itself as {@link Userspace.Injector#raiseUntilEoi} describes.
      *
      * @throws UnsupportedOperationException for a message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -493,8 +504,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract void endOfInterrupt();
 
     /**
-     * Signals the eventfd as the device would, by VFIO's loopback, to test the path to the guest. The device is not
-     * involved. If another program armed the device with the eventfd, this writes to the eventfd instead.
+     * Signals the eventfd through VFIO's loopback, as the device would, to test the path to the guest. The device is
+     * not involved. If another program armed the device with the eventfd, this writes to the eventfd instead.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
@@ -550,8 +561,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Ends the forwarding. After the call returns, the guest gets no further interrupt, not even one that was held
-     * back. Idempotent, never fails.
+     * Ends the forwarding. After the call returns, no further interrupt is injected, not even one that was held back.
+     * Idempotent, never fails.
      */
     @Override
     public final void close() {

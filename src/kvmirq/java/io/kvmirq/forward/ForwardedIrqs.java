@@ -12,8 +12,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A device's forwarded interrupts by number, all of one kind. Changes need the {@link Forwarding}'s lock; {@link #all}
- * needs none.
+ * A device's forwarded interrupts by number, all of one kind. Changes need the {@link Forwarding}'s lock, but {@link
+ * #all} does not.
  */
 final class ForwardedIrqs<T> {
     private record Table<T>(@Nullable IrqKind kind, AtomicReferenceArray<@Nullable T> byNumber) {}
@@ -33,7 +33,7 @@ final class ForwardedIrqs<T> {
         return irq.info().kind() == now.kind;
     }
 
-    /** This interrupt's forwarding; null if there is none. */
+    /** This interrupt's forwarding, or null if there is none. */
     @Nullable
     T of(DeviceIrq irq) {
         return isOfOurKind(irq) ? now.byNumber.get(irq.number()) : null;
@@ -72,7 +72,7 @@ final class ForwardedIrqs<T> {
         return false;
     }
 
-    /** Interrupts with consecutive numbers. */
+    /** Adds interrupts with consecutive numbers. */
     void add(DeviceIrq first, List<? extends T> added) {
         if (!isOfOurKind(first)) {
             int numbers = first.info().kind() == IrqKind.PLATFORM

@@ -17,24 +17,24 @@ import io.kvmirq.vfio.LineIrq;
 import java.util.Optional;
 
 /**
- * A forwarded line: a PCI device's INTx, or a platform device's interrupt. Each signal masks a level-triggered line
- * until the guest's EOI.
+ * A forwarded line, which is a PCI device's INTx or a platform device's interrupt. Without direct EOI, each signal
+ * masks a level-triggered line until the guest's EOI.
  */
 final class ForwardedLine extends ForwardedIrq {
     private final Vm vm;
     private final LineIrq irq;
     private final Gsi gsi;
     private final EventFd event;
-    /** The eventfd that the guest's EOI signals; empty for an edge-triggered line. */
+    /** The eventfd that the guest's EOI signals. Empty for an edge-triggered line. */
     private final Optional<EventFd> resample;
-    /** Direct EOI's ABI and decision; empty without direct EOI. */
+    /** The ABI and the decision for direct EOI. Empty without it. */
     private volatile Optional<DirectEoi> direct;
 
     private final ArmedLine armed;
     /** Whether the user armed the line, and must close it. */
     private final boolean ofUser;
 
-    /** {@code takesOver}: another program may have enabled the line. {@code direct} is set before the line is armed. */
+    /** If {@code takesOver} is true, the user or another program may have armed the line. */
     ForwardedLine(
             Forwarding forwarding,
             ForwardChecks checks,
@@ -87,7 +87,7 @@ final class ForwardedLine extends ForwardedIrq {
                 resample().ifPresent(armed::unmaskBy);
             }
             if (takesOver && level) {
-                armed.unmask(); // its former eventfd may have the signal that masked it
+                armed.unmask(); // the signal that masked the line may be in its former eventfd
             }
             undo.keep();
         }
@@ -167,7 +167,7 @@ final class ForwardedLine extends ForwardedIrq {
         }
     }
 
-    // Moves: the device is masked meanwhile, and unmasking it signals again if it still asserts its line
+    // During a move the device is masked. The unmask makes it signal again if it still asserts its line
 
     @Override
     public void moveTo(Mechanism to) {
@@ -181,7 +181,7 @@ final class ForwardedLine extends ForwardedIrq {
         }
     }
 
-    /** Whether the interrupt is delivered by {@code to} now. Ends direct EOI if that is enough for the move. */
+    /** Whether {@code to} already delivers the interrupt. Ends direct EOI if that alone makes the move. */
     private boolean isThere(Mechanism to) {
         synchronized (lock()) {
             requireOpen();
@@ -219,7 +219,7 @@ final class ForwardedLine extends ForwardedIrq {
         }
     }
 
-    /** Changes the handler of a live line: from now on it masks the line, and the guest's EOI unmasks it. */
+    /** Changes the handler of a live line, which then masks the line until the guest's EOI unmasks it. */
     private void endDirectEoi() {
         Abi2014 abi = direct.orElseThrow().abi();
         Irqfd before = assigned();
@@ -250,7 +250,7 @@ final class ForwardedLine extends ForwardedIrq {
 
     // The end
 
-    /** Ends all parts except the relay, the device first, so that no later signal waits for an EOI. */
+    /** Tears down all parts except the relay, the device first, so that no later signal waits for an EOI. */
     void tearDown() {
         synchronized (lock()) {
             if (ofUser) {

@@ -15,18 +15,23 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An MSI or MSI-X vector: VFIO signals an eventfd, whose irqfd raises a GSI, whose route is a message. A VM may have
- * thousands, so values of other objects are not repeated in fields. The forwarding's list publishes it to other
- * threads.
+ * An MSI or MSI-X vector. VFIO signals an eventfd, whose irqfd raises a GSI, which is routed to a message. A VM can
+ * have thousands of vectors, so fields do not repeat values of other objects. The forwarding's list publishes this
+ * object to other threads.
  */
 final class ForwardedMessage extends ForwardedIrq {
     private final IrqKind kind;
     private final int number;
     private volatile MsiMessage message;
-    /** The caller's message, restored when the forwarding ends; null if the route is removed then. */
+    /**
+     * The caller's message, to which the route is restored when the forwarding ends. Null if the route is removed then.
+     */
     private final @Nullable MsiMessage callers;
 
-    /** {@code first} is the batch's first vector. {@code isRouted}: the caller routed the GSI to the message before. */
+    /**
+     * {@code first} is the batch's first vector. {@code isRouted} is true if the caller had routed the GSI to the
+     * message.
+     */
     ForwardedMessage(
             Forwarding forwarding,
             MessageIrq first,
@@ -66,7 +71,7 @@ final class ForwardedMessage extends ForwardedIrq {
 
     @Override
     public EventFd event() {
-        RelayedIrq relay = relay(); // first: once it is gone, there is an irqfd
+        RelayedIrq relay = relay(); // read first, because a move sets the irqfd before it removes the relay
         Irqfd irqfd = irqfd();
         return irqfd != null ? irqfd.event() : Objects.requireNonNull(relay).event();
     }
@@ -91,7 +96,7 @@ final class ForwardedMessage extends ForwardedIrq {
         return this;
     }
 
-    /** Stores the route's new message. The lock is held. */
+    /** Stores the route's new message. The caller holds the lock. */
     void become(MsiMessage to) {
         message = to;
         if (relay() instanceof RelayedEdge edge) {
@@ -139,7 +144,7 @@ final class ForwardedMessage extends ForwardedIrq {
 
     // The end
 
-    /** The GSI, if its route is removed when the forwarding ends. */
+    /** The GSI if its route is removed when the forwarding ends. */
     Optional<Gsi> ownRoute() {
         return callers == null ? gsi() : Optional.empty();
     }

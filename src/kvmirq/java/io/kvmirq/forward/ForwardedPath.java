@@ -30,10 +30,10 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * An interrupt as this process set it up, as a source of its path. The mirror adds predictions. Immutable.
+ * Builds an interrupt's path from this process's set-up and the mirror's predictions. Immutable.
  *
- * @param gsi empty if this process injects the interrupt
- * @param message the guest's message; empty for a line
+ * @param gsi the GSI, empty for a message that never had an irqfd
+ * @param message the guest's message, empty for a line
  */
 record ForwardedPath(
         Producer device,
@@ -43,7 +43,10 @@ record ForwardedPath(
         Mechanism mechanism,
         boolean masked,
         boolean x86) {
-    /** Delivery modes 0 and 1 of a message's data, fixed and lowest priority, have a vector. */
+    /**
+     * Any of these data bits selects a delivery mode without a vector. Modes 0 and 1, fixed and lowest priority, have
+     * one.
+     */
     private static final int MODES_WITHOUT_VECTOR = 6 << 8;
 
     private static final int VECTOR = 0xff;
@@ -51,7 +54,7 @@ record ForwardedPath(
     private static final Evidence SET_UP = new Evidence(Evidence.Kind.SET_UP, "this process");
     private static final Evidence PREDICTED = Evidence.predicted("rules of kernel and hardware");
 
-    /** @param unseen why no host irq is known */
+    /** @param unseen the reason why no host irq is known */
     InterruptPath of(Optional<HostIrq> hostIrq, String unseen, Snapshot now) {
         Optional<PredictedIrq> known = now.of(event);
         Posting posting =
@@ -84,7 +87,10 @@ record ForwardedPath(
                 .with(values(known, vcpu, posting, now));
     }
 
-    /** A closed interrupt's path. Its GSI and eventfd number may belong to another interrupt by now. */
+    /**
+     * A closed interrupt's path, which names only the device, because the GSI and the eventfd may have a new user by
+     * now.
+     */
     static InterruptPath closed(Producer device) {
         return InterruptPath.of(
                 interrupt(device),
@@ -109,7 +115,7 @@ record ForwardedPath(
         return Link.notShown(hop, why, List.of());
     }
 
-    /** The vCPU to which hardware posts the interrupt, or KVM takes it. */
+    /** The vCPU to which hardware or KVM delivers the interrupt. */
     private static Optional<VcpuId> vcpu(Optional<PredictedIrq> known, Posting posting) {
         Optional<VcpuId> listed = known.flatMap(irq -> irq.vcpu().known());
         Optional<VcpuId> destination = known.flatMap(irq -> irq.destination().known());
@@ -141,7 +147,10 @@ record ForwardedPath(
                 : Claim.of(Claim.Question.FORM, posting instanceof Posting.Posted, PREDICTED, posting.text());
     }
 
-    /** Predictions beside the links: the entry with its last update, and the vCPU's schedule with its own structure. */
+    /**
+     * Predictions besides the links, which are the remapping entry, its last update, and the vCPU's stage and
+     * descriptor.
+     */
     private List<HopValue<?>> values(
             Optional<PredictedIrq> known, Optional<VcpuId> vcpu, Posting posting, Snapshot now) {
         List<HopValue<?>> values = new ArrayList<>();

@@ -42,12 +42,13 @@ import java.util.stream.Collectors;
  * }
  * }</pre>
  *
- * <p>A method for several interrupts makes at most one KVM_SET_GSI_ROUTING and one VFIO_DEVICE_SET_IRQS, none if
- * nothing changes. No interrupt is lost, because routes are set up first, then irqfds, then the device's eventfds;
- * tear-down is in reverse order. A failed method changes nothing, but {@code takeOver} cannot restore replaced
- * eventfds. {@code close} never fails, even if the VM or the device was closed before.
+ * <p>A method for several interrupts makes as few KVM_SET_GSI_ROUTING and VFIO_DEVICE_SET_IRQS calls as possible,
+ * usually one each, and none if nothing changes. No interrupt is lost, because routes are set up first, then irqfds,
+ * then the device's eventfds, and torn down in reverse order. A method that fails changes nothing, except that {@code
+ * takeOver} cannot restore replaced eventfds. {@code close} never fails, even if the VM or the device was closed
+ * before.
  *
- * <p>One lock guards set-up and tear-down, a second one the delivery of each interrupt. The set-up lock is taken first.
+ * <p>One lock guards set-up and tear-down, and another the delivery of each interrupt. The set-up lock is taken first.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarding"}
  */
@@ -91,9 +92,9 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Creates a device's forwarding to a VM; no interrupt is forwarded yet.
+     * Creates a device's forwarding to a VM. No interrupt is forwarded yet.
      *
-     * @throws IllegalArgumentException if VM and device belong to different {@code Kernel}s
+     * @throws IllegalArgumentException if the VM and the device belong to different {@code Kernel}s
      */
     public static Forwarding create(Vm vm, VfioDevice device) {
         return builder(vm, device).build();
@@ -106,7 +107,7 @@ public final class Forwarding implements AutoCloseable {
         return new Builder(vm, device);
     }
 
-    /** Options of a forwarding. */
+    /** Builds a forwarding with options. */
     public static final class Builder {
         private final Vm vm;
         private final VfioDevice device;
@@ -120,9 +121,9 @@ public final class Forwarding implements AutoCloseable {
 
         /**
          * Sets the mirror that predicts how interrupts are delivered. The forwarding reports its steps and the VM's
-         * vCPU events to it. Use one mirror for all devices of a VM. By default the forwarding makes its own, which
-         * reads facts from host files. If another program created the VM, report the events of vCPUs that this process
-         * did not create to the mirror.
+         * vCPU events to it. Use one mirror for all of a VM's devices. By default, the forwarding creates its own,
+         * which reads host files. If another program created the VM, report the events of vCPUs that this process did
+         * not create to the mirror.
          */
         public Builder mirror(Mirror mirror) {
             Objects.requireNonNull(mirror, "mirror is null");
@@ -131,10 +132,11 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Lets the loop and injector of {@code relay} inject interrupts for which KVM accepts no irqfd: all interrupts
-         * of an x86 VM without an in-kernel irqchip, lines with a split irqchip, and interrupts that {@link
-         * ForwardedIrq#moveTo} moves into this process. A line may interrupt before {@link Forwarding#forward} returns;
-         * report an earlier EOI after the return. Throws IllegalArgumentException for another VM's injector.
+         * Lets the loop and injector of {@code relay} inject interrupts for which KVM accepts no irqfd, which are all
+         * interrupts of an x86 VM without an in-kernel irqchip, and lines with a split irqchip. {@link
+         * ForwardedIrq#moveTo} can move other interrupts into this process too. A line can interrupt before {@link
+         * Forwarding#forward} returns, so report an earlier EOI after the return. Throws IllegalArgumentException for
+         * another VM's injector.
          */
         public Builder userspace(Userspace relay) {
             Objects.requireNonNull(relay, "relay is null").injector().requireOf(vm, List.of());
@@ -142,7 +144,7 @@ public final class Forwarding implements AutoCloseable {
             return this;
         }
 
-        /** @throws IllegalArgumentException if VM and device belong to different {@code Kernel}s */
+        /** @throws IllegalArgumentException if the VM and the device belong to different {@code Kernel}s */
         public Forwarding build() {
             return new Forwarding(this);
         }
@@ -158,7 +160,7 @@ public final class Forwarding implements AutoCloseable {
         return userspace;
     }
 
-    /** The lock that guards how each interrupt is delivered. This object's own lock is taken first. */
+    /** The lock that guards how each interrupt is delivered. This object's monitor is taken first. */
     Object delivery() {
         return delivery;
     }
@@ -194,7 +196,7 @@ public final class Forwarding implements AutoCloseable {
     // Forward
 
     /**
-     * Forwards one MSI or MSI-X vector to a new GSI, which is routed to {@code message}.
+     * Forwards an MSI or MSI-X vector to a new GSI, which is routed to {@code message}.
      *
      * @throws RuntimeException as {@link #forwardAll}
      */
@@ -205,8 +207,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards one MSI or MSI-X vector to a GSI that the caller chose. If it is routed to {@code message} already, the
-     * forwarding uses this route and does not remove it at the end.
+     * Forwards an MSI or MSI-X vector to a GSI that the caller chose. If the GSI is already routed to {@code message},
+     * the forwarding uses this route and does not remove it at the end.
      *
      * @throws IllegalArgumentException if the GSI has another route or an irqfd
      * @throws RuntimeException as {@link #forwardAll}
@@ -225,20 +227,20 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards MSI or MSI-X vectors, each to a new GSI, by one call of KVM_SET_GSI_ROUTING and one of
-     * VFIO_DEVICE_SET_IRQS.
+     * Forwards MSI or MSI-X vectors, each to a new GSI, with one KVM_SET_GSI_ROUTING and one VFIO_DEVICE_SET_IRQS.
      *
      * <p>Linux before 6.5, and any Linux for MSI or behind an arm64 ITS, cannot add vectors while others are enabled
      * ({@link io.kvmirq.vfio.IrqInfo#noResize}), so the first {@code forwardAll} enables all MSI-X vectors. For MSI, or
-     * if the host has too few vectors, a later {@code forwardAll} disables the enabled ones, enables more, and signals
-     * each formerly enabled vector once, because its interrupts in between are lost.
+     * if the host has too few vectors, a later {@code forwardAll} disables the enabled vectors, enables more, and then
+     * signals each formerly enabled vector once to make up for interrupts that were lost in between.
      *
-     * @param messages the MSI message of the vector at position 0, 1, … in {@code which}; called first, without a lock
-     * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if another program or the user armed the
-     *     device's interrupts: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without an
-     *     in-kernel irqchip; other errnos if a kernel call fails
+     * @param messages returns the MSI message for position 0, 1, … of {@code which}. It is called first, without a lock
+     * @throws KernelException EINVAL if a vector is already forwarded, or without either an in-kernel irqchip or a
+     *     {@link Userspace}; EBUSY if another program or the user armed the device's interrupts, unless {@link
+     *     #takeOver} is used; EMFILE if there are too few descriptors; other errnos if a kernel call fails
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
-     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it has the number left
+     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors. The exception holds the number
+     *     left
      * @throws io.kvmirq.vfio.VectorsDisturbedException if a failed call disabled other vectors for a moment
      * @throws IllegalStateException if the kernel cannot add vectors to those of another {@code Forwarding}, or after
      *     {@link #close}
@@ -250,7 +252,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors masked, as a guest's MSI-X vectors start. Their signals wait in the eventfds until {@link
+     * Forwards vectors masked, as a guest's MSI-X vectors are at first. Signals wait in the eventfds until {@link
      * ForwardedIrq#unmask}, which also assigns the irqfds. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
@@ -260,10 +262,10 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors although another program, or the device's user, has armed them. One call replaces their
-     * eventfds, which are not restored when the forwarding ends. During the replacement, an MSI-X message stays pending
-     * in the device, but an MSI message may be lost. Signals in the former eventfds stay there. Close your armed
-     * vectors only after the forwarding has ended, because that disables all vectors. If you know the eventfds, {@link
+     * Forwards vectors that another program, or the device's user, has already armed. One call replaces their eventfds,
+     * which are not restored when the forwarding ends. During the replacement, an MSI-X message stays pending in the
+     * device, but an MSI message can be lost. Signals in the former eventfds stay there. Close your armed vectors only
+     * after the forwarding has ended, because that disables all vectors. If you know the eventfds, {@link
      * #takeOver(MessageIrqs,List,IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
@@ -273,11 +275,12 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors by the eventfds that they signal already. VFIO is not called, so no signal is lost, and pending
-     * signals are delivered. When the forwarding ends, the vectors stay armed for their owner to disarm. If an
-     * interrupt may then be pending as a vLPI, the forwarding signals its eventfd. Otherwise like {@link #forwardAll}.
+     * Forwards vectors through the eventfds that they already signal. VFIO is not called, so no signal is lost, and
+     * pending signals are delivered. When the forwarding ends, the vectors stay armed for their owner to disarm. The
+     * forwarding then signals the eventfd of each interrupt that may be pending as a vLPI. Otherwise like {@link
+     * #forwardAll}.
      *
-     * @param wired each vector's eventfd, which is not checked, so a wrong one raises a wrong interrupt
+     * @param wired each vector's eventfd. It is not checked, so a wrong eventfd raises a wrong interrupt
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -319,7 +322,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Starts relays. Called without a lock, because running injections of the other relays must end if one start fails.
+     * Starts relays. Called without a lock, because if one fails to start, the running injections of the others must
+     * end.
      */
     private List<ForwardedIrq> started(List<ForwardedIrq> forwarded) {
         boolean all = false;
@@ -337,10 +341,11 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards a device's line to a GSI that is routed to an irqchip pin. Each interrupt masks a level-triggered line
-     * until the guest's EOI; a platform device's edge-triggered line is not masked.
+     * until the guest's EOI. A platform device's edge-triggered line is not masked.
      *
-     * @throws KernelException EINVAL if the line is forwarded already, or without a full in-kernel irqchip; EBUSY if
-     *     another program or the user armed the line, or VFIO cannot share the host irq with another driver
+     * @throws KernelException EINVAL if the line is already forwarded, or without either a full in-kernel irqchip or a
+     *     {@link Userspace}; EBUSY if another program or the user armed the line, or VFIO cannot share the host irq
+     *     with another driver
      * @throws IllegalStateException while the device's messages are forwarded, or after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
@@ -348,25 +353,26 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line although another program, or the device's user, has armed it. Its eventfd and unmask eventfd are
-     * replaced, and not restored when the forwarding ends. No interrupt is lost, because the line stays asserted.
-     * Otherwise like {@link #forward(LineIrq,Gsi)}.
+     * Forwards a line that another program, or the device's user, has already armed. The line's eventfd and unmask
+     * eventfd are replaced, and not restored when the forwarding ends. No interrupt is lost, because the device keeps
+     * the line asserted. Otherwise like {@link #forward(LineIrq,Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
         return forward(irq, gsi, true, Optional.empty());
     }
 
     /**
-     * Forwards a line with direct EOI: the guest's EOI ends the host interrupt, and the host does not mask the line.
-     * This needs a kernel with the ABI of 2014, which the caller asserts by {@code abi}, and a platform on which the
-     * missing mask harms no other device.
+     * Forwards a line with direct EOI, where the guest's EOI ends the host interrupt, and the host does not mask the
+     * line. This needs a kernel with the ABI of 2014, which the caller asserts by passing {@code abi}, and a platform
+     * on which the missing mask harms no other device.
      *
      * @param policy facts about the line that no kernel call returns: its other handlers, whether it is shareable, and
-     *     the administrator's assertion. Device kind, trigger mode, and whether the architecture maps the EOI need not
-     *     be given
-     * @return the line, whose {@link ForwardedIrq#directEoi} has the decision and the conflicts that direct EOI causes
-     * @throws IllegalStateException if the policy refuses direct EOI; the message has the reasons
-     * @throws KernelException ENXIO without the ABI of 2014; other errnos as for {@link #forward(LineIrq,Gsi)}
+     *     the administrator's assertion. The device kind, the trigger mode, and whether the EOI deactivates the
+     *     physical interrupt are filled in
+     * @return the line, whose {@link ForwardedIrq#directEoi} returns the decision and the conflicts that direct EOI
+     *     causes
+     * @throws IllegalStateException if the policy refuses direct EOI. The message lists the reasons
+     * @throws KernelException ENXIO without the ABI of 2014, other errnos as for {@link #forward(LineIrq,Gsi)}
      */
     @NotPromised
     public ForwardedIrq forwardDirect(LineIrq irq, Gsi gsi, Abi2014 abi, DirectEoiPolicy policy) {
@@ -414,9 +420,9 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Masks several interrupts, each like {@link ForwardedIrq#mask}.
      *
-     * @param which the interrupts to mask, all of this forwarding, each once
-     * @throws KernelException as {@link ForwardedIrq#mask}; no mask has changed then
-     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no mask changes
+     * @param which the interrupts to mask, all from this forwarding, each once
+     * @throws KernelException as {@link ForwardedIrq#mask}. No mask is changed then
+     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed. No mask is changed then
      */
     public void mask(List<? extends ForwardedIrq> which) {
         change.mask(which);
@@ -426,22 +432,23 @@ public final class Forwarding implements AutoCloseable {
      * Unmasks several interrupts, each like {@link ForwardedIrq#unmask}. If one cannot be unmasked, all masked ones
      * stay masked.
      *
-     * @param which the interrupts to unmask, all of this forwarding, each once
+     * @param which the interrupts to unmask, all from this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#unmask}
-     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no interrupt is unmasked
+     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed. No interrupt is unmasked then
      */
     public void unmask(List<? extends ForwardedIrq> which) {
         change.unmask(which);
     }
 
     /**
-     * Reroutes several vectors, each like {@link ForwardedIrq#reroute}, by one call of KVM_SET_GSI_ROUTING at most.
+     * Reroutes several vectors, each like {@link ForwardedIrq#reroute}, with at most one KVM_SET_GSI_ROUTING.
      *
-     * @param which the interrupts to reroute, all of this forwarding, each once
-     * @param messages the MSI message for position 0, 1, … of {@code which}; called before any change, without a lock
+     * @param which the interrupts to reroute, all from this forwarding, each once
+     * @param messages returns the MSI message for position 0, 1, … of {@code which}. It is called before any change,
+     *     without a lock
      * @throws UnsupportedOperationException if an interrupt is a line
-     * @throws KernelException EINVAL if KVM refuses a message; then all interrupts keep their old messages
-     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no interrupt is changed
+     * @throws KernelException EINVAL if KVM refuses a message. All interrupts then keep their old messages
+     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed. No interrupt is changed then
      */
     public void reroute(List<? extends ForwardedIrq> which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(messages, "messages is null");
@@ -455,7 +462,7 @@ public final class Forwarding implements AutoCloseable {
         return setUp.irqs();
     }
 
-    /** Called after VFIO has disarmed all interrupts of the closed device. */
+    /** Called after VFIO has disarmed all of the closed device's interrupts. */
     private void deviceClosed() {
         mirror.apply(irqs().stream()
                 .map(irq -> new Event.DeliveryChanged(irq.event().id(), DeliveryPath.CLOSED))
@@ -465,10 +472,10 @@ public final class Forwarding implements AutoCloseable {
     // End
 
     /**
-     * Ends several interrupts, each like {@link ForwardedIrq#close}, by one call of KVM_SET_GSI_ROUTING, and one of
+     * Ends several interrupts, each like {@link ForwardedIrq#close}, with one KVM_SET_GSI_ROUTING, and one
      * VFIO_DEVICE_SET_IRQS for each range of consecutive numbers. Idempotent, never fails.
      *
-     * @param which the interrupts to end, all of this forwarding
+     * @param which the interrupts to end, all from this forwarding, each once
      */
     public void close(List<? extends ForwardedIrq> which) {
         change.requireOurs(which);
@@ -476,8 +483,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Ends interrupts, the device first, the route last. Relays end without the lock, because an injector may wait for
-     * a thread that waits for it. Until then, the interrupts cannot be forwarded again.
+     * Ends interrupts, first in the device and last in the routes. Relays are closed without the lock, because an
+     * injector may wait for a thread that waits for the lock. Until then, the interrupts cannot be forwarded again.
      */
     void unforward(List<? extends ForwardedIrq> ended) {
         synchronized (this) {
@@ -491,8 +498,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Ends the forwarding of all interrupts, by one VFIO_DEVICE_SET_IRQS and one KVM_SET_GSI_ROUTING. Idempotent, never
-     * fails.
+     * Ends the forwarding of all interrupts. Vectors take one VFIO_DEVICE_SET_IRQS and one KVM_SET_GSI_ROUTING.
+     * Idempotent, never fails.
      */
     @Override
     public void close() {

@@ -21,13 +21,16 @@ import java.util.function.IntFunction;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** Sets up and tears down a {@link Forwarding}'s interrupts. Its lock guards all methods except {@link #irqs}. */
+/**
+ * Sets up and tears down a {@link Forwarding}'s interrupts. The forwarding's lock guards all methods except {@link
+ * #irqs}.
+ */
 final class ForwardingSetup {
     private final Forwarding owner;
     private final Triggers triggers = new Triggers();
     private final ForwardChecks checks;
     private final ForwardedIrqs<ForwardedIrq> irqs = new ForwardedIrqs<>();
-    /** The numbers of the vectors that another owner wired to their eventfds. */
+    /** The numbers of vectors that another owner wired to their eventfds. */
     private final BitSet wired = new BitSet();
 
     ForwardingSetup(Forwarding owner) {
@@ -40,7 +43,7 @@ final class ForwardingSetup {
         return irqs.all();
     }
 
-    /** Vectors that are forwarded in one call. */
+    /** Vectors to forward in one call. */
     record Batch(
             MessageIrqs which,
             IntFunction<MsiMessage> messages,
@@ -50,8 +53,8 @@ final class ForwardingSetup {
             boolean masked) {}
 
     /**
-     * Forwards a batch of vectors: first routes, then irqfds, and the device last. {@code messages} has one element for
-     * each vector.
+     * Forwards a batch of vectors, setting up routes first, then irqfds, and the device last. {@code messages} has one
+     * element for each vector.
      */
     List<ForwardedIrq> vectors(Batch batch, List<MsiMessage> messages) {
         MessageIrqs which = batch.which;
@@ -134,7 +137,7 @@ final class ForwardingSetup {
         }
     }
 
-    /** The irqfds or relays that read a batch's eventfds. The other list is empty. */
+    /** The readers of a batch's eventfds, which are all irqfds or all relays. The other list is empty. */
     private record Readers(List<Irqfd> irqfds, List<RelayedEdge> relays) {
         @Nullable
         Irqfd irqfd(int i) {
@@ -148,12 +151,12 @@ final class ForwardingSetup {
     }
 
     /**
-     * Creates the readers of the eventfds: routes in one commit and then an irqfd each, or relays if KVM refuses irqfds
-     * and there is a {@link Userspace}.
+     * Creates the readers of the eventfds. These are irqfds, after one commit of all routes, or relays if KVM refuses
+     * irqfds and there is a {@link Userspace}.
      *
-     * @param gsis the GSIs chosen by the caller; empty to allocate them
+     * @param gsis the GSIs chosen by the caller, or empty to allocate them
      * @param routes whether this method routes the GSIs
-     * @param masked whether the irqfds are assigned only when they are unmasked
+     * @param masked whether the irqfds are not assigned until they are unmasked
      */
     private Readers readers(
             List<EventFd> events,
@@ -201,7 +204,7 @@ final class ForwardingSetup {
         });
     }
 
-    /** Removes the routes, in one commit. Never fails. */
+    /** Removes the GSIs' routes in one commit. Never fails. */
     private void unroute(List<Gsi> gsis) {
         if (!gsis.isEmpty() && !owner.vm().fd().isClosed()) {
             TearDown.quietly(() -> owner.vm().routes().change(edit -> {
@@ -211,7 +214,7 @@ final class ForwardingSetup {
         }
     }
 
-    /** Removes an interrupt from the list after it and its relay have ended. Idempotent. */
+    /** Removes an interrupt from the list after it has been torn down and its relay closed. Idempotent. */
     void forget(ForwardedIrq irq) {
         if (irqs.of(irq.irq()) == irq) {
             wired.clear(irq.irq().number());
@@ -220,8 +223,8 @@ final class ForwardingSetup {
     }
 
     /**
-     * Ends all parts except the relays; after an Error, the next call starts at the first step again. Routes are last,
-     * because a freed GSI may be allocated at once.
+     * Tears down all parts except the relays. After an Error, the next call starts at the first step again. Routes are
+     * removed last, because a freed GSI may be allocated at once.
      */
     void tearDown(List<? extends ForwardedIrq> ended) {
         List<ForwardedMessage> messages = new ArrayList<>();
@@ -239,7 +242,7 @@ final class ForwardingSetup {
         triggers.disarm(ours.stream().map(ForwardedMessage::irq).toList());
         ours.forEach(message -> TearDown.quietly(message::keepPending));
         messages.stream().filter(message -> wired.get(message.irq().number())).forEach(ForwardedMessage::leaveToOwner);
-        ours.forEach(message -> message.event().close()); // closing its eventfd ends an irqfd, and costs less
+        ours.forEach(message -> message.event().close()); // this ends the irqfd too, and costs less than deassigning it
         Irqfd.closeAll(messages.stream()
                 .flatMap(message -> Stream.ofNullable(message.irqfd()))
                 .toList());

@@ -20,13 +20,13 @@ import java.util.stream.Stream;
 
 /**
  * Reads the LPI and vCPU of each forwarded MSI message from an arm64 guest's ITS tables, because KVM executes the
- * guest's ITS commands and the VMM does not see them. Only {@link #tell} reads the tables: after a guest's MOVI,
+ * guest's ITS commands and the VMM does not see them. Only {@link #tell} reads the tables, so after a guest's MOVI,
  * DISCARD or MAPTI, the mirror predicts a wrong LPI or vCPU until the next {@code tell}.
  *
  * <p>During {@link #tell} no vCPU may run, and all device interrupts of the VM must be masked, because KVM decides at
- * the unmask whether an interrupt becomes a vLPI, and with GICv4.0 cannot write the ITS tables to memory while a vLPI
- * exists. A VMM stops its vCPUs, masks all interrupts, calls {@link #tell} for each device, unmasks, and runs the vCPUs
- * again. For one thread.
+ * the unmask whether to map an LPI to a vLPI, and with GICv4.0 cannot write the ITS tables to memory while a vLPI is
+ * mapped. A VMM stops its vCPUs, masks all interrupts, calls {@link #tell} for each device, unmasks the interrupts, and
+ * runs the vCPUs again. Not thread-safe.
  *
  * <p>KVM before November 2024 leaves a removed device's or event's entry in its table, so {@link #tell} clears entries
  * before KVM writes the tables.
@@ -55,7 +55,7 @@ public final class ItsEvents {
     private final List<GuestMemory> memory;
 
     /**
-     * Creates a reader of an ITS's tables. Pass all guest memory. Read-only memory is left out, because {@link #tell}
+     * Creates a reader of an ITS's tables. Pass all guest memory. Read-only memory is ignored, because {@link #tell}
      * clears entries at addresses that the guest chose.
      *
      * @throws IllegalArgumentException if {@link Its#setAddress} was not called
@@ -71,15 +71,16 @@ public final class ItsEvents {
     }
 
     /**
-     * Reads the ITS events of a forwarding's messages and reports them to its {@link Forwarding#mirror}, so that {@link
-     * ForwardedIrq#predicted} names LPI and vCPU after the unmask. Messages to another ITS are skipped.
+     * Reads the ITS events of a forwarding's messages and reports them to its {@link Forwarding#mirror}, so that the
+     * LPI and the vCPU are known to {@link ForwardedIrq#predicted} after the unmask. Messages to another ITS are
+     * skipped.
      *
-     * @return empty on success; the reason, in a sentence, if the tables cannot be read. After a failure the
-     *     predictions are as before, but entries in the guest's tables may be cleared. A table cannot be read if it is
-     *     outside of guest memory, in memory that Java cannot access (such as a BAR), or in memory that was not passed
-     *     to the constructor
-     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs, EACCES while one of the VM's LPIs is a vLPI. The
-     *     mirror then gets no event
+     * @return empty on success, otherwise a sentence that says why the tables cannot be read. After a failure,
+     *     predictions are unchanged, but entries in the guest's tables may have been cleared. A table cannot be read if
+     *     it is outside guest memory, in memory that Java cannot access (such as a BAR), or in memory that was not
+     *     passed to the constructor
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs, EACCES while one of the VM's LPIs is mapped to a vLPI.
+     *     The mirror then gets no event
      * @throws IllegalStateException if a forwarded interrupt is not masked
      */
     public Optional<String> tell(Forwarding forwarding) {
@@ -125,7 +126,7 @@ public final class ItsEvents {
                 && message.equals(MsiMessage.toIts(place, message.deviceId().getAsInt(), message.data()));
     }
 
-    /** Creates a message's event. Device DMA may change the tables at any time, so an entry may have any value. */
+    /** Creates a message's event. Device DMA can change the tables at any time, so an entry can have any value. */
     private Event event(MsiMessage message, Map<Long, Long> targets) {
         int device = message.deviceId().getAsInt();
         OptionalLong at = event(message);
@@ -145,7 +146,7 @@ public final class ItsEvents {
         return ((table & PAGES) + 1) * PAGE;
     }
 
-    /** The address of a device's entry; empty if the table has none for it. */
+    /** The address of a device's entry. Empty if the table has no entry for the device. */
     private OptionalLong device(MsiMessage message) {
         long table = its.readRegister(DEVICES);
         long id = Integer.toUnsignedLong(message.deviceId().getAsInt());
@@ -163,7 +164,7 @@ public final class ItsEvents {
                 : OptionalLong.of((second & (ADDRESS | 0xfL << 48)) + id % ENTRIES * ENTRY);
     }
 
-    /** The address of an event's entry; empty if the device is not mapped, or is mapped for fewer events. */
+    /** The address of an event's entry. Empty if the device is not mapped, or is mapped for fewer events. */
     private OptionalLong event(MsiMessage message) {
         OptionalLong at = device(message);
         long entry = at.isEmpty() ? 0 : long64(at.getAsLong());
@@ -173,7 +174,7 @@ public final class ItsEvents {
                 : OptionalLong.of(((entry >>> 5 & EVENTS) << 8) + event * ENTRY);
     }
 
-    /** The vCPU of each collection. Entries have no order, and the first invalid one ends the table. */
+    /** The vCPU of each collection. Entries are not sorted, and the first invalid one ends the table. */
     private Map<Long, Long> targets() {
         Map<Long, Long> targets = new HashMap<>();
         long table = its.readRegister(COLLECTIONS);
@@ -188,7 +189,7 @@ public final class ItsEvents {
         return targets;
     }
 
-    /** Thrown for an address of a table entry at which guest memory cannot be read or written. */
+    /** Thrown if guest memory cannot be read or written at a table entry's address. */
     private static final class UnreadableException extends RuntimeException {
         private static final long serialVersionUID = 1;
 

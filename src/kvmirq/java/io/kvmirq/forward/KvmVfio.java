@@ -15,12 +15,12 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * A VM's KVM-VFIO device, of which it has at most one. The device passes the VFIO files that the guest uses to KVM, and
- * the VM to their VFIO drivers. Without it interrupts still reach the guest, but non-coherent DMA and drivers that need
- * the VM, as for mediated devices, do not work. Thread-safe.
+ * A VM's KVM-VFIO device. A VM has at most one, which passes the VFIO files that the guest uses to KVM, and the VM to
+ * the files' VFIO drivers. Without it, interrupts still reach the guest, but non-coherent DMA and drivers that need the
+ * VM, such as those of mediated devices, do not work. Thread-safe.
  *
- * <p>Add a file before its device is opened, and remove it before the file is closed, because the calls name the file
- * by its open descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} and the device's {@code close} do so.
+ * <p>Add a file before its device is opened, and remove it before the file is closed, because the calls take the file's
+ * open descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} and the device's {@code close} do this for you.
  *
  * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.
  *
@@ -29,7 +29,7 @@ import java.util.Set;
 public final class KvmVfio implements FileHolder, AutoCloseable {
     private final ForwardCalls calls;
     private final Fd fd;
-    /** Added files and forwarded interrupts, which end when this is closed. */
+    /** The added files and forwarded lines, which end when this object is closed. */
     private final Set<Hold> holds = new LinkedHashSet<>();
 
     private final Abi2014 abi2014;
@@ -41,8 +41,8 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     }
 
     /**
-     * @throws io.kvmirq.KernelException EBUSY if the VM has a KVM-VFIO device already: use {@link #adopt}; ENODEV if
-     *     the kernel lacks KVM-VFIO
+     * @throws io.kvmirq.KernelException EBUSY if the VM already has a KVM-VFIO device, which {@link #adopt} can wrap;
+     *     ENODEV if the kernel lacks KVM-VFIO
      */
     public static KvmVfio create(Vm vm) {
         Objects.requireNonNull(vm, "vm is null");
@@ -101,17 +101,17 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     }
 
     /**
-     * Adds a group's or device's VFIO file; closing the result removes it.
+     * Adds a group's or device's VFIO file. Closing the result removes the file.
      *
-     * @throws io.kvmirq.KernelException EEXIST if KVM has the file already; EINVAL if {@code file} is not a VFIO file,
+     * @throws io.kvmirq.KernelException EEXIST if KVM already has the file, EINVAL if {@code file} is not a VFIO file,
      *     or is a device file and the kernel is older than 6.6
-     * @throws IllegalStateException while a device is open through the file, because a driver gets the VM only at the
-     *     device's open
+     * @throws IllegalStateException while a device is open through the file, because a driver gets the VM only when the
+     *     device is opened
      */
     @Override
     public synchronized Hold hold(VfioFile file) {
         Objects.requireNonNull(file, "file is null");
-        synchronized (file) { // no device opens between the check and the adding
+        synchronized (file) { // no device can be opened between the check and the addition
             if (file.isUsed()) {
                 throw new IllegalStateException(
                         "a device was opened through " + file + " before it was given to KVM, and would"
@@ -123,7 +123,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         }
     }
 
-    /** Ends all forwardings of {@link Abi2014}, removes all files and closes the device. Idempotent, never fails. */
+    /** Ends all forwardings by {@link Abi2014}, removes all files and closes the device. Idempotent, never fails. */
     @Override
     public synchronized void close() {
         List.copyOf(holds).forEach(Hold::close);

@@ -4,18 +4,18 @@ package io.kvmirq.forward;
 /** Mechanisms that deliver a device interrupt to the guest, best first. */
 public enum Mechanism {
     /**
-     * VFIO signals an irqfd's eventfd, and KVM injects the interrupt. If hardware can post it, the guest gets it
-     * without VFIO and KVM, which no kernel reports: see {@link ForwardedIrq#predicted}.
+     * VFIO signals an irqfd's eventfd, and KVM injects the interrupt. If hardware can post the interrupt, it bypasses
+     * VFIO and KVM. No kernel reports this, but {@link ForwardedIrq#predicted} predicts it.
      */
     IRQFD("irqfd"),
     /**
-     * KVM injects a level-triggered line; the guest's EOI signals a second eventfd, which unmasks the line. Needs the
-     * full in-kernel irqchip, or a VGIC.
+     * KVM injects a level-triggered line. The guest's EOI signals a second eventfd, which unmasks the line. This needs
+     * a full in-kernel irqchip or a VGIC.
      */
     RESAMPLE("resample"),
     /** A thread in this process reads the eventfd and injects the interrupt, for a VMM without an in-kernel irqchip. */
     USERSPACE("userspace"),
-    /** The guest's EOI also ends the host interrupt; needs the ABI of 2014, which no released kernel has. */
+    /** The guest's EOI also ends the host interrupt. This needs the ABI of 2014, which no released kernel has. */
     DIRECT_EOI("direct EOI");
 
     private final String label;

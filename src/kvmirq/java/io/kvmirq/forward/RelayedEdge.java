@@ -5,7 +5,9 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 
-/** Relays a message or an edge-triggered line. As with an irqfd, all signals since the last read are one interrupt. */
+/**
+ * Relays a message or an edge-triggered line. As with an irqfd, all signals since the last read become one interrupt.
+ */
 final class RelayedEdge extends RelayedIrq {
     private final Userspace.Injector injector;
     private volatile Runnable injection;
@@ -33,7 +35,7 @@ final class RelayedEdge extends RelayedIrq {
         injection.run();
     }
 
-    /** Changes the message. The former one may still be injected until {@link #settle} returns. */
+    /** Changes the message. The old one can still be injected until {@link #settle} returns. */
     void reroute(MsiMessage message) {
         injection = () -> injector.message(message);
     }

@@ -6,9 +6,9 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Registration;
 
 /**
- * Injects an eventfd's signals from this process. It leases the eventfd. No lock is held while the injector runs:
- * {@link #hold} and {@link #release} need the caller's lock, and neither inject nor wait; {@link #settle} and {@link
- * #close} do both, and are called without a lock.
+ * Injects an eventfd's signals from this process, and leases the eventfd. No lock is held while the injector runs.
+ * {@link #hold} and {@link #release} need the caller's lock, and neither inject nor wait. {@link #settle} and {@link
+ * #close} can do both, and are called without a lock.
  */
 abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, RelayedLine {
     private final EventFd event;
@@ -34,7 +34,9 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
     /** Called when the last hold ends. */
     void resuming() {}
 
-    /** Leaves signals in the eventfd until each hold has its {@link #release}. A hold that throws also needs one. */
+    /**
+     * Leaves signals in the eventfd until each hold is ended by {@link #release}. A hold that throws must be ended too.
+     */
     final void hold() {
         holds++;
         if (holds == 1) {
@@ -42,7 +44,9 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
         }
     }
 
-    /** Ends a {@link #hold}. Signals from the hold become one interrupt. If it throws, the hold stays. */
+    /**
+     * Ends a {@link #hold}. Signals that arrived during the hold become one interrupt. If this throws, the hold stays.
+     */
     final void release() {
         if (holds == 1) {
             resuming();
@@ -51,23 +55,23 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
         holds = Math.max(0, holds - 1);
     }
 
-    /** After {@link #hold}: like {@link #settle}, but does not wait for another thread's running injection. */
+    /** Like {@link #settle}, but does not wait for another thread's running injection. Call it during a hold. */
     void beginSettle() {}
 
-    /** After {@link #hold}: waits for running injections. When it returns, no more signal is injected. */
+    /** Waits for running injections. Call it during a hold. When it returns, no more signals are injected. */
     void settle() {
         registration.awaitHandler();
     }
 
     /**
-     * After {@link #settle}, during the hold: stops reading the eventfd, so that an irqfd or another relay can read it.
-     * Never fails.
+     * Stops reading the eventfd, so that an irqfd or another relay can read it. Call it after {@link #settle}, during
+     * the hold. Never fails.
      */
     final void leave() {
         registration.close();
     }
 
-    /** Leaves later signals in the eventfd. When it returns, no more signal is injected. Idempotent, never fails. */
+    /** Leaves later signals in the eventfd. When it returns, no more signals are injected. Idempotent, never fails. */
     @Override
     public void close() {
         registration.close();

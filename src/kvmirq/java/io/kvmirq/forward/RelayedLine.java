@@ -10,13 +10,13 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Relays a level-triggered line. A signal raises the guest's line; VFIO masked the device's line when it signalled. The
- * guest's EOI lowers the guest's line and unmasks the device, which signals again if it still asserts its line. The
+ * Relays a level-triggered line. VFIO masks the device's line when it signals, and the signal raises the guest's line.
+ * The guest's EOI lowers the guest's line and unmasks the device, which signals again if it still asserts its line. The
  * injector lowers the line itself, or {@link #endOfInterrupt} does.
  *
- * <p>A signal and an EOI may come at once, in two threads, and the injector may take locks that the EOI's thread holds.
- * So no lock is held while the injector runs: each thread records its event, and the first one acts for all, on an EOI
- * before a signal.
+ * <p>A signal and an EOI can arrive at once in two threads, and the injector may take locks that the EOI's thread
+ * holds. So no lock is held while the injector runs. Instead, each thread records its event, and the first thread acts
+ * for all, on an EOI before a signal.
  */
 final class RelayedLine extends RelayedIrq {
     private static final int MOST_FAILURES = 3;
@@ -24,7 +24,7 @@ final class RelayedLine extends RelayedIrq {
     private static final int ENDED = 2;
     private static final int MASKED = 4;
     private static final int STOPPED = 8;
-    /** The injector lowered the line of an {@link Assertion}. */
+    /** The injector has lowered the line that an {@link Assertion} raised. */
     private static final int LOWERED = 16;
     /** A thread is acting, and also handles the events that other threads record. */
     private static final int BUSY = 32;
@@ -37,20 +37,20 @@ final class RelayedLine extends RelayedIrq {
     private final ReentrantLock lock = new ReentrantLock();
     private final Condition idle = lock.newCondition();
     private volatile @Nullable Thread acting;
-    // Fields of the acting thread
+    // Only the acting thread uses these fields
     private boolean asserted;
-    /** Whether the injector failed to raise or lower an asserted line: it may be high or low. */
+    /** Whether the injector failed to raise or lower an asserted line, so that the line may be high or low. */
     private boolean lowers;
-    /** Whether the injector lowers the line at the guest's EOI. */
+    /** Whether the injector itself lowers the line at the guest's EOI. */
     private boolean isEndedByInjector;
 
     private Assertion assertion = new Assertion();
 
     private int failures;
-    /** Whether an Error interrupted the device's last unmask. */
+    /** Whether the device still has to be unmasked, because an Error interrupted the last unmask. */
     private volatile boolean owesUnmask;
 
-    /** One raise of the line. The injector may report its end late, when the line is raised again. */
+    /** One assertion of the line. The injector may report its end late, after the line was raised again. */
     private final class Assertion implements Runnable {
         private volatile boolean ended;
 
@@ -75,7 +75,9 @@ final class RelayedLine extends RelayedIrq {
         happened(SIGNALLED);
     }
 
-    /** Handles the guest's EOI: lowers a high line and unmasks the device, or leaves both to the acting thread. */
+    /**
+     * Handles the guest's EOI by lowering a high line and unmasking the device, or leaves both to the acting thread.
+     */
     void endOfInterrupt() {
         happened(ENDED);
     }
@@ -101,7 +103,7 @@ final class RelayedLine extends RelayedIrq {
         awaitInjection();
     }
 
-    /** Waits for the acting thread. In that thread itself, returns at once: its injection is the last one. */
+    /** Waits for the acting thread. In that thread itself, returns at once, because its injection is the last one. */
     private void awaitInjection() {
         lock.lock();
         try {
@@ -165,7 +167,7 @@ final class RelayedLine extends RelayedIrq {
         }
         if (signalled && !is(MASKED, what) && (!asserted || lowers)) {
             if (is(MASKED | STOPPED, happened.get())) {
-                happened.getAndAccumulate(SIGNALLED, (now, more) -> now | more); // for the next turn, with that
+                happened.getAndAccumulate(SIGNALLED, (now, more) -> now | more); // handled in the next turn
             } else {
                 raise();
             }

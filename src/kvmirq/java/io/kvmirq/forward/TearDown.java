@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-/** Runs tear-down steps. An exception does not stop it, but an Error does; it is then repeated from its first step. */
+/**
+ * Runs tear-down steps. An exception does not stop the tear-down, but an Error does. It is then repeated from its first
+ * step.
+ */
 final class TearDown {
     private TearDown() {}
 
@@ -9,7 +12,7 @@ final class TearDown {
         try {
             step.run();
         } catch (RuntimeException e) {
-            // The object of this step is gone already, or ends when its file closes.
+            // The step's object is already gone, or ends when its file is closed.
         }
     }
 }

@@ -19,38 +19,43 @@ import java.util.Set;
 import java.util.WeakHashMap;
 import org.jspecify.annotations.Nullable;
 
-/** The device's half of forwarded messages: each vector's eventfd. The {@link Forwarding}'s lock guards it. */
+/**
+ * The device's half of forwarded messages, which is each vector's eventfd. Guarded by the {@link Forwarding}'s lock.
+ */
 final class Triggers {
 
     /** The owner of each enabled vector. */
     private enum Owner {
-        /** The forwarding enabled the vectors, and disables them when its last one ends. */
+        /** The forwarding enabled the vectors, and disables them when the last one ends. */
         US,
         /** Another program enabled the vectors through its own descriptor. */
         OTHER_PROGRAM,
-        /** The user armed the vectors through our device's handle, and must close them. */
+        /** The user armed the vectors through our device handle, and must close them. */
         USER
     }
 
-    /** Vectors that forwardings in this process have enabled, so that none takes over another's. */
+    /** The vectors that forwardings in this process use, so that none takes over another's vectors. */
     private static final Set<Armed> FORWARDED =
             Collections.synchronizedSet(Collections.newSetFromMap(new WeakHashMap<>()));
 
     private Owner owner = Owner.US;
     private @Nullable ArmedVectors armed;
-    /** Vectors that trigger our eventfds. It has room for all, so that no update after an arming allocates. */
+    /**
+     * The numbers of vectors that trigger our eventfds. Sized for all vectors, so that updates after arming do not
+     * allocate.
+     */
     private final BitSet wired = new BitSet(MsiMessage.MOST_VECTORS);
 
     boolean isOurs(Armed other) {
         return armed == other;
     }
 
-    /** Whether a forwarding of this process enabled these interrupts. */
+    /** Whether a forwarding in this process uses these interrupts. */
     static boolean isForwarded(Armed other) {
         return FORWARDED.contains(other);
     }
 
-    /** The armed vectors; null if there are none, or their user has closed them. */
+    /** The armed vectors, or null if there are none or their user has closed them. */
     private @Nullable ArmedVectors stillArmed() {
         ArmedVectors now = armed;
         if (now != null && now.isClosed()) {
@@ -66,7 +71,7 @@ final class Triggers {
         wired.clear();
     }
 
-    /** Whether a vector is not enabled, and the kernel cannot add it without disabling all enabled vectors first. */
+    /** Whether a vector is not enabled and the kernel cannot add it without first disabling all enabled vectors. */
     private static boolean isBeyond(ArmedVectors now, MessageIrq last) {
         return last.info().noResize() && last.number() >= now.enabled();
     }
@@ -85,7 +90,7 @@ final class Triggers {
         }
     }
 
-    /** Attaches eventfds to vectors, in one call. After a failure, {@link #disarm} undoes it. */
+    /** Attaches eventfds to vectors. After a failure, {@link #disarm} undoes this. */
     void arm(MessageIrqs irqs, List<EventFd> events, boolean enabledElsewhere) {
         int first = irqs.get(0).number();
         ArmedVectors now = armed;
@@ -110,9 +115,8 @@ final class Triggers {
     }
 
     /**
-     * Enables vectors. Where the kernel cannot add vectors later, enables all MSI-X vectors at once, or only the
-     * requested ones if the host has too few. Never enables more MSI vectors than requested, because the device would
-     * use each of them.
+     * Enables vectors. If the kernel cannot add vectors later, enables all MSI-X vectors at once, or only the requested
+     * ones if that fails. Never enables more MSI vectors than requested, because the device would use each of them.
      */
     private static ArmedVectors enabled(MessageIrqs irqs, List<EventFd> events) {
         MessageIrq first = irqs.get(0);
@@ -131,7 +135,10 @@ final class Triggers {
         return irqs.arm(events);
     }
 
-    /** Signals each enabled vector once, because interrupts raised while vectors were disabled are lost. */
+    /**
+     * Enables more vectors, and signals each formerly enabled vector once, because interrupts raised while vectors were
+     * disabled are lost.
+     */
     private static void grow(ArmedVectors now, int first, List<EventFd> events) {
         int before = now.enabled();
         try {
@@ -142,8 +149,9 @@ final class Triggers {
     }
 
     /**
-     * Detaches the eventfds of vectors: by one call if these are all, else by one call for each consecutive range.
-     * Skips vectors that their user closed. Never fails; after an Error, another call does the rest.
+     * Detaches the vectors' eventfds with one call if these are all vectors, otherwise with one call for each
+     * consecutive range. Skips vectors that their user has closed. Never fails. After an Error, another call does the
+     * rest.
      */
     void disarm(Iterable<MessageIrq> irqs) {
         ArmedVectors now = stillArmed();

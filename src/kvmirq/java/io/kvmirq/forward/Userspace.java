@@ -16,7 +16,7 @@ import java.util.Objects;
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
  *
- * @param loop reads the eventfds; interrupts arrive only while the VMM runs the loop
+ * @param loop reads the eventfds. Interrupts arrive only while the VMM runs the loop
  * @param injector injects the interrupts whose eventfds were signalled
  */
 public record Userspace(EventLoop loop, Injector injector) {
@@ -26,56 +26,60 @@ public record Userspace(EventLoop loop, Injector injector) {
     }
 
     /**
-     * Injects interrupts into the guest's interrupt controllers. It is called in the loop's thread; for lines also in
-     * the thread that calls endOfInterrupt, mask, moveTo or close. The library holds no lock, so the injector may take
-     * the VMM's locks, and read and change forwarded interrupts. If it throws in the loop, the exception is logged. A
-     * message is then lost; for a line, the injection is retried a few times.
+     * Injects interrupts into the guest's interrupt controllers. It is called in the loop's thread, and for lines also
+     * in a thread that calls endOfInterrupt, mask, moveTo or close. The library holds no lock during the call, so the
+     * injector may take the VMM's locks, and read and change forwarded interrupts. If it throws in the loop, the
+     * exception is logged. A message is then lost, whereas a line's injection is retried a few times.
      *
      * <p>An interrupt's {@code mask}, {@code reroute}, {@code moveTo} and {@code close}, and {@code close} of its
-     * {@link Forwarding} or the {@link EventLoop}, wait for an injection in another thread, so none runs after they
-     * return. If the injector itself calls one of them, its current injection is its last. Call them without a lock
-     * that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask}, which does not wait,
-     * and after which {@code reroute} does not wait either. Two injectors deadlock if each masks the line that the
-     * other injects.
+     * {@link Forwarding} or the {@link EventLoop}, wait for an injection in another thread, so no injection runs after
+     * they return. If the injector itself calls one of them, its current injection is its last. Call them without a
+     * lock that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask}, which does not
+     * wait, and after which {@code reroute} does not wait either. Two injectors deadlock if each masks the line that
+     * the other injects.
      */
     public interface Injector {
         /** Delivers an MSI message to the guest, as the device's memory write would. */
         void message(MsiMessage message);
 
-        /** Sets an IOAPIC, PIC or GIC line high or low. An edge is two calls: high, then low. */
+        /** Sets an IOAPIC, PIC or GIC line high or low. An edge is two calls, high and then low. */
         void line(Gsi gsi, boolean high);
 
         /**
          * Raises a device's level-triggered line until the guest's EOI, which lowers it. An interrupt controller that
-         * overrides this lowers the line itself at the EOI, under its own lock, so that no EOI finds a line high whose
-         * device the guest has served. Whenever it lowers the line, including in {@link #line}, it then calls {@code
-         * ended} once. If the method throws, the line may be high, and {@code ended} may still be called.
+         * overrides this lowers the line itself at the EOI, under its own lock, so that a line is never still high
+         * after the EOI of a guest that has served the device. Whenever it lowers the line, including in {@link #line},
+         * it then calls {@code ended} once. If the method throws, the line may be high, and {@code ended} may still be
+         * called.
          *
-         * <p>The default calls {@link #line}; the VMM then calls {@link ForwardedIrq#endOfInterrupt} at the EOI.
+         * <p>The default calls {@link #line}, and the VMM must call {@link ForwardedIrq#endOfInterrupt} at the EOI.
          *
          * @param ended unmasks the device, which raises the line again if it still asserts it. Call it without a lock,
-         *     in any thread: it may call the injector
-         * @return whether {@code ended} is called; if not, the line stays high until {@link #line} lowers it
+         *     in any thread, because it may call the injector
+         * @return whether {@code ended} will be called. If not, the line stays high until {@link #line} lowers it
          */
         default boolean raiseUntilEoi(Gsi gsi, Runnable ended) {
             line(gsi, true);
             return false;
         }
 
-        /** Throws IllegalArgumentException unless this injects into {@code vm}, and has these lines if it knows. */
+        /**
+         * Throws IllegalArgumentException if this injector is known to inject into another VM or to lack one of these
+         * lines.
+         */
         @NotPromised
         default void requireOf(Vm vm, List<Gsi> lines) {}
     }
 
-    /** Calls {@code injector} for each interrupt, for a VMM that emulates all interrupt controllers or only an IOAPIC. */
+    /** Creates a relay for a VMM that emulates all interrupt controllers or only an IOAPIC. */
     public static Userspace of(EventLoop loop, Injector injector) {
         return new Userspace(loop, injector);
     }
 
     /**
-     * An injector into the in-kernel interrupt controllers of {@code vm}, driven by {@code loop}. Messages need in-kernel LAPICs
-     * (on arm64 an ITS), lines need the full in-kernel irqchip. On arm64 GSI n drives SPI n + 32. As in hardware,
-     * interrupts that the guest does not accept are dropped.
+     * Creates a relay that injects into the in-kernel interrupt controllers of {@code vm}. Messages need in-kernel
+     * LAPICs, or an ITS on arm64. Lines need a full in-kernel irqchip. On arm64, GSI n drives SPI n + 32. As in
+     * hardware, interrupts that the guest does not accept are dropped.
      */
     public static Userspace into(Vm vm, EventLoop loop) {
         Objects.requireNonNull(loop, "loop is null");

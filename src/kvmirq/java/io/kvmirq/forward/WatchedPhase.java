@@ -6,12 +6,12 @@ import io.kvmirq.mirror.LapicSample;
 import io.kvmirq.mirror.VcpuPhase;
 import java.util.Optional;
 
-/** A {@link io.kvmirq.kvm} vCPU's phase, as a mirror reads it. */
+/** Lets a mirror read the phase of a {@link io.kvmirq.kvm} vCPU. */
 final class WatchedPhase implements VcpuPhase {
     private final WatchedVcpu vcpu;
     private volatile Converted last = new Converted(Optional.empty(), Optional.empty());
 
-    /** A LAPIC sample and its conversion, which is computed once for each sample. */
+    /** A LAPIC sample and its conversion, computed once for each sample. */
     private record Converted(Optional<WatchedVcpu.Lapic> from, Optional<LapicSample> to) {}
 
     WatchedPhase(WatchedVcpu vcpu) {

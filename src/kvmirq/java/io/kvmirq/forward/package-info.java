@@ -5,19 +5,20 @@
  *
  * <p>{@link io.kvmirq.forward.Forwarding} forwards one device's interrupts to one VM by the best {@link
  * io.kvmirq.forward.Mechanism}, and returns a {@link io.kvmirq.forward.ForwardedIrq} for each. A {@code ForwardedIrq}
- * knows whether an irqfd or this process injects the interrupt, and whether it is masked; the mirror gets each change.
- * {@code Triggers} lets a device's vectors signal eventfds; {@code ForwardedMessage} and {@code ForwardedLine} connect
- * these to KVM. {@link io.kvmirq.forward.KvmVfio} passes the VFIO files that the guest uses to KVM. {@link
- * io.kvmirq.forward.Abi2014} forwards a line by the patches of 2014.
+ * records whether an irqfd or this process injects the interrupt, and whether it is masked, and reports each change to
+ * the mirror. {@code Triggers} lets a device's vectors signal eventfds, and {@code ForwardedMessage} and {@code
+ * ForwardedLine} connect these eventfds to KVM. {@link io.kvmirq.forward.KvmVfio} passes the VFIO files that the guest
+ * uses to KVM. {@link io.kvmirq.forward.Abi2014} forwards a line by the patches of 2014.
  *
- * <p>These rules hold. Forwarding an interrupt a second time fails with EINVAL, and forwarding one that another program
- * armed with EBUSY, except by {@code takeOver}. If forwarding fails, nothing has changed. Ending a forwarding cannot
- * fail, in whatever order handles are closed. Each vector signals an eventfd, each eventfd has an irqfd or a reader,
- * and each irqfd has a route. Routes are set up first and removed last. VFIO's interrupt indices are never passed to
- * KVM, except by the ABI of 2014, because an irqfd needs only the VM, an eventfd and a GSI.
+ * <p>Forwarding an interrupt a second time fails with EINVAL, and forwarding one that another program armed fails with
+ * EBUSY, except by {@code takeOver}. If forwarding fails, nothing has changed. Ending a forwarding cannot fail, in
+ * whatever order handles are closed. Each vector signals an eventfd, each eventfd has an irqfd or a reader, and each
+ * irqfd has a route. Routes are set up first and removed last. VFIO's interrupt indices are never passed to KVM, except
+ * by the ABI of 2014, because an irqfd needs only the VM, an eventfd and a GSI.
  *
- * <p>If KVM accepts no irqfd, the loop of {@link io.kvmirq.forward.Userspace} reads the eventfd and calls the injector:
- * {@code RelayedEdge} for a message or an edge, {@code RelayedLine} for a line, which stays high until the guest's EOI.
+ * <p>If KVM accepts no irqfd, the loop of {@link io.kvmirq.forward.Userspace} reads the eventfd and calls the injector.
+ * {@code RelayedEdge} does so for a message or an edge-triggered line, and {@code RelayedLine} for a level-triggered
+ * line, which stays high until the guest's EOI.
  *
  * <p>{@code ForwardCalls} makes the system calls on KVM-VFIO.
  */
