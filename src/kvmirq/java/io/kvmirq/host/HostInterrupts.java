@@ -39,27 +39,27 @@ public final class HostInterrupts implements HostIrqs {
     private static final byte[] VFIO = {'v', 'f', 'i', 'o', '-'};
     private static final int ID_SHIFT = 11;
     private static final int DOMAIN_SHIFT = 27;
-    /** Size of a piece: some lines on the largest machines. */
+    /** The size of a piece, which holds several lines even on the largest machines. */
     private static final int PIECE = 1 << 20;
     /**
-     * The longest accepted text, eleven times what 4096 irqs on 1024 CPUs take. A copied file may be sparse, or grow
+     * The longest accepted text, eleven times what 4096 irqs on 1024 CPUs take. A copied file can be sparse, or grow
      * while it is read.
      */
     static final long LONGEST_FILE = 1L << 29;
 
     private static final int MEBI = 20;
-    /** The most handlers of a line: a line with more does not come from the kernel. */
+    /** The maximum number of handlers. A line with more does not come from the kernel. */
     private static final int MOST_HANDLERS = 256;
 
     /**
      * A host irq whose VFIO handler signals an eventfd when the device interrupts.
      *
-     * @param address the PCI address of the device
+     * @param address the device's PCI address
      * @param kind INTx, MSI or MSI-X
-     * @param vector the MSI or MSI-X vector; 0 for INTx
+     * @param vector the MSI or MSI-X vector, or 0 for INTx
      * @param chip the interrupt controller's name
-     * @param count the number of times that the host handled the irq, on all CPUs
-     * @param sharers names of other drivers' handlers for the same irq
+     * @param count how often the host handled the irq, on all CPUs
+     * @param sharers the names of other drivers' handlers for the same irq
      */
     public record ArmedVector(
             HostIrq irq, PciAddress address, IrqKind kind, int vector, String chip, long count, List<String> sharers) {
@@ -73,7 +73,9 @@ public final class HostInterrupts implements HostIrqs {
         }
     }
 
-    /** A row: an irq, its interrupt controller, its count on all CPUs, and its handlers' names, separated by commas. */
+    /**
+     * A row with an irq, its interrupt controller, its count on all CPUs, and its handlers' names, separated by commas.
+     */
     public record Row(HostIrq irq, String chip, long count, String handlers) {
         public Row {
             Objects.requireNonNull(irq, "irq is null");
@@ -87,7 +89,7 @@ public final class HostInterrupts implements HostIrqs {
         static final Pattern ROW = Pattern.compile("\\s*(\\d{1,18})(?:-\\S+|\\s+(?:Level|Edge)(?=\\s|$))?\\s*(.*)");
     }
 
-    /** Loaded with the first handler of VFIO. */
+    /** Loaded with the first VFIO handler. */
     private static final class Action {
         static final Pattern BETWEEN = Pattern.compile(", ");
         static final Pattern NAME = Pattern.compile("vfio-(intx|msix?)(?:\\[(\\d{1,4})])?\\(([0-9a-f:.]+)\\)");
@@ -99,11 +101,11 @@ public final class HostInterrupts implements HostIrqs {
     private final List<Row> rows = new ArrayList<>();
     private final List<byte[]> kept = new ArrayList<>();
     private long length;
-    /** All rows, read when a caller first asks for an irq of another driver than VFIO. */
+    /** All rows, parsed when a caller first needs an irq that VFIO does not handle. */
     private volatile @Nullable List<Row> all;
 
     private final Map<String, Long> named = new HashMap<>();
-    /** The width of the counts in a line, computed from the first line; negative before. */
+    /** The width of a line's counts, computed from the first line. Negative before that. */
     private int width = -1;
 
     /** Parses the text of {@code /proc/interrupts}. Lines of an unknown form are ignored. */
@@ -111,7 +113,7 @@ public final class HostInterrupts implements HostIrqs {
         this(text.getBytes(StandardCharsets.UTF_8));
     }
 
-    /** Parses the bytes as they were read, because on big hosts the text is too long for a second copy. */
+    /** Parses the bytes as read, because on big hosts the text is too long for a second copy. */
     HostInterrupts(byte[] text) {
         keep(text);
     }
@@ -119,10 +121,11 @@ public final class HostInterrupts implements HostIrqs {
     private HostInterrupts() {}
 
     /**
-     * Reads pieces of whole lines. A line that is longer than a piece does not come from the kernel, and is left out.
+     * Reads pieces of whole lines. A line longer than a piece does not come from the kernel, and is skipped.
      *
      * @throws UncheckedIOException if there are more than {@link #LONGEST_FILE} bytes
-     * @throws IOException also if there is no row, as in a copy made by tar, which copies 0 bytes of files in /proc
+     * @throws IOException if reading fails or there is no row, as in a copy made by tar, which copies 0 bytes of files
+     *     in /proc
      */
     static HostInterrupts read(InputStream in) throws IOException {
         HostInterrupts all = new HostInterrupts();
@@ -160,7 +163,7 @@ public final class HostInterrupts implements HostIrqs {
         return all;
     }
 
-    /** Keeps the text to read the counts of other drivers later, unless it is too long: then reads them at once. */
+    /** Keeps the text to parse other drivers' rows later, or parses them at once if the text is too long. */
     private void keep(byte[] text) {
         boolean keeps = length + text.length <= HostFiles.LONGEST_TEXT;
         if (keeps) {
@@ -170,7 +173,7 @@ public final class HostInterrupts implements HostIrqs {
         add(text, !keeps);
     }
 
-    /** @param whole whether the counts of all irqs are read */
+    /** @param whole whether to read the counts of all irqs */
     private void add(byte[] text, boolean whole) {
         if (width < 0) {
             width = COUNT_WIDTH * cpus(text);
@@ -199,8 +202,8 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * The end of a numbered irq's counts, if they are in the kernel's columns, {@code "%10u "} for each CPU; else the
-     * start of the line. So the counts of irqs that no caller needs are skipped.
+     * The end of a numbered irq's counts if they are in the kernel's columns, {@code "%10u "} for each CPU, otherwise
+     * the start of the line. This skips the counts of irqs that no caller needs.
      */
     private static int afterCounts(byte[] text, int begin, int width) {
         int at = spaces(text, begin, text.length);
@@ -211,7 +214,7 @@ public final class HostInterrupts implements HostIrqs {
         if (at == begin || !isDigit(text[at - 1]) || counts + width > text.length || text[at] != ':') {
             return begin;
         }
-        // There are millions of bytes: one method call for each would dominate the time.
+        // With millions of bytes, a method call for each would dominate the time.
         for (int space = counts + COUNT_WIDTH - 1; space < counts + width; space += COUNT_WIDTH) {
             byte digit = text[space - 1];
             if (text[space] != ' ' || digit < '0' || digit > '9') {
@@ -244,8 +247,8 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * Parses a line: number or name, colon, a count for each CPU, chip, the rest. No regular expression: it would
-     * recurse for each of perhaps thousands of CPUs.
+     * Parses a line, which has a number or name, a colon, a count for each CPU, the chip and the rest. Not a regular
+     * expression, because it would recurse for each of perhaps thousands of CPUs.
      */
     private void readLine(byte[] line, int begin, int end) {
         int first = spaces(line, begin, end);
@@ -262,7 +265,7 @@ public final class HostInterrupts implements HostIrqs {
         while (true) {
             word = spaces(line, at, end);
             if (word == end && at > colon + 1) {
-                break; // such as ERR, which has no description
+                break; // a row such as ERR has no description
             }
             if (word == at || word == end) {
                 return;
@@ -337,14 +340,12 @@ public final class HostInterrupts implements HostIrqs {
                         .computeIfAbsent(address, first -> new ArrayList<>())
                         .add(found);
             } catch (IllegalArgumentException e) {
-                // The name of a handler that is not VFIO's.
+                // The handler's name only looks like VFIO's.
             }
         }
     }
 
-    /**
-     * A line's handlers, which are separated by commas. The first one follows the trigger, such as {@code 22-fasteoi}.
-     */
+    /** A line's comma-separated handlers, the first of which follows the trigger, such as {@code 22-fasteoi}. */
     private static List<String> handlers(String rest) {
         String[] handlers = Action.BETWEEN.split(rest.strip(), MOST_HANDLERS + 1);
         handlers[0] = handlers[0].substring(Math.max(handlers[0].lastIndexOf(' '), handlers[0].lastIndexOf('\t')) + 1);
@@ -361,15 +362,15 @@ public final class HostInterrupts implements HostIrqs {
         return others;
     }
 
-    /** The vectors that VFIO has armed, sorted by irq number. */
+    /** The vectors and lines that VFIO has armed, in the order of {@code /proc/interrupts}. */
     public List<ArmedVector> armed() {
         return Collections.unmodifiableList(armed);
     }
 
     /**
-     * The number of interrupts, on all CPUs, in a row with a name instead of an irq number, such as {@code PIN}
-     * (notifications of posted interrupts that came while no guest ran) and {@code PIW} (wakeups of blocked vCPUs).
-     * Empty if no row has this name.
+     * The number of interrupts on all CPUs in a row with a name instead of an irq number, such as {@code PIN}
+     * (posted-interrupt notifications outside guest mode) and {@code PIW} (wake-ups of blocked vCPUs). Empty if no row
+     * has this name.
      */
     public OptionalLong count(String row) {
         Objects.requireNonNull(row, "row is null");
@@ -377,16 +378,16 @@ public final class HostInterrupts implements HostIrqs {
         return count == null ? OptionalLong.empty() : OptionalLong.of(count);
     }
 
-    /** The vectors that VFIO has armed for a device, sorted by irq number. */
+    /** The vectors and lines that VFIO has armed for a device, in the order of {@code /proc/interrupts}. */
     public List<ArmedVector> armed(PciAddress address) {
         Objects.requireNonNull(address, "address is null");
         return Collections.unmodifiableList(armedByDevice.getOrDefault(address, List.of()));
     }
 
     /**
-     * The irq of a device's MSI or MSI-X vector, whether VFIO or another driver armed it. Since Linux 6.2 the row's
-     * chip has the device's name, and its hwirq is the vector; before, {@code pci_msi_domain_calc_hwirq()} computes the
-     * hwirq from device and vector.
+     * The irq of a device's MSI or MSI-X vector, whether VFIO or another driver armed it. Since Linux 6.2, the row's
+     * chip ends in the device's name, and its hwirq is the vector. Before, {@code pci_msi_domain_calc_hwirq()} computes
+     * the hwirq from the device and the vector.
      */
     public Optional<Row> message(PciAddress address, int vector) {
         long old = (long) address.domain() << DOMAIN_SHIFT | (long) address.requesterId() << ID_SHIFT | vector;
@@ -408,7 +409,7 @@ public final class HostInterrupts implements HostIrqs {
         if (before == null) {
             HostInterrupts whole = new HostInterrupts();
             kept.forEach(text -> whole.add(text, true));
-            // Lines that are not in columns were read before, too.
+            // Lines that are not in columns have been read already.
             before =
                     Stream.concat(whole.rows.stream(), rows.stream()).distinct().toList();
             all = before;
@@ -416,7 +417,7 @@ public final class HostInterrupts implements HostIrqs {
         return before;
     }
 
-    /** The row of the irq with this number, such as the irq of a device's pin. */
+    /** The row of the irq with this number, such as a device pin's irq. */
     public Optional<Row> row(long number) {
         for (Row row : rows()) {
             if (row.irq().number() == number) {
@@ -428,7 +429,7 @@ public final class HostInterrupts implements HostIrqs {
         return Optional.empty();
     }
 
-    /** Names of an irq's handlers. Empty if there are none, or {@code /proc/interrupts} does not list the irq. */
+    /** The names of an irq's handlers. Empty if it has none, or {@code /proc/interrupts} does not list the irq. */
     public List<String> handlers(HostIrq irq) {
         return row(irq.number()).stream()
                 .flatMap(row -> Stream.of(row.handlers().strip().split(", ", MOST_HANDLERS)))

@@ -10,11 +10,11 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Linux bugs that affect posted interrupts, each with its releases and the commit that fixes it. A vendor kernel may
+ * Linux bugs that affect posted interrupts, each with its releases and the commit that fixes it. A vendor kernel can
  * have the fix under an old release number.
  *
- * <p>Source: the "affected" ranges of the kernel's CVE records; for the bugs {@code AVIC_IDS} and {@code GATAG} the
- * ChangeLogs of 6.18.10, 6.1.21 and 6.2.8.
+ * <p>Source: the "affected" ranges of the kernel's CVE records; for {@code AVIC_IDS} and {@code GATAG}, the ChangeLogs
+ * of 6.18.10, 6.1.21 and 6.2.8.
  */
 public enum KernelBug {
     AVIC_IDS(Where.AMD, "cfbe371194d1", "AVIC takes each vCPU id above 0 for too big without x2AVIC", "6.18 6.18.10"),
@@ -55,16 +55,17 @@ public enum KernelBug {
         this.ranges = ranges;
     }
 
-    /** Whether this release has the bug; false for a release with a vendor's suffix. */
+    /** Whether this release has the bug. False for a release with a vendor suffix. */
     public boolean isIn(String release) {
         Matcher parts = parts(release);
         return parts.matches() && parts.group(4).isEmpty() && range(parts).isPresent();
     }
 
     /**
-     * A sentence for each bug that a release may have: the bug's releases and effect, and the kernel to boot instead.
+     * A sentence for each bug that a release may have, with the affected releases, the effect, and the kernel to boot
+     * instead.
      *
-     * @param vendor the vendor of the x86 processor; empty for arm64
+     * @param vendor the x86 processor's vendor, empty for arm64
      */
     public static List<String> affecting(String release, Optional<Vendor> vendor) {
         Matcher parts = parts(release);

@@ -8,31 +8,35 @@ import java.util.regex.Pattern;
 
 /** Linux changes that affect host facts, each with its first release and its place in the source. */
 public enum KernelChange {
-    /** vfio-pci refuses some device ids: {@code vfio_pci_dev_in_denylist()} in drivers/vfio/pci/vfio_pci.c. */
+    /** vfio-pci refuses some device ids. Source: {@code vfio_pci_dev_in_denylist()} in drivers/vfio/pci/vfio_pci.c. */
     DENYLIST("5.9"),
-    /** sysfs has the file power_state for a PCI function: {@code power_state_show()} in drivers/pci/pci-sysfs.c. */
+    /** A PCI function has a sysfs file power_state. Source: {@code power_state_show()} in drivers/pci/pci-sysfs.c. */
     POWER_STATE("5.11"),
-    /** An irqfd resets its eventfd's count: eventfd_ctx_do_read() in {@code irqfd_wakeup()} of virt/kvm/eventfd.c. */
+    /**
+     * An irqfd resets its eventfd's count. Source: eventfd_ctx_do_read() in {@code irqfd_wakeup()}, virt/kvm/eventfd.c.
+     */
     IRQFD_EMPTIES("5.11"),
-    /** irq/N/spurious counts only after an unhandled irq: note_interrupt() in kernel/irq/spurious.c, 7c07012eb1be. */
+    /**
+     * irq/N/spurious counts only after an unhandled irq. Source: note_interrupt(), kernel/irq/spurious.c, 7c07012eb1be.
+     */
     COUNT_AFTER_UNHANDLED("5.13"),
-    /** Control groups have cpu.idle: {@code cpu_idle_write_s64()} in kernel/sched/core.c. */
+    /** Control groups have cpu.idle. Source: {@code cpu_idle_write_s64()} in kernel/sched/core.c. */
     CPU_IDLE("5.15"),
-    /** debugfs has the pid of a vCPU's thread: {@code vcpu_get_pid()} in virt/kvm/kvm_main.c. */
+    /** debugfs shows the pid of a vCPU thread. Source: {@code vcpu_get_pid()} in virt/kvm/kvm_main.c. */
     VCPU_PID("6.0"),
-    /** VFIO on x86 can add MSI-X vectors to armed ones: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */
+    /** VFIO on x86 can add MSI-X vectors to armed ones. Source: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */
     DYNAMIC_MSIX("6.5"),
-    /** VFIO hides from user space a pin without irq: {@code vfio_config_init()}, vfio_pci_config.c, 2bd42b03ab6b. */
+    /** VFIO hides a pin without an irq from user space. Source: {@code vfio_config_init()}, 2bd42b03ab6b. */
     HIDDEN_PIN_WITHOUT_IRQ("6.15"),
-    /** VFIO hides a pin whose line is not connected (IRQ_NOTCONNECTED): {@code vfio_config_init()}, 860be250fc32. */
+    /** VFIO hides a pin whose line is IRQ_NOTCONNECTED. Source: {@code vfio_config_init()}, 860be250fc32. */
     HIDDEN_PIN_NOT_CONNECTED("6.15 5.4.294 5.10.238 5.15.185 6.1.141 6.6.93 6.12.31 6.14.9");
 
-    /** Suffixes of Arch, Debian and Fedora, which build kernel.org's kernel of that number. */
+    /** Suffixes of Arch, Debian and Fedora kernels, which are built from kernel.org's kernel with the same number. */
     private static final Pattern UPSTREAM = Pattern.compile("(-debian|-arch\\d+-\\d+|-\\d+\\.fc\\d+\\..+)?");
 
     private final String first;
 
-    /** @param first the first release that has it, and then the first one of each stable kernel */
+    /** @param first the first release with the change, then the first release of each stable series that has it */
     KernelChange(String first) {
         this.first = first;
     }
@@ -40,8 +44,8 @@ public enum KernelChange {
     /**
      * Whether a kernel has this change.
      *
-     * @param release a kernel's release, such as {@code 6.1.192-debian} or {@code 5.14.0-70.el9.x86_64}
-     * @return empty if a vendor's kernel of an older number may have the change, or {@code release} has another form
+     * @param release a kernel release, such as {@code 6.1.192-debian} or {@code 5.14.0-70.el9.x86_64}
+     * @return empty if a vendor kernel with an older number may have the change, or if {@code release} has another form
      */
     public Optional<Boolean> isIn(String release) {
         Matcher parts = KernelBug.parts(release);

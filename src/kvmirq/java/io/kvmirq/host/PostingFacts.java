@@ -18,14 +18,14 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Facts that decide whether a host posts interrupts: its processor, kernel, IOMMUs and interrupt controllers, as its
- * files show them. Each fact is read once, at its first use. Thread-safe.
+ * The facts that decide whether a host posts interrupts, which are its processor, kernel, IOMMUs and interrupt
+ * controllers as its files show them. The irqs and the processor are read once, at first use. Thread-safe.
  */
 public final class PostingFacts {
     private static final String VERSION = "Linux version ";
     private static final String GICV4_PARAMETER = "kvm_arm.vgic_v4_enable";
 
-    /** The irqs, parsed once; empty if they cannot be read. */
+    /** The irqs, parsed once. Empty if they cannot be read. */
     private record Interrupts(Optional<HostInterrupts> all) {}
 
     private record Processor(Optional<Vendor> vendor, boolean isArm) {}
@@ -36,14 +36,15 @@ public final class PostingFacts {
     private volatile @Nullable Interrupts interrupts;
     private volatile @Nullable PostingReading reading;
 
-    /** A host's facts, each read from its files at first use. */
+    /** Creates an object that reads a host's facts from {@code tree} at first use. */
     public PostingFacts(HostFiles tree) {
         Objects.requireNonNull(tree, "tree is null");
         this.tree = tree;
     }
 
     /**
-     * Host facts for a {@code Mirror}'s predictions. {@link MirrorHost.Unknown} names the file that could not be read.
+     * Host facts for a {@code Mirror}'s predictions. If a fact is missing, this is a {@link MirrorHost.Unknown} that
+     * gives the reason.
      */
     public MirrorHost forMirror(boolean arm64) {
         if (arm64) {
@@ -71,13 +72,13 @@ public final class PostingFacts {
                 : Optional.empty();
     }
 
-    /** The kernel version. */
+    /** The kernel version. Empty if the release cannot be read or parsed. */
     Optional<LinuxVersion> version() {
         Optional<String> release = kernel();
         return release.isPresent() ? LinuxVersion.parse(release.get()) : Optional.empty();
     }
 
-    /** Whether the kernel has this version or a newer one. Empty if its version is not known. */
+    /** Whether the kernel has this version or a newer one. Empty if the version is not known. */
     public Optional<Boolean> isSince(int major, int minor) {
         Optional<LinuxVersion> version = version();
         return version.isPresent() ? Optional.of(version.get().isSince(major, minor)) : Optional.empty();
@@ -91,7 +92,7 @@ public final class PostingFacts {
     /**
      * The host irqs. Empty if {@code /proc/interrupts} cannot be read, or has no row.
      *
-     * @throws UncheckedIOException if {@code /proc/interrupts} does not end
+     * @throws UncheckedIOException if {@code /proc/interrupts} is too long, or grows while it is read
      */
     public Optional<HostInterrupts> interrupts() {
         Interrupts before = interrupts;
@@ -102,7 +103,7 @@ public final class PostingFacts {
         return before.all();
     }
 
-    /** Reads the file in pieces: with 1024 CPUs it has 46 MB. */
+    /** Reads the file in pieces, because with 1024 CPUs it has 46 MB. */
     private Optional<HostInterrupts> readInterrupts() {
         Optional<InputStream> file = tree.open("proc/interrupts");
         if (file.isEmpty()) {
@@ -115,7 +116,7 @@ public final class PostingFacts {
         }
     }
 
-    /** The vendor of the x86 processor. Empty if {@code /proc/cpuinfo} names neither Intel nor AMD. */
+    /** The x86 processor's vendor. Empty if {@code /proc/cpuinfo} names neither Intel nor AMD. */
     public Optional<Vendor> vendor() {
         return processor().vendor();
     }
@@ -132,7 +133,7 @@ public final class PostingFacts {
         return known;
     }
 
-    /** Reads {@code /proc/cpuinfo}, once, because it has an entry for each CPU. */
+    /** Reads {@code /proc/cpuinfo} only once, because it has an entry for each CPU. */
     private Processor processor() {
         Processor before = processor;
         if (before == null) {
@@ -144,7 +145,7 @@ public final class PostingFacts {
         return before;
     }
 
-    /** The facts that decide posting on an x86 host. Empty if a fact cannot be read, see {@link #unreadable}. */
+    /** The facts that decide posting on an x86 host. Empty if a fact cannot be read. See {@link #unreadable}. */
     public Optional<PostingHost> host() {
         return reading().host();
     }
@@ -180,7 +181,7 @@ public final class PostingFacts {
 
     /**
      * The rule by which KVM on arm64 finds a host irq's guest LPI, to map it to a vLPI. Empty if the version is not
-     * known. A stable kernel may have a later version's rule.
+     * known. A stable kernel can have a later version's rule.
      */
     public Optional<VlpiKernel> vlpiKernel() {
         return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);
@@ -213,14 +214,14 @@ public final class PostingFacts {
     }
 
     /**
-     * Whether a word is this parameter: dashes and underscores are equal in names ({@code parameq()} in
+     * Whether a word sets this parameter. Dashes and underscores are equal in names ({@code parameq()} in
      * kernel/params.c).
      */
     private static boolean isParameter(String word, String name) {
         return word.substring(0, word.indexOf('=')).replace('-', '_').equals(name);
     }
 
-    /** Whether a text is true, by its first letters as in {@code kstrtobool()}. */
+    /** Whether a text is true by its first letters, as in {@code kstrtobool()}. */
     private static boolean isTrue(String text) {
         return !text.isEmpty() && "yYtT1".indexOf(text.charAt(0)) >= 0 || text.regionMatches(true, 0, "on", 0, 2);
     }

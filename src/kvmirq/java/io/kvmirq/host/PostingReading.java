@@ -17,32 +17,32 @@ import java.util.function.Function;
 
 /**
  * Reads the facts that decide posting on an x86 host from the files in {@link
- * io.kvmirq.arch.apic.PostingObstacle#seen}. For one thread.
+ * io.kvmirq.arch.apic.PostingObstacle#seen}. Not thread-safe.
  */
 final class PostingReading {
     private static final String HEX = "0123456789abcdef";
     private static final int RADIX = 16;
     /** The values of a boolean module parameter in sysfs. */
     private static final Set<String> SWITCHES = Set.of("Y", "N", "1", "0");
-    /** Bits of amd-iommu/features: EFR.GASup, and the bit of EFR.GAM for the virtual APIC mode. */
+    /** Bits in amd-iommu/features, EFR.GASup and EFR.GAM's bit for the virtual APIC mode. */
     private static final long GUEST_APIC = 1L << 7 | 1L << 21;
     /** EFR2.SNPAVICSup. */
     private static final int SNP_AVIC_SHIFT = 5;
 
     private static final long SNP_AVIC_MASK = 7;
 
-    /** The firmware's table, with its flags at byte 37: DMAR_X2APIC_OPT_OUT is bit 1. */
+    /** The firmware's DMAR table. The flags are at byte 37, where bit 1 is DMAR_X2APIC_OPT_OUT. */
     private static final String FIRMWARE = "sys/firmware/acpi/tables/DMAR";
 
     private static final int DMAR_FLAGS = 37;
     private static final int X2APIC_OPT_OUT = 1 << 1;
-    /** The intremap= word with which the kernel ignores the opt-out. */
+    /** The intremap= option that makes the kernel ignore the opt-out. */
     private static final String HEEDS_NO_OPT_OUT = "no_x2apic_optout";
 
     private final PostingFacts facts;
     private final HostFiles tree;
     private final List<String> unreadable = new ArrayList<>();
-    /** Host parts that cannot post, such as {@code dmar1}. */
+    /** The host parts that cannot post, such as {@code dmar1}. */
     private final List<String> lacking = new ArrayList<>();
 
     private Optional<PostingHost> host = Optional.empty();
@@ -59,12 +59,12 @@ final class PostingReading {
         return read;
     }
 
-    /** The facts that could not be read, one sentence for each. */
+    /** A sentence for each fact that could not be read. */
     List<String> unreadable() {
         return List.copyOf(unreadable);
     }
 
-    /** The host's obstacle, with the names of the parts that cause it. Empty if there is none, or it is unknown. */
+    /** The host's obstacle, with the names of the parts that cause it. Empty if it has none, or a fact is unknown. */
     Optional<String> flaw() {
         return host.flatMap(PostingHost::flaw)
                 .map(flaw -> flaw == PostingObstacle.UNIT_CANNOT_POST && !lacking.isEmpty()
@@ -72,7 +72,7 @@ final class PostingReading {
                         : flaw.text());
     }
 
-    /** The facts; empty if any of them could not be read. */
+    /** The facts. Empty if any of them could not be read. */
     Optional<PostingHost> host() {
         return host;
     }
@@ -107,7 +107,7 @@ final class PostingReading {
                                     ? "load the module " + module
                                     : "the processor shows no flag " + flag + ", so " + module + " cannot be loaded"));
         } else if (apic.isEmpty()) {
-            // Without it nothing is posted, whatever the module parameter is.
+            // Without remapping, nothing is posted whatever the module parameter.
             apic = Optional.of(false);
         }
         Optional<Boolean> devices = parameter(module, "enable_device_posted_irqs");
@@ -122,7 +122,7 @@ final class PostingReading {
                 Feature.APIC_VIRTUALIZATION, apic.get(),
                 Feature.DEVICE_POSTED_IRQS, devices.orElse(true),
                 Feature.X2AVIC, vendor.get() == Vendor.INTEL || hasFlag(processor.orElse(""), "x2avic"),
-                // No file shows this feature. A host without it inhibits AVIC for vCPU ids above 511.
+                // No file shows this feature, without which KVM inhibits AVIC for vCPU ids above 511.
                 Feature.X2AVIC_EXT, true,
                 Feature.AVIC_IDS,
                         hasFlag(processor.orElse(""), "x2avic")
@@ -168,7 +168,7 @@ final class PostingReading {
         return (" " + flags + " ").contains(" " + flag + " ");
     }
 
-    /** Whether kvm_intel uses IPI virtualization: its parameter enable_ipiv, since Linux 6.0. */
+    /** Whether kvm_intel uses IPI virtualization, from its parameter enable_ipiv, which exists since Linux 6.0. */
     Optional<Boolean> ipiv() {
         List<String> names = tree.list("sys/module/kvm_intel/parameters");
         return names.isEmpty() || names.contains("enable_ipiv")
@@ -182,8 +182,8 @@ final class PostingReading {
     }
 
     /**
-     * Whether all units can post: a new kernel's module parameter shows it for all, otherwise the registers of each
-     * unit.
+     * Whether all units can post. A new kernel's module parameter shows this for all units, otherwise each unit's
+     * registers do.
      */
     private Optional<Boolean> unitsPost(Vendor vendor, String processor, Optional<Boolean> devices) {
         if (devices.orElse(false)) {
@@ -226,10 +226,10 @@ final class PostingReading {
     }
 
     /**
-     * Whether a VT-d host's CPUs are in x2APIC mode: if the processor and all units can, and the firmware does not opt
-     * out ({@code intel_prepare_irq_remapping}, {@code try_to_enable_x2apic}). nox2apic clears the processor's flag.
-     * Only root can read the firmware table. A host that is itself a guest may use x2APIC mode without remapping. No
-     * file shows that a kernel lacks CONFIG_X86_X2APIC.
+     * Whether a VT-d host's CPUs are in x2APIC mode. They are if the processor and all units support it, and the
+     * firmware does not opt out ({@code intel_prepare_irq_remapping}, {@code try_to_enable_x2apic}). nox2apic clears
+     * the processor's flag. Only root can read the firmware table. A host that is itself a guest can use x2APIC mode
+     * without remapping. No file shows that a kernel lacks CONFIG_X86_X2APIC.
      */
     Optional<Boolean> x2apic() {
         String processor = tree.text("proc/cpuinfo").orElse("");
@@ -270,8 +270,8 @@ final class PostingReading {
     }
 
     /**
-     * Checks EFR and EFR2. Linux before 6.0 prints EFR alone, and kernels differ in the order: EFR is the greater one,
-     * because EFR2's upper half is reserved.
+     * Checks EFR and EFR2. Linux before 6.0 prints only EFR, and later kernels differ in the order. EFR is the greater
+     * one, because EFR2's upper half is reserved.
      */
     private Optional<Boolean> hasGuestApic(String features) {
         String[] parts = features.split(":", -1);

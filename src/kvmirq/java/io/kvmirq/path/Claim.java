@@ -8,10 +8,10 @@ import java.util.Optional;
 /**
  * A claim that answers one question about posting an interrupt. Immutable. Escape its texts before output.
  *
- * @param holds whether the claim is true; empty if no file that was read shows it
- * @param evidence the evidence that the claim is true or false; empty if {@code holds} is empty
+ * @param holds whether the claim is true, empty if no file that was read shows it
+ * @param evidence the evidence that the claim is true or false, empty if {@code holds} is
  * @param text the claim as one sentence without a full stop
- * @param remedies changes that make the claim true, or tools that check the claim; empty if there is nothing to do
+ * @param remedies changes that make the claim true, or tools that check it, empty if there is nothing to do
  * @param never whether no VM can make the claim true on this host, because the host or the interrupt's kind decides, or
  *     because no VM has the device
  */
@@ -30,15 +30,15 @@ public record Claim(
         remedies = List.copyOf(Objects.requireNonNull(remedies, "remedies is null"));
     }
 
-    /** Questions about posting an interrupt, each with its own claim. */
+    /** A question about posting an interrupt, which one claim answers. */
     public enum Question {
-        /** Host and VM can post the interrupt: no obstacle is known. */
+        /** The host and the VM can post the interrupt, because no obstacle is known. */
         ELIGIBLE("can be posted"),
         /** KVM requested posting from the IOMMU or the ITS. */
         REQUESTED("requested"),
         /** The IOMMU's entry posts to a vCPU now, or the LPI is mapped to a vLPI. */
         FORM("entry posts"),
-        /** Hardware delivered interrupts to the guest. A constant count in /proc/interrupts does not prove it. */
+        /** Hardware delivered interrupts to the guest. A constant count in /proc/interrupts does not prove this. */
         DELIVERED("by hardware");
 
         private final String label;
@@ -64,17 +64,17 @@ public record Claim(
                 false);
     }
 
-    /** Returns a copy whose {@code never} is true: no VM can make the claim true on this host. */
+    /** Returns a copy whose {@code never} is true, because no VM can make the claim true on this host. */
     public Claim byHost() {
         return new Claim(question, holds, evidence, text, remedies, true);
     }
 
-    /** A claim that no read file proves or disproves; {@code tool} names a tool that can prove the claim. */
+    /** A claim that no file that was read proves or disproves. {@code tool} names a tool that can prove it. */
     public static Claim unknown(Question question, String text, String tool) {
         return unknown(question, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** A claim that no read file proves or disproves; {@code remedies} name tools that can prove it. */
+    /** A claim that no file that was read proves or disproves. {@code remedies} name tools that can prove it. */
     public static Claim unknown(Question question, String text, List<Remedy> remedies) {
         return new Claim(question, Optional.empty(), Optional.empty(), text, remedies, false);
     }
@@ -84,7 +84,7 @@ public record Claim(
         return new Claim(question, holds, evidence, text, remedies, never);
     }
 
-    /** Question, answer, sentence and evidence, in one line. */
+    /** The question, answer, sentence and evidence in one line. */
     @Override
     public String toString() {
         String answer = holds.map(yes -> yes ? "yes" : "no").orElse("not shown");

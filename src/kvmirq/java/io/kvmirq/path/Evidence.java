@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * The evidence for a fact. Immutable.
  *
- * @param from the file, or the reasoning: a clause without a full stop, which may contain names from files
+ * @param from the file or the reasoning, a clause without a full stop that can contain names from files
  */
 public record Evidence(Kind kind, String from) {
     public Evidence {
@@ -21,9 +21,9 @@ public record Evidence(Kind kind, String from) {
         SET_UP,
         /** A host file or a probe shows the fact. */
         OBSERVED,
-        /** The fact was concluded from files, on the assumption that VMM and guest behave as usual. */
+        /** The fact follows from files if the VMM and the guest behave as usual. */
         INFERRED,
-        /** The fact follows from the rules of hardware and kernel; no file shows it. */
+        /** The fact follows from the rules of the hardware and the kernel. No file shows it. */
         PREDICTED;
 
         /** The kind in words, such as {@code set up}. */
@@ -32,22 +32,22 @@ public record Evidence(Kind kind, String from) {
         }
     }
 
-    /** Evidence that a file or a probe shows; {@code from} names the file or the probe. */
+    /** Evidence from a file or a probe, which {@code from} names. */
     public static Evidence observed(String from) {
         return new Evidence(Kind.OBSERVED, from);
     }
 
-    /** Evidence that is concluded from files; {@code from} is the reasoning. */
+    /** Evidence concluded from files by the reasoning {@code from}. */
     public static Evidence inferred(String from) {
         return new Evidence(Kind.INFERRED, from);
     }
 
-    /** Evidence from the rules of hardware and kernel; {@code from} is the reasoning. */
+    /** Evidence from the rules of the hardware and the kernel, by the reasoning {@code from}. */
     public static Evidence predicted(String from) {
         return new Evidence(Kind.PREDICTED, from);
     }
 
-    /** A value that this evidence shows. */
+    /** Wraps a value as known by this kind of evidence. */
     <T> Known<T> known(T value) {
         return switch (kind) {
             case SET_UP -> new Known.SetUp<>(value);
@@ -57,7 +57,7 @@ public record Evidence(Kind kind, String from) {
         };
     }
 
-    /** The kind of the evidence, and the file or reasoning {@code from}, in one line. */
+    /** The kind and {@code from} in one line. */
     @Override
     public String toString() {
         return kind.label() + ": " + from;

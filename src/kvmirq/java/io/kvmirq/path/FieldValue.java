@@ -7,7 +7,7 @@ import java.util.Objects;
  * A field of a hardware structure, such as {@code nv} of a posted-interrupt descriptor. Immutable.
  *
  * @param name the field's name in Linux's definition of the structure
- * @param value the value, unsigned, or the reason in a few words why it is not known
+ * @param value the unsigned value, or the reason why it is not known
  */
 public record FieldValue(String name, Known<Long> value) {
     public FieldValue {
@@ -15,7 +15,7 @@ public record FieldValue(String name, Known<Long> value) {
         Objects.requireNonNull(value, "value is null");
     }
 
-    /** Name and value, such as {@code nv=0xf2}, or name and reason. */
+    /** The name and value, such as {@code nv=0xf2}, or the name and reason. */
     @Override
     public String toString() {
         return value.known()

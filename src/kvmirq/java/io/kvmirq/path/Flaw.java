@@ -5,10 +5,10 @@ import java.util.Locale;
 import java.util.Objects;
 
 /**
- * A flaw that a rule found at a hop. Immutable. Its text may contain names from files: escape it before output.
+ * A flaw that a rule found at a hop. Immutable. Its text can contain names from files, so escape it before output.
  *
  * @param rule the rule's name, which never changes, such as {@code device.bus-master-off}
- * @param subject the owner of the flaw. A verdict about an interrupt counts only flaws that the interrupt passes
+ * @param subject what has the flaw. A verdict about an interrupt counts only flaws on the interrupt's path
  * @param text one sentence without a full stop
  */
 public record Flaw(String rule, Subject subject, Weight weight, Span span, String text) {
@@ -20,7 +20,7 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
         Objects.requireNonNull(text, "text is null");
     }
 
-    /** The owner of a flaw. */
+    /** The part of the system that has a flaw. */
     public enum Subject {
         /** One device interrupt. */
         VECTOR,
@@ -30,7 +30,7 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
         GUEST,
         /** A vhost worker, iothread, back end or mdev parent device that the guest's other devices need. */
         HELPER,
-        /** The host, which no path has as its subject. */
+        /** The host, which is never a path's subject. */
         HOST;
 
         /** The name in lower case. */
@@ -53,7 +53,7 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
         LOSSY,
         /** Interrupts pass late. */
         SLOW,
-        /** Interrupts pass. */
+        /** Interrupts pass normally. */
         REMARK;
 
         /** The name in lower case. */
@@ -64,9 +64,9 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
 
     /** The time that a flaw's evidence covers. */
     public enum Span {
-        /** The time of the sample. */
+        /** The time at which the files were read. */
         NOW,
-        /** Some time since the thread, control group or host started, as a cumulative counter shows. */
+        /** Any time since the thread, control group or host started, as a cumulative counter shows. */
         EVER;
 
         /** The name in lower case. */

@@ -4,7 +4,7 @@ package io.kvmirq.path;
 /**
  * A guest's number for an interrupt. Immutable.
  *
- * @param number the vector on x86, 0 to 255; the INTID on arm64, where LPIs start at 8192
+ * @param number the vector on x86, 0–255, or the INTID on arm64, where LPIs start at 8192
  */
 public record GuestVector(int number) {
     public GuestVector {

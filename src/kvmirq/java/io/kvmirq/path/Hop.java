@@ -10,32 +10,39 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A hop on a device interrupt's path into a guest, with its type of value. The constants are all hops, so {@code ==}
- * compares them; they sort in the order of an {@link InterruptPath}. Immutable.
+ * A hop on a device interrupt's path into a guest, with the type of its value. Each hop is one constant, so {@code ==}
+ * compares hops. They sort in the order of an {@link InterruptPath}. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="hop"}
  *
- * @param <T> the type of the value; {@link Void} if the hop has none
+ * @param <T> the type of the value, {@link Void} if the hop has none
  */
 public final class Hop<T> implements Comparable<Hop<?>> {
     /**
-     * The device itself, which {@link InterruptPath#interrupt} names: whether it has power, and may send interrupts.
+     * The device itself, which {@link InterruptPath#interrupt} names. The link shows whether it has power and can send
+     * interrupts.
      */
     public static final Hop<Void> DEVICE = new Hop<>(0, "device", Void.class);
 
-    /** The Linux irq, in {@code /proc/interrupts}. */
+    /** The Linux irq number in {@code /proc/interrupts}. */
     public static final Hop<HostIrq> HOST_IRQ = new Hop<>(1, "host irq", HostIrq.class);
 
-    /** The device's vector or interrupt pin: whether VFIO has the device and signals an eventfd for it. */
+    /**
+     * The device's vector or interrupt pin. The link shows whether VFIO has the device and signals an eventfd for the
+     * interrupt.
+     */
     public static final Hop<Interrupt> DEVICE_VECTOR = new Hop<>(2, "device vector", Interrupt.class);
 
-    /** The VM's process: whether its threads run, or are stopped, traced or frozen. */
+    /** The VM's process. The link shows whether its threads run, or are stopped, traced or frozen. */
     public static final Hop<ProcessId> VMM = new Hop<>(3, "VMM", ProcessId.class);
 
     /** The eventfd that VFIO signals. */
     public static final Hop<EventFdId> EVENTFD = new Hop<>(4, "eventfd", EventFdId.class);
 
-    /** The irqfd, by which KVM raises a GSI for each signal of the eventfd. Its value is the process with its VM. */
+    /**
+     * The irqfd, through which KVM raises a GSI for each signal of the eventfd. The value is the process that has the
+     * VM.
+     */
     public static final Hop<ProcessId> IRQFD = new Hop<>(5, "irqfd", ProcessId.class);
 
     /** The GSI that the irqfd raises, and its route. */
@@ -51,21 +58,21 @@ public final class Hop<T> implements Comparable<Hop<?>> {
     public static final Hop<VcpuId> VCPU = new Hop<>(8, "vCPU", VcpuId.class);
 
     /**
-     * Whether hardware posts the interrupt. It has no link: {@link Claim.Question#FORM} has the evidence, and an
-     * interrupt fails here if the host could post it but does not, see {@link InterruptPath#unposted}.
+     * Whether hardware posts the interrupt. This hop has no link, because {@link Claim.Question#FORM} holds the
+     * evidence. An interrupt fails here if the host could post it but does not. See {@link InterruptPath#unposted}.
      */
     public static final Hop<Boolean> POSTING = new Hop<>(9, "posting", Boolean.class);
 
-    /** The interrupt's IRTE, on Intel and on AMD. A {@link HopValue} beside the links. */
+    /** The interrupt's IRTE, on Intel and AMD, as a {@link HopValue} beside the links. */
     public static final Hop<HardwareFields> IRTE = new Hop<>(10, "IRTE", HardwareFields.class);
 
-    /** The vCPU's posted-interrupt descriptor, on Intel. A {@link HopValue} beside the links. */
+    /** The vCPU's posted-interrupt descriptor, on Intel, as a {@link HopValue} beside the links. */
     public static final Hop<HardwareFields> PID = new Hop<>(11, "PID", HardwareFields.class);
 
-    /** The vCPU's entry in AVIC's physical APIC id table. A {@link HopValue} beside the links. */
+    /** The vCPU's entry in AVIC's physical APIC id table, as a {@link HopValue} beside the links. */
     public static final Hop<HardwareFields> AVIC_ENTRY = new Hop<>(12, "AVIC entry", HardwareFields.class);
 
-    /** The vLPI to which the host's LPI is mapped, on arm64. A {@link HopValue} beside the links. */
+    /** The vLPI to which the host's LPI is mapped, on arm64, as a {@link HopValue} beside the links. */
     public static final Hop<HardwareFields> VLPI = new Hop<>(13, "vLPI", HardwareFields.class);
 
     private static final int PLACE_BESIDE_PATH = 14;
@@ -83,14 +90,14 @@ public final class Hop<T> implements Comparable<Hop<?>> {
         this.type = type;
     }
 
-    /** The hops that have links, in path order, and {@link #POSTING}, which is the last one. */
+    /** The hops that have links, in path order, and {@link #POSTING} as the last one. */
     public static List<Hop<?>> all() {
         return ALL;
     }
 
     /**
-     * A {@link HopValue} beside the links, for a constant of its value's type. Such hops follow all others, sorted by
-     * label; no two have the same label.
+     * Creates a hop for a {@link HopValue} beside the links, to be stored in a constant. These hops follow all others,
+     * sorted by label. No two may have the same label.
      */
     @NotPromised
     public static <T> Hop<T> beside(String label, Class<T> type) {
@@ -98,7 +105,7 @@ public final class Hop<T> implements Comparable<Hop<?>> {
         return new Hop<>(PLACE_BESIDE_PATH, label, Objects.requireNonNull(type, "type is null"));
     }
 
-    /** The hop's name in words, such as {@code host irq}. */
+    /** The hop's name for users, such as {@code host irq}. */
     public String label() {
         return label;
     }

@@ -4,7 +4,7 @@ package io.kvmirq.path;
 import java.util.Objects;
 
 /**
- * A value beside an {@link InterruptPath}'s links: what hardware reads to post the interrupt, or what KVM does with it.
+ * A value beside an {@link InterruptPath}'s links, such as a structure that hardware reads to post the interrupt.
  * Immutable.
  *
  * @param <T> the type of the value
@@ -17,7 +17,7 @@ public record HopValue<T>(Hop<T> hop, Known<T> value) {
         Objects.requireNonNull(value, "value is null");
     }
 
-    /** The hop's label and value, in one line. */
+    /** The hop's label and value in one line. */
     @Override
     public String toString() {
         return hop.label() + ": " + value;

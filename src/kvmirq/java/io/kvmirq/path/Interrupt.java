@@ -9,15 +9,18 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * A host device interrupt's identity: equal records identify the same interrupt. Immutable.
+ * Identifies a host device interrupt. Equal records identify the same interrupt. Immutable.
  *
- * @param kind empty if this record stands for all of the device's interrupts
- * @param vector the number of a vector or platform interrupt; empty for a line, for all interrupts, and for a message
+ * @param kind the kind, empty if this record stands for all of the device's interrupts
+ * @param vector the number of a vector or platform interrupt, empty for INTx, for all interrupts, and for a message
  *     whose vector is not known
- * @param hostIrq the host irq of a message whose vector is not known; else empty
+ * @param hostIrq the host irq of a message whose vector is not known, otherwise empty
  */
 public record Interrupt(DeviceName device, Optional<IrqKind> kind, OptionalInt vector, Optional<HostIrq> hostIrq) {
-    /** @throws IllegalArgumentException if a line has a vector, or a message neither or both of vector and host irq */
+    /**
+     * @throws IllegalArgumentException if INTx or all interrupts have a vector or host irq, or another interrupt has
+     *     neither or both
+     */
     public Interrupt {
         Objects.requireNonNull(device, "device is null");
         Objects.requireNonNull(kind, "kind is null");
@@ -41,7 +44,7 @@ public record Interrupt(DeviceName device, Optional<IrqKind> kind, OptionalInt v
         return new Interrupt(device, Optional.of(kind), OptionalInt.empty(), Optional.of(irq));
     }
 
-    /** All of a device's interrupts, for example because VFIO has armed none. */
+    /** All of a device's interrupts, for example if VFIO has armed none. */
     public static Interrupt all(DeviceName device) {
         return new Interrupt(device, Optional.empty(), OptionalInt.empty(), Optional.empty());
     }
@@ -59,7 +62,7 @@ public record Interrupt(DeviceName device, Optional<IrqKind> kind, OptionalInt v
                 .orElse("all interrupts");
     }
 
-    /** Device and name, such as {@code 0000:3b:00.0 MSI-X 3}. */
+    /** The device and the name, such as {@code 0000:3b:00.0 MSI-X 3}. */
     @Override
     public String toString() {
         return device + " " + name();

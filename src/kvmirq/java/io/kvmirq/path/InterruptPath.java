@@ -10,14 +10,14 @@ import java.util.stream.Stream;
 
 /**
  * A device interrupt's path into a guest, with the evidence for each link, and the claims about its posting. Immutable.
- * Texts may contain names from files: escape unprintable characters before output.
+ * Texts can contain names from files, so escape unprintable characters before output.
  *
- * @param subject the path's subject; a guest or its helper has only the VMM's link
- * @param interrupt the interrupt, or all of a device's; empty for a path that begins at a guest's VMM
- * @param guest the guest that gets the interrupt; empty if not known
- * @param links in the order of {@link Hop}, at most one link per hop. The list may end at a broken link
- * @param claims the claims in the order of {@link Claim.Question}; empty if posting was not examined
- * @param values values beside the links, such as the IRTE of a posted interrupt; at most one for each hop
+ * @param subject the path's subject. The path of a guest or its helper has only the VMM's link
+ * @param interrupt the interrupt, or all of a device's, empty for a path that begins at a guest's VMM
+ * @param guest the guest that gets the interrupt, empty if not known
+ * @param links the links in {@link Hop} order, at most one per hop. The list can end at a broken link
+ * @param claims the claims in {@link Claim.Question} order, empty if posting was not examined
+ * @param values values beside the links, such as a posted interrupt's IRTE, at most one per hop
  * @param remarks unusual facts that break no link, one sentence each
  */
 public record InterruptPath(
@@ -49,7 +49,7 @@ public record InterruptPath(
             Objects.requireNonNull(name, "name is null");
         }
 
-        /** Name and process, such as {@code web (process 4711)}. */
+        /** The name and the process, such as {@code web (process 4711)}. */
         @Override
         public String toString() {
             return name + " (process " + process + ")";
@@ -75,12 +75,12 @@ public record InterruptPath(
                 subject, Optional.empty(), Optional.of(guest), List.of(vmm), List.of(), List.of(), List.of());
     }
 
-    /** The device's name, such as {@code 0000:3b:00.0}; empty for a path that begins at a guest's VMM. */
+    /** The device's name, such as {@code 0000:3b:00.0}. Empty for a path that begins at a guest's VMM. */
     public String device() {
         return interrupt.map(irq -> irq.device().toString()).orElse("");
     }
 
-    /** The interrupt's name, such as {@code MSI-X 3}; empty for a path that begins at a guest's VMM. */
+    /** The interrupt's name, such as {@code MSI-X 3}. Empty for a path that begins at a guest's VMM. */
     public String name() {
         return interrupt.map(Interrupt::name).orElse("");
     }
@@ -96,15 +96,15 @@ public record InterruptPath(
         return new InterruptPath(subject, interrupt, guest, links, claims, values, remarks);
     }
 
-    /** A hop's link. Empty if the path ends before this hop, or it was not examined. */
+    /** A hop's link. Empty if the path ends before this hop, or the hop was not examined. */
     public Optional<Link> link(Hop<?> hop) {
         Objects.requireNonNull(hop, "hop is null");
         return links.stream().filter(link -> link.hop() == hop).findFirst();
     }
 
     /**
-     * A hop's value, such as the GSI by {@code known(Hop.GSI)}, or the reason why it is not known. Hops of type {@link
-     * Void} have none. The result's class, such as {@link Known.Observed}, states whether the value was set up,
+     * A hop's value, such as {@code known(Hop.GSI)} for the GSI, or the reason why it is not known. Hops of type {@link
+     * Void} have no value. The result's class, such as {@link Known.Observed}, tells whether the value was set up,
      * observed, inferred or predicted.
      */
     public <T> Known<T> known(Hop<T> hop) {
@@ -131,29 +131,32 @@ public record InterruptPath(
         return link.flatMap(Link::evidence).orElseThrow().known(all.get(0));
     }
 
-    /** The claim that answers a question; empty if the question was not examined. */
+    /** The claim that answers a question. Empty if the question was not examined. */
     public Optional<Claim> claim(Claim.Question question) {
         Objects.requireNonNull(question, "question is null");
         return claims.stream().filter(claim -> claim.question() == question).findFirst();
     }
 
-    /** The first link that interrupts do not pass; empty if no link is broken. */
+    /** The first link that interrupts do not pass. Empty if no link is broken. */
     public Optional<Link> firstBroken() {
         return first(Link.State.BROKEN);
     }
 
-    /** The first link whose state is {@link Link.State#DOUBTFUL}; empty if no link is doubtful. */
+    /** The first link whose state is {@link Link.State#DOUBTFUL}. Empty if no link is doubtful. */
     public Optional<Link> firstDoubtful() {
         return first(Link.State.DOUBTFUL);
     }
 
-    /** Whether a link is {@link Link.State#IDLE}: the interrupt is not used, so its path ends without a failure. */
+    /**
+     * Whether a link is {@link Link.State#IDLE}, so that the path ends without a failure because the interrupt is not
+     * used.
+     */
     public boolean isIdle() {
         return first(Link.State.IDLE).isPresent();
     }
 
     private Optional<Link> first(Link.State state) {
-        // Not a stream: lists of thousands of paths ask each for several states.
+        // Not a stream, because lists of thousands of paths check each path for several states.
         for (Link link : links) {
             if (link.state() == state) {
                 return Optional.of(link);
@@ -163,16 +166,16 @@ public record InterruptPath(
     }
 
     /**
-     * The hop at which the interrupt fails: the first broken link's hop, or {@link Hop#POSTING} if no link is broken
-     * and {@link #unposted} is not empty. Empty if the interrupt does not fail.
+     * The hop at which the interrupt fails, which is the first broken link's hop, or {@link Hop#POSTING} if no link is
+     * broken and {@link #unposted} is not empty. Empty if the interrupt does not fail.
      */
     public Optional<Hop<?>> fails() {
         return firstBroken().<Hop<?>>map(Link::hop).or(() -> unposted().map(claim -> Hop.POSTING));
     }
 
     /**
-     * The claim that prevents posting on a host that could post the interrupt: the VM cannot post it, or its IRTE has
-     * the remapped form. Empty if a link is broken, or the interrupt is not used.
+     * The claim that explains why an interrupt is not posted on a host that could post it, because the VM cannot post
+     * it, or the IRTE or ITS does not. Empty if a link is broken, or the interrupt is not used.
      */
     public Optional<Claim> unposted() {
         return firstBroken().isPresent() || isIdle()
@@ -184,7 +187,7 @@ public record InterruptPath(
                         .findFirst();
     }
 
-    /** Whether this host cannot post the interrupt to any VM, which is not a failure. */
+    /** Whether no VM on this host can have the interrupt posted, which is not a failure. */
     public boolean isNeverPosted() {
         return firstBroken().isEmpty() && ineligible().filter(Claim::never).isPresent();
     }
@@ -193,7 +196,7 @@ public record InterruptPath(
         return claim(Claim.Question.ELIGIBLE).filter(claim -> !claim.holds().orElse(true));
     }
 
-    /** Whether the files that were read show no link of the path, except the device itself. */
+    /** Whether the files that were read show none of the path's links, except the device itself. */
     public boolean isUnseen() {
         return links.stream()
                 .filter(link -> link.hop() != Hop.DEVICE)
@@ -203,7 +206,7 @@ public record InterruptPath(
 
     /**
      * Whether hardware posts the interrupt, according to its IRTE or the ITS. False if a link is broken, or if the host
-     * or the VM cannot post it. Empty if the files do not show it.
+     * or the VM cannot post it. Empty if the files do not show this.
      */
     public Optional<Boolean> posted() {
         boolean cannot = firstBroken().isPresent() || ineligible().isPresent();
@@ -212,7 +215,7 @@ public record InterruptPath(
                 .or(() -> cannot ? Optional.of(false) : Optional.empty());
     }
 
-    /** The evidence that hardware posts the interrupt or does not; empty if {@link #posted} is empty. */
+    /** The evidence that hardware posts the interrupt or does not. Empty if {@link #posted} is. */
     public Optional<Evidence> postedEvidence() {
         Optional<Claim> form =
                 claim(Claim.Question.FORM).filter(claim -> claim.holds().isPresent());
@@ -223,7 +226,7 @@ public record InterruptPath(
                         : ineligible().flatMap(Claim::evidence);
     }
 
-    /** The reason why the interrupt is not posted, without a full stop; empty if {@link #posted} is true or empty. */
+    /** The reason why the interrupt is not posted, without a full stop. Empty if {@link #posted} is true or empty. */
     public Optional<String> whyNot() {
         if (posted().orElse(true)) {
             return Optional.empty();

@@ -18,7 +18,7 @@ public sealed interface Known<T> {
         T value();
     }
 
-    /** The value, whatever its source; empty if the fact is not known, or is {@link None}. */
+    /** The value, whatever its source. Empty if the fact is not known, or is {@link None}. */
     default Optional<T> known() {
         return this instanceof Fact<T> fact ? Optional.of(fact.value()) : Optional.empty();
     }
@@ -47,7 +47,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A fact that follows from files, if VMM and guest behave as usual. */
+    /** A fact that follows from files if the VMM and the guest behave as usual. */
     record Inferred<T>(T value) implements Fact<T> {
         public Inferred {
             Objects.requireNonNull(value, "value is null");
@@ -59,7 +59,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A fact that follows from the set-up by the rules of kernel and hardware. */
+    /** A fact that follows from the set-up by the rules of the kernel and the hardware. */
     record Predicted<T>(T value) implements Fact<T> {
         public Predicted {
             Objects.requireNonNull(value, "value is null");
@@ -79,12 +79,12 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A {@link None}. */
+    /** Returns a {@link None}. */
     static <T> Known<T> none() {
         return new None<>();
     }
 
-    /** Kinds of reasons why a fact is not known. A flaw needs a known fact. */
+    /** The kind of reason why a fact is not known. A flaw needs a known fact. */
     enum Reason {
         /** The source does not have the fact, or shows it in another form. */
         NOT_SHOWN,
@@ -101,16 +101,16 @@ public sealed interface Known<T> {
         HIDDEN,
         /** The kernel's memory changed while it was read. */
         TORN,
-        /** The source was not asked, because of an option or because asking would change the host. */
+        /** The source was not read, because of an option or because reading it would change the host. */
         NOT_ASKED
     }
 
     /**
      * A fact that is not known.
      *
-     * @param reason the kind of the reason
-     * @param why the reason, one sentence without a full stop, such as {@code /proc/cmdline cannot be read}
-     * @param remedy what makes the fact known, such as {@code run as root}; {@link #NONE} if nothing does
+     * @param reason the kind of reason
+     * @param why the reason as a sentence without a full stop, such as {@code /proc/cmdline cannot be read}
+     * @param remedy the step that makes the fact known, such as {@code run as root}, or {@link #NONE}
      */
     record Unknown<T>(Reason reason, String why, String remedy) implements Known<T> {
         /** The remedy if no step makes the fact known. */
@@ -122,17 +122,17 @@ public sealed interface Known<T> {
             Objects.requireNonNull(remedy, "remedy is null");
         }
 
-        /** A fact that no source shows. */
+        /** Creates a fact that no source shows. */
         public Unknown(String why, String remedy) {
             this(Reason.NOT_SHOWN, why, remedy);
         }
 
-        /** A fact that no source shows, with the remedy {@link #NONE}: no step makes the fact known. */
+        /** Creates a fact that no source shows, with the remedy {@link #NONE}. */
         public Unknown(String why) {
             this(why, NONE);
         }
 
-        /** The same for a fact of another type. */
+        /** Returns the same reason for a fact of another type. */
         @NotPromised
         public <R> Unknown<R> typed() {
             return new Unknown<>(reason, why, remedy);
@@ -144,7 +144,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** Applies {@code next} to this fact's value; the result keeps this fact's source. Unknown and none stay so. */
+    /** Applies {@code next} to this fact's value, and keeps this fact's source. Unknown and none stay so. */
     default <R> Known<R> map(Function<? super T, ? extends R> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof SetUp) {
@@ -156,7 +156,7 @@ public sealed interface Known<T> {
         return then(next.andThen(this instanceof Predicted ? Predicted::new : Observed::new));
     }
 
-    /** Applies {@code next} to this fact's value; the result has its own source. Unknown and none stay so. */
+    /** Applies {@code next} to this fact's value. The result has its own source. Unknown and none stay so. */
     default <R> Known<R> then(Function<? super T, ? extends Known<R>> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof Unknown<T> unknown) {

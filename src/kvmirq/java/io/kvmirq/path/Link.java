@@ -12,19 +12,20 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 
 /**
- * One link of an {@link InterruptPath}. Immutable. Its texts may contain names from files: escape them before output.
+ * One link of an {@link InterruptPath}. Immutable. Its texts can contain names from files, so escape them before
+ * output.
  *
  * @param hop the hop on the path
  * @param state whether interrupts pass the link
- * @param evidence the evidence for the state; empty if the state is not shown
- * @param value the hop's number or name in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty
- *     if the value is not shown
+ * @param evidence the evidence for the state, empty if the state is not shown
+ * @param value the hop's number or name in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}, empty
+ *     if not shown
  * @param text the state as one sentence without a full stop
  * @param remedies remedies for a broken or doubtful link, or tools that would show a link that is not shown. Empty if
  *     interrupts pass
- * @param numbers the hop's values, of the type that {@code hop} names; several if the source does not say which. Empty
- *     if not known
- * @param unseen why some sources that would show a flaw were not read; empty if all were, or if no source shows it
+ * @param numbers the hop's values, of the type of {@code hop}, several if the source does not show which one applies,
+ *     empty if not known
+ * @param unseen the reasons why some sources that would show a flaw were not read
  * @param flaws the flaws behind the state first, then past delays, which do not affect it
  */
 public record Link(
@@ -64,7 +65,7 @@ public record Link(
         WHOLE("ok"),
         /** Interrupts do not pass the link. */
         BROKEN("broken"),
-        /** The evidence is contradictory: nothing proves that interrupts pass or do not pass. */
+        /** The evidence is contradictory and does not prove whether interrupts pass. */
         DOUBTFUL("doubtful"),
         /** The interrupt is not used, so no interrupt is expected. */
         IDLE("not used"),
@@ -95,8 +96,8 @@ public record Link(
     }
 
     /**
-     * A link that interrupts pass, with the numbers of host irqs, GSIs or vCPUs. If one is out of range, all are only
-     * printed.
+     * A link that interrupts pass, with the numbers of host irqs, GSIs or vCPUs. If one is out of range, the numbers
+     * are printed but not stored as values.
      *
      * @throws IllegalArgumentException if {@code hop} has other values
      */
@@ -120,12 +121,12 @@ public record Link(
                 .with(Hop.HOST_IRQ, known.stream().map(HostIrq::new).toList());
     }
 
-    /** A link whose state no file shows; {@code tool} names a tool that shows the state. */
+    /** A link whose state no file shows. {@code tool} names a tool that shows it. */
     public static Link notShown(Hop<?> hop, String text, String tool) {
         return notShown(hop, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** A link whose state no file shows; {@code remedies} name the tools that would show the state. */
+    /** A link whose state no file shows. {@code remedies} name the tools that would show it. */
     public static Link notShown(Hop<?> hop, String text, List<Remedy> remedies) {
         return new Link(
                 hop,
@@ -202,13 +203,13 @@ public record Link(
         return new Link(hop, state, evidence, value, text, remedies, numbers, unseen, flaws);
     }
 
-    /** A hop's values; empty if the link is another hop's. */
+    /** The hop's values. Empty if the link is another hop's. */
     public <T> List<T> numbers(Hop<T> step) {
         Objects.requireNonNull(step, "step is null");
         return step == hop ? numbers.stream().map(step.type()::cast).toList() : List.of();
     }
 
-    /** State, hop, value, text and evidence, in one line. */
+    /** The hop, state, value, text and evidence in one line. */
     @Override
     public String toString() {
         return String.format("%-14s %-10s ", hop.label(), state.label())

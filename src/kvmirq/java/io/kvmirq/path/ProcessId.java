@@ -2,9 +2,9 @@
 package io.kvmirq.path;
 
 /**
- * A host process, by its id in the pid namespace of {@code /proc}. Immutable.
+ * A host process's id, in the pid namespace of {@code /proc}. Immutable.
  *
- * @param number 0 or more
+ * @param number the id, 0 or more
  */
 public record ProcessId(int number) {
     public ProcessId {

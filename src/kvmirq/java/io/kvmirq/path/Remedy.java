@@ -10,7 +10,7 @@ import java.util.Optional;
  *
  * @param text exactly what to do, without a full stop
  * @param takes the time at which the change takes effect
- * @param risk the risk of the change. Empty if the remedy has no risk
+ * @param risk the risk of the change, empty if none is known
  */
 public record Remedy(Change change, String text, Takes takes, Optional<String> risk) {
     public Remedy {
@@ -28,13 +28,13 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         FIRMWARE("firmware", Takes.REBOOT),
         VMM_FLAG("VMM flag", Takes.VMM_RESTART),
         COMMAND("command", Takes.LIVE),
-        /** Do what another host check advises, whose name is the remedy's text. */
+        /** Follow the advice of the host check whose name is the remedy's text. */
         SEE("see", Takes.NOTHING),
         /** No change is possible on this hardware. */
         HARDWARE("hardware", Takes.NOTHING),
-        /** The remedy changes nothing: its text names a tool that shows more facts. */
+        /** The remedy changes nothing. Its text names a tool that shows more facts. */
         LOOK("to see it", Takes.NOTHING),
-        /** The remedy changes nothing: its text is a kvmirq command that watches the host. */
+        /** The remedy changes nothing. Its text is a kvmirq command that watches the host. */
         WATCH("to see it", Takes.NOTHING);
 
         private final String label;
@@ -50,7 +50,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
             return label;
         }
 
-        /** Whether the remedy only shows more, and changes nothing. */
+        /** Whether the remedy only shows more facts and changes nothing. */
         public boolean shows() {
             return this == LOOK || this == WATCH;
         }
@@ -62,7 +62,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         MODULE_RELOAD("module reload"),
         VMM_RESTART("restart of the VMM"),
         REBOOT("reboot"),
-        /** Nothing takes effect, because the remedy only shows more. */
+        /** Nothing takes effect, because the remedy changes nothing. */
         NOTHING("");
 
         private final String label;
@@ -77,7 +77,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         }
     }
 
-    /** Joins the texts by "; ", but after a {@link Change#WATCH} by ", or ". Empty if there are no remedies. */
+    /** Joins the texts with "; ", or with ", or " after a {@link Change#WATCH}. Empty if there are no remedies. */
     public static Optional<String> text(List<Remedy> remedies) {
         return Objects.requireNonNull(remedies, "remedies is null").stream()
                 .reduce((all, remedy) -> new Remedy(
@@ -88,7 +88,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 .map(Remedy::text);
     }
 
-    /** The change's time and risk, as {@code (reboot; risk: none known)}; empty if nothing changes. */
+    /** The change's time and risk, such as {@code (reboot; risk: none known)}. Empty if nothing takes effect. */
     public String cost() {
         return takes == Takes.NOTHING ? "" : " (" + takes.label() + "; risk: " + risk.orElse("none known") + ")";
     }
@@ -102,7 +102,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 Objects.requireNonNull(risk, "risk is null").isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
-    /** A change that takes effect at the usual time of its kind; only {@link Change#KERNEL} has a known risk. */
+    /** A change that takes effect at its kind's usual time. Only {@link Change#KERNEL} has a known risk. */
     public static Remedy of(Change change, String text) {
         return of(
                 Objects.requireNonNull(change, "change is null"),
@@ -110,7 +110,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 change == Change.KERNEL ? "everything that a new kernel may change" : "");
     }
 
-    /** A change that takes effect at the usual time of its kind, such as at a reboot, with its risk. */
+    /** A change that takes effect at its kind's usual time, such as a reboot, with its risk. */
     public static Remedy of(Change change, String text, String risk) {
         return of(change, text, Objects.requireNonNull(change, "change is null").usual, risk);
     }
@@ -120,7 +120,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         return of(Change.COMMAND, text);
     }
 
-    /** A remedy that changes nothing: {@code text} names a tool that shows more facts. */
+    /** A remedy that changes nothing. {@code text} names a tool that shows more facts. */
     public static Remedy look(String text) {
         return of(Change.LOOK, text);
     }
