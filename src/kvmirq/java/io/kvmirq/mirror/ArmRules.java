@@ -15,7 +15,7 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Predicts an interrupt on arm64. KVM decides about a vLPI once, when producer and consumer meet: {@link
+ * Predicts an interrupt on arm64. KVM decides about a vLPI only once, when producer and consumer meet. See {@link
  * io.kvmirq.arch.gic.model.VlpiMapping}.
  */
 final class ArmRules {
@@ -25,13 +25,13 @@ final class ArmRules {
 
     private static final Posting UNMAPPED = refused(VlpiObstacle.UNMAPPED);
 
-    /** {@link Kernel#BY_ROUTE}. */
+    /** Applies to {@link VlpiKernel#BY_ROUTE}. */
     private static final String STALE = "the LPI is that of an old route, which kernels before 6.16 leave as it was;"
             + " remove the irqfd before the route changes, and assign it again";
 
     private ArmRules() {}
 
-    /** The reason why KVM creates no vLPI for a message when producer and consumer meet. Empty if it creates one. */
+    /** The reason why KVM does not map a message's LPI to a vLPI when producer and consumer meet. Empty if it does. */
     static Optional<Posting> obstacle(MirrorHost.Arm64 host, ItsMappings vm, List<Route> routes) {
         if (!host.gicv4().orElse(true)) {
             return Optional.of(refused(VlpiObstacle.NO_GICV4));
@@ -61,7 +61,7 @@ final class ArmRules {
                 : Optional.of(new Posting.Unknown("the host does not show whether KVM uses GICv4"));
     }
 
-    /** The reason why the LPI is not a vLPI after its mapping changed while the ends met. */
+    /** The reason why the LPI is not mapped to a vLPI after the guest changed its event while the ends met. */
     static Posting unmapped(EventFdEnds ends) {
         return ends.obstacle().isEmpty()
                 ? LOST
@@ -71,8 +71,8 @@ final class ArmRules {
     }
 
     /**
-     * Whether KVM connects the two ends. Before 6.16 it does not connect an irqfd whose event has no LPI, and ignores
-     * later changes of the event.
+     * Whether KVM connects the two ends. Before 6.16, it does not connect an irqfd whose event has no LPI, and ignores
+     * later changes to the event.
      */
     static boolean isConnected(MirrorHost.Arm64 host, EventFdEnds ends) {
         return ends.isPaired()
@@ -114,7 +114,10 @@ final class ArmRules {
                 aim);
     }
 
-    /** The prediction for an interrupt whose LPI another host interrupt has taken. Only old kernels allow that. */
+    /**
+     * The prediction for an interrupt that lost its vLPI, possibly to another host interrupt, which only old kernels
+     * allow.
+     */
     private static Posting lost(ItsMappings vm, @Nullable Mapping mapping) {
         return mapping != null && vm.owner(mapping.lpi()) != null ? refused(VlpiObstacle.TAKEN) : LOST;
     }
@@ -124,7 +127,7 @@ final class ArmRules {
                 + Integer.toHexString(message.deviceId().getAsInt());
     }
 
-    /** @param lost whether no ITS takes the message */
+    /** @param lost whether no known ITS has the message's doorbell */
     private static Known<PredictedListRegister> lpi(MsiMessage message, @Nullable Mapping mapping, boolean lost) {
         if (mapping != null) {
             return mapping.lpi() == 0

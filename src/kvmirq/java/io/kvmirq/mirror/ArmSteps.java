@@ -7,13 +7,13 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** arm64 steps that change which LPIs are vLPIs. KVM creates a vLPI only when an interrupt's two ends meet. */
+/** The arm64 steps that change which LPIs are mapped to vLPIs. KVM maps one only when an interrupt's two ends meet. */
 record ArmSteps(State state, MirrorHost.Arm64 host) {
     private ItsMappings.@Nullable Mapping mapping(EventFdEnds ends) {
         return state.arm.mapping(ItsMappings.message(state.routes(ends)));
     }
 
-    /** Called before an irqfd's routes change. On an old kernel the old route's LPI stays a vLPI. */
+    /** Called before an irqfd's routes change. On an old kernel, the old route's LPI stays mapped to a vLPI. */
     EventFdEnds reroute(EventFdEnds ends) {
         if (!ArmRules.isConnected(host, ends)) {
             return ends;
@@ -24,7 +24,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         return ends.obstructed(Optional.of(ArmRules.LOST));
     }
 
-    /** Changes the LPI of a guest's event. */
+    /** Changes a guest event's LPI. */
     void map(long its, long key, ItsMappings.Mapping now) {
         long doorbell = ItsMappings.doorbell(its);
         EventFdId owner = state.arm.owner(doorbell, key);
@@ -39,7 +39,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         }
     }
 
-    /** Handles that an interrupt's ends meet or part, or its irqfd is replaced. */
+    /** Handles a meeting or parting of an interrupt's ends, or a replaced irqfd. */
     EventFdEnds meet(EventFdEnds before, EventFdEnds now) {
         boolean same = before.consumer().equals(now.consumer());
         if (ArmRules.isConnected(host, before) && !(now.isPaired() && same)) {
@@ -55,8 +55,8 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
     }
 
     /**
-     * Unmaps a vLPI when the ends part. Before 6.16 KVM unmaps the current route's, even if it belongs to another host
-     * interrupt.
+     * Unmaps a vLPI when the ends part. Before 6.16, KVM unmaps the current route's vLPI, even if that belongs to
+     * another host interrupt.
      */
     private void part(EventFdEnds ends) {
         if (host.kernel() == VlpiKernel.BY_HOST_IRQ) {
@@ -82,7 +82,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         return why;
     }
 
-    /** The LPI has another owner, or none: it is an obstacle for each host interrupt whose event has it. */
+    /** Repeats the predictions of other host interrupts whose event has this LPI, because its owner changed. */
     private void predictOthers(int lpi, @Nullable EventFdId owner, EventFdId self) {
         Stream.concat(
                         Stream.ofNullable(owner),

@@ -3,7 +3,7 @@ package io.kvmirq.mirror;
 
 /** The path by which a forwarding delivers a device interrupt. */
 public enum DeliveryPath {
-    /** An irqfd delivers the interrupt. Only on this path may hardware deliver it instead. */
+    /** An irqfd delivers the interrupt. Only on this path can hardware deliver it instead. */
     KERNEL,
     /** The interrupt is masked, and delivered after the unmask. */
     MASKED,

@@ -9,9 +9,9 @@ import java.util.Optional;
  * KVM's last update of an x86 remapping entry, which decides its predicted form. Immutable.
  *
  * @param last the event that made KVM write the entry
- * @param next the prediction after KVM's next update, if it differs because of an event after {@code last}, such as a
- *     vCPU created later. A mask and an unmask make KVM update the entry. Empty if that changes nothing, and a {@link
- *     Posting.Unknown} if it may
+ * @param next the prediction after KVM's next update if an event after {@code last}, such as a new vCPU, changes it. A
+ *     mask and an unmask make KVM update the entry. Empty if nothing changes, a {@link Posting.Unknown} if something
+ *     may
  */
 @NotPromised
 public record EntryUpdate(Moment last, Optional<Posting> next) {
@@ -20,7 +20,7 @@ public record EntryUpdate(Moment last, Optional<Posting> next) {
         Objects.requireNonNull(next, "next is null");
     }
 
-    /** The last update and, if it differs, the next one, in one line. */
+    /** The last update and, if it differs, the next one in one line. */
     @Override
     public String toString() {
         return "KVM looked for the vCPU when " + last
@@ -28,7 +28,7 @@ public record EntryUpdate(Moment last, Optional<Posting> next) {
                         .orElse("");
     }
 
-    /** The events at which KVM writes an entry. */
+    /** An event at which KVM writes an entry. */
     public enum Moment {
         /** An irqfd was assigned to the interrupt's eventfd. */
         IRQFD_ASSIGNED("the irqfd was assigned"),

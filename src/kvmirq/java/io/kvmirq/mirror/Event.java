@@ -23,16 +23,16 @@ import java.util.stream.Stream;
  * A change that a VMM has made to interrupts, vCPUs or devices. Report only changes that succeeded. The mirror ignores
  * an event that changes nothing, so a VMM may report a change twice at tear-down. Immutable.
  *
- * <p>If a VMM masks an interrupt by deassigning its irqfd, and keeps the route, report {@link ConsumerRemoved} and
- * {@link DeliveryChanged}. At the unmask report {@link ConsumerAdded} and {@link DeliveryChanged}.
+ * <p>If a VMM masks an interrupt by deassigning its irqfd and keeps the route, report {@link ConsumerRemoved} and
+ * {@link DeliveryChanged}. At the unmask, report {@link ConsumerAdded} and {@link DeliveryChanged}.
  */
 @NotPromised
 public sealed interface Event {
     /** The interrupt controllers that KVM emulates. */
     enum Irqchip {
-        /** x86: KVM emulates PIC, IOAPIC and LAPICs. */
+        /** x86: KVM emulates the PIC, IOAPIC and LAPICs. */
         FULL,
-        /** x86: KVM emulates only LAPICs (KVM_CAP_SPLIT_IRQCHIP). */
+        /** x86: KVM emulates only the LAPICs (KVM_CAP_SPLIT_IRQCHIP). */
         SPLIT,
         /** arm64: KVM emulates a VGIC. */
         VGIC
@@ -60,7 +60,7 @@ public sealed interface Event {
      */
     record VmCreated() implements Event {}
 
-    /** A vCPU was created; on x86 its id is also its APIC id. */
+    /** A vCPU was created. On x86, its id is also its APIC id. */
     record VcpuAdded(VcpuId vcpu) implements Event {
         public VcpuAdded {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -77,8 +77,8 @@ public sealed interface Event {
     /**
      * The VM's GSI routing table changed.
      *
-     * @param changed the GSIs whose routes changed, each with all its current routes, an empty list if it has none.
-     *     Leave out other GSIs, because each one costs time
+     * @param changed the GSIs whose routes changed, each with all its current routes, or an empty list if it has none.
+     *     Omit other GSIs, because each one costs time
      */
     record RoutesCommitted(Map<Gsi, List<Route>> changed) implements Event {
         /** Creates the event with a copy of {@code changed}. */
@@ -87,7 +87,7 @@ public sealed interface Event {
                     .collect(Collectors.toUnmodifiableMap(Map.Entry::getKey, entry -> List.copyOf(entry.getValue())));
         }
 
-        /** The event for the GSIs of {@code routes}, which must contain all current routes of these GSIs. */
+        /** The event for the GSIs in {@code routes}, which must contain all of their current routes. */
         public static RoutesCommitted of(Route... routes) {
             Objects.requireNonNull(routes, "routes is null");
             return new RoutesCommitted(Stream.of(routes).collect(Collectors.groupingBy(Route::gsi)));
@@ -101,8 +101,8 @@ public sealed interface Event {
     }
 
     /**
-     * An irqfd was assigned to an eventfd. A second irqfd of the VM on this eventfd replaces the first one in the
-     * mirror, because the kernel accepts it only after the first one has ended.
+     * An irqfd was assigned to an eventfd. A second irqfd on this eventfd replaces the first in the mirror, because the
+     * kernel accepts it only after the first has ended.
      *
      * @param resample the eventfd that the guest's EOI signals, for a level-triggered interrupt
      */
@@ -125,7 +125,7 @@ public sealed interface Event {
      * ConsumerAdded} and {@link Released}.
      *
      * @param first the number of the first forwarded vector
-     * @param messages the MSI message of each vector; {@code events} and {@code gsis} have as many elements
+     * @param messages each vector's MSI message. {@code events} and {@code gsis} have as many elements
      */
     record MessagesForwarded(
             DeviceName device,
@@ -148,7 +148,7 @@ public sealed interface Event {
             messages = List.copyOf(messages);
         }
 
-        /** The events of one message. */
+        /** The events that this replaces for message {@code i}. */
         List<Event> of(int i) {
             EventFdId event = events.get(i);
             Gsi gsi = gsis.get(i);
@@ -171,8 +171,8 @@ public sealed interface Event {
 
     /**
      * VFIO signals an eventfd for a device interrupt. The first MSI or MSI-X vector that signals an eventfd is its
-     * irqbypass producer; the kernel refuses irqbypass for a second one. To give it irqbypass, connect it to the
-     * eventfd again after the first vector was removed.
+     * irqbypass producer. The kernel refuses a second one, which must be connected to the eventfd again after the first
+     * is removed.
      */
     record ProducerAdded(EventFdId event, Producer producer) implements Event {
         public ProducerAdded {
@@ -182,8 +182,8 @@ public sealed interface Event {
     }
 
     /**
-     * VFIO no longer signals an eventfd for a device interrupt. For an interrupt that gets another eventfd, report this
-     * and then {@link ProducerAdded}.
+     * VFIO no longer signals an eventfd for a device interrupt. If the interrupt gets another eventfd, report this and
+     * then {@link ProducerAdded}.
      */
     record ProducerRemoved(EventFdId event, Producer producer) implements Event {
         public ProducerRemoved {
@@ -193,8 +193,8 @@ public sealed interface Event {
     }
 
     /**
-     * A forwarding delivers a device interrupt by another path: first {@link DeliveryPath#KERNEL}, last {@link
-     * DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
+     * A forwarding delivers a device interrupt by another path. The first path is {@link DeliveryPath#KERNEL}, the last
+     * {@link DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
      */
     record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {
         public DeliveryChanged {
@@ -203,7 +203,7 @@ public sealed interface Event {
         }
     }
 
-    /** A device left VFIO's IOMMU domain (type UNMANAGED), or re-entered it. Only AMD predictions use this event. */
+    /** A device left VFIO's IOMMU domain (type UNMANAGED) or re-entered it. Only AMD predictions use this event. */
     record DomainChanged(DeviceName device, boolean unmanaged) implements Event {
         public DomainChanged {
             Objects.requireNonNull(device, "device is null");
@@ -211,10 +211,10 @@ public sealed interface Event {
     }
 
     /**
-     * x86: all current reasons that inhibit APIC virtualization. An AMD vCPU applies them at its next guest entry.
-     * Until {@link GuestEntered} reports it, it is unknown whether an interrupt is posted to the vCPU. Up to Linux
-     * 6.16, the form of an IRTE that KVM wrote between {@code Inhibited} and {@code GuestEntered} is unknown until KVM
-     * writes it again.
+     * x86: the reasons that inhibit APIC virtualization changed to these. An AMD vCPU applies them at its next guest
+     * entry. Until {@link GuestEntered} reports this entry, it is unknown whether interrupts are posted to the vCPU. Up
+     * to Linux 6.16, the form of an IRTE that KVM wrote between {@code Inhibited} and {@code GuestEntered} is unknown
+     * until KVM writes it again.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
         /** Creates the event with a copy of the set. */
@@ -225,7 +225,7 @@ public sealed interface Event {
 
     /**
      * This process runs a vCPU, whose phase the mirror reads from now on. If another event reports the vCPU's schedule,
-     * the mirror uses that until the phase changes. Report {@link VcpuAdded} separately.
+     * the mirror uses the event until the phase changes. Report {@link VcpuAdded} separately.
      */
     record VcpuWatched(VcpuId vcpu, VcpuPhase phase) implements Event {
         public VcpuWatched {
@@ -235,8 +235,8 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU thread is in KVM_RUN: the vCPU is loaded, preempted or asleep. Until another event reports which, the
-     * mirror does not predict fields that depend on the schedule, such as IsRun.
+     * A vCPU thread is in KVM_RUN, where the vCPU is loaded, preempted or asleep. Until another event reports which,
+     * the mirror does not predict fields that depend on the schedule, such as IsRun.
      */
     record VcpuEntered(VcpuId vcpu) implements Event {
         public VcpuEntered {
@@ -255,8 +255,8 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU thread is in user space, but it is unknown how KVM stopped the vCPU, so PID.SN, PID.NV and PID.NDST are
-     * not predicted.
+     * A vCPU thread is in user space, but it is unknown how KVM left the vCPU's descriptor, so PID.SN, PID.NV and
+     * PID.NDST are not predicted.
      */
     record VcpuOutside(VcpuId vcpu) implements Event {
         public VcpuOutside {
@@ -266,7 +266,7 @@ public sealed interface Event {
 
     /**
      * A vCPU is loaded on a host CPU. Until this event or {@link VcpuPreempted}, {@link VcpuLeft}, {@link VcpuBlocked}
-     * or {@link VcpuWatched} is reported, the mirror does not predict the fields that follow the schedule: IsRun,
+     * or {@link VcpuWatched} is reported, the mirror does not predict the fields that depend on the schedule: IsRun,
      * Destination, PID.SN, PID.NV and PID.NDST.
      */
     record VcpuLoaded(VcpuId vcpu, HostApicId cpu) implements Event {
@@ -277,8 +277,8 @@ public sealed interface Event {
     }
 
     /**
-     * The host preempted a vCPU. If it sleeps, this changes nothing: its predicted fields keep their values until it is
-     * loaded, even after a wake-up.
+     * The host preempted a vCPU. If the vCPU sleeps, this changes nothing, because its predicted fields keep their
+     * values until it is loaded, even after a wake-up.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {
         public VcpuPreempted {
@@ -295,7 +295,7 @@ public sealed interface Event {
 
     /**
      * A vCPU sleeps until an interrupt wakes it. On Intel, the predicted descriptor is right only if the guest has
-     * interrupts enabled; otherwise KVM leaves the descriptor as after {@link VcpuLeft}.
+     * interrupts enabled. Otherwise KVM leaves the descriptor as after {@link VcpuLeft}.
      */
     record VcpuBlocked(VcpuId vcpu) implements Event {
         public VcpuBlocked {
@@ -305,8 +305,8 @@ public sealed interface Event {
 
     /**
      * A vCPU's schedule is unknown from now on, because the tracer that reports it missed a change. The fields that
-     * follow it are not predicted until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link VcpuLeft} or {@link
-     * VcpuBlocked}.
+     * depend on it are not predicted until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link VcpuLeft} or
+     * {@link VcpuBlocked}.
      */
     record VcpuUnseen(VcpuId vcpu) implements Event {
         public VcpuUnseen {
@@ -316,9 +316,9 @@ public sealed interface Event {
 
     /**
      * x86: the ids that the guest wrote to a vCPU's LAPIC, which the mirror uses until the next event about this LAPIC.
-     * It predicts a message with a logical destination if it knows the LAPIC ids of all vCPUs when KVM writes the
-     * remapping entry. The mirror itself samples the vCPUs that this process runs; for others the VMM reads
-     * KVM_GET_LAPIC and {@code apic_base} in {@code struct kvm_run}.
+     * The mirror predicts a message with a logical destination only if all vCPUs' LAPIC ids are known when KVM writes
+     * the remapping entry. It samples the vCPUs that this process runs itself. For others, the VMM reads KVM_GET_LAPIC
+     * and {@code apic_base} in {@code struct kvm_run}.
      */
     record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
         public LapicSampled {
@@ -327,7 +327,7 @@ public sealed interface Event {
         }
     }
 
-    /** x86: a vCPU's LAPIC ids are unknown from now on, because the guest or the VMM may change them. */
+    /** x86: a vCPU's LAPIC ids are unknown from now on, because the guest or the VMM can change them. */
     record LapicUnseen(VcpuId vcpu) implements Event {
         public LapicUnseen {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -338,11 +338,11 @@ public sealed interface Event {
     record ItsAdded(long its) implements Event {}
 
     /**
-     * arm64: a guest maps a device's ITS event to an LPI, or moves it to another vCPU. A VMM finds the LPI and vCPU
-     * only in the ITS tables.
+     * arm64: a guest mapped a device's ITS event to an LPI, or moved it to another vCPU. A VMM finds the LPI and the
+     * vCPU only in the ITS tables.
      *
-     * @param lpi the guest's LPI: {@value InterruptId#FIRST_LPI} or more
-     * @param vcpu the vCPU that gets the LPI, from the ITS's collection of the LPI
+     * @param lpi the guest's LPI, {@value InterruptId#FIRST_LPI} or more
+     * @param vcpu the vCPU that gets the LPI, as the LPI's collection selects it
      */
     record EventMapped(long its, int device, int event, int lpi, VcpuId vcpu) implements Event {
         public EventMapped {
@@ -358,10 +358,10 @@ public sealed interface Event {
     record EventUnmapped(long its, int device, int event) implements Event {}
 
     /**
-     * A device message is held back from the guest, in one of three cases: its forwarding ended while it was pending;
-     * its interrupt was masked, rerouted, moved or ended while it may have been a pending vLPI; or it is a guest's
-     * pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. No event reports a message that
-     * arrives while its interrupt is masked, because the device signals the eventfd directly.
+     * A device message is held back from the guest. This happens if its forwarding ended while it was pending, or if
+     * its interrupt was masked, rerouted, moved or ended while it may have been a pending vLPI. It also happens for a
+     * guest's pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. No event reports a message
+     * that arrives while its interrupt is masked, because the device signals the eventfd directly.
      */
     record Held(Producer producer, HeldMessage message) implements Event {
         public Held {
@@ -371,8 +371,8 @@ public sealed interface Event {
     }
 
     /**
-     * A message that {@link Held} reported is no longer held back. It went to the guest or to the eventfd's owner, or
-     * was dropped by a device reset, or its interrupt was forwarded again without a mask.
+     * A message that {@link Held} reported is no longer held back. It went to the guest or to the eventfd's owner, a
+     * device reset dropped it, or its interrupt was forwarded again unmasked.
      */
     record Released(Producer producer) implements Event {
         public Released {
@@ -380,14 +380,14 @@ public sealed interface Event {
         }
     }
 
-    /** A device's line has direct EOI: VFIO does not mask it, and the guest's EOI ends the host interrupt. */
+    /** A device's line now has direct EOI, so VFIO does not mask it, and the guest's EOI ends the host interrupt. */
     record LineForwarded(EventFdId event) implements Event {
         public LineForwarded {
             Objects.requireNonNull(event, "event is null");
         }
     }
 
-    /** A line's direct EOI ended: from then on VFIO masks the line at each interrupt. */
+    /** A line's direct EOI ended, so VFIO masks the line at each interrupt again. */
     record LineUnforwarded(EventFdId event) implements Event {
         public LineUnforwarded {
             Objects.requireNonNull(event, "event is null");

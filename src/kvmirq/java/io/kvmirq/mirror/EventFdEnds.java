@@ -9,17 +9,17 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Ends of interrupts that meet at one eventfd.
+ * The ends of interrupts that meet at one eventfd.
  *
- * @param producer the message that irqbypass knows
+ * @param producer the message that is registered with irqbypass
  * @param others lines, and messages that irqbypass refused, in the order of their events
  * @param direct whether the line has direct EOI
  * @param delivery the interrupt's delivery path
- * @param obstacle arm64: the reason, from an earlier step, why KVM created no vLPI
- * @param written x86: the last write of the entry; empty while the ends do not meet
- * @param irq the prediction; empty while nothing is predicted yet
+ * @param obstacle arm64: the reason, from an earlier step, why KVM mapped no vLPI
+ * @param written x86: the last write of the entry, empty while the ends do not meet
+ * @param irq the prediction, empty while nothing is predicted yet
  * @param rest the predictions for {@code others}, except for the interrupt of {@code irq}
- * @param aim the destination that the verdict depends on, see {@link Prediction}
+ * @param aim the destination on which the prediction depends, see {@link Prediction}
  */
 record EventFdEnds(
         EventFdId event,
@@ -61,7 +61,9 @@ record EventFdEnds(
         return producer.filter(wanted::equals).isPresent() || others.contains(wanted);
     }
 
-    /** Whether the interrupt's vCPU is this one, or may be. An entry whose list is unknown names its vCPU. */
+    /**
+     * Whether the interrupt is, or may be, posted to this vCPU. An entry whose list is unknown still names its vCPU.
+     */
     boolean mayPostTo(VcpuId vcpu) {
         Known<VcpuId> posts = irq.map(PredictedIrq::vcpu).orElse(Known.none());
         return posts instanceof Known.Unknown

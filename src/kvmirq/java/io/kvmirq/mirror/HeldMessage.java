@@ -9,9 +9,9 @@ public enum HeldMessage {
     /** The message is known to be pending. */
     KNOWN,
     /**
-     * The message may be pending, or the guest took it already, because a GICv4.0 vLPI ended, whose pending bit no
+     * The message may be pending, or the guest may have taken it already. A GICv4.0 vLPI ended, whose pending bit no
      * program can read, a guest changed the number of its MSI vectors, or a device was restored on arm64. The guest
-     * gets one interrupt in either case.
+     * gets one interrupt in any case.
      */
     POSSIBLE
 }

@@ -5,8 +5,8 @@ import io.kvmirq.NotPromised;
 
 /**
  * The physical APIC id of an x86 host CPU, {@code apicid} in {@code /proc/cpuinfo}, as in PID.NDST and an AMD
- * guest-mode entry's destination. It is not the CPU number ({@code processor} in {@code /proc/cpuinfo}) that
- * tracepoints and {@code taskset} show. The two differ on a host with several threads or sockets.
+ * guest-mode entry's destination. This is not the CPU number ({@code processor} in {@code /proc/cpuinfo}) that
+ * tracepoints and {@code taskset} show, which can differ on a host with several threads or sockets.
  *
  * @param number the id, 0 or more
  */

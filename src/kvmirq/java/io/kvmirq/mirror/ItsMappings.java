@@ -12,21 +12,21 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** Known mappings of a guest's ITSs, and which LPIs are vLPIs. The mirror's lock guards it. */
+/** The known mappings of a guest's ITSs, and which LPIs are mapped to vLPIs. Guarded by the mirror's lock. */
 final class ItsMappings {
     /** Mappings by the ITS's doorbell address, then by {@link #key}. */
     private final Map<Long, Map<Long, Mapping>> itses = new HashMap<>();
-    /** By LPI: the {@link #key}s of the events that are mapped to it. */
+    /** The {@link #key}s of the events that are mapped to each LPI. */
     private final Map<Integer, Set<Long>> events = new HashMap<>();
-    /** By LPI: the eventfd of the host interrupt for which KVM made this LPI a vLPI. */
+    /** The eventfd of the host interrupt for which KVM mapped each LPI to a vLPI. */
     private final Map<Integer, EventFdId> vlpis = new HashMap<>();
     /**
-     * By eventfd: the mapping to which hardware sends its host interrupt's message. Before Linux 6.16 a changed route
-     * does not change it.
+     * The mapping to which hardware sends the message of each eventfd's host interrupt. Before Linux 6.16, a changed
+     * route does not change this mapping.
      */
     private final Map<EventFdId, Mapping> sent = new HashMap<>();
 
-    /** A guest event's LPI; LPI 0 if it has none. */
+    /** A guest event's LPI, or LPI 0 if it has none. */
     record Mapping(int lpi, VcpuId vcpu) {
         static final Mapping NONE = new Mapping(0, new VcpuId(0));
     }
@@ -39,7 +39,7 @@ final class ItsMappings {
         return MsiMessage.toIts(its, 0, 0).address();
     }
 
-    /** A GSI's only message; null if it has none. */
+    /** The only message in a GSI's routes, or null if they are not exactly one message. */
     static @Nullable MsiMessage message(List<Route> routes) {
         return routes.size() == 1 && routes.get(0) instanceof Route.Msi msi ? msi.message() : null;
     }
@@ -54,7 +54,7 @@ final class ItsMappings {
         return mappings == null ? null : mappings.get(key);
     }
 
-    /** A message's mapping; null if no event contained it. */
+    /** A message's mapping, or null if no event contained it. */
     @Nullable
     Mapping mapping(@Nullable MsiMessage message) {
         return message == null || message.deviceId().isEmpty()
@@ -62,20 +62,22 @@ final class ItsMappings {
                 : mapping(message.address(), key(message.deviceId().getAsInt(), message.data()));
     }
 
-    /** The eventfd whose host interrupt is delivered as this LPI; null if the LPI is not a vLPI. */
+    /** The eventfd whose host interrupt is delivered as this LPI, or null if the LPI is not mapped to a vLPI. */
     @Nullable
     EventFdId owner(int lpi) {
         return vlpis.get(lpi);
     }
 
-    /** The eventfd whose host interrupt is delivered as a guest event's LPI; null if that is not a vLPI. */
+    /**
+     * The eventfd whose host interrupt is delivered as a guest event's LPI, or null if the LPI is not mapped to a vLPI.
+     */
     @Nullable
     EventFdId owner(long doorbell, long key) {
         Mapping mapping = mapping(doorbell, key);
         return mapping == null ? null : owner(mapping.lpi());
     }
 
-    /** The mapping to which hardware sends a host interrupt's message; null if it does not go to a vLPI. */
+    /** The mapping to which hardware sends a host interrupt's message, or null if the message does not go to a vLPI. */
     @Nullable
     Mapping sent(EventFdId event) {
         return sent.get(event);
@@ -85,7 +87,7 @@ final class ItsMappings {
         itses.putIfAbsent(doorbell, new HashMap<>());
     }
 
-    /** Maps a guest event to an LPI. Its former vLPI is unmapped, unless only the vCPU differs. */
+    /** Maps a guest event to an LPI, and unmaps its former vLPI unless only the vCPU differs. */
     void map(long doorbell, long key, Mapping now) {
         Mapping before =
                 itses.computeIfAbsent(doorbell, absent -> new HashMap<>()).put(key, now);
@@ -104,7 +106,7 @@ final class ItsMappings {
         }
     }
 
-    /** The keys of the events that are mapped to an LPI. */
+    /** The keys of the events that are mapped to this LPI. */
     Set<Long> events(int lpi) {
         return events.getOrDefault(lpi, Set.of());
     }
@@ -115,7 +117,7 @@ final class ItsMappings {
         sent.put(event, mapping);
     }
 
-    /** Unmaps a vLPI: hardware no longer sends messages to this LPI. */
+    /** Unmaps a vLPI, so that hardware no longer sends messages to this LPI. */
     void endVlpi(int lpi) {
         EventFdId owner = vlpis.remove(lpi);
         Mapping target = owner == null ? null : sent(owner);

@@ -13,11 +13,11 @@ import java.util.Objects;
  * The ids that the guest has written to its LAPIC, read at one moment. Immutable.
  *
  * @param mode the LAPIC mode, from IA32_APIC_BASE
- * @param id the APIC id: 0–255, in x2APIC mode up to {@link VcpuId#MAX}
+ * @param id the APIC id, 0–255, or up to {@link VcpuId#MAX} in x2APIC mode
  * @param enabled whether the guest has enabled the LAPIC (SVR bit 8)
- * @param logicalId LDR: in xAPIC mode the logical id is in bits 31:24. Unused in x2APIC mode, where the APIC id decides
- *     the logical id
- * @param logicalFormat DFR, used in xAPIC mode only: all ones if logical ids follow the flat model
+ * @param logicalId LDR, whose bits 31:24 are the logical id in xAPIC mode. Unused in x2APIC mode, where the APIC id
+ *     determines the logical id
+ * @param logicalFormat DFR, which only xAPIC mode uses, all ones if logical ids follow the flat model
  * @param taken the time at which the registers were read
  */
 @NotPromised
@@ -36,9 +36,9 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
     public enum Mode {
         /** The LAPIC is off. */
         OFF,
-        /** The LAPIC is in xAPIC mode: APIC ids have 8 bits. */
+        /** The LAPIC is in xAPIC mode, with 8-bit APIC ids. */
         XAPIC,
-        /** The LAPIC is in x2APIC mode: APIC ids have 32 bits. */
+        /** The LAPIC is in x2APIC mode, with 32-bit APIC ids. */
         X2APIC
     }
 
@@ -52,7 +52,7 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
      * @param id ID from KVM_GET_LAPIC
      * @param logicalId LDR from KVM_GET_LAPIC, the logical id
      * @param logicalFormat DFR from KVM_GET_LAPIC, the flat or the cluster model
-     * @param spurious SVR from KVM_GET_LAPIC; bit 8 enables the LAPIC
+     * @param spurious SVR from KVM_GET_LAPIC, whose bit 8 enables the LAPIC
      */
     public static LapicSample of(
             VcpuId vcpu, long apicBase, int id, int logicalId, int logicalFormat, int spurious, Instant taken) {

@@ -13,27 +13,27 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Predicts the state of one VM's device interrupts from reported events. Events are stored in a list until the next
- * {@link #now} or {@link #irq}, which applies them all, so a mirror that is never asked computes no prediction. If no
- * event came since the last call, and no watched vCPU entered or left KVM_RUN, they take no lock and do not allocate.
- * Thread-safe.
+ * {@link #now} or {@link #irq}, which applies them all, so a mirror that is rarely queried computes few predictions. If
+ * no event came since the last query, and no watched vCPU entered or left KVM_RUN, a query takes no lock and does not
+ * allocate. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
 public final class Mirror {
-    /** From this many stored lists of events on, they are folded without a call of {@link #now}. */
+    /** If more lists of events are stored, they are folded without a query. */
     private static final int MOST_WAITING = 256;
 
     private final State state;
     private final Watches watches = new Watches();
-    /** Whether predictions for this host depend on the schedule of vCPUs. */
+    /** Whether predictions for this host depend on the vCPUs' schedule. */
     private final boolean followsVcpus;
-    /** Events that are not folded into the state yet, by list. Guarded by this. */
+    /** The lists of events that are not folded into the state yet. Guarded by this. */
     private final Deque<Iterator<Event>> waiting = new ArrayDeque<>();
     /** Whether all events are folded into the state. */
     private volatile boolean current = true;
-    /** Whether the VM has a logical message, so that LAPICs must be sampled. */
+    /** Whether the VM has a message with a logical destination, so that LAPICs must be sampled. */
     private volatile boolean asks;
-    /** The current snapshot; null after an event until the next {@link #now}. */
+    /** The current snapshot. Null after an event until the next {@link #now}. */
     private volatile @Nullable Snapshot now;
 
     private Mirror(MirrorHost host) {
@@ -48,7 +48,7 @@ public final class Mirror {
         return new Mirror(host);
     }
 
-    /** Applies an event. Report each one after its kernel call succeeded, in the order of the calls. */
+    /** Applies an event. Report each event after its kernel call has succeeded, in the order of the calls. */
     @NotPromised
     public void apply(Event event) {
         Objects.requireNonNull(event, "event is null");
@@ -59,7 +59,7 @@ public final class Mirror {
     @NotPromised
     public synchronized void apply(List<? extends Event> events) {
         Objects.requireNonNull(events, "events is null");
-        followVcpus(); // a vCPU that left KVM_RUN before these steps did so in the state before them
+        followVcpus(); // a vCPU that left KVM_RUN before these events did so in the state before them
         add(List.copyOf(events));
         if (followsVcpus) {
             List<Event> phases = watches.meet(events);
@@ -79,7 +79,7 @@ public final class Mirror {
     }
 
     /**
-     * Folds phase changes of watched vCPUs. Marks the state as stale before it reads the phases, because {@link #now}
+     * Folds phase changes of watched vCPUs. Marks the state as stale before reading the phases, because {@link #now}
      * reads both in the opposite order.
      */
     private void followVcpus() {
@@ -90,7 +90,7 @@ public final class Mirror {
         }
     }
 
-    /** Folds the stored events. An event that throws is skipped; the next call continues after it. */
+    /** Folds the stored events. If an event throws, the next call continues after it. */
     private synchronized void fold() {
         for (Iterator<Event> next = waiting.peek(); next != null; next = waiting.peek()) {
             while (next.hasNext()) {
@@ -113,7 +113,7 @@ public final class Mirror {
         return found;
     }
 
-    /** Requests LAPIC samples; a later call finds them. */
+    /** Requests LAPIC samples, which a later query finds. */
     private void ask() {
         if (asks) {
             watches.askForLapics();
@@ -135,8 +135,9 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd. If interrupts share it, this is for the one that {@link Snapshot#create}
-     * chooses. If {@link #apply(List)} runs at the same time, it may reflect only some of its events.
+     * The current prediction for an eventfd. If interrupts share the eventfd, this is the prediction for the one that
+     * {@link Snapshot#create} chooses. If {@link #apply(List)} runs at the same time, the prediction may reflect only some
+     * of its events.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

@@ -36,7 +36,7 @@ public sealed interface MirrorHost {
         return new Arm64(Optional.empty(), kernel);
     }
 
-    /** A host about which nothing is known; {@code reason} states why, in one sentence. */
+    /** A host about which nothing is known. {@code reason} says why in one sentence. */
     static MirrorHost unknown(String reason) {
         Objects.requireNonNull(reason, "reason is null");
         return new Unknown(reason);
@@ -45,10 +45,10 @@ public sealed interface MirrorHost {
     /**
      * An x86 host.
      *
-     * @param host facts that decide whether the host posts interrupts
-     * @param avic on AMD, the kernel's rules for AVIC; if empty, GALogIntr is not predicted
-     * @param x2apic whether the host's CPUs are in x2APIC mode, on which the form of PID.NDST depends; empty if unknown
-     * @param ipiv whether KVM uses Intel's IPI virtualization, with which it updates all VMs' descriptors; empty if
+     * @param host the facts that decide whether the host posts interrupts
+     * @param avic on AMD, the kernel's rules for AVIC. If empty, GALogIntr is predicted only while a vCPU blocks
+     * @param x2apic whether the host's CPUs are in x2APIC mode, which determines the form of PID.NDST, empty if unknown
+     * @param ipiv whether KVM uses Intel's IPI virtualization, with which it updates all VMs' descriptors, empty if
      *     unknown
      */
     record X86(PostingHost host, Optional<AvicKernel> avic, Optional<Boolean> x2apic, Optional<Boolean> ipiv)
@@ -61,7 +61,10 @@ public sealed interface MirrorHost {
         }
     }
 
-    /** An arm64 host: whether KVM uses GICv4, if known, and how it finds a host irq's LPI. */
+    /**
+     * An arm64 host. {@code gicv4} is whether KVM uses GICv4, if known, and {@code kernel} how it finds a host irq's
+     * LPI.
+     */
     record Arm64(Optional<Boolean> gicv4, VlpiKernel kernel) implements MirrorHost {
         public Arm64 {
             Objects.requireNonNull(gicv4, "gicv4 is null");
@@ -69,7 +72,7 @@ public sealed interface MirrorHost {
         }
     }
 
-    /** A host about which nothing is known; {@code reason} says why, in one sentence. */
+    /** A host about which nothing is known. {@code reason} says why in one sentence. */
     record Unknown(String reason) implements MirrorHost {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

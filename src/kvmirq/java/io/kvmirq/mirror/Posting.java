@@ -17,7 +17,7 @@ public sealed interface Posting {
     /** The prediction as a sentence for users, without a full stop. */
     String text();
 
-    /** Hardware delivers the interrupt to {@code what}; {@code note} is a sentence about a limit of this delivery. */
+    /** Hardware delivers the interrupt to {@code what}. {@code note} is a sentence about a limit of this delivery. */
     record Posted(Target what, Optional<String> note) implements Posting {
         public Posted {
             Objects.requireNonNull(what, "what is null");
@@ -33,8 +33,8 @@ public sealed interface Posting {
     /**
      * Software delivers the interrupt.
      *
-     * @param reason the first obstacle that applies, from {@link PostingObstacle} or {@link VlpiObstacle}, and its
-     *     cause for this interrupt; for a line, the reason is that hardware posts messages only
+     * @param reason the first obstacle that applies, such as a {@link PostingObstacle} or {@link VlpiObstacle}, and its
+     *     cause for this interrupt
      * @param remedy how to get the interrupt posted
      */
     record NotPosted(String reason, String remedy) implements Posting {
@@ -49,7 +49,7 @@ public sealed interface Posting {
         }
     }
 
-    /** It is unknown whether hardware delivers the message; {@code reason} says which fact is missing. */
+    /** It is unknown whether hardware delivers the message. {@code reason} says which fact is missing. */
     record Unknown(String reason) implements Posting {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");
@@ -64,7 +64,7 @@ public sealed interface Posting {
     /** The target to which hardware delivers an interrupt. */
     sealed interface Target {}
 
-    /** The target on an x86 host: a vCPU's vector. */
+    /** The target on an x86 host, which is a vCPU's vector. */
     record ToVcpu(VcpuId vcpu, InterruptVector vector) implements Target {
         public ToVcpu {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -77,7 +77,7 @@ public sealed interface Posting {
         }
     }
 
-    /** The target on arm64 with GICv4, a vLPI: the guest's LPI, 8192 or more, and its vCPU. */
+    /** The target on arm64 with GICv4, which is a vLPI with the guest's LPI, 8192 or more, and its vCPU. */
     record ToLpi(int lpi, VcpuId vcpu) implements Target {
         public ToLpi {
             Objects.requireNonNull(vcpu, "vcpu is null");

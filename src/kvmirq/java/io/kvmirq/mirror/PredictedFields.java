@@ -23,12 +23,12 @@ final class PredictedFields {
             "it follows the version of the kernel and the schedule of the vCPU, of which one is not known now";
     private static final String EACH = "each interrupt changes it";
     private static final String NDST_STOPPED = "the vCPU does not run, and the field keeps an old value";
-    /** The highest id of a CPU in xAPIC mode, below the broadcast. */
+    /** The highest id of a CPU in xAPIC mode, just below the broadcast id. */
     private static final int LAST_XAPIC_ID = 0xfe;
 
     private static final String ADDRESS = "an address in the host's memory";
 
-    /** The reason why a field is not predicted, by its name. */
+    /** The reason why a field is not predicted, by field name. */
     private static final Map<String, String> REASONS = Map.ofEntries(
             Map.entry(PostedIrte.ADDRESS_LOW.name(), ADDRESS),
             Map.entry(PostedIrte.ADDRESS_HIGH.name(), ADDRESS),
@@ -39,7 +39,7 @@ final class PredictedFields {
 
     private PredictedFields() {}
 
-    /** Fields of an entry of one or two 64-bit words, without reserved bits. */
+    /** The fields of an entry of one or two 64-bit words, without reserved bits. */
     static List<FieldValue> of(Format format, long[] mask, long[] bits, boolean stopped) {
         List<FieldValue> fields = new ArrayList<>();
         for (Field field : format.fields()) {
@@ -78,7 +78,7 @@ final class PredictedFields {
                 new FieldValue(PostedInterruptDescriptor.NDST.name(), pid.then(known -> ndst(known.cpu(), x2apic))));
     }
 
-    /** Id 0 has one form, and an id above 254 belongs to a CPU in x2APIC mode. */
+    /** Id 0 is the same in both modes, and an id above 254 belongs to a CPU in x2APIC mode. */
     private static Known<Long> ndst(OptionalInt cpu, Optional<Boolean> x2apic) {
         if (cpu.isEmpty()) {
             return new Known.Unknown<>("no event named the CPU on which the vCPU was loaded last");
@@ -93,7 +93,7 @@ final class PredictedFields {
                         + " file shows the host's mode");
     }
 
-    /** Fields of KVM's copy of an entry in AVIC's physical APIC id table. */
+    /** The fields of KVM's copy of an entry in AVIC's physical APIC id table. */
     static List<FieldValue> of(PredictedIrte.AmdGuest entry) {
         boolean stopped = entry.isRun().filter(runs -> !runs).isPresent();
         Optional<Long> cpu = entry.destination().isPresent()

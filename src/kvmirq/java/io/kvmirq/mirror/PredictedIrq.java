@@ -18,23 +18,23 @@ import java.util.Optional;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  *
  * @param event the eventfd that the producer signals and that triggers the consumer
- * @param producer the device interrupt that signals the eventfd; empty if no event reported a producer
- * @param consumer the guest interrupt that the eventfd raises; empty if no irqfd is assigned to it
+ * @param producer the device interrupt that signals the eventfd, empty if no event reported one
+ * @param consumer the guest interrupt that the eventfd raises, empty if no irqfd is assigned to it
  * @param routes the routes of the irqfd's GSI
  * @param posting whether hardware delivers the interrupt
- * @param vcpu the vCPU to which hardware posts the interrupt, or would if AVIC were not inhibited. On AMD, KVM keeps
- *     the interrupt only in this vCPU's ir_list. Unknown, for example, up to Linux 6.16 if KVM wrote the entry between
- *     a change of AVIC's inhibits and the vCPU's next guest entry
+ * @param vcpu the vCPU to which hardware posts the interrupt, or would if AVIC were not inhibited. On AMD, this is the
+ *     vCPU whose ir_list holds the interrupt. Unknown, for example, up to Linux 6.16 if KVM wrote the entry between a
+ *     change of AVIC's inhibits and the vCPU's next guest entry
  * @param destination x86: the vCPU to which KVM delivers the interrupt while hardware does not post it. None if the MSI
- *     message does not name exactly one vCPU, or no irqfd exists. Unknown if LAPIC ids are, and for a pin, whose vCPU
- *     the guest's interrupt controller chooses
- * @param irte the remapping entry of the device message; none for a line, and on a host without interrupt remapping.
- *     Unknown if {@code posting} is
- * @param listRegister arm64: the interrupt's list register; none if hardware delivers it. Unknown if only the guest
- *     knows the INTID
- * @param handler VFIO's handler of the line; none for messages. Unknown for a platform interrupt without a resample
- *     eventfd, because this interrupt may be edge-triggered
- * @param update x86: the last update of the entry {@code irte}; none until irqbypass joins producer and consumer
+ *     message does not target exactly one vCPU, or no irqfd exists. Unknown if the LAPIC ids are, and for a pin, whose
+ *     vCPU the guest's interrupt controller chooses
+ * @param irte the device message's remapping entry. None for a line, and on a host without interrupt remapping. Unknown
+ *     if {@code posting} is
+ * @param listRegister arm64: the interrupt's list register. None if hardware delivers the interrupt, unknown if only
+ *     the guest knows the INTID
+ * @param handler VFIO's handler for the line. None for messages, unknown for a platform interrupt without a resample
+ *     eventfd, because it may be edge-triggered
+ * @param update x86: the last update of the entry {@code irte}. None until irqbypass joins producer and consumer
  */
 public record PredictedIrq(
         EventFdId event,
@@ -78,7 +78,7 @@ public record PredictedIrq(
                 update);
     }
 
-    /** The GSI of the irqfd; empty if no irqfd is assigned. */
+    /** The irqfd's GSI. Empty if no irqfd is assigned. */
     public Optional<Gsi> gsi() {
         return consumer.map(Consumer::gsi);
     }

@@ -18,8 +18,8 @@ import java.util.OptionalInt;
 
 /**
  * A remapping entry's predicted form, and the bits that a VMM can know. The other bits, which the host chooses, are not
- * predicted: a remapped entry's vector and destination, the address of a descriptor or backing page, the VM id in a
- * GATag, the source id. Immutable.
+ * predicted. They are a remapped entry's vector and destination, the address of a descriptor or backing page, the VM id
+ * in a GATag, and the source id. Immutable.
  */
 @NotPromised
 public sealed interface PredictedIrte {
@@ -29,7 +29,7 @@ public sealed interface PredictedIrte {
     /** Known bits in bits 63:0. Unknown bits are 0. */
     long low();
 
-    /** A mask of bits 127:64 in which each known bit is set; by default 0, because no bit is known. */
+    /** A mask of bits 127:64 in which each known bit is set, by default 0. */
     default long highMask() {
         return 0;
     }
@@ -39,12 +39,15 @@ public sealed interface PredictedIrte {
         return 0;
     }
 
-    /** Whether an observed entry has all known bits. A 32-bit entry has {@code observedHigh} 0. Allocates nothing. */
+    /**
+     * Whether an observed entry agrees in all known bits. Pass 0 as {@code observedHigh} for a 32-bit entry. Does not
+     * allocate.
+     */
     default boolean agrees(long observedLow, long observedHigh) {
         return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
     }
 
-    /** The entry's format: the names and bits of its fields. */
+    /** The entry's format, with the names and bits of its fields. */
     Format format();
 
     /** The entry's form in a few words, such as {@code VT-d IRTE, posted}. */
@@ -103,7 +106,7 @@ public sealed interface PredictedIrte {
         }
     }
 
-    /** AMD: a host CPU gets the interrupt. {@code bits}, the entry's size, is 32 or 128; empty if unknown. */
+    /** AMD: a host CPU gets the interrupt. {@code bits}, the entry's size, is 32, 128, or empty if unknown. */
     record AmdRemapped(OptionalInt bits) implements PredictedIrte {
         public AmdRemapped {
             Objects.requireNonNull(bits, "bits is null");
@@ -116,7 +119,7 @@ public sealed interface PredictedIrte {
                     : LegacyIrte.FORMAT;
         }
 
-        /** Bit 7 is 0 in both sizes: it is GuestMode in a 128-bit entry, and reserved in a 32-bit entry. */
+        /** Bit 7 is 0 in both sizes, because it is GuestMode in a 128-bit entry and reserved in a 32-bit entry. */
         @Override
         public long lowMask() {
             return LegacyIrte.VALID.mask() | GaIrte.GUEST_MODE.mask();
@@ -132,10 +135,10 @@ public sealed interface PredictedIrte {
      * AMD: the entry is in guest mode and posts to a vCPU.
      *
      * @param vcpu the vCPU to which the entry posts
-     * @param isRun whether the vCPU runs; empty if no event reported it
-     * @param gaLogIntr whether an interrupt for a vCPU that does not run is written to the GA log; empty if unknown
-     * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if {@code isRun} is, or is false: a
-     *     stopped vCPU's field keeps an old value
+     * @param isRun whether the vCPU runs, empty if no event reported it
+     * @param gaLogIntr whether an interrupt is written to the GA log while the vCPU does not run, empty if unknown
+     * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if {@code isRun} is empty or false,
+     *     because a stopped vCPU's field keeps an old value
      */
     record AmdGuest(
             VcpuId vcpu,

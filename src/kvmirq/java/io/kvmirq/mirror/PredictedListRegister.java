@@ -4,8 +4,8 @@ package io.kvmirq.mirror;
 import java.util.Objects;
 
 /**
- * The list register of an interrupt that KVM injects on arm64: its INTID (SPI 32–1019, or an LPI), and the effect of
- * the guest's EOI.
+ * The list register of an interrupt that KVM injects on arm64, with its INTID (SPI 32–1019, or an LPI) and the effect
+ * of the guest's EOI.
  */
 public record PredictedListRegister(int intid, Eoi eoi) {
     public PredictedListRegister {
@@ -16,9 +16,9 @@ public record PredictedListRegister(int intid, Eoi eoi) {
     public enum Eoi {
         /** The EOI has no effect outside the guest. */
         NONE,
-        /** LR.HW: the EOI deactivates a physical interrupt. */
+        /** The EOI deactivates a physical interrupt (LR.HW). */
         PHYSICAL,
-        /** LR.EOI: the EOI raises a maintenance interrupt. */
+        /** The EOI raises a maintenance interrupt (LR.EOI). */
         MAINTENANCE
     }
 }

@@ -8,11 +8,11 @@ import java.util.OptionalInt;
  * The posted-interrupt descriptor fields that depend on the vCPU's schedule, for a vCPU with posted interrupts. PID.ON
  * and PIR change with each interrupt and are not predicted.
  *
- * @param nv PID.NV, the notification vector: 0xf1 (wake-up) while the vCPU sleeps, else 0xf2. Up to Linux 6.16 a vCPU
- *     that is preempted while it goes to sleep also has 0xf1; no event distinguishes it from other preempted ones
- * @param sn PID.SN: true if the vCPU is preempted, or, since Linux 6.17, in user space
- * @param cpu the physical APIC id of the CPU that PID.NDST names: the CPU on which the vCPU was loaded last; empty if
- *     this CPU is unknown
+ * @param nv PID.NV, the notification vector, 0xf1 (wake-up) while the vCPU sleeps, otherwise 0xf2. Up to Linux 6.16, a
+ *     vCPU that is preempted while it goes to sleep also has 0xf1, but no event distinguishes it from other preempted
+ *     vCPUs
+ * @param sn PID.SN, true if the vCPU is preempted or, since Linux 6.17, in user space
+ * @param cpu the physical APIC id in PID.NDST, of the CPU on which the vCPU was last loaded, empty if unknown
  */
 public record PredictedPid(int nv, boolean sn, OptionalInt cpu) {
     public PredictedPid {

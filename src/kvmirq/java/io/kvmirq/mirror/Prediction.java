@@ -5,8 +5,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.path.Known;
 
 /**
- * A prediction by a host's rules for one interrupt. It may change with events about the destination {@code aim}, the
- * message's address.
+ * A prediction for one interrupt by a host's rules. Events about {@code aim}, the message's destination, can change it.
  */
 record Prediction(
         Posting posting,
@@ -15,16 +14,19 @@ record Prediction(
         Known<PredictedListRegister> listRegister,
         Known<EntryUpdate> update,
         long aim) {
-    /** The message addresses several vCPUs, or there is none: any change of the vCPUs may change the verdict. */
+    /**
+     * The message addresses several vCPUs, or there is no message, so any change of the vCPUs can change the
+     * prediction.
+     */
     static final long ANY = -1;
-    /** The message has a logical destination: changes of vCPUs, and of their LAPIC ids, may change the verdict. */
+    /** The message has a logical destination, so changes of vCPUs or their LAPIC ids can change the prediction. */
     static final long LOGICAL = -2;
 
     Prediction with(Posting other) {
         return new Prediction(other, vcpu, irte, listRegister, Known.none(), aim);
     }
 
-    /** The prediction for an interrupt that neither kernel nor hardware delivers. */
+    /** The prediction for an interrupt that neither the kernel nor hardware delivers. */
     static Prediction none(Posting posting) {
         return new Prediction(posting, Known.none(), Known.none(), Known.none(), Known.none(), ANY);
     }
@@ -33,7 +35,7 @@ record Prediction(
      * The prediction on an unknown host.
      *
      * @param message whether the interrupt is a message
-     * @param joined whether irqbypass joins its two ends
+     * @param joined whether irqbypass joins the interrupt's two ends
      */
     static Prediction unknown(String reason, boolean message, boolean joined, Known<PredictedListRegister> list) {
         return new Prediction(
@@ -49,12 +51,12 @@ record Prediction(
         return may ? new Known.Unknown<>(reason) : Known.none();
     }
 
-    /** A GSI may have the route that it got with the irqchip, which no event reports. */
+    /** Unknown, because a GSI may still have its route from the irqchip's creation, which no event reports. */
     static <T> Known<T> unrouted() {
         return new Known.Unknown<>("no event reported the routes of its GSI");
     }
 
-    /** The part that only an interrupt has whose posting is known to differ from {@code posting}. */
+    /** A part that an interrupt with {@code posting} does not have, or that is unknown if {@code posting} is. */
     static <T> Known<T> without(Posting posting) {
         return posting instanceof Posting.Unknown unknown ? new Known.Unknown<>(unknown.reason()) : Known.none();
     }

@@ -5,7 +5,7 @@ import io.kvmirq.DeviceName;
 import java.util.Objects;
 
 /**
- * The device end of an interrupt: a vector or a line that signals an eventfd.
+ * The device end of an interrupt, a vector or a line that signals an eventfd.
  *
  * @param number the MSI or MSI-X vector, the platform interrupt's number, or 0 for INTx
  */
@@ -17,13 +17,13 @@ public record Producer(DeviceName device, Kind kind, int number) {
 
     /** The kinds of device interrupts. */
     public enum Kind {
-        /** The interrupt line of a PCI device. */
+        /** A PCI device's interrupt line. */
         INTX("INTx"),
-        /** An MSI vector of a PCI device. */
+        /** A PCI device's MSI vector. */
         MSI("MSI"),
-        /** A vector in a PCI device's MSI-X table. */
+        /** A PCI device's MSI-X vector. */
         MSI_X("MSI-X"),
-        /** An interrupt of a platform device. */
+        /** A platform device's interrupt. */
         PLATFORM("platform");
 
         private final String label;

@@ -22,18 +22,20 @@ import java.util.Set;
  * guest chooses logical ids, so logical messages are predicted only when all LAPICs were sampled.
  */
 final class SampledLapics {
-    /** The highest xAPIC id, below the broadcast. A vCPU with a higher id can be addressed in x2APIC mode only. */
+    /**
+     * The highest xAPIC id, just below the broadcast id. A vCPU with a higher id can be addressed only in x2APIC mode.
+     */
     private static final int LAST_XAPIC_ID = 0xfe;
-    /** The vCPU whose APIC id is the broadcast id of xAPIC mode. */
+    /** The vCPU whose APIC id is xAPIC mode's broadcast id. */
     private static final VcpuId NAMED_AS_BROADCAST = new VcpuId(ApicMessage.BROADCAST);
 
-    /** In creation order, like KVM's indices. */
+    /** The vCPUs in creation order, like KVM's indices. */
     private final Set<VcpuId> vcpus = new LinkedHashSet<>();
 
     private final Map<VcpuId, LapicSample> samples = new HashMap<>();
     /** The LAPICs whose ids may have changed since the last sample. */
     private final Set<VcpuId> unseen = new HashSet<>();
-    /** Whether events report all vCPUs, so that a VM without a reported vCPU has none. */
+    /** Whether events report all vCPUs, so that a VM without a reported vCPU has no vCPU. */
     private boolean complete;
     /** Whether destination 255 is the broadcast even in x2APIC mode. */
     private boolean quirk = true;
@@ -86,7 +88,7 @@ final class SampledLapics {
         complete = true;
     }
 
-    /** Whether the vCPUs of the VM are known. */
+    /** Whether the VM's vCPUs are known. */
     boolean isKnown() {
         return complete || !vcpus.isEmpty();
     }
@@ -122,14 +124,14 @@ final class SampledLapics {
         return samples.keySet().containsAll(vcpus);
     }
 
-    /** Whether the ids of all LAPICs are known now. */
+    /** Whether all LAPICs' ids are currently known. */
     boolean isCurrent() {
         return isKnown() && isSampled() && Collections.disjoint(vcpus, unseen);
     }
 
     /**
-     * Destinations of physical messages: by the set-up's ids, except for an id that a sample showed. A LAPIC that was
-     * off when sampled counts as on, because a guest starts its processors one after the other.
+     * The destinations of physical messages, by sampled ids, or by the set-up's ids for a LAPIC without a sample. A
+     * LAPIC that was off when sampled counts as on, because a guest starts its processors one after another.
      */
     Destinations<LocalApic> setUp(boolean apicIds32Bit) {
         boolean x2apic = !quirk && vcpus.contains(NAMED_AS_BROADCAST);
@@ -153,7 +155,7 @@ final class SampledLapics {
                 : LapicIds.flat(vcpu.number(), 0);
     }
 
-    /** Destinations by the sampled ids of all LAPICs. */
+    /** The destinations by all LAPICs' sampled ids. */
     Destinations<LocalApic> sampled(boolean apicIds32Bit) {
         return new Destinations<>(
                 vcpus.stream()
@@ -168,7 +170,7 @@ final class SampledLapics {
         return Map.copyOf(samples);
     }
 
-    /** The time of the oldest sample; empty unless all LAPICs were sampled. */
+    /** The time of the oldest sample. Empty unless all LAPICs were sampled. */
     Optional<Instant> taken() {
         return isSampled()
                 ? samples.values().stream().map(LapicSample::taken).min(Comparator.naturalOrder())

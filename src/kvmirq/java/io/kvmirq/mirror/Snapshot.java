@@ -31,19 +31,19 @@ import org.jspecify.annotations.Nullable;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
 public final class Snapshot {
-    /** x86: KVM's last update of an interrupt's entry, as a hop of its path. */
+    /** x86: KVM's last update of an interrupt's entry, as a hop of the interrupt's path. */
     @NotPromised
     public static final Hop<EntryUpdate> UPDATE = Hop.beside("update", EntryUpdate.class);
 
-    /** The schedule state of the vCPU that gets an interrupt, as a hop of its path. */
+    /** The state in the host's schedule of the vCPU that gets an interrupt, as a hop of the interrupt's path. */
     public static final Hop<VcpuStage> SCHEDULE = Hop.beside("schedule", VcpuStage.class);
 
-    /** The time at which the LAPICs were sampled that decide a message with a logical destination. */
+    /** The time of the oldest LAPIC sample that decides a message with a logical destination. */
     public static final Hop<Instant> LAPICS_TAKEN = Hop.beside("LAPICs read", Instant.class);
 
     private final Map<EventFdId, EventFdEnds> ends;
     private final Map<VcpuId, VcpuPlace> runs;
-    /** The kernel version whose rules for descriptors apply; none if vCPUs have no descriptor. */
+    /** The kernel version whose rules for descriptors apply. None if vCPUs have no descriptor. */
     private final Known<ApicvKernel> descriptors;
 
     private final Optional<Boolean> x2apic;
@@ -68,15 +68,15 @@ public final class Snapshot {
     }
 
     /**
-     * The prediction for an eventfd's interrupt. If several device interrupts share it, this is for the one registered
-     * with irqbypass, else for the first one. Does not allocate.
+     * The prediction for an eventfd's interrupt. If several device interrupts share the eventfd, this is for the one
+     * registered with irqbypass, or else the first. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
         EventFdEnds found = ends.get(event);
         return found == null ? Optional.empty() : found.irq();
     }
 
-    /** All predictions, sorted by the eventfds' unsigned numbers. A shared eventfd occurs once for each interrupt. */
+    /** All predictions, sorted by unsigned eventfd number. A shared eventfd occurs once for each interrupt. */
     public List<PredictedIrq> irqs() {
         return sorted().flatMap(met -> Stream.concat(met.irq().stream(), met.rest().stream()))
                 .toList();
@@ -84,7 +84,7 @@ public final class Snapshot {
 
     /**
      * The interrupts that hardware posts to a vCPU, or would post if AVIC were not inhibited, sorted like {@link
-     * #irqs}. Includes those whose {@link PredictedIrq#vcpu} is unknown and may be this vCPU.
+     * #irqs}. Includes interrupts whose {@link PredictedIrq#vcpu} is unknown and may be this vCPU.
      */
     public List<PredictedIrq> byVcpu(VcpuId vcpu) {
         return sorted().filter(met -> met.mayPostTo(vcpu))
@@ -99,9 +99,9 @@ public final class Snapshot {
     }
 
     /**
-     * Whether a device interrupt's message is held back from the guest, see {@link Event.Held}. The message may be held
-     * even after the forwarding has ended, until the interrupt is forwarded again and not masked. On a device reset,
-     * {@code GuestMsix} and {@code GuestMsi} drop it.
+     * The message of a device interrupt that is held back from the guest, see {@link Event.Held}. Empty if none is. A
+     * message can be held even after the forwarding has ended, until the interrupt is forwarded again unmasked. On a
+     * device reset, {@code GuestMsix} and {@code GuestMsi} drop it.
      */
     @NotPromised
     public Optional<HeldMessage> held(Producer producer) {
@@ -109,8 +109,8 @@ public final class Snapshot {
     }
 
     /**
-     * A device's line: INTx, or the first level-triggered platform interrupt. Unknown if the device has only platform
-     * interrupts whose {@link PredictedIrq#handler} is.
+     * A device's line, which is INTx or the first level-triggered platform interrupt. Unknown if the device has only
+     * platform interrupts whose {@link PredictedIrq#handler} is unknown.
      */
     public Known<PredictedIrq> line(DeviceName device) {
         Known<PredictedIrq> found = Known.none();
@@ -131,8 +131,8 @@ public final class Snapshot {
     }
 
     /**
-     * A vCPU's sampled LAPIC ids, from which the mirror predicts the vCPUs of a message with a logical destination. Empty if
-     * the LAPIC was not sampled: a mirror samples LAPICs only while the VM has such a message.
+     * A vCPU's sampled LAPIC ids, which decide the vCPU of a message with a logical destination. Empty if the LAPIC was
+     * not sampled, because a mirror samples LAPICs only while the VM has a message of this kind.
      */
     @NotPromised
     public Optional<LapicSample> lapic(VcpuId vcpu) {
@@ -140,18 +140,18 @@ public final class Snapshot {
         return Optional.ofNullable(lapics.get(vcpu));
     }
 
-    /** A vCPU's state in the host's schedule, such as loaded or asleep; empty if no event reported it. */
+    /** A vCPU's state in the host's schedule, such as loaded or asleep. Empty if no event reported it. */
     public Optional<VcpuStage> stage(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");
         return Optional.ofNullable(runs.get(vcpu)).map(VcpuPlace::stage);
     }
 
     /**
-     * A vCPU's predicted posted-interrupt descriptor on an Intel host; none on other hosts. Unknown if its schedule is,
-     * for example in KVM_RUN. If irqbypass had not joined any device vector with an irqfd of the VM when the vCPU
-     * stopped, KVM leaves the descriptor as its load wrote it; on a host that posts this is unknown up to Linux 6.16,
-     * where a device in KVM-VFIO is enough. If a vCPU sleeps with interrupts disabled, the fields are as for a vCPU in
-     * user space.
+     * A vCPU's predicted posted-interrupt descriptor on an Intel host. None on other hosts, unknown if the vCPU's
+     * schedule is, for example in KVM_RUN. If irqbypass had not joined any device vector with an irqfd of the VM when
+     * the vCPU stopped, KVM leaves the descriptor as the last load wrote it. On a host that posts, this is unknown up
+     * to Linux 6.16, where a device in KVM-VFIO is enough. If a vCPU sleeps with interrupts disabled, the real fields
+     * are as for a vCPU in user space.
      */
     public Known<PredictedPid> pid(VcpuId vcpu) {
         return descriptors.then(kernel -> pid(vcpu, kernel));
@@ -173,10 +173,10 @@ public final class Snapshot {
     }
 
     /**
-     * The structure that shows hardware on which CPU a vCPU runs: {@link Hop#PID} on Intel, {@link Hop#AVIC_ENTRY} on
-     * AMD, where it is KVM's copy of the vCPU's entry. If the module parameter {@code enable_ipiv} is off, IsRun in the
-     * table that hardware reads is always 0. Each field has its predicted value or the reason why it is not predicted.
-     * None if no interrupt is posted to the vCPU, unknown if one may be.
+     * The structure from which hardware reads where a vCPU runs. It is {@link Hop#PID} on Intel, and on AMD {@link
+     * Hop#AVIC_ENTRY}, as KVM's copy of the vCPU's entry. If the module parameter {@code enable_ipiv} is off, IsRun in
+     * the table that hardware reads is always 0. Each field has its predicted value or the reason why it is not
+     * predicted. None if no interrupt is posted to the vCPU, unknown if one may be.
      */
     public Known<HopValue<HardwareFields>> vcpuStructure(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");
@@ -215,7 +215,7 @@ public final class Snapshot {
                 : "KVM may have had nothing to post when the vCPU stopped, and then leaves the descriptor as it was";
     }
 
-    /** The time of the oldest LAPIC sample; empty unless the LAPICs of all vCPUs were sampled. */
+    /** The time of the oldest LAPIC sample. Empty unless all vCPUs' LAPICs were sampled. */
     public Optional<Instant> lapicsTaken() {
         return lapicsTaken;
     }

@@ -32,7 +32,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
-/** A mirror's facts and predictions. Events change it under the mirror's lock; {@link #at} needs none. */
+/** A mirror's facts and predictions. Events change them under the mirror's lock, but {@link #at} needs no lock. */
 final class State {
     private static final Known<ApicvKernel> UNUSED_DESCRIPTOR = new Known.Unknown<>(
             "no device interrupt is posted on this host, and no file shows whether KVM uses IPI virtualization");
@@ -41,15 +41,15 @@ final class State {
     private final Map<EventFdId, EventFdEnds> ends = new ConcurrentHashMap<>();
     final VcpuRuns runs = new VcpuRuns();
     private final Map<Gsi, Target> targets = new HashMap<>();
-    /** Eventfds by the {@link Prediction#aim} of their verdict. */
+    /** Eventfds by the {@link Prediction#aim} of their prediction. */
     private final Map<Long, Set<EventFdId>> aimed = new HashMap<>();
-    /** Eventfds by the vCPU whose list has their interrupt. */
+    /** Eventfds by the vCPU whose list holds their interrupt. */
     private final Map<VcpuId, Set<EventFdId>> lists = new HashMap<>();
     /** The number of irqfds that irqbypass joins with a producer. */
     private int joined;
-    /** Changes with each fact on which a write of an entry depends, except for its routes. */
+    /** Changes with each fact except routes on which a write of an entry depends. */
     private long facts;
-    /** Whether KVM posts interrupts of devices on this host. */
+    /** Whether KVM posts device interrupts on this host. */
     final boolean posts;
     /** The host without X2AVIC_EXT. */
     private final PostingHost shortTable;
@@ -61,11 +61,11 @@ final class State {
     private Set<InhibitReason> inhibits = Set.of();
     /** Whether a vCPU id inhibits AVIC unless the processor has X2AVIC_EXT, which no file shows. */
     private boolean needsLongTable;
-    /** Null until a logical message needs it. */
+    /** Null until a message with a logical destination needs it. */
     private @Nullable Destinations<LocalApic> bySamples;
 
     final ItsMappings arm = new ItsMappings();
-    /** Devices that are in no IOMMU domain of type UNMANAGED. */
+    /** Devices that are not in an IOMMU domain of type UNMANAGED. */
     private final Set<DeviceName> outside = new HashSet<>();
 
     /** The messages that are held back. */
@@ -222,7 +222,7 @@ final class State {
         return new PostingVm(vm.lapicsInKernel(), apicIds32Bit, lapics.setUp(apicIds32Bit), vm.inhibits());
     }
 
-    /** The VM's facts that decide about a message now; for a logical message all LAPICs must be known. */
+    /** The VM's facts that decide about a message now. For a logical destination, all LAPICs must have been sampled. */
     PostingVm vm(boolean logical) {
         if (!logical) {
             return vm;
@@ -246,12 +246,12 @@ final class State {
         return needsLongTable;
     }
 
-    /** A LAPIC's ids changed. They decide later writes of entries, and inhibits. */
+    /** Handles changed LAPIC ids, which affect inhibits and later writes of entries. */
     private void lapic() {
         become(withDestinations(vm.apicIds32Bit()));
     }
 
-    /** Whether the VM has a message with a logical destination, which needs the ids of LAPICs. */
+    /** Whether the VM has a message with a logical destination, which needs LAPIC ids. */
     boolean hasLogicalMessage() {
         return aimed.containsKey(Prediction.LOGICAL);
     }
@@ -263,19 +263,19 @@ final class State {
                 && x86.avic().equals(Optional.of(AvicKernel.UP_TO_6_16));
     }
 
-    /** As {@link Written#listed}, for an entry that KVM writes now. */
+    /** The value of {@link Written#listed} for an entry that KVM writes now. */
     Optional<Boolean> lists(Written.Decision decision) {
         return writesOnce() ? decision.target().map(Posting.ToVcpu::vcpu).flatMap(avic::isOn) : Optional.of(true);
     }
 
-    /** Whether AVIC is on for a vCPU; empty if not known. It is off at once for an id that its table lacks. */
+    /** Whether AVIC is on for a vCPU. Empty if not known. AVIC is always off for an id beyond its table. */
     Optional<Boolean> isAvicOn(VcpuId vcpu) {
         return host instanceof MirrorHost.X86 x86 && vcpu.number() > x86.host().highestAvicId()
                 ? Optional.of(false)
                 : avic.isOn(vcpu);
     }
 
-    /** A vCPU's schedule as its entries show it; null if not known. */
+    /** A vCPU's schedule as its entries show it. Null if not known. */
     @Nullable
     VcpuPlace runOfEntries(VcpuId vcpu) {
         VcpuPlace run = runs.get(vcpu);
@@ -283,7 +283,7 @@ final class State {
         return hidden ? null : run;
     }
 
-    /** The ends after a step at which KVM writes the entry if the step joins them. */
+    /** The ends after a step, with the write of the entry if the step joins them. */
     private EventFdEnds written(EventFdEnds before, EventFdEnds now, Moment moment) {
         if (!(host instanceof MirrorHost.X86 x86)) {
             return now;
@@ -302,7 +302,7 @@ final class State {
         return now.written(Optional.of(new Written(moment, decision, lists(decision), facts)));
     }
 
-    /** Changes a VM fact on which predictions depend. No entry is written. */
+    /** Changes a VM fact on which predictions depend, without writing an entry. */
     private void become(PostingVm changed) {
         if (!changed.equals(vm)) {
             set(changed);
@@ -310,7 +310,7 @@ final class State {
         }
     }
 
-    /** @return whether the inhibits changed, or whether they are known */
+    /** @return whether the inhibits changed, or whether they are known did */
     private boolean set(PostingVm changed) {
         Set<InhibitReason> before = inhibits;
         boolean neededLongTable = needsLongTable;
@@ -352,7 +352,7 @@ final class State {
 
     private void predictAbout(VcpuId vcpu) {
         predict(aimedAt(vcpu.number()));
-        predict(aimedAt(vcpu.number() & ApicMessage.BROADCAST)); // an id of 8 bits finds it too
+        predict(aimedAt(vcpu.number() & ApicMessage.BROADCAST)); // an 8-bit destination can match it too
         predict(aimedAt(Prediction.ANY));
         predict(aimedAt(Prediction.LOGICAL));
     }
@@ -393,7 +393,7 @@ final class State {
         }
     }
 
-    /** Records a vCPU's schedule step. On AMD KVM updates the entries on its list. */
+    /** Records a vCPU's schedule step. On AMD, KVM then updates the entries on the vCPU's list. */
     private void run(VcpuId vcpu, VcpuPlace run) {
         VcpuPlace before = runs.get(vcpu);
         if (runs.put(vcpu, run)) {
@@ -466,7 +466,7 @@ final class State {
         }
     }
 
-    /** A copy of the eventfds whose verdict has this destination. */
+    /** A copy of the eventfds whose prediction depends on this destination. */
     List<EventFdId> aimedAt(long aim) {
         return List.copyOf(aimed.getOrDefault(aim, Set.of()));
     }
@@ -544,7 +544,7 @@ final class State {
                 .orElse(verdict);
     }
 
-    /** The prediction for a line, on any host: VFIO registers only messages with irqbypass. */
+    /** The prediction for a line on any host, because VFIO registers only messages with irqbypass. */
     private static Posting line(Producer.Kind kind) {
         return kind == Producer.Kind.INTX
                 ? new Posting.NotPosted(
@@ -581,7 +581,7 @@ final class State {
                 producer.filter(source -> outside.contains(source.device())).isEmpty());
     }
 
-    /** Replaces the stored ends of an eventfd, and moves the eventfd to its new places in the indexes. */
+    /** Replaces an eventfd's stored ends, and moves the eventfd to its new places in the indexes. */
     private void publish(EventFdEnds met) {
         withdraw(met.event());
         aimed.computeIfAbsent(met.aim(), aim -> new HashSet<>()).add(met.event());
@@ -606,7 +606,7 @@ final class State {
         }
     }
 
-    /** The version whose rules KVM keeps for descriptors; none if vCPUs have no descriptor. */
+    /** The kernel version whose rules for descriptors apply. None if vCPUs have no descriptor. */
     private Known<ApicvKernel> descriptors() {
         if (host instanceof MirrorHost.Unknown unknown) {
             return new Known.Unknown<>(unknown.reason());
@@ -621,15 +621,15 @@ final class State {
                 : UNUSED_DESCRIPTOR;
     }
 
-    /** Whether KVM leaves the descriptor of a vCPU in user space as its load has set it: up to Linux 6.16. */
+    /** Whether KVM leaves the descriptor of a vCPU in user space as the load set it, as it does up to Linux 6.16. */
     private boolean leavesDescriptors() {
         return descriptors().known().equals(Optional.of(ApicvKernel.UP_TO_6_16));
     }
 
     /**
-     * The descriptor of a vCPU that is put. KVM updates it with IPI virtualization, or if the VM has something to post:
-     * {@code vmx_needs_pi_wakeup()} in arch/x86/kvm/vmx/posted_intr.c asks whether irqbypass has joined an interrupt of
-     * the VM, posted or not, and up to Linux 6.16 also whether KVM-VFIO has a device.
+     * The state of a vCPU's descriptor after the vCPU is put. KVM updates it with IPI virtualization, or if the VM has
+     * something to post. {@code vmx_needs_pi_wakeup()} in arch/x86/kvm/vmx/posted_intr.c checks whether irqbypass has
+     * joined an interrupt of the VM, posted or not, and up to Linux 6.16 also whether KVM-VFIO has a device.
      */
     private Descriptor stopped() {
         Optional<Boolean> ipiv = host instanceof MirrorHost.X86 x86 ? x86.ipiv() : Optional.empty();

@@ -5,16 +5,14 @@ import io.kvmirq.NotPromised;
 import java.util.Optional;
 
 /**
- * A vCPU in this process: whether its thread is in KVM_RUN (its phase), and its LAPIC ids if a sample was requested. A
- * {@link Mirror} reads the phase at each query and before each event, so the vCPU thread never waits for it. Two {@code
- * VcpuPhase} objects for one vCPU are equal. Thread-safe; the methods do not wait and do not allocate.
+ * A vCPU's phase, which is whether its thread in this process is in KVM_RUN, and its LAPIC ids if a sample was
+ * requested. A {@link Mirror} reads the phase at each query and before each event, so the vCPU thread never waits for
+ * the mirror. Two {@code VcpuPhase} objects for one vCPU are equal. Thread-safe. The methods do not wait and do not
+ * allocate.
  */
 @NotPromised
 public interface VcpuPhase {
-    /**
-     * The current phase's number. Each entry to KVM_RUN and each return from it starts a phase, with a number that was
-     * never used before.
-     */
+    /** The current phase's number. Each entry to KVM_RUN and each return from it starts a phase with a new number. */
     long number();
 
     /** Whether the vCPU's thread is in KVM_RUN in phase {@code number}, or is about to enter KVM_RUN. */
@@ -34,12 +32,14 @@ public interface VcpuPhase {
      */
     default void askForLapic() {}
 
-    /** The last LAPIC sample, the same object until there is a new one. */
+    /** The last LAPIC sample, which is the same object until there is a new sample. */
     default Optional<LapicSample> lapic() {
         return Optional.empty();
     }
 
-    /** Whether the sample {@link #lapic} is current in phase {@code number}: in KVM_RUN the guest may change ids. */
+    /**
+     * Whether the sample {@link #lapic} is current in phase {@code number}. In KVM_RUN, the guest can change the ids.
+     */
     default boolean hasLapicOf(long number) {
         return false;
     }

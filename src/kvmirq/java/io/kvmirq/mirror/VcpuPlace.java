@@ -4,18 +4,19 @@ package io.kvmirq.mirror;
 import java.util.OptionalInt;
 
 /**
- * A vCPU's place in its schedule.
+ * A vCPU's stage in the host's schedule, with its descriptor.
  *
  * @param descriptor the state of its posted-interrupt descriptor
- * @param cpu the APIC id of the CPU on which a sleeping or preempted vCPU was: PID.NDST keeps it until the next load,
- *     because {@code vmx_vcpu_pi_put()} does not write it. A call on a vCPU in user space may load it
+ * @param cpu the APIC id of the CPU on which a sleeping or preempted vCPU was last loaded. PID.NDST keeps it until the
+ *     next load, because {@code vmx_vcpu_pi_put()} does not write the field. Empty for a vCPU in user space, which any
+ *     call can load
  */
 record VcpuPlace(VcpuStage stage, Descriptor descriptor, OptionalInt cpu) {
     /** A vCPU descriptor's state. */
     enum Descriptor {
-        /** KVM has updated it for this place. */
+        /** KVM has updated it for this stage. */
         UPDATED,
-        /** It is as the last load has left it. */
+        /** It is as the last load left it. */
         AS_LOADED,
         UNKNOWN
     }
@@ -24,7 +25,7 @@ record VcpuPlace(VcpuStage stage, Descriptor descriptor, OptionalInt cpu) {
         this(stage, descriptor, OptionalInt.empty());
     }
 
-    /** This place, which follows {@code before}. */
+    /** This place, with the CPU carried over from {@code before}. */
     VcpuPlace after(VcpuPlace before) {
         if (!(stage instanceof VcpuStage.Blocked || stage instanceof VcpuStage.Preempted)) {
             return this;

@@ -21,8 +21,8 @@ final class VcpuRuns {
     }
 
     /**
-     * Records a schedule step; true if the vCPU's state changes. A sleeping vCPU changes its state only when it is
-     * loaded.
+     * Records a schedule step. Returns false if the state stays the same, because a preemption does not change a
+     * sleeping vCPU's state.
      */
     boolean put(VcpuId vcpu, VcpuPlace run) {
         VcpuPlace before = runs.get(vcpu);
@@ -45,8 +45,8 @@ final class VcpuRuns {
     }
 
     /**
-     * Called when irqbypass no longer joins any interrupt. The descriptor of a vCPU in KVM_RUN stays until its next
-     * load, but a call on a vCPU in user space loads it, and no longer sets SN afterwards.
+     * Called when irqbypass no longer joins any interrupt. The descriptor of a vCPU in KVM_RUN stays until the vCPU's
+     * next load. But a call on a vCPU in user space loads the vCPU, and no longer sets SN afterwards.
      */
     void endPosting() {
         runs.replaceAll((vcpu, run) ->

@@ -6,7 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
-/** vCPUs whose phases a mirror reads. They change under the mirror's lock; {@link #isCurrent} needs none. */
+/** The vCPUs whose phases a mirror reads. They change under the mirror's lock, but {@link #isCurrent} needs no lock. */
 final class Watches {
     private static final class Watch {
         private final VcpuId vcpu;
@@ -41,7 +41,7 @@ final class Watches {
                 lastPhase = now;
                 events.add(event(now));
                 if (later && phase.hasEntered(now)) {
-                    events.add(new Event.GuestEntered(vcpu)); // in a run that began after the last event
+                    events.add(new Event.GuestEntered(vcpu)); // this run began after the last event
                 }
             }
             Optional<LapicSample> last = phase.lapic();

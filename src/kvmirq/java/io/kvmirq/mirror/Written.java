@@ -4,23 +4,23 @@ package io.kvmirq.mirror;
 import java.util.Optional;
 
 /**
- * The last write of an x86 remapping entry by KVM. Later events do not change it, because KVM writes an entry only when
- * its irqfd and producer meet or part, and when the route's message changes: {@code kvm_arch_irq_bypass_add_producer()}
- * and {@code kvm_arch_update_irqfd_routing()} in arch/x86/kvm/irq.c, {@code kvm_irq_routing_update()} in
- * virt/kvm/eventfd.c. KVM_CREATE_VCPU, a write of LDR, KVM_CAP_X2APIC_API and a change of the IOMMU domain write no
- * entry.
+ * KVM's last write of an x86 remapping entry. Later events do not change it, because KVM writes an entry only when its
+ * irqfd and producer meet or part, and when the route's message changes. KVM_CREATE_VCPU, a write of LDR,
+ * KVM_CAP_X2APIC_API and a change of the IOMMU domain write no entry. Source: {@code
+ * kvm_arch_irq_bypass_add_producer()} and {@code kvm_arch_update_irqfd_routing()} in arch/x86/kvm/irq.c, {@code
+ * kvm_irq_routing_update()} in virt/kvm/eventfd.c.
  *
  * @param moment the event that caused the write
  * @param decision the destination as KVM resolved it then
- * @param listed AMD: whether the entry is on its vCPU's list, so that it follows AVIC's inhibits. Up to Linux 6.16 an
- *     entry that is written while AVIC is off for its vCPU is not on any list; empty if not known
- * @param facts {@link State#facts} at the write: while it is the same, the next write has the same result
+ * @param listed AMD: whether the entry is on its vCPU's list, so that it follows AVIC's inhibits. Up to Linux 6.16, an
+ *     entry that is written while AVIC is off for its vCPU is not on any list. Empty if not known
+ * @param facts {@link State#facts} at the write. While it stays the same, the next write has the same result
  */
 record Written(EntryUpdate.Moment moment, Decision decision, Optional<Boolean> listed, long facts) {
     /**
-     * A message's destination.
+     * A message's destination, as KVM resolved it.
      *
-     * @param target the vCPU and the vector; empty if KVM posts the message to none, or it is not known
+     * @param target the vCPU and the vector, empty if KVM posts the message to no vCPU, or it is not known
      * @param note a limit of the target, in one sentence
      * @param refusal the reason if there is no target
      * @param remaps whether the host remaps interrupts, so that there is an entry

@@ -28,10 +28,10 @@ import org.jspecify.annotations.Nullable;
 
 /** Predicts an interrupt on x86. */
 final class X86Rules {
-    /** A placeholder vCPU, for a message whose vCPU is unknown: other obstacles are checked with it. */
+    /** A VM with a placeholder vCPU, to check the other obstacles of a message whose vCPU is unknown. */
     private static final PostingVm STAND_IN = PostingVm.of(List.of(LapicIds.flat(0, 0)), false);
 
-    /** {@link AvicKernel#UP_TO_6_16}. */
+    /** Applies to {@link AvicKernel#UP_TO_6_16}. */
     static final Posting WRITTEN_ONCE = new Posting.NotPosted(
             "KVM wrote the entry while AVIC was inhibited, and up to Linux 6.16 does not write it again when the"
                     + " inhibit ends",
@@ -56,9 +56,10 @@ final class X86Rules {
     private X86Rules() {}
 
     /**
-     * The prediction for an interrupt whose entry KVM last wrote as {@code met} says, or whose ends do not meet.
+     * The prediction for an interrupt from KVM's last write of its entry, which {@code met} records, or if the ends do
+     * not meet, from the current facts.
      *
-     * @param irq the interrupt now
+     * @param irq the interrupt's current facts
      */
     static Prediction predict(MirrorHost.X86 host, State state, EventFdEnds met, PostingIrq irq) {
         long aim = aim(state, irq);
@@ -74,7 +75,7 @@ final class X86Rules {
                 posting, vcpu(decision, listed), entry(host, state, irq, decision, posting), Known.none(), update, aim);
     }
 
-    /** The vCPU whose list has the entry. An entry that was written between two inhibits may be on none. */
+    /** The vCPU whose list holds the entry. An entry written while AVIC was off may be on no list. */
     private static Known<VcpuId> vcpu(Written.Decision decision, Optional<Boolean> listed) {
         if (decision.target().isEmpty()) {
             return Prediction.without(decision.refusal().orElseThrow());
@@ -95,7 +96,7 @@ final class X86Rules {
                 : Prediction.without(posting);
     }
 
-    /** @param posting what the last write gives now */
+    /** @param posting the current prediction from the last write */
     private static EntryUpdate update(MirrorHost.X86 host, State state, PostingIrq irq, Written last, Posting posting) {
         if (last.facts() == state.facts()) {
             return new EntryUpdate(last.moment(), Optional.empty());
@@ -116,8 +117,8 @@ final class X86Rules {
     }
 
     /**
-     * The prediction for an entry. An AVIC inhibit makes the entries on a vCPU's list remapped at its next guest entry,
-     * and the end of the inhibits posts them again ({@code avic_refresh_apicv_exec_ctrl}). Until then they stay.
+     * The prediction for an entry. After an AVIC inhibit, the entries on a vCPU's list become remapped at the vCPU's
+     * next guest entry, and posted again after the inhibits end ({@code avic_refresh_apicv_exec_ctrl}).
      *
      * @param listed as {@link Written#listed}
      */
@@ -164,8 +165,8 @@ final class X86Rules {
     }
 
     /**
-     * A message's destination as KVM resolves it now ({@code kvm_pi_update_irte}), without AVIC inhibits, because the
-     * entry follows them.
+     * A message's destination as KVM resolves it now ({@code kvm_pi_update_irte}). Ignores AVIC inhibits, because the
+     * entry follows them later.
      */
     static Written.Decision decide(MirrorHost.X86 host, State state, PostingIrq irq) {
         Optional<ApicMessage> message = message(irq.routes());
@@ -198,9 +199,9 @@ final class X86Rules {
     }
 
     /**
-     * The only vCPU of a message that KVM delivers, which it looks up at each interrupt, unlike for an entry.
+     * The only vCPU of a message that KVM delivers in software. Unlike for an entry, KVM looks it up at each interrupt.
      *
-     * @param routes those of an irqfd's GSI
+     * @param routes the routes of the irqfd's GSI
      */
     static Known<VcpuId> destination(MirrorHost.X86 host, State state, List<Route> routes) {
         if (routes.isEmpty()) {
@@ -236,7 +237,7 @@ final class X86Rules {
             return Prediction.LOGICAL;
         }
         int destination = message.get().destination(state.vm(false).apicIds32Bit());
-        // Without the quirk 255 is still the broadcast to LAPICs in xAPIC mode.
+        // Without the quirk, 255 is still the broadcast to LAPICs in xAPIC mode.
         boolean single = destination >= 0 && destination <= VcpuId.MAX && destination != ApicMessage.BROADCAST;
         return single ? destination : Prediction.ANY;
     }
@@ -298,7 +299,7 @@ final class X86Rules {
                 cpu);
     }
 
-    /** Whether a vCPU's entries have GALogIntr set; {@code known}: whether the vCPU is known not to block. */
+    /** Whether a vCPU's entries have GALogIntr set. {@code known} is true if the vCPU is known not to block. */
     private static Optional<Boolean> logs(Optional<AvicKernel> kernel, boolean known) {
         return kernel.filter(kvm -> kvm == AvicKernel.UP_TO_6_16 || known).map(kvm -> kvm == AvicKernel.UP_TO_6_16);
     }

@@ -104,7 +104,7 @@ public record InterruptPath(
 
     /**
      * A hop's value, such as {@code known(Hop.GSI)} for the GSI, or the reason why it is not known. Hops of type {@link
-     * Void} have no value. The result's class, such as {@link Known.Observed}, tells whether the value was set up,
+     * Void} have no value. The result's class, such as {@link Known.Observed}, shows whether the value was set up,
      * observed, inferred or predicted.
      */
     public <T> Known<T> known(Hop<T> hop) {
