@@ -15,10 +15,10 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A device's armed interrupts, all of one kind (such as MSI-X). The kernel signals their eventfds, which stay open
- * meanwhile. Closing this object, or the device, disarms them all. Thread-safe.
+ * while they are armed. Closing this object or the device disarms all of the interrupts. Thread-safe.
  *
- * <p>A kernel that refuses to set eventfds also detaches those that armed interrupts had before. The method that
- * requested the change attaches them again, and throws {@link VectorsDisturbedException}.
+ * <p>If the kernel fails to set eventfds, it also detaches the former eventfds of these interrupts. The method that
+ * requested the change attaches them again and throws {@link VectorsDisturbedException}.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="armed"}
  */
@@ -29,7 +29,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     private final int index;
     private final @Nullable Fd[] files;
     private boolean closed;
-    /** A failed change disarmed all interrupts, although {@link #close} was not called. */
+    /** Whether a failed change disarmed all interrupts without a call of {@link #close}. */
     private boolean lost;
 
     Armed(Interrupts irqs, int index) {
@@ -102,7 +102,10 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return held;
     }
 
-    /** irqbypass joins one interrupt per eventfd. A second one is refused with a log message, not an error. */
+    /**
+     * Rejects a shared eventfd, because irqbypass joins only one interrupt per eventfd, and refuses a second one only
+     * with a log message.
+     */
     private void requireDistinct(int first, int[] next) {
         int[] sorted = next.clone();
         Arrays.sort(sorted);
@@ -143,7 +146,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return numbers(Arrays.copyOfRange(files, first, first + count));
     }
 
-    /** Enables the index with these eventfds; null means no eventfd. If the call fails, nothing is enabled. */
+    /** Enables the index with these eventfds, where null means none. If the call fails, nothing is enabled. */
     final void enable(int first, @Nullable EventFd... events) {
         synchronized (irqs) {
             try (Undo undo = new Undo()) {
@@ -171,7 +174,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
-    /** Replaces the eventfds of interrupts of an armed index; null means no eventfd. The caller holds the lock. */
+    /** Replaces eventfds of an armed index, where null means none. The caller holds the lock. */
     final void change(int first, @Nullable EventFd... events) {
         requireOpen();
         try (Undo undo = new Undo()) {
@@ -205,7 +208,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
-    /** Attaches a range's former eventfds again after a refused call: in one call, or if that fails, one by one. */
+    /** Attaches a range's former eventfds again after a failed call, in one call or, if that fails, one by one. */
     private RuntimeException rearmed(int first, int count, RuntimeException cause) {
         List<Integer> interrupted = set(first, count);
         if (interrupted.isEmpty() || info().isNotice()) {
@@ -226,7 +229,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return disturbed(cause, interrupted, lost);
     }
 
-    /** Enables the former vectors after a refused {@link #replaceAll}. If the kernel refuses that too, disarms all. */
+    /** Enables the former vectors after a failed {@link #replaceAll}. If that fails too, disarms all. */
     private RuntimeException enabledAgain(int count, RuntimeException cause) {
         List<Integer> interrupted = set(0, count);
         if (irqs.trigger(index, 0, numbers(0, count)) == 0) {
@@ -249,7 +252,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return new VectorsDisturbedException(cause, what, interrupted, lost);
     }
 
-    /** The interrupts of a range that have an eventfd. */
+    /** The interrupts in a range that have an eventfd. */
     private List<Integer> set(int first, int count) {
         return IntStream.range(first, first + count)
                 .filter(this::hasEvent)
@@ -261,7 +264,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return files[number] != null;
     }
 
-    /** Disarms all interrupts. After this call no interrupt signals its eventfd. Idempotent, never fails. */
+    /** Disarms all interrupts. After this call, no interrupt signals its eventfd. Idempotent, never fails. */
     @Override
     public final void close() {
         end(() -> irqs.disable(index));

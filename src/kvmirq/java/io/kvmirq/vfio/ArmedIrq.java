@@ -24,7 +24,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
      * Replaces the interrupt's eventfd. A masked line stays masked, except after {@link #unwire}, because an interrupt
      * may have masked it without a signal.
      *
-     * @throws VectorsDisturbedException if the kernel refuses {@code event}; the former eventfd stays if {@code lost()}
+     * @throws VectorsDisturbedException if the kernel refuses {@code event}. The former eventfd stays if {@code lost()}
      *     is empty
      */
     public final void set(EventFd event) {
@@ -48,9 +48,9 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Detaches the eventfd; {@link #set} attaches another one. Until then, both {@link #trigger} and unmasking the line
-     * throw IllegalStateException, because kernels without the fixes of CVE-2024-26812 and CVE-2024-26813 would
-     * dereference a null pointer. Signals of eventfds that mask or unmask the line take effect after {@link #set}.
+     * Detaches the eventfd. {@link #set} attaches another one. Until then, {@link #trigger} and unmasking the line
+     * throw IllegalStateException, because kernels without the fixes for CVE-2024-26812 and CVE-2024-26813 would
+     * dereference a null pointer. Signals of the eventfds that mask or unmask the line take effect after {@link #set}.
      */
     public final void unwire() {
         synchronized (irqs()) {
@@ -66,7 +66,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
         }
     }
 
-    /** Refuses an eventfd that masks or unmasks this interrupt. */
+    /** Rejects an eventfd that masks or unmasks this interrupt. */
     void requireApart(EventFd event) {}
 
     /** Detaches the eventfds that mask and unmask the interrupt while it has no eventfd to signal. */
@@ -75,8 +75,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     void resume() {}
 
     /**
-     * Signals the eventfd as the device would, even if a PCI device's line is masked. For a platform device the kernel
-     * runs the interrupt handler, which masks a level-triggered interrupt; a masked interrupt does not signal.
+     * Signals the eventfd as the device would, even if a PCI device's line is masked. For a platform device, the kernel
+     * runs the interrupt handler, which masks a level-triggered interrupt, and does not signal a masked one.
      *
      * @throws IllegalStateException after {@link #unwire}, until {@link #set}
      */

@@ -14,8 +14,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * An armed INTx, or a platform device's armed interrupt. The kernel masks a level-triggered line whenever it signals.
- * After the guest has served the device, unmask it by {@link #unmask} or by an eventfd, such as an irqfd's resample
- * eventfd. If the device still asserts the line, unmasking signals the eventfd again. Thread-safe.
+ * After the guest has served the device, unmask the line by {@link #unmask} or through an eventfd, such as an irqfd's
+ * resample eventfd. If the device still asserts the line, unmasking signals the eventfd again. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
@@ -36,7 +36,7 @@ public final class ArmedLine extends ArmedIrq {
             armed.enable(0, event);
             undo.add(armed);
             if (armed.info().kind() == IrqKind.PLATFORM && armed.info().maskable()) {
-                armed.act(UNMASK); // a mask outlives the disabling
+                armed.act(UNMASK); // a mask persists when the interrupt is disabled
             }
             undo.keep();
         }
@@ -50,7 +50,7 @@ public final class ArmedLine extends ArmedIrq {
         }
     }
 
-    /** Masks the line: the kernel does not signal the eventfd until the line is unmasked. Idempotent. */
+    /** Masks the line, so that the kernel does not signal the eventfd until the line is unmasked. Idempotent. */
     public void mask() {
         requireMaskable();
         act(MASK);
@@ -82,13 +82,13 @@ public final class ArmedLine extends ArmedIrq {
 
     /**
      * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if its count is not 0. {@code
-     * event} replaces the former unmask eventfd; if the former one is signalled during this call, the line is unmasked.
-     * The line keeps {@code event} open, because it would stay masked if the file were closed.
+     * event} replaces the former unmask eventfd. If the former one is signalled during this call, the line is unmasked.
+     * The line keeps {@code event} open, because it could otherwise stay masked after the file is closed.
      *
-     * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if another program
-     *     opened {@code event} and it is not an eventfd. After an error the former eventfd unmasks the line
-     * @throws IllegalStateException after {@link #unwire}; or if the kernel refuses {@code event} and then the former
-     *     eventfd, so that none unmasks the line
+     * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if {@code event} was
+     *     adopted and is not an eventfd. After an error, the former eventfd unmasks the line
+     * @throws IllegalStateException after {@link #unwire}, or if the kernel refuses both {@code event} and the former
+     *     eventfd, so that no eventfd unmasks the line
      * @throws IllegalArgumentException if {@code event} is the eventfd that the line signals
      */
     public void unmaskBy(EventFd event) {
@@ -105,7 +105,7 @@ public final class ArmedLine extends ArmedIrq {
      * Makes the kernel mask the line whenever {@code event} is signalled. Works only for platform devices.
      *
      * @throws io.kvmirq.KernelException as {@link #unmaskBy}
-     * @throws UnsupportedOperationException for INTx of a PCI device
+     * @throws UnsupportedOperationException for a PCI device's INTx
      */
     public void maskBy(EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -126,7 +126,7 @@ public final class ArmedLine extends ArmedIrq {
         }
     }
 
-    /** The kernel accepts a second eventfd only after the first one is removed. */
+    /** Replaces an eventfd in two calls, because the kernel accepts a second one only after the first is removed. */
     private void actBy(int action, EventFd event) {
         requireMaskable();
         synchronized (irqs()) {

@@ -7,22 +7,20 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A device's armed MSI or MSI-X vectors. If a vector has no eventfd, its MSI-X message stays pending in the device, but
- * its MSI message is lost. MSI-X vectors are numbered as in the device's table. Thread-safe.
+ * A device's armed MSI or MSI-X vectors. If a vector has no eventfd, an MSI-X message stays pending in the device, but
+ * an MSI message is lost. MSI-X vectors are numbered as in the device's table. Thread-safe.
  *
  * <p>Source: {@code vfio_msi_set_block()} in drivers/vfio/pci/vfio_pci_intrs.c.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="armed"}
  */
 public final class ArmedVectors extends Armed {
-    /**
-     * The number of vectors that the host allocated, counted from vector 0. It grows only where vectors can be added.
-     */
+    /** The number of vectors that the host allocated, counted from vector 0. */
     private int enabled;
 
     /**
-     * Detaches only the eventfds that this object attached; vectors that another program has enabled stay enabled. Use
-     * it instead of {@link #close} if another program opened the device. Idempotent, never fails.
+     * Detaches only the eventfds that this object attached. Vectors that another program has enabled stay enabled. Use
+     * this instead of {@link #close} if another program opened the device. Idempotent, never fails.
      */
     public void closeLeavingOthers() {
         leave();
@@ -48,7 +46,7 @@ public final class ArmedVectors extends Armed {
         }
     }
 
-    /** The number n of enabled vectors, which are the vectors 0 to n - 1. */
+    /** The number n of enabled vectors, which are vectors 0 to n - 1. */
     public int enabled() {
         synchronized (irqs()) {
             return enabled;
@@ -56,13 +54,13 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Attaches an eventfd to a vector, in place of its former one. If an MSI-X message is pending in the device, the
+     * Attaches an eventfd to a vector in place of its former one. If an MSI-X message is pending in the device, the
      * eventfd is signalled at once.
      *
      * @throws io.kvmirq.KernelException ENOSPC, ENOMEM if the kernel cannot add a vector that was not enabled before
-     * @throws VectorsDisturbedException instead of ENOSPC or ENOMEM, if the vector had an eventfd before
-     * @throws IllegalStateException if the vector is not enabled and the kernel cannot add vectors while others are:
-     *     use {@link #growLosingInterrupts}
+     * @throws VectorsDisturbedException instead of KernelException if the vector had an eventfd before
+     * @throws IllegalStateException if the vector is not enabled and the kernel cannot add vectors while others are.
+     *     Use {@link #growLosingInterrupts} instead
      */
     public void set(int vector, EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -80,9 +78,9 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Detaches the eventfd of a vector. The vector stays enabled.
+     * Detaches a vector's eventfd. The vector stays enabled.
      *
-     * @throws io.kvmirq.KernelException if the kernel refuses the change; the vector keeps its eventfd
+     * @throws io.kvmirq.KernelException if the kernel refuses the change. The vector then keeps its eventfd
      */
     public void unwire(int vector) {
         unwire(vector, 1);
@@ -99,11 +97,12 @@ public final class ArmedVectors extends Armed {
     /**
      * Attaches eventfds to consecutive vectors on a kernel that cannot add vectors while others are enabled ({@link
      * IrqInfo#noResize}). The call disables all vectors and enables them again together with the new ones, so
-     * interrupts that the device raises in between may be lost. On a kernel that can add vectors this is {@link
+     * interrupts that the device raises in between are lost. On a kernel that can add vectors, this is {@link
      * #set(int,List)}.
      *
      * @throws VectorsDisturbedException if the host has too few vectors, or the kernel refuses them. The former vectors
-     *     are armed again; the exception's cause is VectorsExhaustedException or {@link io.kvmirq.KernelException}
+     *     are armed again, if possible. The exception's cause is VectorsExhaustedException or {@link
+     *     io.kvmirq.KernelException}
      */
     public void growLosingInterrupts(int first, List<EventFd> events) {
         Objects.requireNonNull(events, "events is null");

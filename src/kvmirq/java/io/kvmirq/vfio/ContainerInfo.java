@@ -15,14 +15,13 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
- * A VFIO container's DMA ranges and limits at the time of the call. A component is empty if the kernel does not report
- * it.
+ * A VFIO container's DMA ranges and limits at the time of the call. A value that the kernel does not report is empty.
  *
  * @param pageSizes bit n is set if pages of 2^n bytes can be mapped
  * @param ranges the DMA addresses that can be mapped, in ascending order, without reserved addresses such as the MSI
- *     window; all addresses on a kernel before 5.4
+ *     window. Before Linux 5.4, all addresses
  * @param mappingsLeft the number of mappings that the container still accepts
- * @param dirtyPageSizes page sizes for which the IOMMU can log device writes, as bits: bit n for 2^n bytes
+ * @param dirtyPageSizes bit n is set if dirty pages can be tracked in units of 2^n bytes
  */
 public record ContainerInfo(
         long pageSizes, List<DmaRange> ranges, OptionalInt mappingsLeft, OptionalLong dirtyPageSizes) {
@@ -35,7 +34,7 @@ public record ContainerInfo(
         ranges = List.copyOf(ranges);
     }
 
-    /** @param info struct vfio_iommu_type1_info and its capabilities, in rising order of their offsets */
+    /** @param info struct vfio_iommu_type1_info and its capabilities, in ascending order of their offsets */
     static ContainerInfo parse(ByteBuffer info) {
         List<DmaRange> ranges = new ArrayList<>();
         OptionalInt left = OptionalInt.empty();

@@ -36,7 +36,7 @@ final class DeviceCalls extends Calls {
     private static final int EINVAL = -Errno.EINVAL.number();
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int LONGEST_PAUSE_MILLIS = 128;
-    /** The size of struct vfio_device_info up to {@code num_irqs}: later kernels added the other fields. */
+    /** The size of struct vfio_device_info up to {@code num_irqs}. Later kernels added the other fields. */
     private static final int INFO_SIZE = 16;
 
     private static final int DEVICES_OF_BUS = 256;
@@ -63,17 +63,17 @@ final class DeviceCalls extends Calls {
         }
     }
 
-    /** The descriptor of a held eventfd; {@link #NO_EVENTFD} for none. */
+    /** A held eventfd's descriptor, or {@link #NO_EVENTFD} for null. */
     int numberOf(@Nullable Fd event) {
         return event == null ? NO_EVENTFD : number(event);
     }
 
-    /** Whether the count of a held eventfd is above 0, or unknown. Does not change the count. */
+    /** Whether a held eventfd's count is above 0 or unknown. Does not change the count. */
     boolean isSignalled(Fd event) {
         return backend().fdWait(number(event), -1, 0) != 0;
     }
 
-    /** Runs a user's callback while the device closes, which its exceptions do not stop. */
+    /** Runs a user's callback while the device is being closed. Its exceptions do not stop the close. */
     void tellOfEnd(String what, Runnable listener) {
         tell(what + " of " + device, listener);
     }
@@ -91,7 +91,8 @@ final class DeviceCalls extends Calls {
     }
 
     /**
-     * struct vfio_region_info with its capabilities. The first call returns their length, the second one reads them.
+     * Reads struct vfio_region_info with its capabilities. The first call returns their length, the second one reads
+     * them.
      */
     ByteBuffer regionInfo(int index) {
         ByteBuffer info = regionInfo(index, VfioRegionInfo.SIZE);
@@ -107,7 +108,7 @@ final class DeviceCalls extends Calls {
                 device + " region=" + index);
     }
 
-    /** @param offset of the device's file */
+    /** @param offset the offset in the device's file */
     Mapping.Owner map(long offset, long length) {
         return Mapping.forGuest(device, offset, length);
     }
@@ -117,7 +118,7 @@ final class DeviceCalls extends Calls {
         return info;
     }
 
-    /** @param kinds by index */
+    /** @param kinds the kind of each index */
     List<IrqInfo> irqInfos(List<IrqKind> kinds) {
         ByteBuffer info = scratch();
         try {
@@ -131,7 +132,7 @@ final class DeviceCalls extends Calls {
         }
     }
 
-    /** For an index that this device lacks, such as the error interrupt of conventional PCI, returns a count of 0. */
+    /** Returns a count of 0 for an index that this device lacks, such as the error interrupt of conventional PCI. */
     private IrqInfo irqInfo(IrqKind kind, int index, ByteBuffer info) {
         info.putLong(0, 0);
         int result = call(device, raw -> backend().vfioIrqInfo(raw, index, info));
@@ -141,7 +142,7 @@ final class DeviceCalls extends Calls {
         return new IrqInfo(kind, info.getInt(KernelBackend.VFIO_IRQ_COUNT), info.getInt(KernelBackend.VFIO_IRQ_FLAGS));
     }
 
-    /** @return 0, {@code -errno}, or a positive number of available vectors, with which the kernel enabled nothing */
+    /** @return 0, {@code -errno}, or the positive number of available vectors if the kernel enabled nothing */
     int setIrqs(int flags, int index, int start, int count, ByteBuffer set) {
         return call(device, raw -> backend().vfioIrqsSet(raw, flags, index, start, count, set));
     }
@@ -164,7 +165,7 @@ final class DeviceCalls extends Calls {
         return failure(result, KernelCall.SET_IRQS, facts(irq.kind()), () -> device + " " + range + action);
     }
 
-    /** The cause of an EBUSY when an interrupt is armed, or an eventfd is set to mask or unmask it. */
+    /** The cause of an EBUSY from arming an interrupt, or from setting an eventfd that masks or unmasks it. */
     static Answer busy(IrqKind kind, boolean arming) {
         if (kind == IrqKind.PLATFORM) {
             return arming ? VfioIrqAnswer.PLATFORM_SHARED : VfioIrqAnswer.VFIO_PLATFORM_EVENTFD;
@@ -196,7 +197,7 @@ final class DeviceCalls extends Calls {
         return result;
     }
 
-    /** The number of devices that a reset of the bus or slot affects. */
+    /** The number of devices that a bus or slot reset affects. */
     int hotResetAffects() {
         int size = VfioPciHotResetInfo.SIZE + DEVICES_OF_BUS * VfioPciDependentDevice.SIZE;
         return ask(
@@ -223,7 +224,7 @@ final class DeviceCalls extends Calls {
         }
     }
 
-    /** Reads 1, 2, 4 or 8 bytes in one access. Linux before 6.11 reads 8 bytes in two accesses. */
+    /** Reads 1, 2, 4 or 8 bytes in one access, except that Linux before 6.11 reads 8 bytes in two. */
     long read(long offset, int width) {
         ByteBuffer value = scratch();
         try {

@@ -9,15 +9,15 @@ import java.util.Objects;
  *
  * @param bus the VFIO driver's bus
  * @param resettable whether the device supports {@link VfioDevice#reset}
- * @param regions the number of regions; a region of size 0 does not exist
+ * @param regions the number of regions, some of which may have size 0 because they do not exist
  * @param irqs the device's interrupt kinds, sorted by VFIO index
  */
 public record DeviceInfo(Bus bus, boolean resettable, int regions, List<IrqInfo> irqs) {
-    /** Buses that VFIO has drivers for. */
+    /** A bus for which VFIO has drivers. */
     public enum Bus {
-        /** vfio-pci and its variants. */
+        /** The bus of vfio-pci and its variants. */
         PCI,
-        /** The bus of vfio-platform and vfio-amba; each VFIO index is one interrupt. */
+        /** The bus of vfio-platform and vfio-amba, where each VFIO index is one interrupt. */
         PLATFORM,
         /** Any other bus. */
         OTHER

@@ -5,8 +5,8 @@ import io.kvmirq.IrqKind;
 import java.util.Optional;
 
 /**
- * One device interrupt. The object only identifies it and holds no resource; two objects for one interrupt are equal.
- * To receive the interrupt, arm it and use the object that arming returns. Immutable.
+ * A device interrupt. The object only identifies the interrupt and holds no resource. Two objects for one interrupt are
+ * equal. To receive the interrupt, arm it and use the object that arming returns. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
@@ -34,27 +34,27 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     }
 
     /**
-     * The interrupt's number within its kind: the vector for MSI and MSI-X, the interrupt's index for a platform
-     * device, 0 for other kinds.
+     * The interrupt's number within its kind, which is the vector for MSI and MSI-X, the index for a platform device,
+     * and 0 for other kinds.
      */
     public final int number() {
         return number;
     }
 
     /**
-     * The armed interrupts of this {@link VfioDevice} that prevent this one from being armed: others of its kind,
-     * because a kind can be armed only once, or another of INTx, MSI and MSI-X, of which only one can be armed at a
-     * time.
+     * The armed interrupts of this {@link VfioDevice} that prevent this one from being armed. They are of the same kind
+     * (for a platform device, the same index), which can be armed only once, or another of INTx, MSI and MSI-X, of
+     * which only one can be armed at a time.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);
     }
 
     /**
-     * The kind (INTx, MSI or MSI-X) that this or another process has enabled on the device, which is not changed. No
-     * kernel reports which interrupts of that kind have eventfds.
+     * The kind (INTx, MSI or MSI-X) that this or another process has enabled on the device. The probe changes nothing.
+     * No kernel reports which interrupts of that kind have eventfds.
      *
-     * @return the kind; empty if none is enabled. Always empty for a platform device and for an error or request
+     * @return the kind, empty if none is enabled. Always empty for a platform device and for an error or request
      *     interrupt, because no kernel reports whether these are enabled
      * @throws io.kvmirq.KernelException if the kernel refuses VFIO_DEVICE_SET_IRQS
      */

@@ -6,7 +6,7 @@ import io.kvmirq.KernelException;
 import java.util.List;
 import java.util.Optional;
 
-/** The kernel did not reset a device. The message says why, and whether the device may still do DMA. */
+/** Thrown if the kernel did not reset a device. The message says why, and whether the device may still do DMA. */
 public final class DeviceNotResetException extends IllegalStateException {
     private static final long serialVersionUID = 1;
 
@@ -14,8 +14,8 @@ public final class DeviceNotResetException extends IllegalStateException {
     private final boolean resettable;
 
     /**
-     * {@code alone}: the device has a reset of its own. {@code refusals}: of each way to reset it, the first the cause.
-     * {@code runs}: why it may still be bus master.
+     * {@code alone} is true if the device supports a reset. {@code refusals} are the failures of each kind of reset,
+     * the first of which becomes the cause. {@code runs} is the reason why the device may still be bus master.
      */
     DeviceNotResetException(boolean alone, List<RuntimeException> refusals, Optional<String> runs) {
         super(
@@ -37,8 +37,8 @@ public final class DeviceNotResetException extends IllegalStateException {
     }
 
     /**
-     * Whether the device supports a reset, so that another attempt may succeed: repeat the reset before you enable bus
-     * mastering.
+     * Whether another attempt may succeed, because the device supports a reset or was only locked. Repeat the reset
+     * before you enable bus mastering.
      */
     public boolean isResettable() {
         return resettable;

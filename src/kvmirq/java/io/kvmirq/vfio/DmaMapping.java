@@ -7,7 +7,8 @@ import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 
 /**
- * A DMA mapping: memory that devices may access. It keeps its {@link DmaSpace} open and the memory mapped. Thread-safe.
+ * A DMA mapping, through which devices access memory. It keeps its {@link DmaSpace} open and the memory mapped.
+ * Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */
@@ -17,7 +18,7 @@ public final class DmaMapping implements AutoCloseable {
     private final long length;
     private final Fd.Lease lease;
     private final Mapping.Lease pages;
-    /** For {@link #close}, which must not allocate. */
+    /** Allocated in advance for {@link #close}, which must not allocate. */
     private final ByteBuffer unmapping;
 
     DmaMapping(DmaSpace space, long iova, Mapping memory, boolean writable) {
@@ -48,8 +49,8 @@ public final class DmaMapping implements AutoCloseable {
     }
 
     /**
-     * Removes the mapping. The IOMMU then blocks device accesses to these addresses. If the container has dropped the
-     * mapping, because its last group left, a newer mapping in the same range stays. Idempotent, never fails.
+     * Removes the mapping. The IOMMU then blocks device accesses to these addresses. If the container dropped the
+     * mapping because its last group left, a newer mapping in the same range stays. Idempotent, never fails.
      */
     @Override
     public void close() {

@@ -10,8 +10,8 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * An address space that the IOMMU translates for device DMA: a type 1 VFIO container, or an IOAS of an iommufd. Several
- * devices may share one. Thread-safe.
+ * An address space that the IOMMU translates for device DMA, either a type 1 VFIO container or an iommufd's IOAS.
+ * Several devices can share a space. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */
@@ -19,7 +19,8 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     private final VfioCalls calls;
     private final Fd fd;
     /**
-     * Mappings that the kernel may have: a container drops them when its last group leaves. The set is also the lock.
+     * The mappings that the kernel may have. A container drops its mappings when its last group leaves. The set is also
+     * the lock.
      */
     private final Set<DmaMapping> mappings = new HashSet<>();
 
@@ -44,24 +45,25 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
      * Maps memory so that devices can read and write it. The kernel pins its pages.
      *
      * @param iova the address that devices use, a multiple of the page size
-     * @throws io.kvmirq.KernelException EEXIST if a part of the range is mapped; EINVAL if the range is misaligned, if
-     *     the IOMMU reserves a part of it, or if the container has no device; ENOMEM if RLIMIT_MEMLOCK is too low
+     * @throws io.kvmirq.KernelException EEXIST if part of the range is already mapped; EINVAL if the range is
+     *     misaligned, if the IOMMU reserves part of it, or if the container has no device; ENOMEM if RLIMIT_MEMLOCK is
+     *     too low
      */
     public final DmaMapping map(long iova, Mapping memory) {
         return map(this, iova, memory, true);
     }
 
-    /** Maps memory so that devices can read it; the IOMMU blocks device writes. Otherwise like {@link #map}. */
+    /** Maps memory so that devices can read it, but the IOMMU blocks device writes. Otherwise like {@link #map}. */
     public final DmaMapping mapReadOnly(long iova, Mapping memory) {
         return map(this, iova, memory, false);
     }
 
     /**
      * The addresses that {@link #map} accepts, in ascending order, without those that the IOMMU reserves (such as the
-     * MSI window) or does not translate. Attaching a device may shorten the list.
+     * MSI window) or does not translate. Attaching a device can shorten the list.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a container without a device; ENOTTY if {@code /dev/vfio/vfio} is an
-     *     iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER), without a device
+     * @throws io.kvmirq.KernelException for a container without a device, EINVAL, or ENOTTY if {@code /dev/vfio/vfio}
+     *     is an iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER)
      */
     public abstract List<DmaRange> ranges();
 
@@ -69,7 +71,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
         Objects.requireNonNull(memory, "memory is null");
         synchronized (space.mappings) {
             DmaMapping made = new DmaMapping(space, iova, memory, writable);
-            space.mappings.removeIf(made::overlaps); // the kernel refuses overlaps, so it has dropped these
+            space.mappings.removeIf(made::overlaps); // the kernel refuses overlaps, so it must have dropped these
             space.mappings.add(made);
             return made;
         }
@@ -79,7 +81,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
         synchronized (mappings) {
             if (mappings.contains(mapping)) {
                 mapping.unmap();
-                mappings.remove(mapping); // not before: if that failed, the devices still have the memory
+                mappings.remove(mapping); // not earlier, in case the unmapping fails
                 forgetUnused();
             }
         }
@@ -106,19 +108,19 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
         }
     }
 
-    /** Removes from the kernel the objects that closing the file does not remove. */
+    /** Removes the kernel objects that closing the file does not remove. */
     void forget() {}
 
     abstract void map(Fd.Lease lease, long iova, Mapping memory, boolean writable);
 
-    /** Memory for {@link #unmap}. */
+    /** Allocates the argument of {@link #unmap}. */
     abstract ByteBuffer newUnmapping();
 
     /** Does not allocate. */
     abstract void unmap(Fd.Lease lease, ByteBuffer unmapping, long iova, long length);
 
     /**
-     * Refuses new mappings. The space exists until all its devices and mappings are closed. Idempotent, never fails.
+     * Refuses new mappings. The space exists until all of its devices and mappings are closed. Idempotent, never fails.
      */
     @Override
     public final void close() {

@@ -3,14 +3,14 @@ package io.kvmirq.vfio;
 
 /**
  * A KVM-VFIO device. Add a host device's file to it before you open the device, because the bus driver takes the VM
- * from the file during the open; afterwards the file has no effect on the device.
+ * from the file during the open. Afterwards, the file has no effect on the device.
  */
 public interface FileHolder {
     /**
      * Adds a file to KVM-VFIO. Call it before a device is opened through the file.
      *
-     * @return the added file; closing it removes the file from KVM-VFIO
-     * @throws io.kvmirq.KernelException EEXIST if the file was added before; EINVAL if it is not a VFIO file
+     * @return the added file, whose {@code close} removes it from KVM-VFIO
+     * @throws io.kvmirq.KernelException EEXIST if the file was added before, EINVAL if it is not a VFIO file
      * @throws IllegalStateException while a device is open through the file
      */
     Hold hold(VfioFile file);

@@ -16,16 +16,16 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** A host device in sysfs: its VFIO files, and the reasons why VFIO cannot open it. */
+/** A host device in sysfs, with its VFIO files and the reasons why VFIO cannot open it. */
 final class HostDevice {
-    /** Drivers, besides VFIO's, that leave their devices' DMA to the user. */
+    /** Drivers besides VFIO's that leave their devices' DMA to the user. */
     private static final Set<String> LEAVE_DMA_TO_THE_USER = Set.of("pci-stub", "pcieport");
 
     private static final String GROUPS = "sys/kernel/iommu_groups/";
 
     private final Supplier<HostFiles> host;
     private final DeviceName name;
-    /** Null until the text of an error needs them. */
+    /** Null until first needed. */
     private @Nullable HostFiles files;
 
     HostDevice(Supplier<HostFiles> host, DeviceName name) {
@@ -62,7 +62,7 @@ final class HostDevice {
         return "sys/bus/" + name.busName() + "/devices";
     }
 
-    /** @throws KernelException ENODEV without such a device, or without an IOMMU for it */
+    /** @throws KernelException ENODEV if the device does not exist or has no IOMMU */
     int group() {
         return groupIfAny()
                 .orElseThrow(() -> new KernelException(
@@ -90,7 +90,8 @@ final class HostDevice {
     }
 
     /**
-     * The device's own file, as in {@code /dev/vfio/devices}; empty if the kernel has none, or no VFIO driver is bound.
+     * The name of the device's own file in {@code /dev/vfio/devices}. Empty if the kernel has none, or no VFIO driver
+     * is bound.
      */
     Optional<String> deviceFile() {
         return files().list(path() + "/vfio-dev").stream()
@@ -98,7 +99,7 @@ final class HostDevice {
                 .findFirst();
     }
 
-    // Facts from sysfs for the text of an error; absent facts are left out. Never throws.
+    // Facts from sysfs for an error's text. Absent facts are omitted. Never throws.
 
     /** The reason why a device file is absent. */
     Optional<String> notThere(String file) {
@@ -120,7 +121,7 @@ final class HostDevice {
         return files().linkName(path() + "/driver");
     }
 
-    /** The reason why VFIO cannot open the device: no VFIO driver is bound to it. Empty if one is. */
+    /** The reason why no VFIO driver has the device. Empty if one is bound to it, or sysfs cannot be read. */
     Optional<String> notBound() {
         Optional<String> driver = driver();
         if (driver.filter(HostDevice::isDriver).isPresent()
@@ -135,7 +136,10 @@ final class HostDevice {
                 .orElse("no driver is bound to " + name + ": " + wanted + " first"));
     }
 
-    /** The reason why no user can open a device in the group; {@code unseen} if no host driver is bound to one. */
+    /**
+     * The reason why no user can open a device in the group. This is {@code unseen} if no host driver is bound to any
+     * of them.
+     */
     Optional<String> notPermitted(Answer... unseen) {
         return groupIfAny().flatMap(group -> notPermitted(group, unseen));
     }

@@ -6,6 +6,6 @@ import java.util.Optional;
 
 /** Finds the host irq of a device interrupt. */
 public interface HostIrqs {
-    /** The host irq of an armed interrupt; empty if the interrupt is not armed, or its bus driver hides the irq. */
+    /** The host irq of an armed interrupt. Empty if the interrupt is not armed, or its host irq is not shown. */
     Optional<HostIrq> of(DeviceIrq irq);
 }

@@ -14,16 +14,16 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
 
-/** A device's armed interrupts. The monitor of this object locks them all. */
+/** A device's armed interrupts. This object's monitor locks them all. */
 final class Interrupts {
     private final DeviceCalls calls;
     private final DeviceInfo info;
     private final Map<Integer, Armed> armed = new TreeMap<>();
-    /** Argument of calls with at most one value. */
+    /** The argument of calls with at most one value. */
     private final ByteBuffer small = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + Integer.BYTES);
 
     /**
-     * Argument of calls with a value per interrupt of an index, made in advance because disarming must not allocate.
+     * The argument of calls with a value for each interrupt, allocated in advance because disarming must not allocate.
      */
     private ByteBuffer many = small;
 
@@ -48,8 +48,7 @@ final class Interrupts {
     }
 
     /**
-     * Refuses an arming that the kernel would refuse: a second one of the index, or of another kind of INTx, MSI and
-     * MSI-X.
+     * Rejects a second arming of the index, or of another kind of INTx, MSI and MSI-X, which the kernel would refuse.
      */
     synchronized void begin(int index, Armed arming) {
         if (closed) {
@@ -71,7 +70,7 @@ final class Interrupts {
         armed.remove(index);
     }
 
-    /** The armed interrupts that keep an index from being armed. */
+    /** The armed interrupts that prevent an index from being armed. */
     synchronized Optional<Armed> inTheWay(int index) {
         for (Map.Entry<Integer, Armed> other : armed.entrySet()) {
             if (other.getKey() == index
@@ -82,12 +81,12 @@ final class Interrupts {
         return Optional.empty();
     }
 
-    /** Calls of VFIO_DEVICE_SET_IRQS so far. */
+    /** The number of VFIO_DEVICE_SET_IRQS calls so far. */
     synchronized long changes() {
         return changes;
     }
 
-    /** Disarms all interrupts. Later armings are refused. */
+    /** Disarms all interrupts and rejects later armings. */
     synchronized void close() {
         closed = true;
         List.copyOf(armed.values()).forEach(Armed::close);
@@ -97,9 +96,9 @@ final class Interrupts {
         return calls;
     }
 
-    // Calls. Each has the result of DeviceCalls.setIrqs, and is counted by changes()
+    // Calls, which return the result of DeviceCalls.setIrqs and are counted by changes()
 
-    /** Attaches eventfds to the interrupts of an index, from interrupt {@code start}. */
+    /** Attaches eventfds to an index's interrupts, from interrupt {@code start}. */
     synchronized int trigger(int index, int start, int... numbers) {
         for (int i = 0; i < numbers.length; i++) {
             many.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE + i * Integer.BYTES, numbers[i]);
@@ -122,12 +121,12 @@ final class Interrupts {
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_BOOL, index, start, which.length, set);
     }
 
-    /** Masks, unmasks or triggers {@code count} interrupts. TRIGGER with a count of 0 disables the index. */
+    /** Masks, unmasks or triggers {@code count} interrupts. TRIGGER with count 0 disables the index. */
     synchronized int act(int action, int index, int start, int count) {
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_NONE, index, start, count, small);
     }
 
-    /** Attaches the eventfd that masks or unmasks a line; {@link DeviceCalls#NO_EVENTFD} detaches it. */
+    /** Attaches the eventfd that masks or unmasks a line, or detaches it for {@link DeviceCalls#NO_EVENTFD}. */
     synchronized int actBy(int action, int index, int number) {
         small.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE, number);
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);
@@ -144,7 +143,7 @@ final class Interrupts {
                 .findFirst();
     }
 
-    /** Whether any program has enabled an index. If not, a TRIGGER of no interrupts fails with EINVAL. */
+    /** Whether any program has enabled an index. If not, a TRIGGER whose only value is false fails with EINVAL. */
     private boolean isEnabled(int index) {
         small.put(KernelBackend.VFIO_IRQS_HEADER_SIZE, (byte) 0);
         int action = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;

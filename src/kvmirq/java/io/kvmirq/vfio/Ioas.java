@@ -16,7 +16,7 @@ import java.util.Optional;
 import java.util.function.Function;
 
 /**
- * An address space (IOAS) of an iommufd, {@code /dev/iommu}. Thread-safe.
+ * An I/O address space (IOAS) of an iommufd, {@code /dev/iommu}. Thread-safe.
  *
  * <p>Source: drivers/iommu/iommufd/ioas.c.
  *
@@ -26,9 +26,9 @@ public final class Ioas extends DmaSpace {
     private static final String NODE = "/dev/iommu";
 
     private final int number;
-    /** A borrowed iommufd: it stays open, so the space must be removed from it. */
+    /** A borrowed iommufd, which stays open, so the space must be removed from it. */
     private final Optional<Fd.Lease> kept;
-    /** For {@link #forget}, which must not allocate. */
+    /** Allocated in advance for {@link #forget}, which must not allocate. */
     private final ByteBuffer destroying;
 
     private Ioas(VfioCalls calls, Fd iommufd, boolean stays) {
@@ -41,7 +41,9 @@ public final class Ioas extends DmaSpace {
         }
     }
 
-    /** Creates an address space in a new iommufd. Fails with ENOENT without /dev/iommu, or with EACCES or ENOMEM. */
+    /**
+     * Creates an address space in a new iommufd. Throws KernelException ENOENT without /dev/iommu, EACCES or ENOMEM.
+     */
     public static Ioas create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
         return open(calls, file -> new Ioas(calls, file, false));
@@ -58,11 +60,12 @@ public final class Ioas extends DmaSpace {
 
     /**
      * Creates an address space in an iommufd that other code opened. If {@code ownership} is BORROWED, the address
-     * space is removed when this object, its mappings and its devices are closed, not with the iommufd.
+     * space is removed when this object, its mappings and its devices are closed, and not with the iommufd.
      *
      * @param iommufd the descriptor of {@code /dev/iommu}
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
-     * @throws io.kvmirq.KernelException ENOTTY if the descriptor is not an iommufd; ENOMEM. The descriptor stays open
+     * @throws io.kvmirq.KernelException ENOTTY if the descriptor is not an iommufd, or ENOMEM. The descriptor stays
+     *     open
      */
     public static Ioas createIn(Kernel kernel, int iommufd, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");

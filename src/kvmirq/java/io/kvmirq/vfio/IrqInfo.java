@@ -5,7 +5,9 @@ import io.kvmirq.IrqKind;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Objects;
 
-/** One kind of interrupts as VFIO describes it: how many the device has (0 for none), and VFIO_IRQ_INFO_* flags. */
+/**
+ * A kind of interrupt as VFIO describes it, with the device's number of them, possibly 0, and VFIO_IRQ_INFO_* flags.
+ */
 public record IrqInfo(IrqKind kind, int count, int flags) {
     public IrqInfo {
         Objects.requireNonNull(kind, "kind is null");
@@ -21,27 +23,27 @@ public record IrqInfo(IrqKind kind, int count, int flags) {
         return (flags & UapiVfio.VFIO_IRQ_INFO_MASKABLE) != 0;
     }
 
-    /** Whether the kernel masks an interrupt when it signals, until a program unmasks it. */
+    /** Whether the kernel masks an interrupt at each signal, until a program unmasks it. */
     public boolean automasked() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_AUTOMASKED) != 0;
     }
 
-    /** Whether all vectors must be disabled to add vectors; interrupts in between are lost. */
+    /** Whether all vectors must be disabled to add vectors, which loses interrupts in between. */
     public boolean noResize() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0;
     }
 
-    /** Whether the bus driver raises this interrupt, and not the device. */
+    /** Whether the bus driver raises the interrupt, and not the device. */
     boolean isNotice() {
         return kind == IrqKind.ERROR || kind == IrqKind.REQUEST;
     }
 
-    /** Whether it is INTx, MSI or MSI-X: a device uses only one of these at a time. */
+    /** Whether this is INTx, MSI or MSI-X, of which a device uses only one at a time. */
     boolean excludesOthers() {
         return kind == IrqKind.INTX || kind == IrqKind.MSI || kind == IrqKind.MSIX;
     }
 
-    /** Refuses vectors that the device does not have. */
+    /** Rejects vectors that the device does not have. */
     void requireVectors(int first, int wanted, Object device) {
         String label = kind.label();
         if (count == 0) {

@@ -5,7 +5,7 @@ import io.kvmirq.kernel.EventFd;
 import java.util.Objects;
 
 /**
- * INTx, or a platform device's interrupt. It is level-triggered if {@link IrqInfo#automasked}.
+ * INTx or a platform device's interrupt, which is level-triggered if {@link IrqInfo#automasked} is true.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
@@ -18,8 +18,8 @@ public final class LineIrq extends DeviceIrq {
      * Enables the line, and attaches the eventfd that it signals. The kernel masks a level-triggered line after each
      * signal, until a program unmasks it.
      *
-     * @throws io.kvmirq.KernelException EBUSY if another driver handles the line and one of the two does not share it;
-     *     EINVAL if another program armed the device's interrupts; ENODEV if the line is unusable
+     * @throws io.kvmirq.KernelException EBUSY if another driver handles the line and VFIO or that driver does not share
+     *     it; EINVAL if another program armed the device's interrupts; ENODEV if the line is unusable
      * @throws IllegalStateException while the line, or the device's MSI or MSI-X, is armed
      */
     public ArmedLine arm(EventFd event) {

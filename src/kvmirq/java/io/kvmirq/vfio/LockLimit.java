@@ -6,7 +6,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
- * This process's limit of locked memory (RLIMIT_MEMLOCK), towards which memory mapped for DMA counts.
+ * This process's limit on locked memory (RLIMIT_MEMLOCK), towards which memory mapped for DMA counts.
  *
  * <p>Source: fs/proc/base.c proc_pid_limits(), fs/proc/task_mmu.c task_mem().
  */
@@ -16,8 +16,8 @@ final class LockLimit {
     private LockLimit() {}
 
     /**
-     * The reason why the kernel could not pin so much memory. {@code counter} is VmLck (containers) or VmPin (iommufd).
-     * Empty if /proc shows no figures.
+     * The reason why the kernel could not pin {@code bytes}. {@code counter} is VmLck (containers) or VmPin (iommufd).
+     * Empty if the limit is high enough or not known.
      */
     static Optional<String> why(HostFiles files, String counter, long bytes) {
         OptionalLong limit = files.number("proc/self/limits", "Max locked memory");

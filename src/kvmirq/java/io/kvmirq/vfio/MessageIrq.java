@@ -11,7 +11,7 @@ public final class MessageIrq extends DeviceIrq {
         super(device, info, index, vector);
     }
 
-    /** A list that has only this vector, for methods that take several vectors. */
+    /** A list of only this vector, for methods that take several vectors. */
     public MessageIrqs alone() {
         return new MessageIrqs(device(), info(), index(), number(), 1);
     }

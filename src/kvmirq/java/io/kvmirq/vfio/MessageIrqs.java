@@ -45,13 +45,14 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
     /**
      * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. The host allocates all vectors from 0
      * to the last one in this list at once, even if the kernel can add vectors later. Vectors below the first one can
-     * get eventfds later. To allocate few vectors, arm vector 0 alone (by {@link #armSome} if it needs no eventfd), and
+     * get eventfds later. To allocate few vectors, arm only vector 0 (by {@link #armSome} if it needs no eventfd), and
      * add vectors by {@link ArmedVectors#set(int,List)}.
      *
      * @param events a different eventfd for each vector
-     * @throws VectorsExhaustedException if the host has too few vectors; none is enabled then
-     * @throws io.kvmirq.KernelException ENOSPC, ENOMEM; EINVAL if another program armed the device's interrupts
-     * @throws VectorsDisturbedException instead of KernelException, if another program opened the device, because it is
+     * @throws VectorsExhaustedException if the host has too few vectors. No vector is enabled then
+     * @throws io.kvmirq.KernelException ENOSPC or ENOMEM if vectors cannot be allocated, EINVAL if another program
+     *     armed the device's interrupts
+     * @throws VectorsDisturbedException instead of KernelException if another program opened the device, because it is
      *     not known which vectors that program armed
      * @throws IllegalArgumentException if an eventfd occurs twice, because the kernel can post only one interrupt per
      *     eventfd

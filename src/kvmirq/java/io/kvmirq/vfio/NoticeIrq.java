@@ -4,7 +4,7 @@ package io.kvmirq.vfio;
 import io.kvmirq.kernel.EventFd;
 
 /**
- * An interrupt that the bus driver raises, not the device, to report an error or to request the device back.
+ * An interrupt that the bus driver, and not the device, raises to report an error or to request the device back.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="notices"}
  */
@@ -15,7 +15,7 @@ public final class NoticeIrq extends DeviceIrq {
 
     /**
      * Makes the interrupt signal an eventfd. Throws KernelException EINVAL if {@code event} is not an eventfd, and
-     * IllegalStateException if the interrupt is armed already.
+     * IllegalStateException if the interrupt is already armed.
      */
     public ArmedIrq arm(EventFd event) {
         return ArmedIrq.arm(device().interrupts(), index(), event);

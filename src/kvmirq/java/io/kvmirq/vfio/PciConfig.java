@@ -3,8 +3,8 @@ package io.kvmirq.vfio;
 
 /**
  * A PCI device's config space as shown by vfio-pci, which emulates some bits instead of passing them through. Values
- * are unsigned. Thread-safe, except for {@link #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory},
- * which read a register and then write it.
+ * are unsigned, except that {@link #getInt} returns all 32 bits in an {@code int}. Thread-safe, except for {@link
+ * #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory}, which read a register and then write it.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="region"}
  */
@@ -19,12 +19,12 @@ public final class PciConfig {
         this.region = region;
     }
 
-    /** The size in bytes: 256, or 4096 for PCI Express. */
+    /** The size in bytes, 256, or 4096 for PCI Express. */
     public long size() {
         return region.size();
     }
 
-    /** Reads 8 bits. Throws IndexOutOfBoundsException if {@code at} is outside of the configuration space. */
+    /** Reads 8 bits. Throws IndexOutOfBoundsException if {@code at} is outside the configuration space. */
     public int getByte(int at) {
         return (int) region.get(at, Byte.BYTES);
     }
@@ -70,7 +70,7 @@ public final class PciConfig {
     }
 
     /**
-     * Enables the device's memory space. vfio-pci enables it when it opens a device, and keeps it enabled in a reset.
+     * Enables the device's memory space. vfio-pci enables it when the device is opened, and restores it after a reset.
      */
     public void enableMemory() {
         putShort(COMMAND, getShort(COMMAND) | MEMORY);

@@ -12,7 +12,7 @@ import java.util.List;
 
 /**
  * A device region, such as a BAR or the config space. Each access is one pread(2) or pwrite(2) of the register's size,
- * so the VFIO driver accesses the device once. {@link #map} maps registers so that a guest accesses them directly.
+ * so the VFIO driver accesses the device once. {@link #map} maps registers so that a guest can access them directly.
  * Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="region"}
@@ -25,7 +25,7 @@ public final class Region {
     private final long offset;
     private final List<Area> areas;
 
-    /** A part of a region: the offset from the start of the region and the length, in bytes. */
+    /** A part of a region, with its offset from the region's start and its length in bytes. */
     public record Area(long at, long length) {}
 
     /** @param info struct vfio_region_info, with its capabilities */
@@ -38,7 +38,7 @@ public final class Region {
         this.areas = areas(info);
     }
 
-    /** The parts of a region that can be mapped. */
+    /** The parts of the region that can be mapped. */
     static List<Area> areas(ByteBuffer info) {
         int flags = info.getInt(VfioRegionInfo.FLAGS);
         if ((flags & UapiVfio.VFIO_REGION_INFO_FLAG_MMAP) == 0) {
@@ -55,7 +55,7 @@ public final class Region {
         return List.of(new Area(0, info.getLong(VfioRegionInfo.LENGTH)));
     }
 
-    /** @param from offset of the capability that holds the offset of the next one; 0 for the header */
+    /** @param from the offset of the capability that refers to the next one, or 0 for the header */
     private static int next(ByteBuffer info, int from, int next) {
         if (next != 0 && (next <= from || next > info.capacity() - VfioInfoCapHeader.SIZE)) {
             throw malformed(info, from, next + " as the next one: expected 0, or more than " + from + " within");
@@ -84,17 +84,17 @@ public final class Region {
                         + " the " + info.capacity() + " bytes");
     }
 
-    /** The size in bytes; 0 if the device does not have the region. */
+    /** The size in bytes, or 0 if the device does not have the region. */
     public long size() {
         return size;
     }
 
-    /** Whether registers of the region can be read, as by {@link #getInt}. */
+    /** Whether the region's registers can be read, as by {@link #getInt}. */
     public boolean isReadable() {
         return (flags & UapiVfio.VFIO_REGION_INFO_FLAG_READ) != 0;
     }
 
-    /** Whether registers of the region can be written, as by {@link #putInt}. */
+    /** Whether the region's registers can be written, as by {@link #putInt}. */
     public boolean isWritable() {
         return (flags & UapiVfio.VFIO_REGION_INFO_FLAG_WRITE) != 0;
     }
@@ -104,7 +104,7 @@ public final class Region {
      *
      * @param at the offset from the start of the region in bytes, a multiple of 4
      * @throws io.kvmirq.KernelException EIO while the device's memory or I/O space is disabled
-     * @throws IndexOutOfBoundsException if the register is outside of the region
+     * @throws IndexOutOfBoundsException if the register is outside the region
      */
     public int getInt(long at) {
         return (int) get(at, Integer.BYTES);
@@ -132,28 +132,28 @@ public final class Region {
     }
 
     /**
-     * The parts of the region that {@link #map} can map: the whole region, unless the driver reports parts, for example
-     * all pages except one with emulated registers. Empty if the region cannot be mapped.
+     * The parts of the region that {@link #map} can map. This is the whole region, unless the driver reports parts, for
+     * example all pages except one with emulated registers. Empty if the region cannot be mapped.
      */
     public List<Area> mappable() {
         return areas;
     }
 
-    /** Whether {@link #map} can map at least a part of the region. */
+    /** Whether {@link #map} can map at least part of the region. */
     public boolean isMappable() {
         return (flags & UapiVfio.VFIO_REGION_INFO_FLAG_MMAP) != 0;
     }
 
     /**
-     * Maps a part of the region for {@code Vm.addMemory}, so that the guest accesses the device without an exit. Leave
-     * out the pages of the MSI-X table, which the VMM emulates. The mapping stays valid after the {@link VfioDevice} is
+     * Maps a part of the region for {@code Vm.addMemory}, so that the guest accesses the device without an exit. Do not
+     * map the pages of the MSI-X table, which the VMM emulates. The mapping stays valid after the {@link VfioDevice} is
      * closed. Only the guest can access the mapping, whose methods throw UnsupportedOperationException. This process
      * uses {@link #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
      *
      * @param at the offset from the start of the region in bytes, a multiple of the page size
      * @param length the length of the part in bytes, a multiple of the page size
-     * @throws io.kvmirq.KernelException EINVAL if the driver cannot map this part; ENOMEM
-     * @throws IndexOutOfBoundsException if the part is outside of the region
+     * @throws io.kvmirq.KernelException EINVAL if the driver cannot map this part, or ENOMEM
+     * @throws IndexOutOfBoundsException if the part is outside the region
      */
     public Mapping.Owner map(long at, long length) {
         requireInside(at, length);

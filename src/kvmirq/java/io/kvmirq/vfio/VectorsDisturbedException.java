@@ -4,11 +4,11 @@ package io.kvmirq.vfio;
 import java.util.List;
 
 /**
- * A change of armed interrupts failed, and interrupts that were armed before had no eventfd for a moment, because the
- * kernel detaches eventfds when a change fails. The former eventfds were attached again, as far as the kernel allowed.
- * An interrupt from in between may be lost; an MSI-X interrupt stays pending in the device instead, unless all vectors
- * were disabled to add vectors. Since Linux 6.9 INTx keeps its eventfd, but this exception is thrown even then. Its
- * cause is the exception of the failed change.
+ * Thrown if a change of armed interrupts failed, and interrupts that were armed before had no eventfd for a moment,
+ * because the kernel detaches eventfds when a change fails. The former eventfds were attached again as far as the
+ * kernel allowed. An interrupt from in between may be lost. An MSI-X interrupt stays pending in the device instead,
+ * unless all vectors were disabled to add vectors. Since Linux 6.9, INTx keeps its eventfd, but this exception is
+ * thrown even then. The exception's cause is the failure of the change.
  */
 public final class VectorsDisturbedException extends IllegalStateException {
     private static final long serialVersionUID = 1;
@@ -27,15 +27,15 @@ public final class VectorsDisturbedException extends IllegalStateException {
     }
 
     /**
-     * The interrupts that had no eventfd for a moment, by number. Empty if no vector had an eventfd before the change,
-     * and for the first arming of a device that another program opened, because it is not known which interrupts that
+     * The numbers of the interrupts that had no eventfd for a moment. Empty if no vector had one before the change, and
+     * for the first arming of a device that another program opened, because it is not known which interrupts that
      * program armed.
      */
     public List<Integer> interrupted() {
         return interrupted;
     }
 
-    /** The vectors of {@link #interrupted} whose former eventfd could not be attached again. */
+    /** The interrupts in {@link #interrupted} whose former eventfd could not be attached again. */
     public List<Integer> lost() {
         return lost;
     }

@@ -2,8 +2,8 @@
 package io.kvmirq.vfio;
 
 /**
- * The host has fewer interrupt vectors than requested, and none was enabled. VFIO reports this as a positive result,
- * which looks like success.
+ * Thrown if the host has fewer interrupt vectors than requested, so that none was enabled. VFIO reports this as a
+ * positive result, which looks like success.
  */
 public final class VectorsExhaustedException extends IllegalStateException {
     private static final long serialVersionUID = 1;
@@ -17,7 +17,7 @@ public final class VectorsExhaustedException extends IllegalStateException {
         this.available = available;
     }
 
-    /** The number n of vectors that the host can allocate: the device's vectors 0 to n - 1. */
+    /** The number n of vectors that the host can allocate, which are the device's vectors 0 to n - 1. */
     public int available() {
         return available;
     }

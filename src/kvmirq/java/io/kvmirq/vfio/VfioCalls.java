@@ -35,7 +35,7 @@ import java.util.Set;
 import java.util.function.Function;
 import java.util.function.Supplier;
 
-/** Opens VFIO's files and makes the calls on groups, containers and address spaces. Thread-safe. */
+/** Opens VFIO files and makes the calls on groups, containers and address spaces. Thread-safe. */
 final class VfioCalls extends Calls {
     /** The argument size of VFIO_DEVICE_BIND_IOMMUFD before 6.17, which newer kernels also accept. */
     private static final int BIND_SIZE = 16;
@@ -58,7 +58,7 @@ final class VfioCalls extends Calls {
         return new HostDevice(() -> libc().hostFiles(), name);
     }
 
-    /** @param why the cause, if it is known better than from the errno */
+    /** @param why the cause, if more is known than the errno shows */
     private KernelException failure(int result, KernelCall call, String operands, Supplier<Optional<String>> why) {
         return why.get()
                 .map(cause -> new KernelException(call.label(), operands, Errno.ofResult(result), cause))
@@ -142,7 +142,7 @@ final class VfioCalls extends Calls {
         call(group, raw -> libc().ioctl(raw, UapiVfio.VFIO_GROUP_UNSET_CONTAINER, 0));
     }
 
-    /** @param maybeSet whether EINVAL may only mean that the container has its type already */
+    /** @param maybeSet whether EINVAL may only mean that the container already has its type */
     void setIommu(Fd container, boolean maybeSet) {
         int result = call(container, raw -> libc().ioctl(raw, UapiVfio.VFIO_SET_IOMMU, UapiVfio.VFIO_TYPE1v2_IOMMU));
         if (result != EINVAL || !maybeSet) {
@@ -151,8 +151,8 @@ final class VfioCalls extends Calls {
     }
 
     /**
-     * struct vfio_iommu_type1_info with its capabilities. The first call returns their length, the second one reads
-     * them.
+     * Reads struct vfio_iommu_type1_info with its capabilities. The first call returns their length, the second one
+     * reads them.
      */
     ByteBuffer iommuInfo(Fd container) {
         int size = VfioIommuType1Info.SIZE;
@@ -247,7 +247,7 @@ final class VfioCalls extends Calls {
         }
     }
 
-    /** @param destroying gets the number of the new space, as an argument of {@link #destroySpace} */
+    /** @param destroying receives the new space's number, as an argument of {@link #destroySpace} */
     int createSpace(Fd iommufd, ByteBuffer destroying) {
         ByteBuffer space =
                 Buffers.allocate(IommuIoasAlloc.SIZE).putInt(IommuIoasAlloc.LENGTH_OF_ARGUMENT, IommuIoasAlloc.SIZE);
@@ -260,7 +260,7 @@ final class VfioCalls extends Calls {
         return number;
     }
 
-    /** The argument of {@link #destroySpace}, without the number of the space. */
+    /** The argument of {@link #destroySpace}, without the space's number. */
     static ByteBuffer destroying() {
         return Buffers.allocate(IommuDestroy.SIZE).putInt(IommuDestroy.LENGTH_OF_ARGUMENT, IommuDestroy.SIZE);
     }
@@ -310,7 +310,7 @@ final class VfioCalls extends Calls {
         return () -> "iova=0x" + Long.toHexString(iova) + " size=0x" + Long.toHexString(memory.length());
     }
 
-    /** Does not allocate: the kernel writes into {@code unmap}, which has the size of the structure. */
+    /** Does not allocate. The kernel writes into {@code unmap}, which has the size of the structure. */
     void unmapInContainer(Fd.Lease container, ByteBuffer unmap, long iova, long length) {
         unmap.putInt(VfioIommuType1DmaUnmap.ARGSZ, VfioIommuType1DmaUnmap.SIZE)
                 .putLong(VfioIommuType1DmaUnmap.IOVA, iova)
@@ -334,7 +334,7 @@ final class VfioCalls extends Calls {
         map(iommufd, KernelCall.IOAS_MAP, UapiIommufd.IOMMU_IOAS_MAP, map, IommuIoasMap.USER_VA, memory, operands);
     }
 
-    /** Does not allocate: the kernel writes into {@code unmap}, which has the size of the structure. */
+    /** Does not allocate. The kernel writes into {@code unmap}, which has the size of the structure. */
     void unmapInSpace(Fd.Lease iommufd, ByteBuffer unmap, int space, long iova, long length) {
         unmap.putInt(IommuIoasUnmap.LENGTH_OF_ARGUMENT, IommuIoasUnmap.SIZE)
                 .putInt(IommuIoasUnmap.IOAS_ID, space)

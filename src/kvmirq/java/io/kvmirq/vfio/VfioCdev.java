@@ -17,8 +17,8 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * A device's own file, {@code /dev/vfio/devices/vfioN}, before it is bound to an iommufd. It exists since Linux 6.6
- * with CONFIG_VFIO_DEVICE_CDEV, which Debian's kernels do not set. Thread-safe.
+ * A device's own file, {@code /dev/vfio/devices/vfioN}, which is to be bound to an iommufd. Device files exist since
+ * Linux 6.6 with CONFIG_VFIO_DEVICE_CDEV, which Debian's kernels do not set. Thread-safe.
  *
  * <p>Source: drivers/vfio/device_cdev.c.
  *
@@ -39,7 +39,7 @@ public final class VfioCdev extends VfioFile {
      * Finds a device's /dev/vfio/devices/vfioN in sysfs, and opens it.
      *
      * @throws KernelException ENOENT if the device is not bound to a VFIO driver, or the kernel has no device files;
-     *     EACCES; ENODEV if the device was removed
+     *     EACCES if access is denied; ENODEV if the device was removed
      */
     public static VfioCdev open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -88,11 +88,11 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Binds the file to the iommufd of {@code space}, and attaches the device to {@code space}. {@link
-     * VfioDevice#close} also closes the file. Close this object after a failure, because a file cannot be bound twice.
+     * Binds the file to the iommufd of {@code space}, and attaches the device to the space. {@link VfioDevice#close}
+     * also closes the file. Close this object after a failure, because a file cannot be bound twice.
      *
      * @throws KernelException EPERM if host drivers use other devices in the group (the message names them); EBUSY if
-     *     the device's group is open; EINVAL if the file is bound already
+     *     the device's group is open; EINVAL if the file is already bound
      */
     public synchronized VfioDevice openDevice(Ioas space) {
         if (isUsed()) {
@@ -106,7 +106,7 @@ public final class VfioCdev extends VfioFile {
                             fd(),
                             space.iommufd(),
                             () -> device.notPermitted(VfioAnswer.BIND_NO_REMAPPING, IommufdAnswer.BIND_ELSEWHERE));
-            use(); // the driver has taken the VM
+            use(); // the driver has taken the VM from the file
             calls().attach(fd(), space.number());
             VfioDevice made = VfioDevice.of(fd(), name, VfioDevice.Access.CDEV);
             made.onClose(space::unuse);

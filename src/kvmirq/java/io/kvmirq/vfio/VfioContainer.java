@@ -17,15 +17,15 @@ import java.util.Optional;
 import java.util.function.Supplier;
 
 /**
- * A container of groups, {@code /dev/vfio/vfio}, with the type 1 IOMMU driver, version 2. It can map memory once it has
- * a group, and drops its mappings when its last group leaves. Thread-safe.
+ * A container of groups, {@code /dev/vfio/vfio}, with version 2 of the type 1 IOMMU driver. It can map memory once it
+ * has a group, and drops its mappings when its last group leaves. Thread-safe.
  *
  * <p>Source: drivers/vfio/container.c, vfio_iommu_type1.c.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */
 public final class VfioContainer extends DmaSpace {
-    /** Whether the container may have its IOMMU type already. If so, setting it again fails with EINVAL. */
+    /** Whether the container may already have its IOMMU type. If so, setting the type again fails with EINVAL. */
     private boolean maybeSet;
 
     private VfioContainer(VfioCalls calls, Fd fd, boolean adopted) {
@@ -33,7 +33,7 @@ public final class VfioContainer extends DmaSpace {
         this.maybeSet = adopted;
     }
 
-    /** Opens a new container. Throws KernelException ENOENT if VFIO is not loaded; EACCES if access is denied. */
+    /** Opens a new container. Throws KernelException ENOENT if VFIO is not loaded, EACCES if access is denied. */
     public static VfioContainer create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
         return calls.open(
@@ -56,7 +56,7 @@ public final class VfioContainer extends DmaSpace {
         return calls.adoptContainer(number, ownership, fd -> new VfioContainer(calls, fd, true));
     }
 
-    /** Adds a group, and sets the IOMMU type with the first one. After a failure the group is not in the container. */
+    /** Adds a group, and sets the IOMMU type with the first one. After a failure, the group is not in the container. */
     synchronized void attach(Fd group, Supplier<Optional<String>> whyNotPermitted) {
         try (Undo undo = new Undo()) {
             undo.step(() -> calls().setContainer(group, file(), whyNotPermitted), () -> calls().unsetContainer(group));

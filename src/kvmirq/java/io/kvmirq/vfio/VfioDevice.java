@@ -52,7 +52,7 @@ public final class VfioDevice implements AutoCloseable {
     private final DeviceCalls calls;
     private final DeviceInfo info;
     private final Interrupts interrupts;
-    /** Handles that were opened only for this device, and close with it. */
+    /** Handles that were opened only for this device and are closed with it. */
     private final Undo parts = new Undo();
 
     private final List<Runnable> listeners = new CopyOnWriteArrayList<>();
@@ -70,16 +70,16 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Opens a device, and creates a DMA space for it alone. If the host has a device file, the device is opened through
-     * it and an iommufd, else through its group and a container; {@link #access} returns which was used. KVM does not
-     * get the device's file: interrupts work, but mediated devices and non-coherent DMA need {@link
-     * #open(Kernel,DeviceName,FileHolder)}.
+     * Opens a device, and creates a DMA space for it alone. The device is opened through its own file and an iommufd if
+     * the host has both and this user has access, otherwise through its group and a container. {@link #access} returns
+     * which was used. KVM does not get the device's file, so interrupts work, but mediated devices and non-coherent DMA
+     * need {@link #open(Kernel,DeviceName,FileHolder)}.
      *
-     * <p>A group can be open only once at a time, so open all devices in a group through one {@link VfioFile}, by
+     * <p>A group can be open only once at a time, so open all devices in a group through one {@link VfioFile}, with
      * {@link VfioFile#openDevice}.
      *
      * @throws io.kvmirq.KernelException as {@code open} and {@code openDevice} in {@link VfioGroup} and {@link
-     *     VfioCdev}; no descriptor stays open
+     *     VfioCdev}. No descriptor stays open
      */
     public static VfioDevice open(Kernel kernel, DeviceName name) {
         return open(kernel, name, Optional.empty());
@@ -89,7 +89,7 @@ public final class VfioDevice implements AutoCloseable {
      * Adds the group's or cdev's file to KVM-VFIO and then opens the device, as the kernel requires. {@link #close}
      * removes the file from KVM-VFIO before closing it. Otherwise like {@link #open(Kernel,DeviceName)}.
      *
-     * @param holder KVM's {@code KvmVfio}
+     * @param holder the VM's KVM-VFIO device, {@code KvmVfio}
      */
     public static VfioDevice open(Kernel kernel, DeviceName name, FileHolder holder) {
         Objects.requireNonNull(holder, "holder is null");
@@ -111,19 +111,19 @@ public final class VfioDevice implements AutoCloseable {
         }
     }
 
-    /** Remembers the group through which the device was opened. Only before the user gets the device. */
+    /** Records the group through which the device was opened. Called only before the user gets the device. */
     void openedThrough(Fd file) {
         group = Optional.of(file);
     }
 
-    /** Adds a step that runs after the device was closed. Only before the user gets the device. */
+    /** Adds a step that runs after the device was closed. Called only before the user gets the device. */
     void onClose(AutoCloseable step) {
         parts.add(step);
     }
 
     /**
-     * Adds a step that runs after {@link #close} has closed the device, in the closing thread, with no lock held. Its
-     * exceptions are logged.
+     * Adds a step that runs after {@link #close} has closed the device, in the closing thread, with no lock held. The
+     * step's exceptions are logged.
      */
     public void addCloseListener(Runnable step) {
         Objects.requireNonNull(step, "step is null");
@@ -136,7 +136,7 @@ public final class VfioDevice implements AutoCloseable {
         listeners.remove(step);
     }
 
-    /** @param fd closed with the device; stays open if this throws */
+    /** @param fd the device's descriptor, closed with the device, but left open if this throws */
     static VfioDevice of(Fd fd, DeviceName name, Access access) {
         return new VfioDevice(name, access, new DeviceCalls(fd));
     }
@@ -144,13 +144,13 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * Wraps a device that other code opened. All descriptors of a device share its interrupts, and the kernel does not
      * report which of them have eventfds. Arming therefore replaces another program's eventfds, and closing the armed
-     * interrupts disables all interrupts of their kind for it too. A kernel that refuses to arm may detach that
-     * program's eventfds; arming then throws {@link VectorsDisturbedException}.
+     * interrupts disables all interrupts of their kind for it too. If arming fails, the kernel may have detached that
+     * program's eventfds, and {@link VectorsDisturbedException} is thrown.
      *
      * @param number an open descriptor of the device
-     * @param name the device's name for error messages
+     * @param name the device's name, for error messages
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
-     * @throws io.kvmirq.KernelException ENOTTY, EINVAL if {@code number} is not a VFIO device; the descriptor stays
+     * @throws io.kvmirq.KernelException ENOTTY or EINVAL if {@code number} is not a VFIO device. The descriptor stays
      *     open
      */
     public static VfioDevice adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
@@ -188,7 +188,7 @@ public final class VfioDevice implements AutoCloseable {
         return access;
     }
 
-    /** The device as VFIO describes it, read when it was opened. */
+    /** VFIO's description of the device, read when the device was opened. */
     public DeviceInfo info() {
         return info;
     }
@@ -209,14 +209,14 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Whether KVM-VFIO had the device's file before the device was opened. False for a device from {@link #adopt},
-     * because it is not known whether the file was added.
+     * Whether {@link #open(Kernel,DeviceName,FileHolder)} added the device's file to KVM-VFIO before opening the
+     * device. False for a device from {@link #adopt}, because it is not known whether the file was added.
      */
     public boolean isHeld() {
         return hold.isPresent();
     }
 
-    /** The number of calls of VFIO_DEVICE_SET_IRQS through this object. */
+    /** The number of VFIO_DEVICE_SET_IRQS calls that this object has made to change interrupts. */
     public long irqChanges() {
         return interrupts.changes();
     }
@@ -229,16 +229,16 @@ public final class VfioDevice implements AutoCloseable {
      * Resets only this device, not its bus. The config space keeps its values, and armed interrupts stay armed. While
      * another thread on the host holds the device lock, the call retries for a quarter of a second.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the device cannot be reset alone; EAGAIN if the lock is not free
-     *     after the retries. When the host requests the device back, it keeps the lock until {@link #close}
+     * @throws io.kvmirq.KernelException EINVAL if the device cannot be reset alone; EAGAIN if the lock is still held
+     *     after the retries. When the host requests the device back, it holds the lock until {@link #close}
      */
     public void reset() {
         calls.reset();
     }
 
     /**
-     * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device shares it. The config
-     * space keeps its values, and armed interrupts stay armed. While the kernel has locked the device, the call retries
+     * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device shares the bus or slot.
+     * The config space keeps its values, and armed interrupts stay armed. While the device is locked, the call retries
      * like {@link #reset}.
      *
      * @throws io.kvmirq.KernelException ENODEV if the device is on a root bus, which no bridge resets; EAGAIN if the
@@ -262,7 +262,7 @@ public final class VfioDevice implements AutoCloseable {
      * Resets the device alone, or with its bus if the kernel refuses that. If both fail, the call disables bus
      * mastering, so that the device cannot do DMA until a later user enables it.
      *
-     * @throws DeviceNotResetException if the device was not reset; the exception says whether bus mastering is off
+     * @throws DeviceNotResetException if the device was not reset. The exception says whether bus mastering is off
      * @throws UnsupportedOperationException if the device is not a PCI device
      */
     public void resetOrStop() {
@@ -293,14 +293,14 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * Returns a device region.
      *
-     * @param index VFIO's region index; 0–5 are a PCI device's BARs
+     * @param index VFIO's region index, where 0–5 are a PCI device's BARs
      * @throws io.kvmirq.KernelException EINVAL if the device has no such region
      */
     public Region region(int index) {
         return new Region(calls, index, calls.regionInfo(index));
     }
 
-    /** The configuration space. Throws UnsupportedOperationException if the device is not a PCI device. */
+    /** The config space. Throws UnsupportedOperationException if the device is not a PCI device. */
     public PciConfig config() {
         if (info.bus() != DeviceInfo.Bus.PCI) {
             throw new UnsupportedOperationException(this + " is not a PCI device: it has no configuration space");
@@ -352,8 +352,8 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * A platform device's interrupt.
      *
-     * @param number the interrupt's number, counted from 0 as in the firmware's description of the device
-     * @throws IllegalArgumentException if the device has no interrupt of this number
+     * @param number the interrupt's number, counted from 0 as in the firmware's device description
+     * @throws IllegalArgumentException if the device has no interrupt with this number
      */
     public LineIrq platformIrq(int number) {
         if (info.bus() == DeviceInfo.Bus.PCI
@@ -378,8 +378,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * The interrupt by which the host requests the device back. Close the device when it comes, because the host's
-     * administrator waits for that.
+     * The interrupt by which the host requests the device back. Close the device when this interrupt arrives, because
+     * the host waits for that.
      */
     public NoticeIrq req() {
         info(UapiVfio.VFIO_PCI_REQ_IRQ_INDEX, IrqKind.REQUEST).requireVectors(0, 1, this);

@@ -9,8 +9,8 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.undo.Undo;
 
 /**
- * The file through which a device is opened: its IOMMU group, or its own device file. It is separate from {@link
- * VfioDevice} because KVM must get the file before the device is opened, see {@link FileHolder}. Thread-safe.
+ * The file through which a device is opened, either its IOMMU group or its own device file. The file is separate from
+ * {@link VfioDevice} because KVM must get it before the device is opened, see {@link FileHolder}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="cdev"}
  */
@@ -25,11 +25,11 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Opens a device's own file if the host has one and this user has access to it and to {@code /dev/iommu}, else its
-     * IOMMU group.
+     * Opens a device's own file if the host has one and this user has access to it and to {@code /dev/iommu}, otherwise
+     * the device's IOMMU group.
      *
      * @throws KernelException as {@link VfioGroup#open(Kernel,DeviceName)} and {@link VfioCdev#open}. If neither can be
-     *     opened, the exception is the group's, with the device file's as suppressed exception
+     *     opened, the exception is the group's, with the device file's exception suppressed
      */
     public static VfioFile open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -85,17 +85,17 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Creates a DMA space for this file's devices: a container for a group, an IOAS for a device file.
+     * Creates a DMA space for this file's devices, a container for a group, or an IOAS for a device file.
      *
      * @throws KernelException as {@link VfioContainer#create} or {@link Ioas#create}
      */
     public abstract DmaSpace createSpace();
 
     /**
-     * Opens a device through this file. Several devices of a group may be opened in one space.
+     * Opens a device through this file. Several devices in a group can share a space.
      *
      * @param space a DMA space of the type that {@link #createSpace} returns
-     * @param name the device's name; a device file belongs to one device
+     * @param name the device's name
      * @throws KernelException as {@link VfioGroup#openDevice(DeviceName,VfioContainer)} or {@link
      *     VfioCdev#openDevice(Ioas)}
      * @throws IllegalArgumentException if {@code space} has another type, or the device file belongs to another device

@@ -13,8 +13,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A host IOMMU group, {@code /dev/vfio/N}. It can be open only once at a time, so one object opens all of the group's
- * devices. Open devices keep the group open in the kernel, so this object may be closed first. Thread-safe.
+ * A host IOMMU group, {@code /dev/vfio/N}. A group can be open only once at a time, so one object opens all of the
+ * group's devices. Open devices keep the group open in the kernel, so this object may be closed first. Thread-safe.
  *
  * <p>Source: drivers/vfio/group.c.
  *
@@ -35,7 +35,7 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Whether this driver, bound to a device in a group, prevents users from opening the group. VFIO drivers, pci-stub
+     * Whether this driver, bound to a device in a group, prevents users from using the group. VFIO drivers, pci-stub
      * and pcieport do not, because they let user space manage DMA.
      *
      * <p>Source: {@code driver_managed_dma} in {@code struct pci_driver} since Linux 5.19.
@@ -48,7 +48,7 @@ public final class VfioGroup extends VfioFile {
      * Finds a device's group in sysfs, and opens it.
      *
      * @throws io.kvmirq.KernelException ENODEV if the device does not exist or has no IOMMU; ENOENT if the device is
-     *     not bound to a VFIO driver; EACCES, EPERM; EBUSY if another program has the group open
+     *     not bound to a VFIO driver; EACCES or EPERM if access is denied; EBUSY if the group is already open
      */
     public static VfioGroup open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -83,7 +83,7 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Opens a device in the group. The first one adds the group to the container, where it stays.
+     * Opens a device in the group. The first device adds the group to the container, where the group stays.
      *
      * @throws io.kvmirq.KernelException ENODEV if the device is not in the group or not bound to a VFIO driver; EPERM
      *     if host drivers use other devices in the group (the message names them)
@@ -143,7 +143,7 @@ public final class VfioGroup extends VfioFile {
         throw new IllegalArgumentException(this + " needs a container, and not " + space);
     }
 
-    /** Closes this object; devices opened through it keep the group open in the kernel. Idempotent, never fails. */
+    /** Closes this object. Devices opened through it keep the group open in the kernel. Idempotent, never fails. */
     @Override
     public void close() {
         calls().closeFile(fd());
