@@ -24,9 +24,9 @@ import jdk.jfr.ValueDescriptor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Records events for JDK Flight Recorder, whose module may be absent. The first event type of a process initializes the
- * recorder, which takes up to 0.4 s, so {@link Recorder} is loaded only after a recording has started. Until then each
- * method only reads a field. Thread-safe; no method throws or waits.
+ * Records events for JDK Flight Recorder, whose module may be absent. A process's first event type initializes the
+ * recorder, which takes up to 0.4 s, so {@link Recorder} is loaded only after a recording has started. Until then, each
+ * method only reads a field. Thread-safe. No method throws or waits.
  */
 public final class Events {
     private static final boolean PRESENT =
@@ -34,7 +34,9 @@ public final class Events {
 
     private Events() {}
 
-    /** A field. {@code vm} and {@code eventfd} are descriptor numbers; {@code gsi} is -1 if there is no irqfd. */
+    /**
+     * An event field. {@code vm} and {@code eventfd} are descriptor numbers, and {@code gsi} is -1 without an irqfd.
+     */
     enum Field {
         VM("number of the VM's descriptor"),
         EVENTFD("number of the eventfd's descriptor"),
@@ -67,7 +69,7 @@ public final class Events {
         }
     }
 
-    /** An event type: {@code IRQFD_ASSIGNED} is {@code kvmirq.IrqfdAssigned}. */
+    /** An event type. For example, {@code IRQFD_ASSIGNED} is the event {@code kvmirq.IrqfdAssigned}. */
     public enum Type {
         IRQFD_ASSIGNED("a new irqfd raises the GSI at each signal", VM, EVENTFD, GSI),
         IRQFD_MASKED("signals stay in the eventfd", VM, EVENTFD, GSI),
@@ -78,7 +80,7 @@ public final class Events {
         FORWARDING_REFUSED("forward failed and changed nothing", VM, DEVICE, INTERRUPTS, ERRNO, REASON),
         INTERRUPT_MOVED("another mechanism delivers it", VM, DEVICE, INTERRUPT, EVENTFD, GSI, MECHANISM),
         INTERRUPT_RELAYED("the event loop passed signals to the injector", EVENTFD, SIGNALS),
-        /** An interrupt that kvmirq causes itself, since it sees no other that the guest may call spurious. */
+        /** Recorded for an interrupt that kvmirq itself causes. Other spurious interrupts are not visible to it. */
         SPURIOUS_INTERRUPT("kvmirq signals in case a vLPI was lost", VM, DEVICE, INTERRUPT, EVENTFD, GSI, MECHANISM),
         VCPU_CREATED("a vCPU", VM, VCPU),
         VCPU_EXITS("exits for one reason since the last event", VM, VCPU, REASON, COUNT),
@@ -97,7 +99,7 @@ public final class Events {
         }
     }
 
-    /** Whether this type is recorded now. */
+    /** Whether events of this type are being recorded. */
     public static boolean areOn(Type type) {
         return PRESENT && FlightRecorder.isInitialized() && Recorder.isEnabled(type);
     }
@@ -114,12 +116,12 @@ public final class Events {
         }
     }
 
-    /** Begins an event that {@link #end} records; null if the type is not recorded. */
+    /** Begins an event that {@link #end} records. Null if the type is not recorded. */
     public static @Nullable Object begin(Type type) {
         return areOn(type) ? Recorder.begin(type) : null;
     }
 
-    /** @param values the type's field values: Long, or String for a text field */
+    /** @param values the values of the type's fields, each a Long, or a String for a text field */
     public static void end(@Nullable Object begun, Object... values) {
         if (begun != null) {
             Recorder.commit(begun, values);
@@ -128,7 +130,7 @@ public final class Events {
 
     /** The part that needs the module jdk.jfr. */
     static final class Recorder {
-        /** The event type is kept, because EventFactory.getEventType takes locks of the whole JVM. */
+        /** Keeps the event type, because EventFactory.getEventType takes JVM-wide locks. */
         private record Known(EventFactory factory, EventType type) {}
 
         private static final Map<Type, Known> KNOWN =
@@ -144,7 +146,7 @@ public final class Events {
                     new AnnotationElement(Name.class, "kvmirq." + name),
                     new AnnotationElement(Category.class, new String[] {"kvmirq"}),
                     new AnnotationElement(Description.class, type.description),
-                    new AnnotationElement(Period.class, "everyChunk"), // of those with a hook
+                    new AnnotationElement(Period.class, "everyChunk"), // applies to types with a hook
                     new AnnotationElement(Enabled.class, false));
             EventFactory factory = EventFactory.create(
                     annotations, type.fields.stream().map(Recorder::field).toList());
@@ -172,7 +174,7 @@ public final class Events {
 
         static Event begin(Type type) {
             Event event = of(type).factory().newEvent();
-            if (type == Type.ROUTES_CHANGED || type == Type.VCPUS_PAUSED) { // others take no time
+            if (type == Type.ROUTES_CHANGED || type == Type.VCPUS_PAUSED) { // other types have no duration
                 event.begin();
             }
             return event;
@@ -187,7 +189,8 @@ public final class Events {
         }
 
         /**
-         * Calls {@code hook} at the start and the end of each chunk of a recording, or in the period of its settings.
+         * Calls {@code hook} at the start and end of each recording chunk, or at the period in the recording's
+         * settings.
          */
         static void addHook(Type type, Runnable hook) {
             FlightRecorder.addPeriodicEvent(begin(type).getClass(), hook);

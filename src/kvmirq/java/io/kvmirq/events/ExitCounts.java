@@ -5,7 +5,7 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /**
- * Counts the exits of one vCPU while {@code kvmirq.VcpuExits} is recorded. One thread counts; any thread may end the
+ * Counts a vCPU's exits while {@code kvmirq.VcpuExits} is recorded. One thread counts, and any thread may end the
  * counting.
  */
 public final class ExitCounts {
@@ -28,9 +28,9 @@ public final class ExitCounts {
         if (Events.areOn(Events.Type.VCPU_EXITS)) {
             if (!hooked) {
                 hooked = true;
-                Events.Recorder.addHook(Events.Type.VCPU_EXITS, hook); // without a lock of ours
+                Events.Recorder.addHook(Events.Type.VCPU_EXITS, hook); // without holding our lock
             }
-            if (add(reason.name())) { // the vCPU closed during its last run
+            if (add(reason.name())) { // the vCPU was closed during its last run
                 Events.Recorder.removeHook(hook);
                 record();
             }
@@ -48,7 +48,7 @@ public final class ExitCounts {
         counts.clear();
     }
 
-    /** Records the rest, when the vCPU closes. */
+    /** Records the remaining counts when the vCPU is closed. */
     public void end() {
         synchronized (this) {
             ended = true;

@@ -20,7 +20,7 @@ public final class Answers {
 
     private Answers() {}
 
-    /** All answers of all areas. Of two answers for one call and errno, the likelier one comes first. */
+    /** The answers of all areas. Of two answers for a call and errno, the likelier one comes first. */
     public static Stream<Answer> all() {
         return Stream.<Answer[]>of(
                         VmAnswer.values(),
@@ -38,7 +38,7 @@ public final class Answers {
                 .flatMap(Arrays::stream);
     }
 
-    /** The answers that the fake kernel implements: all answers whose grade is not {@link Grade#UNTESTED}. */
+    /** The answers that the fake kernel implements, which are those whose grade is not {@link Grade#UNTESTED}. */
     public static Stream<Answer> rules() {
         return all().filter(answer -> answer.grade() != Grade.UNTESTED);
     }
@@ -47,7 +47,7 @@ public final class Answers {
         return rules().filter(rule -> names.contains(rule.name())).collect(Collectors.toSet());
     }
 
-    /** The possible causes of a call's errno, likeliest first; empty if no cause is known. Errno 0 means success. */
+    /** The possible causes of a call's errno, likeliest first. Empty if no cause is known. Errno 0 means success. */
     public static List<Answer> find(KernelCall call, int errno, Set<Condition> known) {
         Set<Condition> facts = facts(call, known);
         List<KernelCall> calls = new ArrayList<>(List.of(call, call.kind()));
@@ -84,8 +84,8 @@ public final class Answers {
     }
 
     /**
-     * The errnos of a call for which there are answers. {@code name} is a label of {@link KernelCall}, or a kernel
-     * name, which may mean several calls. Empty if no answer is about the call.
+     * The errnos that have answers for a call. {@code name} is a {@link KernelCall} label or a kernel name, which can
+     * mean several calls. Empty if no answer is about the call.
      */
     public static Set<Errno> errnos(String name) {
         Optional<KernelCall> found = KernelCall.parse(name);
@@ -102,7 +102,7 @@ public final class Answers {
                 .collect(Collectors.toCollection(() -> new TreeSet<>(Comparator.comparing(Errno::toString))));
     }
 
-    /** The causes as one clause of an error message: the certain cause, or the likeliest few; may be empty. */
+    /** The certain cause, or the likeliest few, as a clause of an error message. Empty if no cause is known. */
     public static String sentence(KernelCall call, Errno errno, Set<Condition> known) {
         List<Answer> causes = find(call, errno.number(), known);
         List<Answer> own = causes.stream()

@@ -12,7 +12,7 @@ import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Row.success;
 import static io.kvmirq.explain.Text.*;
 
-/** Refusals and behaviours of KVM on arm64, except those of the VGIC: arch/arm64/kvm. */
+/** Refusals and behaviours of KVM on arm64, except the VGIC's. Source: arch/arm64/kvm. */
 public enum ArmAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 

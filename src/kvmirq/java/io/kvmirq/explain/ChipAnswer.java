@@ -4,7 +4,7 @@ package io.kvmirq.explain;
 import static io.kvmirq.explain.Grade.*;
 import static io.kvmirq.explain.Row.behaviour;
 
-/** Behaviours of x86 interrupt controllers: PIC, IOAPIC and LAPIC. */
+/** Behaviours of the x86 interrupt controllers PIC, IOAPIC and LAPIC. */
 public enum ChipAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 

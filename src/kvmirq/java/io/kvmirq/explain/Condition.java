@@ -7,7 +7,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 
-/** A fact about a failed call, such as an arm64 host. Facts of one kind, such as architectures, exclude each other. */
+/** A fact about a failed call, such as an arm64 host. Facts of a kind, such as architectures, exclude each other. */
 public enum Condition {
     NO_IRQCHIP("none", Kind.IRQCHIP, "the VM has no in-kernel irqchip"),
     SPLIT_IRQCHIP("split", Kind.IRQCHIP, "the VM has the split irqchip"),
@@ -84,7 +84,7 @@ public enum Condition {
         return this != other && kind == other.kind;
     }
 
-    /** The architecture of a condition that only one has. */
+    /** The architecture, if this condition exists on only one. */
     Optional<Condition> implied() {
         return switch (this) {
             case VGIC, GICV2, GICV3, VGIC_DEVICE -> Optional.of(ARM64);
@@ -98,7 +98,7 @@ public enum Condition {
         return Arrays.stream(values()).filter(fact -> fact.label.equals(lower)).findFirst();
     }
 
-    /** The conditions of a release such as {@code 6.1.0-13-amd64} and an architecture, named as in Java or uname. */
+    /** The conditions for a release such as {@code 6.1.0-13-amd64} and an architecture, named as in Java or uname. */
     public static Set<Condition> ofMachine(String release, String architecture) {
         Set<Condition> facts = EnumSet.noneOf(Condition.class);
         String[] numbers = release.split("[^0-9]", -1);
@@ -107,7 +107,7 @@ public enum Condition {
             int minor = numbers.length > 1 ? Integer.parseInt(numbers[1]) : 0;
             facts.add(major > 6 || major == 6 && minor >= 17 ? NEW : OLD);
         } catch (NumberFormatException e) {
-            // An unknown form of release adds no facts.
+            // A release in an unknown form adds no facts.
         }
         switch (architecture) {
             case "amd64", "x86_64" -> facts.add(X86);

@@ -210,7 +210,7 @@ public enum FileAnswer implements Answer {
     @SuppressWarnings("ImmutableEnumChecker") // a record of values
     private final Row row;
 
-    /** The calls that make a file and a descriptor of it, except open. */
+    /** The calls other than open that create a file and its descriptor. */
     private static KernelCall[] makersOfFiles() {
         return new KernelCall[] {
             EVENTFD_CREATE,

@@ -7,13 +7,13 @@ import java.util.Locale;
 public enum Grade {
     /** The contract suite checks the answer on an x86-64 host with Linux 6.18 and the KVM module kvm_pvm. */
     MEASURED("6.18,pvm"),
-    /** The answer was observed on a Debian kernel in QEMU whose version the answer applies to. */
+    /** The answer was observed on a Debian kernel in QEMU, of a version to which the answer applies. */
     LAB("Debian's kernels in QEMU"),
     /** The answer was read in the kernel's source or in the commit that introduced the behaviour. */
     SOURCE(""),
     /** The answer is derived from other answers or hearsay, so a test that depends on it may fail on a real kernel. */
     INFERRED(""),
-    /** The answer is only text: the fake kernel does not implement it, and no test compares it with a real kernel. */
+    /** The answer is only text. The fake kernel does not implement it, and no test compares it with a real kernel. */
     UNTESTED("");
 
     private final String kernel;
@@ -24,7 +24,7 @@ public enum Grade {
 
     /**
      * The kernel on which the answer was observed, unless the answer's text names another kernel. Empty if the answer
-     * was observed on no kernel.
+     * was not observed on a kernel.
      */
     public String kernel() {
         return kernel;

@@ -12,7 +12,7 @@ import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Row.success;
 import static io.kvmirq.explain.Text.*;
 
-/** Refusals and behaviours of KVM: GSI routes, MSI messages, interrupt lines, and KVM's devices such as KVM-VFIO. */
+/** Refusals and behaviours of KVM's GSI routes, MSIs, interrupt lines, and devices such as KVM-VFIO. */
 public enum InterruptAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 
@@ -114,7 +114,7 @@ public enum InterruptAnswer implements Answer {
     VFIO_FILE_UNKNOWN(refusal(MEASURED, ATTRIBUTE, ENOENT, "this file was not added, or was deleted already",
         "that the same open file is meant, and delete it before closing it", "vfio.c kvm_vfio_file_del()").unless(VGIC_DEVICE)),
 
-    // KVM_DEV_VFIO_DEVICE of 2014, as its third version and the review say: no kernel that could be asked has it
+    // KVM_DEV_VFIO_DEVICE of 2014, as in its third version and the review, because no released kernel has it
     FORWARD_ABSENT(refusal(UNTESTED, KVM_VFIO_FORWARD, ENXIO,
         "this kernel does not have the forwarding of 2014, which was never merged",
         "use an irqfd on the eventfd of the interrupt", "vfio.c kvm_vfio_set_attr()").or(VFIO_ATTRIBUTE.row)),

@@ -8,7 +8,7 @@ import static io.kvmirq.explain.KernelCall.*;
 import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Text.*;
 
-/** Refusals by iommufds, and by VFIO device files that are bound to an iommufd: drivers/iommu/iommufd. */
+/** Refusals by iommufds, and by VFIO device files that are bound to an iommufd. Source: drivers/iommu/iommufd. */
 public enum IommufdAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 
@@ -17,7 +17,7 @@ public enum IommufdAnswer implements Answer {
         "modprobe iommufd, and ls /dev/iommu", "drivers/iommu/iommufd/main.c")),
     IOMMUFD_PERMISSION(refusal(UNTESTED, IOMMUFD, EACCES, PERMISSION, "ls -l /dev/iommu", "fs/namei.c may_open()")),
 
-    // The files of devices
+    // Device files
     VFIO_BIND_GROUP_OPEN(refusal(SOURCE, VFIO_BIND, EBUSY, "the device's group is open", "ls -l /proc/*/fd | grep vfio",
         "drivers/vfio/device_cdev.c vfio_df_ioctl_bind_iommufd()")),
     IOMMUFD_BIND_OWNER(refusal(SOURCE, VFIO_BIND, EPERM, OWNER, GROUP,
@@ -99,7 +99,7 @@ public enum IommufdAnswer implements Answer {
         "of an iommufd: nothing of the range is mapped, or it begins or ends inside a mapping", "unmap what was mapped",
         "drivers/iommu/iommufd/vfio_compat.c iommufd_vfio_unmap_dma()").or(IOMMUFD_UNMAP_RANGE.row)),
 
-    // Requests of containers, to an iommufd
+    // Container requests to an iommufd
     IOMMUFD_NO_COMPATIBLE(refusal(SOURCE, VFIO_IOMMU, ENODEV, NO_COMPATIBLE, COMPATIBLE,
         "drivers/iommu/iommufd/vfio_compat.c get_compat_ioas()").also(VFIO_MAP, VFIO_UNMAP)),
     IOMMUFD_NO_COMPATIBLE_DEVICE(refusal(UNTESTED, VFIO_DEVICE_FD, ENODEV, NO_COMPATIBLE, COMPATIBLE,

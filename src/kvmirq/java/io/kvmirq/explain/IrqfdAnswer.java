@@ -86,7 +86,7 @@ public enum IrqfdAnswer implements Answer {
     IOEVENTFD_TAKES(behaviour(MEASURED, "a matching guest write signals the eventfd without an exit",
         "eventfd.c ioeventfd_write()")),
 
-    // An irqfd that shares its eventfd with the vector of a device
+    // An irqfd that shares its eventfd with a device vector
     BYPASS_CONNECTS(behaviour(SOURCE,
         "an irqfd and a vector of MSI or MSI-X that VFIO has enabled with its eventfd are connected, in any order",
         "virt/lib/irqbypass.c __connect()")),

@@ -10,7 +10,7 @@ import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** A request to the kernel: its name in kvmirq's messages and commands, and the kernel's own names. */
+/** A request to the kernel, with its name in kvmirq's messages and commands, and the kernel's own names. */
 public enum KernelCall {
     OPEN("open"),
     CLOSE("close"),
@@ -162,7 +162,7 @@ public enum KernelCall {
     VFIO_RESET("vfio reset", "VFIO_DEVICE_RESET"),
     VFIO_HOT_RESET("vfio hot reset", "VFIO_DEVICE_PCI_HOT_RESET", "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO");
 
-    /** Device attributes that are separate calls here. */
+    /** Device attributes that count as separate calls here. */
     private static final List<KernelCall> ATTRIBUTES = Stream.concat(
                     EnumSet.range(VGIC_ADDRESS, VCPU_PMU).stream(), Stream.of(KVM_VFIO_FORWARD))
             .toList();
@@ -223,7 +223,7 @@ public enum KernelCall {
         };
     }
 
-    /** Calls with the same kernel name. A user who looks up this name may mean their refusals, too. */
+    /** Calls with the same kernel name. A user who looks up this name may mean any of them. */
     List<KernelCall> alsoMeant() {
         return switch (this) {
             case EVENTFD_READ -> List.of(VFIO_READ);

@@ -9,18 +9,18 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Recognises an exception that a limit of this process caused: too few descriptors, threads or bytes. Such an exception
- * does not indicate a fault in the kernel's interrupt path.
+ * Recognises an exception caused by this process's limit on descriptors, threads or memory. The exception then does not
+ * indicate a fault in the kernel's interrupt path.
  */
 public final class ProcessLimit {
     private static final Set<Errno> LIMITS = Set.of(Errno.EMFILE, Errno.ENFILE, Errno.ENOMEM);
     private static final int MEBI = 20;
-    /** The most causes that are searched, because a chain of causes may be a circle. */
+    /** The maximum number of causes to search, because a chain of causes can be circular. */
     private static final int MOST_CAUSES = 20;
 
     private ProcessLimit() {}
 
-    /** The limit that caused an exception or one of its causes, and the remedy: one sentence without a full stop. */
+    /** The limit that caused an exception or one of its causes, and the remedy, as a sentence without a full stop. */
     public static Optional<String> behind(Throwable thrown) {
         @Nullable Throwable cause = thrown;
         for (int i = 0; i < MOST_CAUSES && cause != null; i++) {
@@ -41,11 +41,11 @@ public final class ProcessLimit {
         if (failure instanceof OutOfMemoryError) {
             return Optional.of(text.contains("native thread") ? noThread() : noMemory());
         }
-        // Only these have a text of the C library. Another one may quote a file.
+        // Only these have a text from the C library. Others can quote a file.
         if (!(failure instanceof IOException) && !(failure instanceof LinkageError)) {
             return Optional.empty();
         }
-        // The texts for EMFILE and ENOMEM. Java also keeps them in the error of a class that failed.
+        // The texts for EMFILE and ENOMEM. Java also keeps them in the error of a class whose initialization failed.
         if (text.contains("Too many open files")) {
             return Optional.of("this process has no descriptor left: raise RLIMIT_NOFILE (ulimit -n)");
         }

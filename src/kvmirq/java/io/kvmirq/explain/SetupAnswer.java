@@ -8,7 +8,7 @@ import static io.kvmirq.explain.KernelCall.*;
 import static io.kvmirq.explain.Row.behaviour;
 import static io.kvmirq.explain.Row.refusal;
 
-/** Refusals and behaviours of requests that VMMs make besides interrupts: CPUID, TSC and MSRs. */
+/** Refusals and behaviours of VMM requests about CPUID, TSC and MSRs. */
 public enum SetupAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
     CPUID_OF_VCPU_ROOM(refusal(MEASURED, CPUID_OF_VCPU, E2BIG, "nent has no room for the vCPU's leaves", "nent: as many"

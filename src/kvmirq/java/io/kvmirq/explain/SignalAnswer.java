@@ -7,7 +7,7 @@ import static io.kvmirq.explain.KernelCall.*;
 import static io.kvmirq.explain.Row.behaviour;
 import static io.kvmirq.explain.Row.refusal;
 
-/** Refusals and behaviours of signals, by which one thread ends the KVM_RUN of another thread. */
+/** Refusals and behaviours of signals, by which a thread ends another thread's KVM_RUN. */
 public enum SignalAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
     SIGNAL_SET_SIZE(refusal(MEASURED, SIGNAL_MASK, EINVAL, "a signal set has 8 bytes", "the last argument",

@@ -10,7 +10,7 @@ import static io.kvmirq.explain.Row.like;
 import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Text.*;
 
-/** Refusals and behaviours of VFIO's containers, groups, DMA mappings and devices: drivers/vfio. */
+/** Refusals and behaviours of VFIO's containers, groups, DMA mappings and devices. Source: drivers/vfio. */
 public enum VfioAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 

@@ -11,7 +11,7 @@ import static io.kvmirq.explain.Row.like;
 import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Text.*;
 
-/** Refusals and behaviours of VFIO about the interrupts of PCI and platform devices. */
+/** Refusals and behaviours of VFIO for interrupts of PCI and platform devices. */
 public enum VfioIrqAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 

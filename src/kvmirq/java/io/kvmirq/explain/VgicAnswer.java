@@ -10,7 +10,7 @@ import static io.kvmirq.explain.Row.like;
 import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Text.*;
 
-/** Refusals and behaviours of the VGIC and the ITS of arm64: arch/arm64/kvm/vgic. */
+/** Refusals and behaviours of the arm64 VGIC and ITS. Source: arch/arm64/kvm/vgic. */
 public enum VgicAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 
@@ -191,7 +191,7 @@ public enum VgicAnswer implements Answer {
         "enabled LPIs take their pending bits from the guest's table; saving writes them there",
         "vgic-v3.c vgic_v3_save_pending_tables()")),
 
-    // vLPIs of GICv4
+    // GICv4 vLPIs
     VLPI_MADE(behaviour(SOURCE,
         "with GICv4, an irqfd that meets the vector of a device makes the LPI of its route a vLPI",
         "vgic-v4.c kvm_vgic_v4_set_forwarding()")),

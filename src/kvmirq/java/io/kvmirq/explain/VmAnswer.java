@@ -11,7 +11,7 @@ import static io.kvmirq.explain.Row.like;
 import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Text.*;
 
-/** Refusals and behaviours of requests that set up a VM: {@code /dev/kvm}, irqchips, vCPUs, memory. */
+/** Refusals and behaviours of requests that set up a VM, with {@code /dev/kvm}, irqchips, vCPUs and memory. */
 public enum VmAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 
@@ -66,7 +66,7 @@ public enum VmAnswer implements Answer {
         "before 6.5 KVM_CREATE_DEVICE works on x86, but KVM_CAP_DEVICE_CTRL returns 0",
         "kvm_main.c kvm_vm_ioctl_check_extension_generic()")),
 
-    // Interrupt controllers and timer
+    // Interrupt controllers and the timer
     IRQCHIP_EXISTS(refusal(MEASURED, IRQCHIP_CREATE, EEXIST, "this VM already has an irqchip, full or split",
         "which code made it: the VMM may have, before the VM was adopted", "x86.c KVM_CREATE_IRQCHIP")),
     IRQCHIP_AFTER_VCPU(refusal(MEASURED, IRQCHIP_CREATE, EINVAL, "vCPUs exist already: create the irqchip first", ORDER,

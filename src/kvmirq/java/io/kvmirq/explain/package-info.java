@@ -4,7 +4,7 @@
  * Exceptions, the command {@code kvmirq errno}, the fake kernel and a test run's summary all read this table, in which
  * each kernel refusal is one row.
  *
- * <p>A row is an {@link io.kvmirq.explain.Answer}: a constant in its kernel area's enum:
+ * <p>A row is an {@link io.kvmirq.explain.Answer}, a constant in its kernel area's enum:
  *
  * <pre>{@code
  * NAME(refusal(GRADE, CALL, ERRNO, "cause", "what to look at next", "source").needs(FACT)),
@@ -21,21 +21,22 @@
  *       behaviour of an older kernel version is a separate row, whose name ends in {@code _BEFORE}.
  * </ul>
  *
- * <p>The {@link io.kvmirq.explain.Grade} of a row names the evidence for the row. MEASURED means that a test measured
- * the answer on an x86-64 host with Linux 6.18 and kvm_pvm, unless the row names another kernel. LAB means Debian's
- * kernels in QEMU: on arm64 the versions 6.1 and 6.12 with a GICv3, and 6.1, 6.12 and 7.2 with a GICv2. For a GICv3 the
- * lab thus shows only whether the answer changed between 6.1 and 6.12. SOURCE means read in Linux 7.1, or in the commit
- * that changed the answer. The fake kernel implements all rows except UNTESTED ones, which are only text for users.
+ * <p>A row's {@link io.kvmirq.explain.Grade} names its evidence. MEASURED means that a test measured the answer on an
+ * x86-64 host with Linux 6.18 and kvm_pvm, unless the row names another kernel. LAB means that the answer was observed
+ * on Debian's kernels in QEMU, on arm64 with versions 6.1 and 6.12 for a GICv3, and 6.1, 6.12 and 7.2 for a GICv2. So
+ * for a GICv3, the lab only shows whether the answer changed between 6.1 and 6.12. SOURCE means that the answer was
+ * read in Linux 7.1, or in the commit that changed it. The fake kernel implements all rows except UNTESTED ones, which
+ * are only text for users.
  *
- * <p>To add a refusal, add its row to the enum of its area, before the less likely causes of the same errno. Return the
- * new row from the fake kernel, and provoke the refusal in a contract suite. A test checks that each refused call finds
- * its row by its errno.
+ * <p>To add a refusal, add its row to its area's enum, before less likely causes of the same errno. Return the row from
+ * the fake kernel, and provoke the refusal in a contract suite. A test checks that each refused call finds its row by
+ * errno.
  *
  * <p>A {@link io.kvmirq.explain.Condition} is a known fact about a call that failed. {@code needs} lists facts that
- * must hold for a cause; of two facts that exclude each other, one is enough. {@code certainWhen} lists facts that must
- * hold, and that make the cause certain once they are known: an error message then names only this cause. {@code
+ * must hold for a cause. Of facts that exclude each other, one is enough. {@code certainWhen} lists facts that must
+ * hold, and that make the cause certain once they are known, so that an error message names only this cause. {@code
  * unless} lists facts that rule a cause out. {@link io.kvmirq.explain.Answers} drops ruled-out causes and sorts the
- * others: certain causes first, then by the number of needed facts that are known, then in the order of the enums.
+ * others, with certain causes first, then by the number of known needed facts, then in enum order.
  */
 @NullMarked
 package io.kvmirq.explain;

@@ -5,31 +5,33 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 
 /**
- * Tear-down's waits for another thread. While the JVM exits, a wait ends after 500 ms, because the other thread may be
- * inside {@code System.exit}, which waits for the shutdown hook that waits here. A caller that waited in vain releases
- * nothing that the other thread may still use, because the process ends soon. Thread-safe.
+ * Waits for another thread during tear-down. While the JVM exits, a wait ends after 500 ms, because the other thread
+ * may be inside {@code System.exit}, which waits for the shutdown hook that waits here. After a timeout, the caller
+ * must not release anything that the other thread may still use. The process ends soon anyway. Thread-safe.
  */
 public final class ExitAwareWait {
-    /** The longest wait after the JVM began to exit, less one look. */
+    /** The longest wait after the JVM began to exit, minus one {@link Look}. */
     private static final long LIMIT_NANOS = TimeUnit.MILLISECONDS.toNanos(450);
-    /** The limit of a thread that waited in vain before. The handles that it closes may all wait for one thread. */
+    /**
+     * The limit for a thread after its first timeout, because all handles that it closes may wait for the same thread.
+     */
     private static final long NEXT_LIMIT_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
 
     private static final long LOOK_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
     private static final ThreadLocal<Long> LIMIT = ThreadLocal.withInitial(() -> LIMIT_NANOS);
-    /** Never added as a hook: only its removal is tried. */
+    /** Never added as a hook, but used to try a removal, which fails during shutdown. */
     private static final Thread NO_HOOK = new Thread(null, () -> {}, "kvmirq-no-hook", 0, false);
 
     private ExitAwareWait() {}
 
-    /** A timed wait for a change, like {@code Condition.awaitNanos}. It may end without a change. */
+    /** A timed wait for a change, like {@code Condition.awaitNanos}, which may end without a change. */
     @FunctionalInterface
     public interface Look {
-        /** Waits for at most this long. */
+        /** Waits for at most {@code nanos} nanoseconds. */
         void awaitNanos(long nanos) throws InterruptedException;
     }
 
-    /** Whether shutdown hooks run, or have run. */
+    /** Whether shutdown hooks are running or have run. */
     private static boolean isExiting() {
         try {
             Runtime.getRuntime().removeShutdownHook(NO_HOOK);
@@ -40,7 +42,7 @@ public final class ExitAwareWait {
     }
 
     /**
-     * Waits until {@code done}. An interrupt ends the wait.
+     * Waits until {@code done} returns true. An interrupt ends the wait.
      *
      * @return false if the JVM is shutting down and the wait timed out
      * @throws InterruptedException if the thread is interrupted

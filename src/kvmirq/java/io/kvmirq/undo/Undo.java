@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  * set-up.
  */
 public final class Undo implements AutoCloseable {
-    /** Frames of {@link #room} that the stack must have room for: 5.5 KiB, 2 KiB once compiled well. */
+    /** The number of {@link #room} frames that must fit on the stack, 5.5 KiB, or 2 KiB once compiled and optimized. */
     private static final int FRAMES_OF_ROOM = 16;
 
     private final Deque<AutoCloseable> added = new ArrayDeque<>();
@@ -24,7 +24,7 @@ public final class Undo implements AutoCloseable {
         room(FRAMES_OF_ROOM, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     }
 
-    /** Few wide frames. The values are used after the inner call, so each frame holds them. */
+    /** Uses few but wide frames. The values are used after the inner call, so each frame holds them. */
     private static long room(
             int frames,
             long a,
@@ -65,9 +65,10 @@ public final class Undo implements AutoCloseable {
     }
 
     /**
-     * Runs {@code step}, then adds {@code back}. As {@code back} exists before the step, no failure loses the undo.
+     * Runs {@code step}, then adds {@code back}. Because {@code back} exists before the step, a failure cannot lose the
+     * undo.
      *
-     * @param back undoes the step; must never fail
+     * @param back undoes the step, and must never fail
      */
     public void step(Runnable step, AutoCloseable back) {
         Objects.requireNonNull(back, "back is null");
@@ -84,14 +85,14 @@ public final class Undo implements AutoCloseable {
         }
     }
 
-    /** Ends a set-up that succeeded: {@link #close} then undoes none of its steps. */
+    /** Ends a successful set-up, so that {@link #close} undoes none of its steps. */
     public void keep() {
         added.clear();
     }
 
     /**
-     * Undoes every step. If the undo of a step throws, the other steps are still undone, and the next close tries the
-     * failed undo again. Needs no memory.
+     * Undoes every step. If a step's undo throws, the other steps are still undone, and the next close tries the failed
+     * undo again. Does not allocate unless an undo fails.
      */
     @Override
     public void close() {
@@ -100,7 +101,7 @@ public final class Undo implements AutoCloseable {
             AutoCloseable step = added.pop();
             @Nullable Throwable failure = close(step);
             if (failure != null) {
-                added.addLast(step); // for the next time, in the same order
+                added.addLast(step); // for the next close, in the same order
                 failed = failure;
             }
         }
