@@ -4,10 +4,7 @@ package io.kvmirq.arch;
 import java.util.Objects;
 import java.util.Optional;
 
-/**
- * A Linux version. A stable kernel such as 6.1.136 can contain backports from later versions, which its number does not
- * show.
- */
+/** A Linux version. A stable kernel such as 6.1.136 can contain backports from later versions. */
 public record LinuxVersion(int major, int minor) {
     /** The newest Linux version on whose source kvmirq's kernel rules are based. */
     public static final LinuxVersion NEWEST = new LinuxVersion(7, 1);
@@ -18,7 +15,7 @@ public record LinuxVersion(int major, int minor) {
     /** Parses a kernel release such as {@code 6.1.0-56-amd64}. Empty if the text does not begin with a version. */
     public static Optional<LinuxVersion> parse(String release) {
         Objects.requireNonNull(release, "release is null");
-        // Not a regular expression, because loading its classes takes longer than the rest of some commands.
+        // A regular expression would load classes for longer than the rest of some commands takes.
         int dot = digits(release, 0);
         if (dot == 0 || dot == release.length() || release.charAt(dot) != '.') {
             return Optional.empty();

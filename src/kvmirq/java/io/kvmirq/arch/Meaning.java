@@ -9,7 +9,7 @@ import java.util.function.IntFunction;
 /** The meaning of a field's value, for people. */
 @FunctionalInterface
 public interface Meaning {
-    /** The meaning of one value in a few words; empty if the value needs no explanation. */
+    /** The meaning of one value in a few words. Empty if the value needs no explanation. */
     String of(long value, long[] bits);
 
     /** A meaning with the same text for every value. */

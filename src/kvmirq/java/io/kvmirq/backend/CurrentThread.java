@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
 /** Reports whether the current thread is virtual. */
 @NotPromised
 public final class CurrentThread {
-    /** {@code Thread.isVirtual()}; null before Java 21. */
+    /** {@code Thread.isVirtual()}, or null before Java 21. */
     private static final @Nullable MethodHandle IS_VIRTUAL = find();
 
     private CurrentThread() {}

@@ -21,8 +21,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Files below a directory. The directory can be a copy from an untrusted source, so nothing outside it is read. Short
- * commands use this class, so it avoids lambdas, streams and, unless a file is kept open, channels, whose classes take
- * longer to load than the files to read.
+ * commands use this class, so it avoids lambdas, streams and, for most files, channels, whose classes load slower than
+ * the files.
  */
 final class DirectoryFiles implements HostFiles {
     private static final int PERMISSIONS = 0xfff;
@@ -68,8 +68,7 @@ final class DirectoryFiles implements HostFiles {
 
     /**
      * The file with its directory's links resolved, but not its own. The last directory is cached, because a process
-     * has many links in one directory. Nothing is resolved or cached for /, where no file is outside and a directory
-     * can be replaced.
+     * has many links in one directory. Nothing is cached for /, where a directory can be replaced.
      */
     private @Nullable Path unresolved(String path) {
         try {
@@ -93,8 +92,8 @@ final class DirectoryFiles implements HostFiles {
     }
 
     /**
-     * The file, or the target if it is a link. Null if that is outside the root or not a regular file, because opening
-     * a pipe or a device could block or have side effects.
+     * The file or its target. Null if that is outside the root or not a regular file, because opening others could
+     * block or have side effects.
      */
     private @Nullable Path regular(String path) {
         try {
@@ -140,7 +139,7 @@ final class DirectoryFiles implements HostFiles {
         }
     }
 
-    /** A separate class, so that channels are loaded only when a file is kept open. */
+    /** Is a class, so that channels are loaded only when a file is kept open. */
     private record Channel(FileChannel channel) implements Kept {
         @Override
         public int read(ByteBuffer to, long position) {

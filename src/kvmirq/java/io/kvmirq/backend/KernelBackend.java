@@ -5,7 +5,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * The kernel calls that the interrupt path needs, one method each.
+ * One method for each kernel call of the interrupt path.
  *
  * <p>Every method returns {@code >= 0} or {@code -errno}, never throws for an errno, and allocates nothing. Any thread
  * may call any method. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0 and large
@@ -191,8 +191,8 @@ public interface KernelBackend {
      * Assigns {@code count} irqfds like {@link #irqfdAssign}. A binding may assign them in one native call.
      *
      * @param irqfds {@code count} records of {@link #IRQFD_SIZE} bytes in native order
-     * @return the number of new irqfds, which stay assigned. If one cannot be assigned, its record holds -errno in
-     *     place of the eventfd
+     * @return the number of new irqfds, which stay assigned. The record of an irqfd that fails holds -errno in place of
+     *     the eventfd
      */
     default int irqfdsAssign(int vm, ByteBuffer irqfds, int count) {
         Buffers.results(irqfds, IRQFD_SIZE, count);
@@ -263,13 +263,13 @@ public interface KernelBackend {
 
     /** Offset of the flags {@code VFIO_IRQ_INFO_*} in the record, 4 bytes. */
     int VFIO_IRQ_FLAGS = 0;
-    /** Offset of the number of interrupts, 4 bytes, unsigned. It is 0 if the device has no interrupt in the index. */
+    /** Offset of the number of interrupts, 4 bytes, unsigned. It is 0 if the index has none. */
     int VFIO_IRQ_COUNT = 4;
 
     /**
-     * VFIO_DEVICE_GET_IRQ_INFO. Reads the flags and the number of interrupts of an index.
+     * VFIO_DEVICE_GET_IRQ_INFO. Reads an index's flags and number of interrupts.
      *
-     * @param index the kind of interrupt, as numbered by the bus driver, such as {@code VFIO_PCI_MSIX_IRQ_INDEX}
+     * @param index the bus driver's kind of interrupt, such as {@code VFIO_PCI_MSIX_IRQ_INDEX}
      * @param info {@link #VFIO_IRQ_SIZE} bytes that receive the record, or stay unchanged after an error
      * @return 0, or -EINVAL if the device does not have the index
      */
@@ -289,9 +289,9 @@ public interface KernelBackend {
      *     {@code count} 4-byte descriptors for EVENTFD, where -1 means no eventfd, and nothing for NONE. The call
      *     writes the header, so no other thread may use the buffer during the call
      * @return 0; if the kernel enabled nothing, the positive number of available vectors; -EINVAL if the device lacks
-     *     the index, range or data type, if another of INTx, MSI and MSI-X is enabled, or if a descriptor is not an
-     *     eventfd; -ENOTTY if this index lacks the action; -EBADF if a descriptor is not open; -EBUSY if the line has
-     *     an unmask eventfd, or another driver uses its host irq; -ENOSPC or -ENOMEM if the host has no vectors left
+     *     the index, range or data type, another of INTx, MSI and MSI-X is enabled, or a descriptor is not an eventfd;
+     *     -ENOTTY if this index lacks the action; -EBADF if a descriptor is not open; -EBUSY if the line has an unmask
+     *     eventfd or its host irq is used; -ENOSPC or -ENOMEM if the host has no vectors left
      */
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
 

@@ -15,10 +15,10 @@ import org.jspecify.annotations.Nullable;
  * implementation.
  *
  * <p>A caller that passes an address must own the memory and keep it reachable. For a wrong address, the kernel returns
- * EFAULT. Other callers use the methods with a buffer. It must be direct, at position 0, as long as the call needs, and
- * writable if the kernel writes it, or the method throws {@link IllegalArgumentException} without a system call. A
- * buffer from a {@code java.lang.foreign} arena must be alive and accessible to the caller, or the method throws the
- * JDK's IllegalStateException or WrongThreadException without a system call. The library passes the kernel a copy of an
+ * EFAULT. Other callers use the methods with a buffer. It must be direct, at position 0, long enough, and writable if
+ * the kernel writes it, or the method throws {@link IllegalArgumentException} without a system call. A buffer from a
+ * {@code java.lang.foreign} arena must be alive and accessible to the caller, or the method throws the JDK's
+ * IllegalStateException or WrongThreadException without a system call. The library passes the kernel a copy of an
  * arena's buffer. If the arena is closed during the call, the kernel touches no freed memory and the call takes effect,
  * but a call that writes its buffer throws IllegalStateException. New descriptors are O_CLOEXEC. Thread-safe.
  */
@@ -92,7 +92,7 @@ public interface Libc {
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
     /**
-     * syscall(2). Arguments are values or addresses. Pass 0 for those that {@code call} does not take. The fifth and
+     * syscall(2). Arguments are values or addresses. Pass 0 for each that {@code call} does not take. The fifth and
      * sixth arguments are 0.
      *
      * @return {@code >= 0} or {@code -errno}

@@ -19,7 +19,7 @@ final class MemoryFiles implements HostFiles {
     private final Map<String, String> links;
     private final Set<String> denied;
     private final Map<String, Owner> owners;
-    /** The paths of all files, links and denied entries. */
+    /** All files, links and denied entries. */
     private final NavigableSet<String> names = new TreeSet<>();
 
     MemoryFiles(Map<String, byte[]> files, Map<String, String> links, Set<String> denied, Map<String, Owner> owners) {

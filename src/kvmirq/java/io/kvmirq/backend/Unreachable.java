@@ -3,9 +3,7 @@ package io.kvmirq.backend;
 
 import java.lang.ref.Cleaner;
 
-/**
- * Holds the thread that reports unreachable buffers. A class of its own, so that the thread starts with the first use.
- */
+/** Starts the thread that reports unreachable buffers at its first use. */
 final class Unreachable {
     static final Cleaner CLEANER = Cleaner.create();
 

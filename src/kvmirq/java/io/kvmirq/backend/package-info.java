@@ -10,7 +10,7 @@
  *
  * <p>The bindings are in sub-packages, and {@code io.kvmirq.backend.choice} selects one that works on this machine. The
  * binding {@code jni} is used only if {@code libkvmirq.so} has the ABI version and the record sizes of {@code Abi}. The
- * fake kernel is a {@link io.kvmirq.backend.BackendProvider}, which is used only if selected by name.
+ * fake kernel is a {@link io.kvmirq.backend.BackendProvider} that is used only if selected by name.
  */
 @NullMarked
 package io.kvmirq.backend;

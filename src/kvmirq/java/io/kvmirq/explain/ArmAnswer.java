@@ -14,7 +14,7 @@ import static io.kvmirq.explain.Text.*;
 
 /** Refusals and behaviours of KVM on arm64, except the VGIC's. Source: arch/arm64/kvm. */
 public enum ArmAnswer implements Answer {
-    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    // spotless:off: a table, with the likeliest row of each call and errno first
 
     // VMs
     ARM_VM_TYPE(refusal(LAB, VM_CREATE, EINVAL,

@@ -6,7 +6,7 @@ import static io.kvmirq.explain.Row.behaviour;
 
 /** Behaviours of the x86 interrupt controllers PIC, IOAPIC and LAPIC. */
 public enum ChipAnswer implements Answer {
-    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    // spotless:off: a table, with the likeliest row of each call and errno first
 
     PIC_EDGE(behaviour(MEASURED, "an edge is coalesced if its IRR bit is set; a masked pin returns -1",
         "i8259.c pic_set_irq1()")),

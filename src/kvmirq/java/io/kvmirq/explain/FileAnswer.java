@@ -12,7 +12,7 @@ import static io.kvmirq.explain.Text.*;
 
 /** Refusals and behaviours of descriptors, process memory, eventfds, epoll sets, {@code /dev/kvm} and any request. */
 public enum FileAnswer implements Answer {
-    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    // spotless:off: a table, with the likeliest row of each call and errno first
 
     // Any request
     FOREIGN_PROCESS(refusal(MEASURED, ANY_IOCTL, EIO, "the VM belongs to another process, and KVM serves only the one"

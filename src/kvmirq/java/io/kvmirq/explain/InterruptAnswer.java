@@ -14,7 +14,7 @@ import static io.kvmirq.explain.Text.*;
 
 /** Refusals and behaviours of KVM's GSI routes, MSIs, interrupt lines, and devices such as KVM-VFIO. */
 public enum InterruptAnswer implements Answer {
-    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    // spotless:off: a table, with the likeliest row of each call and errno first
 
     // Routes
     ROUTES_NEED_IRQCHIP(refusal(MEASURED, ROUTES, EINVAL, "no in-kernel irqchip",

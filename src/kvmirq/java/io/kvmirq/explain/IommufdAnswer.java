@@ -10,7 +10,7 @@ import static io.kvmirq.explain.Text.*;
 
 /** Refusals by iommufds, and by VFIO device files that are bound to an iommufd. Source: drivers/iommu/iommufd. */
 public enum IommufdAnswer implements Answer {
-    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    // spotless:off: a table, with the likeliest row of each call and errno first
 
     // Files
     IOMMUFD_NOT_THERE(refusal(UNTESTED, IOMMUFD, ENOENT, "iommufd is not loaded, or was not built (CONFIG_IOMMUFD)",

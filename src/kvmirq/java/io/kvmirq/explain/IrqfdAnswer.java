@@ -13,7 +13,7 @@ import static io.kvmirq.explain.Text.*;
 
 /** Refusals and behaviours of ioeventfds and irqfds, including irqfds whose eventfd a device vector signals. */
 public enum IrqfdAnswer implements Answer {
-    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    // spotless:off: a table, with the likeliest row of each call and errno first
 
     // irqfds
     IRQFD_BUSY_HOST(refusal(MEASURED, IRQFD, EBUSY, "this eventfd already feeds a GSI, maybe in another VM", WHO_HAS_IT,

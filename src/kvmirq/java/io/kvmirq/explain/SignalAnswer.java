@@ -9,7 +9,7 @@ import static io.kvmirq.explain.Row.refusal;
 
 /** Refusals and behaviours of signals, by which a thread ends another thread's KVM_RUN. */
 public enum SignalAnswer implements Answer {
-    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    // spotless:off: a table, with the likeliest row of each call and errno first
     SIGNAL_SET_SIZE(refusal(MEASURED, SIGNAL_MASK, EINVAL, "a signal set has 8 bytes", "the last argument",
         "kernel/signal.c sigprocmask").also(SIGNAL_WAIT)),
     SIGNAL_HOW(refusal(MEASURED, SIGNAL_MASK, EINVAL, "the change is none of SIG_BLOCK, SIG_UNBLOCK and SIG_SETMASK",

@@ -12,7 +12,7 @@ import static io.kvmirq.explain.Text.*;
 
 /** Refusals and behaviours of VFIO's containers, groups, DMA mappings and devices. Source: drivers/vfio. */
 public enum VfioAnswer implements Answer {
-    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    // spotless:off: a table, with the likeliest row of each call and errno first
 
     // Groups and containers
     VFIO_GROUP_BUSY(refusal(LAB, VFIO_GROUP, EBUSY, "a process, maybe this one, has the group open, or one of its"

@@ -13,7 +13,7 @@ import static io.kvmirq.explain.Text.*;
 
 /** Refusals and behaviours of VFIO for interrupts of PCI and platform devices. */
 public enum VfioIrqAnswer implements Answer {
-    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    // spotless:off: a table, with the likeliest row of each call and errno first
 
     // VFIO_DEVICE_GET_IRQ_INFO
     VFIO_IRQ_INFO_ARGUMENTS(refusal(LAB, VFIO_IRQ_INFO, EINVAL,

@@ -12,7 +12,7 @@ import static io.kvmirq.explain.Text.*;
 
 /** Refusals and behaviours of the arm64 VGIC and ITS. Source: arch/arm64/kvm/vgic. */
 public enum VgicAnswer implements Answer {
-    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    // spotless:off: a table, with the likeliest row of each call and errno first
 
     // The device
     GICV2_SECOND(refusal(LAB, IRQCHIP_CREATE, EEXIST, "the VM has a VGIC already",

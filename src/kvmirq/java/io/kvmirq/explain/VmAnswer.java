@@ -13,7 +13,7 @@ import static io.kvmirq.explain.Text.*;
 
 /** Refusals and behaviours of requests that set up a VM, with {@code /dev/kvm}, irqchips, vCPUs and memory. */
 public enum VmAnswer implements Answer {
-    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    // spotless:off: a table, with the likeliest row of each call and errno first
 
     // /dev/kvm
     VM_HYPERVISOR(refusal(UNTESTED, VM_CREATE, EBUSY,

@@ -13,12 +13,12 @@
  * <p>Rows with the same call and errno are sorted by likelihood. A row has other forms for other cases:
  *
  * <ul>
- *   <li>{@code .also(CALL)}: the same cause in another call;
- *   <li>{@code success(GRADE, CALL, ...)}: the call returns 0, although it did not do all that its name says;
- *   <li>{@code like(GRADE, ROW.row)}: another check of the kernel, for the cause of ROW, with its own evidence;
- *   <li>{@code .or(ROW.row)}: ROW explains the same refusal in another call, or in another state of the kernel;
- *   <li>{@code behaviour(GRADE, "text", "source")}: the kernel does what the text says, and refuses nothing. The
- *       behaviour of an older kernel version is a separate row, whose name ends in {@code _BEFORE}.
+ *   <li>{@code .also(CALL)} adds another call with the same cause.
+ *   <li>{@code success(GRADE, CALL, ...)} is a call that returns 0 without doing all that its name says.
+ *   <li>{@code like(GRADE, ROW.row)} is another check of the kernel, with ROW's cause but its own evidence.
+ *   <li>{@code .or(ROW.row)} adds ROW, which explains the same refusal in another call or another state of the kernel.
+ *   <li>{@code behaviour(GRADE, "text", "source")} is a kernel behaviour that refuses nothing. The behaviour of an
+ *       older kernel version is a separate row, whose name ends in {@code _BEFORE}.
  * </ul>
  *
  * <p>A row's {@link io.kvmirq.explain.Grade} names its evidence. MEASURED means that a test measured the answer on an

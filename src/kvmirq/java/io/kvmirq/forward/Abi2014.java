@@ -37,7 +37,7 @@ import org.jspecify.annotations.Nullable;
 public final class Abi2014 {
     /** The result of {@link Abi2014#probe}, which checks for KVM-VFIO's attribute group KVM_DEV_VFIO_DEVICE. */
     public enum Probe {
-        /** The kernel lacks the attributes and returns ENXIO, as every released kernel does. */
+        /** The kernel returns ENXIO, as every released kernel does. */
         ABSENT("the kernel does not have KVM_DEV_VFIO_DEVICE: use an irqfd on the eventfd of the interrupt"),
         /**
          * KVM-VFIO has attributes 1 and 2 of group 2. They are FORWARD_IRQ and UNFORWARD_IRQ of 2014, or TDI_BIND and
@@ -171,10 +171,7 @@ public final class Abi2014 {
         }
     }
 
-    /**
-     * Ends a forwarding that this object did not begin, because the VMM that created an adopted KVM-VFIO device may
-     * have.
-     */
+    /** Ends a forwarding that the VMM that created an adopted KVM-VFIO device may have begun. */
     private void unforwardOfOthers(LineIrq irq) {
         try {
             new Forwarded(irq, new Gsi(0)).end();

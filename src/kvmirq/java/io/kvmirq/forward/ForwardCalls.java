@@ -31,7 +31,7 @@ final class ForwardCalls extends Calls {
         super(kernel);
     }
 
-    /** The kernel's host files, which are this machine's or a fake's. */
+    /** The kernel's host files, or a fake's. */
     HostFiles hostFiles() {
         return libc().hostFiles();
     }
@@ -92,10 +92,7 @@ final class ForwardCalls extends Calls {
         return true;
     }
 
-    /**
-     * The argument of both attributes. Only this method passes VFIO's index to KVM. A line is the only interrupt in its
-     * index.
-     */
+    /** The argument of both attributes. Only this method passes VFIO's index, which a line has alone, to KVM. */
     ByteBuffer forwarded(Fd.Lease device, LineIrq irq, Gsi gsi) {
         int index = irq.info().kind() == IrqKind.PLATFORM ? irq.number() : UapiVfio.VFIO_PCI_INTX_IRQ_INDEX;
         return Buffers.allocate(KvmArchForwardedIrq.SIZE)

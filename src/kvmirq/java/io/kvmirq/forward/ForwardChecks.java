@@ -17,7 +17,7 @@ import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.Optional;
 
-/** Checks whether an interrupt can be forwarded, before anything is changed. */
+/** Checks whether an interrupt can be forwarded. */
 record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     /** @throws IllegalArgumentException if the interrupt belongs to another device handle */
     void requireOpen(DeviceIrq irq) {
@@ -110,10 +110,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         }
     }
 
-    /**
-     * Whether signals on a GSI without a route are lost. False on arm64, or if another program owns the routes, which
-     * are unknown here.
-     */
+    /** Whether signals on a GSI without a route are lost. False on arm64, or if another program owns the routes. */
     private boolean needsRoutes() {
         return !vm.isArm64() && vm.routes().isKnown();
     }

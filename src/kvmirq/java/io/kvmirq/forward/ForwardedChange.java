@@ -245,20 +245,20 @@ final class ForwardedChange {
 
     /**
      * Holds an interrupt back during a change that may throw, until {@link #close}. If that fails, the interrupt stays
-     * masked, so no signal is lost and an unmask retries.
+     * masked, and an unmask retries.
      */
     static final class Hold implements AutoCloseable {
         private final ForwardedIrq irq;
         private final @Nullable RelayedIrq relay;
         private boolean ends;
 
-        /** @param relay the relay; null for an irqfd */
+        /** @param relay the relay, or null for an irqfd */
         Hold(ForwardedIrq irq, @Nullable RelayedIrq relay) {
             this.irq = irq;
             this.relay = relay;
         }
 
-        /** @param relay the relay; null for an irqfd */
+        /** @param relay the relay, or null for an irqfd */
         static Hold begun(ForwardedIrq irq, @Nullable RelayedIrq relay) {
             try (Undo undo = new Undo()) {
                 Hold hold = undo.add(new Hold(irq, relay));
@@ -268,7 +268,7 @@ final class ForwardedChange {
             }
         }
 
-        /** The held relay; null for an irqfd. */
+        /** The held relay, or null for an irqfd. */
         @Nullable
         RelayedIrq relay() {
             return relay;

@@ -55,16 +55,13 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private volatile @Nullable RelayedIrq relay;
 
     // Guarded by the lock
-    /** Whether the mirror was told that a pending message is held back. */
+    /** Whether the mirror records a pending message. */
     private boolean reportedHeld;
-    /** Whether the mirror may still record a pending message from the end of an earlier forwarding. */
+    /** Whether the mirror may still record a pending message from an earlier forwarding. */
     private boolean mayBeHeldBefore;
     /** Whether a vLPI may have been unmapped and its pending bit not yet signalled again. */
     private boolean owesSignal;
-    /**
-     * Whether signals may be pending at the end, because no irqfd read them at once, or hardware delivered the
-     * interrupt.
-     */
+    /** Whether signals may be pending at the end, because no irqfd read them, or hardware delivered the interrupt. */
     private boolean mayKeep;
     /** Whether signals were pending in the eventfd when the device was disarmed. */
     private boolean kept;
@@ -75,10 +72,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         this.forwarding = forwarding;
     }
 
-    /**
-     * Sets the reader of a new interrupt's eventfd, which is either an irqfd or a relay. A relay is held until {@link
-     * #start}.
-     */
+    /** Sets the reader of a new interrupt's eventfd, an irqfd or a relay. A relay is held until {@link #start}. */
     final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq held, boolean masked) {
         irqfd = assigned;
         relay = held;
@@ -117,7 +111,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return irqfd;
     }
 
-    /** Sets the irqfd that reads the eventfd, or that waits masked for a move into the kernel. */
+    /** Sets the irqfd, which reads the eventfd or waits masked for a move into the kernel. */
     final void irqfd(Irqfd other) {
         irqfd = other;
     }
@@ -188,8 +182,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Predicts from the set-up and known host facts whether hardware delivers the interrupt to the guest, and if not,
-     * why. No kernel reports this. A masked interrupt is not posted.
+     * Predicts from the set-up and host facts whether hardware delivers the interrupt to the guest, and if not, why. No
+     * kernel reports this. A masked interrupt is not posted.
      */
     public final Posting predicted() {
         return posting()
@@ -202,11 +196,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * The interrupt's current path, without its host irq: eventfd, mechanism, GSI, guest vector, vCPU, and whether
-     * hardware posts it. {@link InterruptPath#known} reports for each fact whether it was set up, is predicted or is
-     * unknown. It also returns the predicted fields of {@link io.kvmirq.path.Hop#IRTE} and of the vCPU's {@link
-     * io.kvmirq.path.Hop#PID}, and the hops of {@link io.kvmirq.mirror.Snapshot}. After {@link #close}, the path names
-     * only the device.
+     * The interrupt's current path, which is its eventfd, mechanism, GSI, guest vector and vCPU, and whether hardware
+     * posts it, but not its host irq. {@link InterruptPath#known} reports for each fact whether it was set up, is
+     * predicted or is unknown. It also returns the predicted fields of {@link io.kvmirq.path.Hop#IRTE} and of the
+     * vCPU's {@link io.kvmirq.path.Hop#PID}, and the hops of {@link io.kvmirq.mirror.Snapshot}. After {@link #close},
+     * the path names only the device.
      */
     public final InterruptPath path() {
         return path(Optional.empty(), "no HostIrqs was given");
@@ -331,7 +325,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Makes a held interrupt masked. The caller holds the lock. */
+    /** Marks a held interrupt as masked. The caller holds the lock. */
     final void stayMasked() {
         phase = Phase.MASKED;
         tellDelivery();
@@ -369,10 +363,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /**
-     * Masks the irqfd. If this may unmap a vLPI, signals the eventfd, because the vLPI's pending bit is dropped and
-     * cannot be read.
-     */
+    /** Masks the irqfd. If this may unmap a vLPI, signals the eventfd, because the vLPI's pending bit is lost. */
     final void holdBack() {
         owesSignal = mayBeVlpi();
         try {
@@ -385,8 +376,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Unmaps a possible vLPI and signals the eventfd instead, before the device is disarmed, which would drop the
-     * vLPI's pending bit. Does nothing for other interrupts, whose irqfd ends with its eventfd. Never fails.
+     * Unmaps a possible vLPI and signals the eventfd, before the device is disarmed, which would drop the pending bit.
+     * Does nothing for other interrupts, whose irqfd ends with its eventfd. Never fails.
      */
     final void holdBackAtEnd() {
         synchronized (lock()) {
@@ -408,10 +399,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /**
-     * Whether hardware may deliver the interrupt as a vLPI. True on arm64 for a message, unless a known fact rules it
-     * out.
-     */
+    /** Whether hardware may deliver an arm64 message as a vLPI. True unless a known fact rules it out. */
     boolean mayBeVlpi() {
         return false;
     }
@@ -467,8 +455,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Moves the injection from the kernel into this process, or back. No interrupt is lost, because undelivered signals
-     * stay in the eventfd for the new mechanism. A masked interrupt stays masked. A move to the current mechanism does
-     * nothing.
+     * stay in the eventfd. A masked interrupt stays masked. A move to the current mechanism does nothing.
      *
      * @param to {@link Mechanism#USERSPACE}, or the in-kernel mechanism, which is {@link Mechanism#IRQFD} for a message
      *     or an edge-triggered line, and {@link Mechanism#RESAMPLE} for a level-triggered line. Others throw

@@ -17,8 +17,8 @@ import io.kvmirq.vfio.LineIrq;
 import java.util.Optional;
 
 /**
- * A forwarded line, which is a PCI device's INTx or a platform device's interrupt. Without direct EOI, each signal
- * masks a level-triggered line until the guest's EOI.
+ * A forwarded line, either a PCI device's INTx or a platform device's interrupt. Without direct EOI, each signal masks
+ * a level-triggered line until the guest's EOI.
  */
 final class ForwardedLine extends ForwardedIrq {
     private final Vm vm;

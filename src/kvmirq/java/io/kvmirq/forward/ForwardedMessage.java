@@ -23,9 +23,7 @@ final class ForwardedMessage extends ForwardedIrq {
     private final IrqKind kind;
     private final int number;
     private volatile MsiMessage message;
-    /**
-     * The caller's message, to which the route is restored when the forwarding ends. Null if the route is removed then.
-     */
+    /** The caller's message, which the route gets back when the forwarding ends. Null if the route is removed. */
     private final @Nullable MsiMessage callers;
 
     /**

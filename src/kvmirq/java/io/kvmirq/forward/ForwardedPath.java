@@ -43,10 +43,7 @@ record ForwardedPath(
         Mechanism mechanism,
         boolean masked,
         boolean x86) {
-    /**
-     * Any of these data bits selects a delivery mode without a vector. Modes 0 and 1, fixed and lowest priority, have
-     * one.
-     */
+    /** These data bits select a delivery mode without a vector. Fixed and lowest priority have one. */
     private static final int MODES_WITHOUT_VECTOR = 6 << 8;
 
     private static final int VECTOR = 0xff;
@@ -87,10 +84,7 @@ record ForwardedPath(
                 .with(values(known, vcpu, posting, now));
     }
 
-    /**
-     * A closed interrupt's path, which names only the device, because the GSI and the eventfd may have a new user by
-     * now.
-     */
+    /** A closed interrupt's path, which names only the device, because the GSI and the eventfd may be reused. */
     static InterruptPath closed(Producer device) {
         return InterruptPath.of(
                 interrupt(device),

@@ -45,8 +45,7 @@ import java.util.stream.Collectors;
  * <p>A method for several interrupts makes as few KVM_SET_GSI_ROUTING and VFIO_DEVICE_SET_IRQS calls as possible,
  * usually one each, and none if nothing changes. No interrupt is lost, because routes are set up first, then irqfds,
  * then the device's eventfds, and torn down in reverse order. A method that fails changes nothing, except that {@code
- * takeOver} cannot restore replaced eventfds. {@code close} never fails, even if the VM or the device was closed
- * before.
+ * takeOver} cannot restore replaced eventfds. {@code close} never fails, even after the VM or the device was closed.
  *
  * <p>One lock guards set-up and tear-down, and another the delivery of each interrupt. The set-up lock is taken first.
  *
@@ -134,9 +133,8 @@ public final class Forwarding implements AutoCloseable {
         /**
          * Lets the loop and injector of {@code relay} inject interrupts for which KVM accepts no irqfd, which are all
          * interrupts of an x86 VM without an in-kernel irqchip, and lines with a split irqchip. {@link
-         * ForwardedIrq#moveTo} can move other interrupts into this process too. A line can interrupt before {@link
-         * Forwarding#forward} returns, so report an earlier EOI after the return. Throws IllegalArgumentException for
-         * another VM's injector.
+         * ForwardedIrq#moveTo} can move other interrupts too. A line can interrupt before {@link Forwarding#forward}
+         * returns, so report an earlier EOI afterwards. Throws IllegalArgumentException for another VM's injector.
          */
         public Builder userspace(Userspace relay) {
             Objects.requireNonNull(relay, "relay is null").injector().requireOf(vm, List.of());
@@ -232,7 +230,7 @@ public final class Forwarding implements AutoCloseable {
      * <p>Linux before 6.5, and any Linux for MSI or behind an arm64 ITS, cannot add vectors while others are enabled
      * ({@link io.kvmirq.vfio.IrqInfo#noResize}), so the first {@code forwardAll} enables all MSI-X vectors. For MSI, or
      * if the host has too few vectors, a later {@code forwardAll} disables the enabled vectors, enables more, and then
-     * signals each formerly enabled vector once to make up for interrupts that were lost in between.
+     * signals each former vector once, because interrupts may have been lost.
      *
      * @param messages returns the MSI message for position 0, 1, … of {@code which}. It is called first, without a lock
      * @throws KernelException EINVAL if a vector is already forwarded, or without either an in-kernel irqchip or a
@@ -483,8 +481,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Ends interrupts, first in the device and last in the routes. Relays are closed without the lock, because an
-     * injector may wait for a thread that waits for the lock. Until then, the interrupts cannot be forwarded again.
+     * Ends interrupts, first in the device and last in the routes. Relays are closed without the lock, for which an
+     * injector may wait. Until then, the interrupts cannot be forwarded again.
      */
     void unforward(List<? extends ForwardedIrq> ended) {
         synchronized (this) {

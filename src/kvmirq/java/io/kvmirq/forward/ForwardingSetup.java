@@ -137,7 +137,7 @@ final class ForwardingSetup {
         }
     }
 
-    /** The readers of a batch's eventfds, which are all irqfds or all relays. The other list is empty. */
+    /** The readers of a batch's eventfds. One of the lists is empty. */
     private record Readers(List<Irqfd> irqfds, List<RelayedEdge> relays) {
         @Nullable
         Irqfd irqfd(int i) {

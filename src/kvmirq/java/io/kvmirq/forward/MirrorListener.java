@@ -25,7 +25,7 @@ record MirrorListener(Mirror mirror) implements VmListener {
         mirror.apply(new Event.VcpuWatched(vcpu.id(), new WatchedPhase(vcpu)));
     }
 
-    /** Sends no event, but makes the mirror read the LAPIC before the next step. */
+    /** Makes the mirror read the LAPIC before the next step. */
     @Override
     public void lapicSet() {
         mirror.apply(List.of());

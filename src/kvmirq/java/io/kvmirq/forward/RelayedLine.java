@@ -47,7 +47,7 @@ final class RelayedLine extends RelayedIrq {
     private Assertion assertion = new Assertion();
 
     private int failures;
-    /** Whether the device still has to be unmasked, because an Error interrupted the last unmask. */
+    /** Whether an Error interrupted the last unmask of the device. */
     private volatile boolean owesUnmask;
 
     /** One assertion of the line. The injector may report its end late, after the line was raised again. */

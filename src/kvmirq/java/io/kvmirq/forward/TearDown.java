@@ -2,8 +2,7 @@
 package io.kvmirq.forward;
 
 /**
- * Runs tear-down steps. An exception does not stop the tear-down, but an Error does. It is then repeated from its first
- * step.
+ * Runs tear-down steps. An exception does not stop the tear-down. After an Error, it is repeated from its first step.
  */
 final class TearDown {
     private TearDown() {}

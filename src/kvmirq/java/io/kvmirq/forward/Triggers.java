@@ -34,16 +34,13 @@ final class Triggers {
         USER
     }
 
-    /** The vectors that forwardings in this process use, so that none takes over another's vectors. */
+    /** The vectors that forwardings in this process use. */
     private static final Set<Armed> FORWARDED =
             Collections.synchronizedSet(Collections.newSetFromMap(new WeakHashMap<>()));
 
     private Owner owner = Owner.US;
     private @Nullable ArmedVectors armed;
-    /**
-     * The numbers of vectors that trigger our eventfds. Sized for all vectors, so that updates after arming do not
-     * allocate.
-     */
+    /** The vectors that trigger our eventfds. Sized for all vectors, so that updates do not allocate. */
     private final BitSet wired = new BitSet(MsiMessage.MOST_VECTORS);
 
     boolean isOurs(Armed other) {
@@ -135,10 +132,7 @@ final class Triggers {
         return irqs.arm(events);
     }
 
-    /**
-     * Enables more vectors, and signals each formerly enabled vector once, because interrupts raised while vectors were
-     * disabled are lost.
-     */
+    /** Enables more vectors, and signals each former vector once, because interrupts raised in between are lost. */
     private static void grow(ArmedVectors now, int first, List<EventFd> events) {
         int before = now.enabled();
         try {

@@ -11,8 +11,8 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * Injects interrupts from this process if KVM accepts no irqfd. An event loop, which a VMM thread runs, reads the
- * device's eventfds and calls the VMM's injector. A VMM passes both to {@link Forwarding}.
+ * Injects interrupts from this process if KVM accepts no irqfd. An event loop in a VMM thread reads the eventfds and
+ * calls the VMM's injector. A VMM passes both to {@link Forwarding}.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
  *
@@ -34,9 +34,8 @@ public record Userspace(EventLoop loop, Injector injector) {
      * <p>An interrupt's {@code mask}, {@code reroute}, {@code moveTo} and {@code close}, and {@code close} of its
      * {@link Forwarding} or the {@link EventLoop}, wait for an injection in another thread, so no injection runs after
      * they return. If the injector itself calls one of them, its current injection is its last. Call them without a
-     * lock that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask}, which does not
-     * wait, and after which {@code reroute} does not wait either. Two injectors deadlock if each masks the line that
-     * the other injects.
+     * lock that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask}. Neither it nor a
+     * later {@code reroute} waits. Two injectors deadlock if each masks the line that the other injects.
      */
     public interface Injector {
         /** Delivers an MSI message to the guest, as the device's memory write would. */
@@ -47,10 +46,9 @@ public record Userspace(EventLoop loop, Injector injector) {
 
         /**
          * Raises a device's level-triggered line until the guest's EOI, which lowers it. An interrupt controller that
-         * overrides this lowers the line itself at the EOI, under its own lock, so that a line is never still high
-         * after the EOI of a guest that has served the device. Whenever it lowers the line, including in {@link #line},
-         * it then calls {@code ended} once. If the method throws, the line may be high, and {@code ended} may still be
-         * called.
+         * overrides this lowers the line at the EOI, under its own lock, so that the line is never high after the EOI
+         * of a guest that served the device. After it lowers the line, also in {@link #line}, it calls {@code ended}
+         * once. If the method throws, the line may be high, and {@code ended} may still be called.
          *
          * <p>The default calls {@link #line}, and the VMM must call {@link ForwardedIrq#endOfInterrupt} at the EOI.
          *

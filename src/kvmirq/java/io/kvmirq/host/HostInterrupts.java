@@ -247,8 +247,8 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * Parses a line, which has a number or name, a colon, a count for each CPU, the chip and the rest. Not a regular
-     * expression, because it would recurse for each of perhaps thousands of CPUs.
+     * Parses a line, which has a number or name, a colon, a count for each CPU, the chip and the rest. A regular
+     * expression would recurse for each of perhaps thousands of CPUs.
      */
     private void readLine(byte[] line, int begin, int end) {
         int first = spaces(line, begin, end);
@@ -362,7 +362,7 @@ public final class HostInterrupts implements HostIrqs {
         return others;
     }
 
-    /** The vectors and lines that VFIO has armed, in the order of {@code /proc/interrupts}. */
+    /** The vectors and lines that VFIO has armed, in the file's order. */
     public List<ArmedVector> armed() {
         return Collections.unmodifiableList(armed);
     }
@@ -378,7 +378,7 @@ public final class HostInterrupts implements HostIrqs {
         return count == null ? OptionalLong.empty() : OptionalLong.of(count);
     }
 
-    /** The vectors and lines that VFIO has armed for a device, in the order of {@code /proc/interrupts}. */
+    /** The vectors and lines that VFIO has armed for a device, in the file's order. */
     public List<ArmedVector> armed(PciAddress address) {
         Objects.requireNonNull(address, "address is null");
         return Collections.unmodifiableList(armedByDevice.getOrDefault(address, List.of()));

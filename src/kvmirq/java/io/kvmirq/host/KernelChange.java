@@ -31,7 +31,7 @@ public enum KernelChange {
     /** VFIO hides a pin whose line is IRQ_NOTCONNECTED. Source: {@code vfio_config_init()}, 860be250fc32. */
     HIDDEN_PIN_NOT_CONNECTED("6.15 5.4.294 5.10.238 5.15.185 6.1.141 6.6.93 6.12.31 6.14.9");
 
-    /** Suffixes of Arch, Debian and Fedora kernels, which are built from kernel.org's kernel with the same number. */
+    /** Suffixes of Arch, Debian and Fedora kernels, built from kernel.org's kernel with this number. */
     private static final Pattern UPSTREAM = Pattern.compile("(-debian|-arch\\d+-\\d+|-\\d+\\.fc\\d+\\..+)?");
 
     private final String first;

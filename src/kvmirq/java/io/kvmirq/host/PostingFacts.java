@@ -18,8 +18,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The facts that decide whether a host posts interrupts, which are its processor, kernel, IOMMUs and interrupt
- * controllers as its files show them. The irqs and the processor are read once, at first use. Thread-safe.
+ * Facts that decide whether a host posts interrupts, as its files show its processor, kernel, IOMMUs and interrupt
+ * controllers. Large files are read once, at first use. Thread-safe.
  */
 public final class PostingFacts {
     private static final String VERSION = "Linux version ";
@@ -36,7 +36,7 @@ public final class PostingFacts {
     private volatile @Nullable Interrupts interrupts;
     private volatile @Nullable PostingReading reading;
 
-    /** Creates an object that reads a host's facts from {@code tree} at first use. */
+    /** Creates facts that are read from {@code tree} at first use. */
     public PostingFacts(HostFiles tree) {
         Objects.requireNonNull(tree, "tree is null");
         this.tree = tree;
@@ -72,7 +72,7 @@ public final class PostingFacts {
                 : Optional.empty();
     }
 
-    /** The kernel version. Empty if the release cannot be read or parsed. */
+    /** The kernel version. Empty if it cannot be read. */
     Optional<LinuxVersion> version() {
         Optional<String> release = kernel();
         return release.isPresent() ? LinuxVersion.parse(release.get()) : Optional.empty();

@@ -260,10 +260,9 @@ public final class Mapping {
 
     /**
      * A part of the memory as a little-endian buffer, for fast access from any thread. For memory that a guest or a
-     * device also accesses, use a {@code VarHandle}:
-     * {@code MethodHandles.byteBufferViewVarHandle(short[].class, LITTLE_ENDIAN)} has {@code getAcquire} and
-     * {@code setRelease} for the indices of a virtqueue. The handles for {@code int[]} and {@code long[]} also have
-     * {@code compareAndSet}.
+     * device also accesses, use a {@code VarHandle}: {@code MethodHandles.byteBufferViewVarHandle(short[].class,
+     * LITTLE_ENDIAN)} has {@code getAcquire} and {@code setRelease} for the indices of a virtqueue. The handles for
+     * {@code int[]} and {@code long[]} also have {@code compareAndSet}.
      *
      * <p>After the memory was unmapped, the buffer reads zeros (on the fake kernel the old bytes), and writes to it
      * reach neither guest nor file. An access throws only if the index is out of range. Unmapping frees the pages at

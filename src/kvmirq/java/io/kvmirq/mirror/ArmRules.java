@@ -61,7 +61,7 @@ final class ArmRules {
                 : Optional.of(new Posting.Unknown("the host does not show whether KVM uses GICv4"));
     }
 
-    /** The reason why the LPI is not mapped to a vLPI after the guest changed its event while the ends met. */
+    /** Why the LPI is not mapped to a vLPI after the guest changed its event while the ends met. */
     static Posting unmapped(EventFdEnds ends) {
         return ends.obstacle().isEmpty()
                 ? LOST

@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The ends of interrupts that meet at one eventfd.
+ * Interrupts whose ends meet at one eventfd.
  *
  * @param producer the message that is registered with irqbypass
  * @param others lines, and messages that irqbypass refused, in the order of their events

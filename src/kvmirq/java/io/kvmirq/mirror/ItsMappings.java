@@ -62,7 +62,7 @@ final class ItsMappings {
                 : mapping(message.address(), key(message.deviceId().getAsInt(), message.data()));
     }
 
-    /** The eventfd whose host interrupt is delivered as this LPI, or null if the LPI is not mapped to a vLPI. */
+    /** The eventfd whose host interrupt is mapped to this LPI's vLPI, or null. */
     @Nullable
     EventFdId owner(int lpi) {
         return vlpis.get(lpi);

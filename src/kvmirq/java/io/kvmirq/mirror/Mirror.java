@@ -135,9 +135,8 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd. If interrupts share the eventfd, this is the prediction for the one that
-     * {@link Snapshot#create} chooses. If {@link #apply(List)} runs at the same time, the prediction may reflect only some
-     * of its events.
+     * The current prediction for an eventfd. If interrupts share the eventfd, {@link Snapshot#create} chooses the one. If
+     * {@link #apply(List)} runs at the same time, the prediction may reflect only some of its events.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

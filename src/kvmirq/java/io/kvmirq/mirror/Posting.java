@@ -77,7 +77,7 @@ public sealed interface Posting {
         }
     }
 
-    /** The target on arm64 with GICv4, which is a vLPI with the guest's LPI, 8192 or more, and its vCPU. */
+    /** The target on arm64 with GICv4, a vLPI with the guest's LPI, 8192 or more, and its vCPU. */
     record ToLpi(int lpi, VcpuId vcpu) implements Target {
         public ToLpi {
             Objects.requireNonNull(vcpu, "vcpu is null");

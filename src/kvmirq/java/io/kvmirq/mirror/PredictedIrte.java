@@ -17,7 +17,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * A remapping entry's predicted form, and the bits that a VMM can know. The other bits, which the host chooses, are not
+ * A remapping entry's predicted form, and the bits that a VMM can know. The bits that the host chooses are not
  * predicted. They are a remapped entry's vector and destination, the address of a descriptor or backing page, the VM id
  * in a GATag, and the source id. Immutable.
  */

@@ -35,7 +35,7 @@ public final class Snapshot {
     @NotPromised
     public static final Hop<EntryUpdate> UPDATE = Hop.beside("update", EntryUpdate.class);
 
-    /** The state in the host's schedule of the vCPU that gets an interrupt, as a hop of the interrupt's path. */
+    /** The schedule state of the vCPU that gets an interrupt, as a hop of the path. */
     public static final Hop<VcpuStage> SCHEDULE = Hop.beside("schedule", VcpuStage.class);
 
     /** The time of the oldest LAPIC sample that decides a message with a logical destination. */
@@ -99,9 +99,9 @@ public final class Snapshot {
     }
 
     /**
-     * The message of a device interrupt that is held back from the guest, see {@link Event.Held}. Empty if none is. A
-     * message can be held even after the forwarding has ended, until the interrupt is forwarded again unmasked. On a
-     * device reset, {@code GuestMsix} and {@code GuestMsi} drop it.
+     * The message of a device interrupt that is held back ({@link Event.Held}). Empty if none is. A message can be held
+     * even after the forwarding has ended, until the interrupt is forwarded again unmasked. On a device reset, {@code
+     * GuestMsix} and {@code GuestMsi} drop it.
      */
     @NotPromised
     public Optional<HeldMessage> held(Producer producer) {
@@ -109,7 +109,7 @@ public final class Snapshot {
     }
 
     /**
-     * A device's line, which is INTx or the first level-triggered platform interrupt. Unknown if the device has only
+     * A device's line, either INTx or the first level-triggered platform interrupt. Unknown if the device has only
      * platform interrupts whose {@link PredictedIrq#handler} is unknown.
      */
     public Known<PredictedIrq> line(DeviceName device) {

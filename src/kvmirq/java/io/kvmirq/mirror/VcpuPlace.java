@@ -4,7 +4,7 @@ package io.kvmirq.mirror;
 import java.util.OptionalInt;
 
 /**
- * A vCPU's stage in the host's schedule, with its descriptor.
+ * A vCPU's stage in the host's schedule.
  *
  * @param descriptor the state of its posted-interrupt descriptor
  * @param cpu the APIC id of the CPU on which a sleeping or preempted vCPU was last loaded. PID.NDST keeps it until the
@@ -25,7 +25,7 @@ record VcpuPlace(VcpuStage stage, Descriptor descriptor, OptionalInt cpu) {
         this(stage, descriptor, OptionalInt.empty());
     }
 
-    /** This place, with the CPU carried over from {@code before}. */
+    /** This place, with the CPU of {@code before}. */
     VcpuPlace after(VcpuPlace before) {
         if (!(stage instanceof VcpuStage.Blocked || stage instanceof VcpuStage.Preempted)) {
             return this;

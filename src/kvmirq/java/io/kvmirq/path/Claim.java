@@ -32,7 +32,7 @@ public record Claim(
 
     /** A question about posting an interrupt, which one claim answers. */
     public enum Question {
-        /** The host and the VM can post the interrupt, because no obstacle is known. */
+        /** The host and the VM can post the interrupt. */
         ELIGIBLE("can be posted"),
         /** KVM requested posting from the IOMMU or the ITS. */
         REQUESTED("requested"),

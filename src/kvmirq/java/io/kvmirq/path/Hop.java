@@ -96,8 +96,8 @@ public final class Hop<T> implements Comparable<Hop<?>> {
     }
 
     /**
-     * Creates a hop for a {@link HopValue} beside the links, to be stored in a constant. These hops follow all others,
-     * sorted by label. No two may have the same label.
+     * Creates a constant hop for a {@link HopValue}. These hops follow all others, sorted by label. No two may have the
+     * same label.
      */
     @NotPromised
     public static <T> Hop<T> beside(String label, Class<T> type) {

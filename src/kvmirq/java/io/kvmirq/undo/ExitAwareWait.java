@@ -6,8 +6,8 @@ import java.util.function.BooleanSupplier;
 
 /**
  * Waits for another thread during tear-down. While the JVM exits, a wait ends after 500 ms, because the other thread
- * may be inside {@code System.exit}, which waits for the shutdown hook that waits here. After a timeout, the caller
- * must not release anything that the other thread may still use. The process ends soon anyway. Thread-safe.
+ * may be inside {@code System.exit}, which waits for the hook that waits here. After a timeout, release nothing that
+ * the other thread may use. The process ends soon anyway. Thread-safe.
  */
 public final class ExitAwareWait {
     /** The longest wait after the JVM began to exit, minus one {@link Look}. */
@@ -19,7 +19,7 @@ public final class ExitAwareWait {
 
     private static final long LOOK_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
     private static final ThreadLocal<Long> LIMIT = ThreadLocal.withInitial(() -> LIMIT_NANOS);
-    /** Never added as a hook, but used to try a removal, which fails during shutdown. */
+    /** Never added as a hook. Removing it fails during shutdown. */
     private static final Thread NO_HOOK = new Thread(null, () -> {}, "kvmirq-no-hook", 0, false);
 
     private ExitAwareWait() {}

@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  * set-up.
  */
 public final class Undo implements AutoCloseable {
-    /** The number of {@link #room} frames that must fit on the stack, 5.5 KiB, or 2 KiB once compiled and optimized. */
+    /** The number of {@link #room} frames that must fit on the stack, 5.5 KiB, or 2 KiB once optimized. */
     private static final int FRAMES_OF_ROOM = 16;
 
     private final Deque<AutoCloseable> added = new ArrayDeque<>();

@@ -103,8 +103,8 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     /**
-     * Rejects a shared eventfd, because irqbypass joins only one interrupt per eventfd, and refuses a second one only
-     * with a log message.
+     * Rejects a shared eventfd, because irqbypass joins only one interrupt per eventfd, and only logs that it refused
+     * another.
      */
     private void requireDistinct(int first, int[] next) {
         int[] sorted = next.clone();
@@ -189,8 +189,8 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     /**
-     * Enables the index with {@code total} vectors instead of {@code before}. If the kernel refuses, enables the former
-     * vectors again. The caller holds the lock.
+     * Enables the index with {@code total} vectors. If the kernel refuses, enables the former vectors. The caller holds
+     * the lock.
      */
     final void replaceAll(int first, EventFd[] events, int total, int before) {
         requireOpen();

@@ -126,7 +126,7 @@ public final class ArmedLine extends ArmedIrq {
         }
     }
 
-    /** Replaces an eventfd in two calls, because the kernel accepts a second one only after the first is removed. */
+    /** Replaces an eventfd in two calls, because the kernel does not replace it in one. */
     private void actBy(int action, EventFd event) {
         requireMaskable();
         synchronized (irqs()) {

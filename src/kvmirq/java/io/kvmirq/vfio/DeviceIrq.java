@@ -43,8 +43,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
 
     /**
      * The armed interrupts of this {@link VfioDevice} that prevent this one from being armed. They are of the same kind
-     * (for a platform device, the same index), which can be armed only once, or another of INTx, MSI and MSI-X, of
-     * which only one can be armed at a time.
+     * (for a platform device, index), or another of INTx, MSI and MSI-X, of which only one can be armed.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);

@@ -15,7 +15,7 @@ public final class DeviceNotResetException extends IllegalStateException {
 
     /**
      * {@code alone} is true if the device supports a reset. {@code refusals} are the failures of each kind of reset,
-     * the first of which becomes the cause. {@code runs} is the reason why the device may still be bus master.
+     * with the cause first. {@code runs} says why the device may still be bus master.
      */
     DeviceNotResetException(boolean alone, List<RuntimeException> refusals, Optional<String> runs) {
         super(

@@ -3,8 +3,8 @@ package io.kvmirq.vfio;
 
 /**
  * A PCI device's config space as shown by vfio-pci, which emulates some bits instead of passing them through. Values
- * are unsigned, except that {@link #getInt} returns all 32 bits in an {@code int}. Thread-safe, except for {@link
- * #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory}, which read a register and then write it.
+ * are unsigned, except those of {@link #getInt}. Thread-safe, except for {@link #enableBusMaster}, {@link
+ * #disableBusMaster} and {@link #enableMemory}, which read a register and then write it.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="region"}
  */

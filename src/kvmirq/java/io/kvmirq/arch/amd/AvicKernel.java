@@ -10,7 +10,7 @@ public enum AvicKernel {
      * entry before unlinking it from the previous vCPU's {@code ir_list}. When an AVIC inhibit ends, an entry written
      * during the inhibit stays remapped, and every other entry has IsRun clear until its vCPU is loaded again. Posting
      * for a device without {@code dev_data->use_vapic} fails with EINVAL since 6.15 and in stable kernels since
-     * 6.12.26, 6.6.89 and 6.1.136; earlier kernels report success and leave the entry remapped.
+     * 6.12.26, 6.6.89 and 6.1.136. Earlier kernels report success and leave the entry remapped.
      */
     UP_TO_6_16,
     /**

@@ -84,15 +84,15 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         return features.contains(Feature.X2AVIC_EXT) && kernel.isSince(6, 18) ? VcpuId.MAX : X2AVIC_MAX_PHYSICAL_ID;
     }
 
-    /** The first obstacle that prevents posting for every VM on this host; empty if the host can post. */
+    /** The first obstacle that prevents posting for every VM on this host. Empty if the host can post. */
     public Optional<PostingObstacle> flaw() {
         boolean remapping = features.contains(Feature.REMAPPING);
         boolean unitsPost = features.contains(Feature.POSTING_UNITS);
         boolean noRemapping = !remapping;
         boolean noPosting = false;
         boolean legacy = false;
-        // The kernel applies the options in order (setup_irqremap). Not a regular expression, because a short command
-        // spends most of its time loading classes.
+        // The kernel applies the options in order (setup_irqremap). A regular expression would load more classes, which
+        // takes most of a short command's time.
         for (StringTokenizer words = new StringTokenizer(commandLine); words.hasMoreTokens(); ) {
             String word = words.nextToken();
             legacy = word.startsWith("amd_iommu_intr=") ? word.endsWith("=legacy") : legacy;

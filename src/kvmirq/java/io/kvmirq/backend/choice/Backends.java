@@ -30,7 +30,7 @@ public final class Backends {
 
     public static final String ENVIRONMENT = "KVMIRQ_BACKEND";
     public static final String AUTO = "auto";
-    /** The name of the fake kernel, which is used only if selected by it. */
+    /** The fake kernel's name. The fake is used only if selected. */
     public static final String FAKE = "fake";
 
     private final List<Candidate> candidates;

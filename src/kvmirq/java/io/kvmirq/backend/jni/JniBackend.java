@@ -205,7 +205,7 @@ public final class JniBackend implements KernelBackend {
     @Override
     public native int vfioDeviceReset(int device);
 
-    // Bound by name when the library is loaded; callers have checked the buffers
+    // These methods are bound by name when the library is loaded. Callers have checked the buffers.
 
     private static native int abiVersion();
 

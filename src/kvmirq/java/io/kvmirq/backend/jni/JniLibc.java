@@ -21,7 +21,7 @@ final class JniLibc extends DirectLibc {
         return addressOfChecked(Buffers.readable(buffer, 0));
     }
 
-    // Bound by name when the library is loaded; callers have checked the buffers
+    // These methods are bound by name when the library is loaded. Callers have checked the buffers.
 
     private static native ByteBuffer newBuffer(long address, long len);
 

@@ -56,10 +56,7 @@ public final class LibcBackend implements KernelBackend {
         }
     }
 
-    /**
-     * Creates a backend over {@code libc}. Throws BackendUnavailableException unless the architecture is x86-64, arm64
-     * or RISC-V.
-     */
+    /** Throws BackendUnavailableException unless the architecture is x86-64, arm64 or RISC-V. */
     public static LibcBackend over(Libc libc, String name, String description) {
         return over(libc, name, description, System.getProperty("os.arch", ""));
     }

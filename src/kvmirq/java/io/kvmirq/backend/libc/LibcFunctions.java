@@ -2,9 +2,8 @@
 package io.kvmirq.backend.libc;
 
 /**
- * libc functions with the signatures of its headers, except that pointers and sizes are 64-bit numbers. Public, because
- * jnr-ffi generates a class for this interface. {@code JnaLibc} and {@code JnrLibc} declare mmap, each with its own
- * types.
+ * libc functions as in its headers, except that pointers and sizes are 64-bit numbers. Public, because jnr-ffi
+ * generates a class for this interface. {@code JnaLibc} and {@code JnrLibc} declare mmap, each with its own types.
  */
 public interface LibcFunctions {
     int open(long path, int flags, int mode);

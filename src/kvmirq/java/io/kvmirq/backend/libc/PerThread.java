@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Reading a {@link ThreadLocal} between two system calls costs about 8 ns, so {@code first} caches the object of a
  * thread that calls often. The cache keeps at most one {@link Thread} reachable.
  *
- * <p>A reserve object is created in advance for threads that cannot allocate their own, because tear-down must work
- * without free memory. One call uses the reserve at a time, and others wait.
+ * <p>A reserve object exists for threads that cannot allocate their own, because tear-down must work without free
+ * memory. One call uses the reserve at a time, and others wait.
  */
 final class PerThread<T extends PerThread.Owned> {
     /**
@@ -28,12 +28,12 @@ final class PerThread<T extends PerThread.Owned> {
     private static final long PAUSE_NANOS = 1_000_000_000;
 
     private final Supplier<T> maker;
-    /** The time of the last failed allocation, or 0 if there was none. */
+    /** The time of the last failed allocation, or 0. */
     private volatile long failedAt;
 
     private final Pool<T> ofVirtualThreads;
     private final ThreadLocal<T> ofPlatformThread;
-    /** The cached object. The race is intended: threads other than the owner read only its final field. */
+    /** The cached object. The race is intended, because other threads read only the final field. */
     private @Nullable T first;
 
     private final T reserve;
@@ -62,7 +62,7 @@ final class PerThread<T extends PerThread.Owned> {
     }
 
     /**
-     * Does not allocate again right after a failure, because the JVM collects garbage and waits before it throws
+     * Does not allocate again right after a failure, because the JVM collects garbage before it throws
      * OutOfMemoryError.
      */
     private T make() {
@@ -78,7 +78,7 @@ final class PerThread<T extends PerThread.Owned> {
         }
     }
 
-    /** Returns an object for a call that does not wait in the kernel, or the reserve if memory runs out. */
+    /** Returns an object for a call that does not wait in the kernel. Returns the reserve if memory runs out. */
     T get() {
         try {
             return getOwn();

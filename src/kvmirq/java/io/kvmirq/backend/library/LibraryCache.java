@@ -247,7 +247,7 @@ public final class LibraryCache {
         }
     }
 
-    /** Not CRC32C, which the JVM would have to load and initialize first. */
+    /** CRC32C would have to be loaded first. */
     private static long crcOf(byte[] content) {
         CRC32 crc = new CRC32();
         crc.update(content);
@@ -350,7 +350,7 @@ public final class LibraryCache {
         }
     }
 
-    /** Creates an empty file. Only this user writes here, so no random number is needed, whose classes load slowly. */
+    /** Creates an empty file. Only this user writes here, so no random number is needed. */
     private static Path makeTemporary(Path directory, String permissions) throws IOException {
         while (true) {
             Path temporary = directory.resolve(TEMPORARY + Long.toHexString(System.nanoTime()) + ".tmp");
@@ -386,8 +386,8 @@ public final class LibraryCache {
     }
 
     /**
-     * Loads a copy with a unique name, then removes the file. Throws BackendUnavailableException if no directory is
-     * private to this user.
+     * Loads a copy with a unique name, then removes the file. Throws BackendUnavailableException without a private
+     * directory.
      */
     void loadCopy(byte[] content, Consumer<Path> loading) throws IOException {
         synchronized (MONITOR) {

@@ -34,12 +34,12 @@ public final class NativeLibrary {
     private static final String NAME = "libkvmirq.so";
     private static final int ELF_MACHINE = 18;
 
-    /** Files that this class loader has loaded as copies, because another class loader had loaded the file. */
+    /** Files of which this class loader has loaded copies, because another had loaded the file. */
     private static final Set<Path> COPIED = new HashSet<>();
 
     /**
-     * The reason why each loaded file was rejected. The file stays loaded, so a second handshake could reach the
-     * library that was loaded after it.
+     * Why each loaded file was rejected. The file stays loaded, so a second handshake could reach a library that was
+     * loaded later.
      */
     private static final Map<Path, String> REFUSED = new HashMap<>();
 

@@ -107,9 +107,9 @@ public final class Trust {
         }
     }
 
-    /** The user id of a file's owner. Symbolic links are not followed, except for paths in /proc. */
+    /** The user id of a file's owner. Symbolic links are followed only in /proc. */
     public static int userOf(Path path) throws IOException {
-        // /proc/self is a symbolic link; no other path here may be one.
+        // Of these paths, only /proc/self may be a symbolic link.
         return (int)
                 (path.startsWith("/proc")
                         ? Files.getAttribute(path, "unix:uid")

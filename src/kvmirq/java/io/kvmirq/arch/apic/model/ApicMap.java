@@ -41,14 +41,14 @@ public final class ApicMap<A extends LocalApic> {
     }
 
     /**
-     * Builds the map from the LAPICs' current ids and modes.
+     * Builds the map from the LAPICs' ids and modes.
      *
      * @param before63 whether to build the map as Linux before 6.3 does. If LAPICs share a physical id, it belongs to
      *     the first, unless a later one is in x2APIC mode. A shared logical id belongs to the last. Only the lowest bit
      *     of a logical id counts, and a LAPIC in x2APIC mode is also found by the physical id that its logical id
      *     encodes
-     * @return the map; empty if two LAPICs share a physical id and neither {@code apicIds32Bit} nor {@code before63} is
-     *     set
+     * @return the map, or empty if two LAPICs share a physical id and neither {@code apicIds32Bit} nor {@code before63}
+     *     is set
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> build(
             List<A> lapics, boolean apicIds32Bit, boolean before63) {
@@ -158,7 +158,7 @@ public final class ApicMap<A extends LocalApic> {
         return (long) (destination >>> 16) * CLUSTER;
     }
 
-    /** The LAPIC for bit 0–15 of a logical destination; null if no LAPIC has this bit. Does not allocate. */
+    /** The LAPIC for bit 0–15 of a logical destination. Null if no LAPIC has this bit. Does not allocate. */
     @SuppressWarnings("unchecked") // The map holds what build() was given.
     public @Nullable A member(int destination, int bit) {
         return (A)

@@ -70,7 +70,7 @@ public final class Destinations<A extends LocalApic> {
      * the only LAPIC that matches the destination. A lowest-priority message to a logical destination is first narrowed
      * to one LAPIC ({@code kvm_intr_is_single_vcpu}).
      *
-     * @return the LAPIC; empty if no LAPIC or several LAPICs match
+     * @return the LAPIC, or empty if no LAPIC or several LAPICs match
      */
     public Optional<A> single(ApicMessage message) {
         return single(message, LinuxVersion.NEWEST);
@@ -86,7 +86,7 @@ public final class Destinations<A extends LocalApic> {
         return meant.size() == 1 ? Optional.of(meant.get(0)) : Optional.empty();
     }
 
-    /** The only LAPIC that the map has for a message; empty if the map does not determine the LAPIC. */
+    /** The only LAPIC that the map has for a message. Empty if the map does not determine the LAPIC. */
     public Optional<A> mapped(ApicMessage message, LinuxVersion kernel) {
         return (kernel.isSince(6, 3) ? map : mapBefore63).flatMap(known -> byMap(message, known));
     }
@@ -108,7 +108,7 @@ public final class Destinations<A extends LocalApic> {
                 : Optional.empty();
     }
 
-    /** @return the bit of the first LAPIC with the lowest arbitration priority; 0 if no LAPIC has a bit */
+    /** @return the bit of the first LAPIC with the lowest arbitration priority, or 0 if no LAPIC has a bit */
     private int byPriority(int bits, int destination, ApicMap<A> known) {
         int lowest = 0;
         long priority = Long.MAX_VALUE;
