@@ -84,7 +84,7 @@ final class ForwardedChange {
                 done = true;
             } finally {
                 if (!done) {
-                    // Not mask(), which waits for an injector.
+                    // A mask() would wait for an injector.
                     unmasked.forEach(irq -> TearDown.quietly(irq::masked));
                 }
             }

@@ -481,8 +481,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Ends interrupts, first in the device and last in the routes. Relays are closed without the lock, for which an
-     * injector may wait. Until then, the interrupts cannot be forwarded again.
+     * Ends interrupts, first in the device and last in the routes. Relays are closed without the lock, because an
+     * injector may wait for a thread that waits for the lock. Until then, the interrupts cannot be forwarded again.
      */
     void unforward(List<? extends ForwardedIrq> ended) {
         synchronized (this) {

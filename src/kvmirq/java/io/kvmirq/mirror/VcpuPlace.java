@@ -14,9 +14,9 @@ import java.util.OptionalInt;
 record VcpuPlace(VcpuStage stage, Descriptor descriptor, OptionalInt cpu) {
     /** A vCPU descriptor's state. */
     enum Descriptor {
-        /** KVM has updated it for this stage. */
+        /** KVM has updated the descriptor for this stage. */
         UPDATED,
-        /** It is as the last load left it. */
+        /** The descriptor is as the last load left it. */
         AS_LOADED,
         UNKNOWN
     }

@@ -156,7 +156,7 @@ public record InterruptPath(
     }
 
     private Optional<Link> first(Link.State state) {
-        // Not a stream, because lists of thousands of paths check each path for several states.
+        // A stream would be slow, because lists of thousands of paths check each path for several states.
         for (Link link : links) {
             if (link.state() == state) {
                 return Optional.of(link);

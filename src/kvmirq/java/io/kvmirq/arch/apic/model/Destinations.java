@@ -27,7 +27,8 @@ public final class Destinations<A extends LocalApic> {
      *
      * @param lapics the LAPICs of the VM's vCPUs, sorted by vCPU index
      * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
-     * @param quirk whether 0xff is a broadcast even in x2APIC mode: true until KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK
+     * @param quirk whether 0xff is a broadcast even in x2APIC mode, which it is until
+     *     KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK
      * @param vectorHashing the module parameter kvm.vector_hashing, which is on by default
      */
     public Destinations(List<A> lapics, boolean apicIds32Bit, boolean quirk, boolean vectorHashing) {
