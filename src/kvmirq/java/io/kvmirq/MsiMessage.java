@@ -26,9 +26,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     /** The first guest-physical MSI address on x86. After a reset, the LAPIC's registers are at the same address. */
     public static final long X86_WINDOW = 0xfee0_0000L;
 
-    /**
-     * The largest number of vectors of a PCI function, limited by MSI-X's 11-bit table size. Source: PCI 3.0, 6.8.2.3.
-     */
+    /** The most vectors that a PCI function can have, by MSI-X's 11-bit table size. Source: PCI 3.0, 6.8.2.3. */
     public static final int MOST_VECTORS = 2048;
 
     private static final int BROADCAST = 0xff;

@@ -95,10 +95,7 @@ public record BitField(String name, int low, int width, Description description)
         return (word & mask()) != 0;
     }
 
-    /**
-     * Returns a word with {@code value} in this field and 0 elsewhere. Throws IllegalArgumentException if the value
-     * does not fit.
-     */
+    /** A word with {@code value} in this field and 0 elsewhere. Throws IllegalArgumentException if it does not fit. */
     public long with(long value) {
         if ((value & ~(-1L >>> (Long.SIZE - width))) != 0) {
             throw doesNotFit(value);
@@ -112,10 +109,7 @@ public record BitField(String name, int low, int width, Description description)
                 + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));
     }
 
-    /**
-     * Returns {@code word} with this field set to {@code value}. Throws IllegalArgumentException if the value does not
-     * fit.
-     */
+    /** Returns {@code word} with this field set to {@code value}. Throws IllegalArgumentException unless it fits. */
     public long put(long word, long value) {
         return word & ~mask() | with(value);
     }

@@ -76,10 +76,7 @@ public record Description(
         return saying(label, Meaning.always(text));
     }
 
-    /**
-     * Returns a copy for a field with the default {@code value}, which {@link Format#encode} stores if the field is not
-     * given.
-     */
+    /** A copy for a field with the default {@code value}, which {@link Format#encode} stores if no value is given. */
     public Description ordinarily(long value) {
         return new Description(label, meaning, Field.Role.DEFAULTED, value, isReserved, shift, computed, checks);
     }

@@ -94,9 +94,7 @@ public final class Format {
         return bits(words);
     }
 
-    /**
-     * Creates a builder. {@code kind} is the format's name for {@code kvmirq decode}, and {@code wordBits} is 32 or 64.
-     */
+    /** Creates a builder. {@code kind} names the format in {@code kvmirq decode}, and {@code wordBits} is 32 or 64. */
     public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(title, "title is null");

@@ -29,10 +29,7 @@ public interface Meaning {
         return String.format("%02x:%02x.%x", id >>> 8 & 0xff, id >>> 3 & 0x1f, id & 7);
     }
 
-    /**
-     * The numbers of the set bits in hex, where bit 0 is {@code first}. Contiguous bits are a range such as {@code
-     * 0x20-0x23}.
-     */
+    /** The set bits' numbers in hex, where bit 0 is {@code first}. Contiguous bits are a range, {@code 0x20-0x23}. */
     static String numbers(long word, int first) {
         return runs(word, bit -> "0x" + Integer.toHexString(first + bit));
     }

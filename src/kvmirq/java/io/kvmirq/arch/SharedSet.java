@@ -3,9 +3,7 @@ package io.kvmirq.arch;
 
 import java.util.Objects;
 
-/**
- * A set of small numbers in shared words, guarded by a spinlock. It models a KVM list, such as a VM's vCPUs or irqfds.
- */
+/** A spinlock-guarded set of small numbers in shared words. It models a KVM list, such as a VM's vCPUs or irqfds. */
 public class SharedSet {
     /** The index of the spinlock's word. */
     public static final int LOCK = 0;
@@ -17,9 +15,7 @@ public class SharedSet {
     private final int base;
     private final int size;
 
-    /**
-     * Creates a set of numbers below {@code size} in the words from {@code base} on, which must be 0 for an empty set.
-     */
+    /** Creates a set of numbers below {@code size} in the words from {@code base}, which must be 0 for an empty set. */
     public SharedSet(SharedWords words, int base, int size) {
         Objects.requireNonNull(words, "words is null");
         this.words = words;

@@ -77,10 +77,7 @@ final class ArenaMemory {
                 : buffer;
     }
 
-    /**
-     * Copies the bytes that the kernel wrote back to {@code buffer}. Throws IllegalStateException if the buffer's arena
-     * has been closed.
-     */
+    /** Copies what the kernel wrote back to {@code buffer}. Throws IllegalStateException if its arena is closed. */
     @SuppressWarnings("ReferenceEquality") // equal buffers need not be the same buffer
     static void giveBack(ByteBuffer held, ByteBuffer buffer, long bytes) {
         if (held != buffer && bytes > 0) {

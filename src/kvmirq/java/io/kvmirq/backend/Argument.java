@@ -5,10 +5,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.function.Supplier;
 
-/**
- * The structure that a default method of {@link KernelBackend} encodes. Each platform thread has one, and virtual
- * threads share a pool.
- */
+/** A structure that {@link KernelBackend} encodes. Each platform thread has one, and virtual threads share a pool. */
 final class Argument implements AutoCloseable {
     private static final Making MAKING = new Making();
     private static final ThreadLocal<Argument> OF_THREAD = ThreadLocal.withInitial(MAKING);

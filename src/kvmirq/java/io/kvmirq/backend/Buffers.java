@@ -27,9 +27,7 @@ public final class Buffers {
         return ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
     }
 
-    /**
-     * Encodes {@code text} as a NUL-terminated UTF-8 string. Throws IllegalArgumentException if the text contains NUL.
-     */
+    /** Encodes {@code text} as a NUL-terminated UTF-8 string. Throws IllegalArgumentException if it contains NUL. */
     public static ByteBuffer cString(String text) {
         int end = text.indexOf('\0');
         if (end >= 0) {
@@ -146,10 +144,7 @@ public final class Buffers {
         return (int) bytes;
     }
 
-    /**
-     * Converts a length for {@link Libc#view} to an int. Throws IllegalArgumentException if it is negative or too
-     * large.
-     */
+    /** A length for {@link Libc#view} as an int. Throws IllegalArgumentException if it is negative or too large. */
     public static int viewLength(long length) {
         if (length < 0 || length > Integer.MAX_VALUE) {
             throw new IllegalArgumentException(
@@ -195,9 +190,7 @@ public final class Buffers {
                 buffer.order() == ByteOrder.nativeOrder() ? buffer.getInt(0) : Integer.reverseBytes(buffer.getInt(0)));
     }
 
-    /**
-     * The element size in bytes if a KVM request's first word counts elements (linux/kvm.h, asm/kvm.h), otherwise 0.
-     */
+    /** The element size in bytes if a KVM request's first word counts elements (linux/kvm.h, asm/kvm.h), else 0. */
     public static int elementSize(int number) {
         return switch (number) {
             case 0x02, 0x0a -> Integer.BYTES; // KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST

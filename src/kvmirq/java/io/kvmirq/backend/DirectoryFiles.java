@@ -198,10 +198,7 @@ final class DirectoryFiles implements HostFiles {
         return List.of(names);
     }
 
-    /**
-     * Whether a directory above the file cannot be searched, so that opening the file fails with EACCES and not with
-     * ENOENT.
-     */
+    /** Whether a directory above the file cannot be searched, so that opening it fails with EACCES, not ENOENT. */
     private boolean isBelowRefused(String path) {
         if (isHost) {
             try {

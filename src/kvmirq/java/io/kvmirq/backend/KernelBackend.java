@@ -33,9 +33,7 @@ public interface KernelBackend {
 
     // fd
 
-    /**
-     * close(2). Do not repeat a failed close, even after EINTR, because {@code fd} may refer to another file by then.
-     */
+    /** close(2). Do not repeat a failed close, even after EINTR, because {@code fd} may be another file by then. */
     int fdClose(int fd);
 
     /** fcntl(2) with F_DUPFD_CLOEXEC. Returns a second descriptor of the same file. */
@@ -125,9 +123,7 @@ public interface KernelBackend {
     /** The size of an interrupt chip's state in bytes. */
     int IRQCHIP_STATE_SIZE = 512;
 
-    /**
-     * KVM_GET_IRQCHIP. Stores {@link #IRQCHIP_STATE_SIZE} bytes, a {@code kvm_pic_state} or {@code kvm_ioapic_state}.
-     */
+    /** KVM_GET_IRQCHIP. Stores {@link #IRQCHIP_STATE_SIZE} bytes, {@code kvm_pic_state} or {@code kvm_ioapic_state}. */
     int irqchipGet(int vm, int chip, ByteBuffer state);
 
     /** KVM_SET_IRQCHIP. Sets a chip to {@code state}, which has the layout of {@link #irqchipGet}. */
@@ -295,8 +291,6 @@ public interface KernelBackend {
      */
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
 
-    /**
-     * VFIO_DEVICE_RESET. Returns -EINVAL if the device cannot be reset alone, -EAGAIN if the device or bus is locked.
-     */
+    /** VFIO_DEVICE_RESET. Returns -EINVAL if the device cannot be reset alone, -EAGAIN if device or bus is locked. */
     int vfioDeviceReset(int device);
 }

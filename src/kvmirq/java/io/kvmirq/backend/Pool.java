@@ -14,9 +14,7 @@ import org.jspecify.annotations.Nullable;
  */
 @NotPromised
 public final class Pool<T> {
-    /**
-     * At least as many as a large host's carrier threads. Objects beyond this number are left to the garbage collector.
-     */
+    /** At least as many as a large host's carrier threads. Objects beyond this are left to the garbage collector. */
     private static final int IDLE = 256;
 
     private final Supplier<T> maker;

@@ -27,9 +27,7 @@ public enum SystemCall {
     /** Arguments: command, flags, processor. */
     MEMBARRIER(324, 283);
 
-    /**
-     * Flags of {@link #MMAP} for zeroed memory, which counts towards the commit limit only with vm.overcommit_memory=2.
-     */
+    /** Flags of {@link #MMAP} for zeroed memory, which the commit limit covers only with vm.overcommit_memory=2. */
     public static final int MAP_ZEROS = Uapi.MAP_PRIVATE | Uapi.MAP_FIXED | Uapi.MAP_ANONYMOUS | Uapi.MAP_NORESERVE;
 
     private static final boolean ARM64 = System.getProperty("os.arch", "").equals("aarch64");

@@ -34,9 +34,7 @@ public final class Events {
 
     private Events() {}
 
-    /**
-     * An event field. {@code vm} and {@code eventfd} are descriptor numbers, and {@code gsi} is -1 without an irqfd.
-     */
+    /** An event field. {@code vm} and {@code eventfd} are descriptor numbers, {@code gsi} is -1 without an irqfd. */
     enum Field {
         VM("number of the VM's descriptor"),
         EVENTFD("number of the eventfd's descriptor"),

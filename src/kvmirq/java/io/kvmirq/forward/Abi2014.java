@@ -85,9 +85,7 @@ public final class Abi2014 {
         return kvmVfio.abi2014();
     }
 
-    /**
-     * A forwarded line, which keeps the attribute that ends the forwarding, so that {@link #close} allocates nothing.
-     */
+    /** A forwarded line with the attribute that ends the forwarding, so that {@link #close} allocates nothing. */
     private final class Forwarded implements Hold {
         private final LineIrq irq;
         private final Fd.Lease group;

@@ -23,9 +23,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.function.Function;
 
-/**
- * The calls on KVM-VFIO devices. A lease keeps each file open, so that a call can remove it after its owner is closed.
- */
+/** The calls on KVM-VFIO devices. A lease keeps each file open, so a call can remove it after its owner is closed. */
 final class ForwardCalls extends Calls {
     ForwardCalls(Kernel kernel) {
         super(kernel);

@@ -173,9 +173,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return posting().orElse(null) instanceof Posting.NotPosted;
     }
 
-    /**
-     * The decision that allowed direct EOI. Empty for any other interrupt, and after {@link #moveTo} ended direct EOI.
-     */
+    /** The decision that allowed direct EOI. Empty for other interrupts, and after {@link #moveTo} ended direct EOI. */
     @NotPromised
     public Optional<DirectEoiDecision> directEoi() {
         return Optional.empty();
@@ -206,10 +204,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return path(Optional.empty(), "no HostIrqs was given");
     }
 
-    /**
-     * The current path as in {@link #path()}, with the host irq that {@code host}, such as a {@link
-     * io.kvmirq.host.HostInterrupts}, finds.
-     */
+    /** Like {@link #path()}, with the host irq from {@code host}, such as {@link io.kvmirq.host.HostInterrupts}. */
     public final InterruptPath path(HostIrqs host) {
         Objects.requireNonNull(host, "host is null");
         return path(host.of(irq()), "the host's files show no host irq of " + irq());
@@ -547,10 +542,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /**
-     * Ends the forwarding. After the call returns, no further interrupt is injected, not even one that was held back.
-     * Idempotent, never fails.
-     */
+    /** Ends the forwarding. Afterwards no interrupt is injected, not even one held back. Idempotent, never fails. */
     @Override
     public final void close() {
         forwarding.unforward(List.of(this));

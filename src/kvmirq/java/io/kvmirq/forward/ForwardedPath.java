@@ -141,10 +141,7 @@ record ForwardedPath(
                 : Claim.of(Claim.Question.FORM, posting instanceof Posting.Posted, PREDICTED, posting.text());
     }
 
-    /**
-     * Predictions besides the links, which are the remapping entry, its last update, and the vCPU's stage and
-     * descriptor.
-     */
+    /** The predicted remapping entry, its last update, and the vCPU's stage and descriptor. */
     private List<HopValue<?>> values(
             Optional<PredictedIrq> known, Optional<VcpuId> vcpu, Posting posting, Snapshot now) {
         List<HopValue<?>> values = new ArrayList<>();

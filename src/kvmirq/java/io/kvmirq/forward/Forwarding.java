@@ -319,10 +319,7 @@ public final class Forwarding implements AutoCloseable {
         return reason;
     }
 
-    /**
-     * Starts relays. Called without a lock, because if one fails to start, the running injections of the others must
-     * end.
-     */
+    /** Starts relays. Called without a lock, because if one fails to start, the others' running injections must end. */
     private List<ForwardedIrq> started(List<ForwardedIrq> forwarded) {
         boolean all = false;
         try {

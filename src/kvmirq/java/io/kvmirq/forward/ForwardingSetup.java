@@ -21,10 +21,7 @@ import java.util.function.IntFunction;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/**
- * Sets up and tears down a {@link Forwarding}'s interrupts. The forwarding's lock guards all methods except {@link
- * #irqs}.
- */
+/** Sets up and tears down a {@link Forwarding}'s interrupts. Its lock guards all methods except {@link #irqs}. */
 final class ForwardingSetup {
     private final Forwarding owner;
     private final Triggers triggers = new Triggers();
@@ -52,10 +49,7 @@ final class ForwardingSetup {
             boolean takesOver,
             boolean masked) {}
 
-    /**
-     * Forwards a batch of vectors, setting up routes first, then irqfds, and the device last. {@code messages} has one
-     * element for each vector.
-     */
+    /** Forwards a batch of vectors with a message each. Sets up routes first, then irqfds, and the device last. */
     List<ForwardedIrq> vectors(Batch batch, List<MsiMessage> messages) {
         MessageIrqs which = batch.which;
         int count = which.size();

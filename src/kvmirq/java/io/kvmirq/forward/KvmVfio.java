@@ -54,10 +54,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         }
     }
 
-    /**
-     * Wraps a KVM-VFIO device that a VMM created. Throws IllegalArgumentException if the descriptor {@code number} is
-     * not an open KVM device.
-     */
+    /** Wraps a VMM's KVM-VFIO device. Throws IllegalArgumentException if {@code number} is not an open KVM device. */
     public static KvmVfio adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
         return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);

@@ -5,9 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 
-/**
- * Relays a message or an edge-triggered line. As with an irqfd, all signals since the last read become one interrupt.
- */
+/** Relays a message or edge-triggered line. As with an irqfd, all signals since the last read become one interrupt. */
 final class RelayedEdge extends RelayedIrq {
     private final Userspace.Injector injector;
     private volatile Runnable injection;

@@ -34,9 +34,7 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
     /** Called when the last hold ends. */
     void resuming() {}
 
-    /**
-     * Leaves signals in the eventfd until each hold is ended by {@link #release}. A hold that throws must be ended too.
-     */
+    /** Leaves signals in the eventfd until {@link #release} ends each hold. A hold that throws must be ended too. */
     final void hold() {
         holds++;
         if (holds == 1) {
@@ -44,9 +42,7 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
         }
     }
 
-    /**
-     * Ends a {@link #hold}. Signals that arrived during the hold become one interrupt. If this throws, the hold stays.
-     */
+    /** Ends a {@link #hold}. Signals that arrived during it become one interrupt. If this throws, the hold stays. */
     final void release() {
         if (holds == 1) {
             resuming();

@@ -75,9 +75,7 @@ final class RelayedLine extends RelayedIrq {
         happened(SIGNALLED);
     }
 
-    /**
-     * Handles the guest's EOI by lowering a high line and unmasking the device, or leaves both to the acting thread.
-     */
+    /** Handles a guest EOI by lowering a high line and unmasking the device, or leaves both to the acting thread. */
     void endOfInterrupt() {
         happened(ENDED);
     }
@@ -200,10 +198,7 @@ final class RelayedLine extends RelayedIrq {
         }
     }
 
-    /**
-     * Raises the line. If the injector fails, unmasks the device so that it signals again, a few times, because the
-     * guest may send no EOI.
-     */
+    /** Raises the line. If that fails, unmasks the device a few times to signal again, as the guest may send no EOI. */
     private void raise() {
         asserted = true;
         lowers = true;

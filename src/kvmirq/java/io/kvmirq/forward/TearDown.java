@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-/**
- * Runs tear-down steps. An exception does not stop the tear-down. After an Error, it is repeated from its first step.
- */
+/** Runs tear-down steps. An exception does not stop the tear-down. After an Error, it repeats from its first step. */
 final class TearDown {
     private TearDown() {}
 

@@ -19,9 +19,7 @@ import java.util.Set;
 import java.util.WeakHashMap;
 import org.jspecify.annotations.Nullable;
 
-/**
- * The device's half of forwarded messages, which is each vector's eventfd. Guarded by the {@link Forwarding}'s lock.
- */
+/** The device's half of forwarded messages, each vector's eventfd. Guarded by the {@link Forwarding}'s lock. */
 final class Triggers {
 
     /** The owner of each enabled vector. */
@@ -73,10 +71,7 @@ final class Triggers {
         return last.info().noResize() && last.number() >= now.enabled();
     }
 
-    /**
-     * Throws IllegalStateException, before any change, if the kernel cannot add vectors to those that another owner
-     * enabled.
-     */
+    /** Throws IllegalStateException before any change if the kernel cannot add to the vectors another owner enabled. */
     void requireRoom(MessageIrqs irqs) {
         ArmedVectors now = stillArmed();
         MessageIrq last = irqs.get(irqs.size() - 1);

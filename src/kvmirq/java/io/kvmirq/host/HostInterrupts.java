@@ -41,10 +41,7 @@ public final class HostInterrupts implements HostIrqs {
     private static final int DOMAIN_SHIFT = 27;
     /** The size of a piece, which holds several lines even on the largest machines. */
     private static final int PIECE = 1 << 20;
-    /**
-     * The longest accepted text, eleven times what 4096 irqs on 1024 CPUs take. A copied file can be sparse, or grow
-     * while it is read.
-     */
+    /** The longest accepted text, 11 times 4096 irqs on 1024 CPUs. A copied file can be sparse, or grow while read. */
     static final long LONGEST_FILE = 1L << 29;
 
     private static final int MEBI = 20;
@@ -73,9 +70,7 @@ public final class HostInterrupts implements HostIrqs {
         }
     }
 
-    /**
-     * A row with an irq, its interrupt controller, its count on all CPUs, and its handlers' names, separated by commas.
-     */
+    /** A row with an irq, its interrupt controller, its count on all CPUs, and its handlers' names, comma-separated. */
     public record Row(HostIrq irq, String chip, long count, String handlers) {
         public Row {
             Objects.requireNonNull(irq, "irq is null");
@@ -449,10 +444,7 @@ public final class HostInterrupts implements HostIrqs {
                 .findFirst();
     }
 
-    /**
-     * Whether an interrupt controller's name begins with {@code prefix}. On x86, {@code IR-} shows that interrupts are
-     * remapped.
-     */
+    /** Whether an interrupt controller's name begins with {@code prefix}. On x86, {@code IR-} means remapping. */
     public boolean hasChip(String prefix) {
         Objects.requireNonNull(prefix, "prefix is null");
         for (String chip : chips) {

@@ -12,9 +12,7 @@ public enum KernelChange {
     DENYLIST("5.9"),
     /** A PCI function has a sysfs file power_state. Source: {@code power_state_show()} in drivers/pci/pci-sysfs.c. */
     POWER_STATE("5.11"),
-    /**
-     * An irqfd resets its eventfd's count. Source: eventfd_ctx_do_read() in {@code irqfd_wakeup()}, virt/kvm/eventfd.c.
-     */
+    /** An irqfd resets its eventfd's count. Source: eventfd_ctx_do_read() in irqfd_wakeup(), virt/kvm/eventfd.c. */
     IRQFD_EMPTIES("5.11"),
     /**
      * irq/N/spurious counts only after an unhandled irq. Source: note_interrupt(), kernel/irq/spurious.c, 7c07012eb1be.

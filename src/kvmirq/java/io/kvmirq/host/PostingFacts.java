@@ -158,9 +158,7 @@ public final class PostingFacts {
         return reading().flaw();
     }
 
-    /**
-     * The reasons why {@link #host} is empty, one sentence for each unreadable fact. Empty if all facts can be read.
-     */
+    /** The reasons why {@link #host} is empty, one sentence per unreadable fact. Empty if all facts can be read. */
     public List<String> unreadable() {
         return reading().host().isPresent() ? List.of() : reading().unreadable();
     }
@@ -213,10 +211,7 @@ public final class PostingFacts {
                 .isPresent();
     }
 
-    /**
-     * Whether a word sets this parameter. Dashes and underscores are equal in names ({@code parameq()} in
-     * kernel/params.c).
-     */
+    /** Whether a word sets this parameter. Dashes equal underscores in names ({@code parameq()} in kernel/params.c). */
     private static boolean isParameter(String word, String name) {
         return word.substring(0, word.indexOf('=')).replace('-', '_').equals(name);
     }

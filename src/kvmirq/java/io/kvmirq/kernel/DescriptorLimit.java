@@ -27,10 +27,7 @@ final class DescriptorLimit {
         return files.number("proc/self/limits", "Max open files");
     }
 
-    /**
-     * Explains why {@code missing} more descriptors could not be opened. The text has no figures if no descriptor is
-     * left to read /proc.
-     */
+    /** Explains why {@code missing} more descriptors could not be opened, without figures if /proc cannot be read. */
     static String why(HostFiles files, int missing) {
         OptionalLong limit = limit(files);
         if (limit.isEmpty()) {

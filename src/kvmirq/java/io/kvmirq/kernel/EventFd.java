@@ -62,10 +62,7 @@ public final class EventFd implements AutoCloseable {
     /** Null until the first wait, because thousands of irqfds' eventfds never wait. */
     private volatile @Nullable Waits waits;
 
-    /**
-     * Not volatile, because thousands of irqfds are assigned at once, with one fence. A reader that misses it does not
-     * warn.
-     */
+    /** Not volatile, because thousands of irqfds are assigned with one fence. A reader that misses it does not warn. */
     private boolean feedsIrqfd;
     /** The number of event loop registrations that are not paused. */
     private volatile int loops;
@@ -395,10 +392,7 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /**
-     * Ends waits. Its monitor is private, because a caller may hold the eventfd's monitor while a thread in await is
-     * interrupted.
-     */
+    /** Ends waits. Its monitor is private, because a caller may hold the eventfd's while an await is interrupted. */
     private final class Waits {
         final Interruption interruption = new Interruption(this::interrupted);
         /**

@@ -303,10 +303,7 @@ public final class Fd extends UseCount {
         return super.isClosed();
     }
 
-    /**
-     * Refuses new calls, without waiting, and closes the descriptor or leaves that to the last call or lease in flight.
-     * Idempotent.
-     */
+    /** Refuses new calls without waiting. The descriptor is closed now or by the last call or lease. Idempotent. */
     void close() {
         made.entry.closed(place);
         if (end()) {

@@ -202,10 +202,7 @@ public final class Kernel implements AutoCloseable {
         return known == null ? facts(device()) : known;
     }
 
-    /**
-     * Like {@link #facts()}, but the first call queries {@code file}, which is the KVM device or a VM. Both report the
-     * same facts.
-     */
+    /** Like {@link #facts()}, but the first call queries {@code file}, the KVM device or a VM, with the same facts. */
     KernelFacts facts(Fd file) {
         @Nullable KernelFacts known = facts;
         if (known == null) {
@@ -241,10 +238,7 @@ public final class Kernel implements AutoCloseable {
                 () -> "capability=" + number);
     }
 
-    /**
-     * The facts that explain a failed call. Makes no system call, because the failed call may be the query of the
-     * facts.
-     */
+    /** The facts that explain a failed call. Makes no system call, because the failed call may be their query. */
     Set<Condition> knownFacts() {
         Set<Condition> all = EnumSet.copyOf(TYPED);
         if (isReal()) {
@@ -313,9 +307,7 @@ public final class Kernel implements AutoCloseable {
         }
     }
 
-    /**
-     * Open handles that were made from this kernel, including the KVM device. A test can check that none is left open.
-     */
+    /** Open handles made from this kernel, including the KVM device. A test can check that none is left open. */
     public List<String> openHandles() {
         return handles.stillOpen();
     }

@@ -428,10 +428,7 @@ public final class Mapping {
         put(offset, ByteBuffer.wrap(content));
     }
 
-    /**
-     * Copies the remaining bytes of a buffer into the mapping, in no particular order, and moves the buffer's position
-     * to its limit.
-     */
+    /** Copies a buffer's remaining bytes into the mapping in no particular order. The position moves to the limit. */
     public void put(long offset, ByteBuffer content) {
         Objects.requireNonNull(content, "content is null");
         enter(offset, content.remaining());
@@ -442,10 +439,7 @@ public final class Mapping {
         }
     }
 
-    /**
-     * Copies bytes of the mapping into the remaining part of a buffer, in no particular order, and moves the buffer's
-     * position to its limit.
-     */
+    /** Fills a buffer's remaining part from the mapping in no particular order. The position moves to the limit. */
     public void get(long offset, ByteBuffer content) {
         Objects.requireNonNull(content, "content is null");
         if (content.isReadOnly()) {

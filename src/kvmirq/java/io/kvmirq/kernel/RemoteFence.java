@@ -55,10 +55,7 @@ final class RemoteFence {
         }
     }
 
-    /**
-     * Makes the JVM stop the thread for a moment. Used if membarrier(2) fails, because of a system call filter or lack
-     * of memory.
-     */
+    /** Makes the JVM stop the thread briefly. Used if membarrier(2) fails, due to a system call filter or no memory. */
     private static boolean stopped(Thread thread) {
         try {
             thread.getStackTrace();

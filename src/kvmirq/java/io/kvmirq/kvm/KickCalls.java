@@ -151,10 +151,7 @@ final class KickCalls extends Calls {
         return result;
     }
 
-    /**
-     * Notes that this thread has left KVM_RUN, consumes a kick's signal, and returns whether there was one. {@link
-     * #left} must follow.
-     */
+    /** Notes the end of KVM_RUN and returns whether it consumed a kick's signal. {@link #left} must follow. */
     boolean end() {
         while (!state.compareAndSet(State.RUNNING, State.LEAVING)) {
             if (state.get() == State.SENT) {

@@ -7,10 +7,7 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.Set;
 
-/**
- * Allocates a VM's memory slot numbers from the highest down, because an adopted VM's VMM allocates its own from 0.
- * Thread-safe.
- */
+/** Allocates memory slots from the highest down, because an adopted VM's VMM allocates its own from 0. Thread-safe. */
 final class MemorySlots {
     private final VmCalls calls;
     private final int count;

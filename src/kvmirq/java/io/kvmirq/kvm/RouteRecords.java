@@ -14,9 +14,7 @@ final class RouteRecords {
     private ByteBuffer records = Buffers.allocate(FIRST_CAPACITY * KernelBackend.ROUTE_SIZE);
     private int count;
 
-    /**
-     * Makes room for {@code routes} records, and keeps the ones of GSIs below {@code first}. Records are sorted by GSI.
-     */
+    /** Makes room for {@code routes} records and keeps those of GSIs below {@code first}. Records are sorted by GSI. */
     void begin(int routes, int first) {
         int bytes = routes * KernelBackend.ROUTE_SIZE;
         if (bytes > records.capacity()) {

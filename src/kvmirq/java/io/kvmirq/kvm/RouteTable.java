@@ -404,10 +404,7 @@ public final class RouteTable {
         return "routes of " + calls.vm();
     }
 
-    /**
-     * A copy of the route table, which a change edits. It is valid until the function given to {@link #change} returns.
-     * Not thread-safe.
-     */
+    /** A copy of the table, for edits until the function given to {@link #change} returns. Not thread-safe. */
     public final class Edit {
         private final Routes original;
         private final Routes copy;

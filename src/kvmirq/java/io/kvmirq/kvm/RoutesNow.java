@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-/**
- * A VM's GSI routes at the time of {@code Vm.adopt}. The caller states them, because KVM has no call that reads routes.
- */
+/** A VM's GSI routes at the time of {@code Vm.adopt}, stated by the caller because no KVM call reads routes. */
 public enum RoutesNow {
     /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. The library allocates GSIs from 24, above IOAPIC pins. */
     NONE,

@@ -251,10 +251,7 @@ public final class VcpuExit {
         return data(0);
     }
 
-    /**
-     * The data of one access of a string instruction, where {@code access} is 0 to {@link #count} − 1. Otherwise like
-     * {@link #data()}.
-     */
+    /** Like {@link #data()}, for one access of a string instruction, from 0 to {@link #count} − 1. */
     public long data(int access) {
         int at = at(access);
         int size = size();
@@ -295,10 +292,7 @@ public final class VcpuExit {
         answer(0, value);
     }
 
-    /**
-     * Sets the value of one access of a string instruction, where {@code access} is 0 to {@link #count} − 1. Otherwise
-     * like {@link #answer(long)}.
-     */
+    /** Like {@link #answer(long)}, for one access of a string instruction, from 0 to {@link #count} − 1. */
     public void answer(int access, long value) {
         if (isWrite()) {
             throw new IllegalStateException(this + " was a write, which has no answer: run the vCPU again");
@@ -343,10 +337,7 @@ public final class VcpuExit {
         return longAt(Uapi.KvmRun.FAIL_ENTRY_REASON);
     }
 
-    /**
-     * The error {@code KVM_INTERNAL_ERROR_*} of a {@link Reason#INTERNAL_ERROR}: 1 if KVM cannot emulate an
-     * instruction.
-     */
+    /** The {@code KVM_INTERNAL_ERROR_*} of a {@link Reason#INTERNAL_ERROR}, 1 if KVM cannot emulate an instruction. */
     public int suberror() {
         require(Reason.INTERNAL_ERROR);
         return intAt(Uapi.KvmRun.INTERNAL_SUBERROR);
@@ -364,20 +355,14 @@ public final class VcpuExit {
         return longAt(Uapi.KvmRun.MSR_DATA);
     }
 
-    /**
-     * Sets the value of the MSR that the guest reads ({@link Reason#MSR_READ}). Without this call the guest gets a
-     * general protection fault.
-     */
+    /** Sets the MSR value of a {@link Reason#MSR_READ}. Without this call the guest gets a general protection fault. */
     public void answerMsr(long value) {
         require(Reason.MSR_READ);
         page.putLong(Uapi.KvmRun.MSR_DATA, value);
         isMsrAnswered = true;
     }
 
-    /**
-     * Accepts the value that the guest wrote to an MSR ({@link Reason#MSR_WRITE}). Without this call the guest gets a
-     * general protection fault.
-     */
+    /** Accepts the value of a {@link Reason#MSR_WRITE}. Without this call the guest gets a general protection fault. */
     public void acceptMsr() {
         require(Reason.MSR_WRITE);
         isMsrAnswered = true;

@@ -205,10 +205,7 @@ public final class X86Vm {
         createPit(0);
     }
 
-    /**
-     * Creates the timer like {@link #createPit}, and an in-kernel port 0x61, which guests read to measure their TSC
-     * rate. The port makes no sound.
-     */
+    /** Like {@link #createPit}, with a silent in-kernel port 0x61, which guests read to measure their TSC rate. */
     public void createPitWithSpeaker() {
         createPit(Uapi.KVM_PIT_SPEAKER_DUMMY);
     }

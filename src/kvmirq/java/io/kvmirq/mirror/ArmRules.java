@@ -114,10 +114,7 @@ final class ArmRules {
                 aim);
     }
 
-    /**
-     * The prediction for an interrupt that lost its vLPI, possibly to another host interrupt, which only old kernels
-     * allow.
-     */
+    /** The prediction after the vLPI was lost, possibly to another host interrupt, which only old kernels allow. */
     private static Posting lost(ItsMappings vm, @Nullable Mapping mapping) {
         return mapping != null && vm.owner(mapping.lpi()) != null ? refused(VlpiObstacle.TAKEN) : LOST;
     }

@@ -61,9 +61,7 @@ record EventFdEnds(
         return producer.filter(wanted::equals).isPresent() || others.contains(wanted);
     }
 
-    /**
-     * Whether the interrupt is, or may be, posted to this vCPU. An entry whose list is unknown still names its vCPU.
-     */
+    /** Whether the interrupt is or may be posted to this vCPU. An entry whose list is unknown still names its vCPU. */
     boolean mayPostTo(VcpuId vcpu) {
         Known<VcpuId> posts = irq.map(PredictedIrq::vcpu).orElse(Known.none());
         return posts instanceof Known.Unknown

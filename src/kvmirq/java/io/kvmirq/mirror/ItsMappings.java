@@ -68,9 +68,7 @@ final class ItsMappings {
         return vlpis.get(lpi);
     }
 
-    /**
-     * The eventfd whose host interrupt is delivered as a guest event's LPI, or null if the LPI is not mapped to a vLPI.
-     */
+    /** The eventfd whose host interrupt is delivered as a guest event's LPI, or null if the LPI has no vLPI. */
     @Nullable
     EventFdId owner(long doorbell, long key) {
         Mapping mapping = mapping(doorbell, key);

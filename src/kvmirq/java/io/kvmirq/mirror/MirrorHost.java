@@ -61,10 +61,7 @@ public sealed interface MirrorHost {
         }
     }
 
-    /**
-     * An arm64 host. {@code gicv4} is whether KVM uses GICv4, if known, and {@code kernel} how it finds a host irq's
-     * LPI.
-     */
+    /** An arm64 host. {@code gicv4} is whether KVM uses GICv4, if known, {@code kernel} how it finds an irq's LPI. */
     record Arm64(Optional<Boolean> gicv4, VlpiKernel kernel) implements MirrorHost {
         public Arm64 {
             Objects.requireNonNull(gicv4, "gicv4 is null");

@@ -4,9 +4,7 @@ package io.kvmirq.mirror;
 import io.kvmirq.VcpuId;
 import io.kvmirq.path.Known;
 
-/**
- * A prediction for one interrupt by a host's rules. Events about {@code aim}, the message's destination, can change it.
- */
+/** A prediction for one interrupt by a host's rules. Events about {@code aim}, its destination, can change it. */
 record Prediction(
         Posting posting,
         Known<VcpuId> vcpu,

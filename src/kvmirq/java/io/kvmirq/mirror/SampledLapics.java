@@ -22,9 +22,7 @@ import java.util.Set;
  * guest chooses logical ids, so logical messages are predicted only when all LAPICs were sampled.
  */
 final class SampledLapics {
-    /**
-     * The highest xAPIC id, just below the broadcast id. A vCPU with a higher id can be addressed only in x2APIC mode.
-     */
+    /** The highest xAPIC id, just below the broadcast id. A higher vCPU id can be addressed only in x2APIC mode. */
     private static final int LAST_XAPIC_ID = 0xfe;
     /** The vCPU whose APIC id is xAPIC mode's broadcast id. */
     private static final VcpuId NAMED_AS_BROADCAST = new VcpuId(ApicMessage.BROADCAST);

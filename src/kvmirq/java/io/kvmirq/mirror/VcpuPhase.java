@@ -37,9 +37,7 @@ public interface VcpuPhase {
         return Optional.empty();
     }
 
-    /**
-     * Whether the sample {@link #lapic} is current in phase {@code number}. In KVM_RUN, the guest can change the ids.
-     */
+    /** Whether the sample {@link #lapic} is current in phase {@code number}. In KVM_RUN, the guest can change ids. */
     default boolean hasLapicOf(long number) {
         return false;
     }

@@ -20,10 +20,7 @@ final class VcpuRuns {
         return new HashMap<>(runs);
     }
 
-    /**
-     * Records a schedule step. Returns false if the state stays the same, because a preemption does not change a
-     * sleeping vCPU's state.
-     */
+    /** Records a schedule step. Returns false if nothing changes, as when a sleeping vCPU is preempted. */
     boolean put(VcpuId vcpu, VcpuPlace run) {
         VcpuPlace before = runs.get(vcpu);
         if (before != null

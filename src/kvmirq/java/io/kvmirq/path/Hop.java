@@ -18,19 +18,13 @@ import java.util.Objects;
  * @param <T> the type of the value, {@link Void} if the hop has none
  */
 public final class Hop<T> implements Comparable<Hop<?>> {
-    /**
-     * The device itself, which {@link InterruptPath#interrupt} names. The link shows whether it has power and can send
-     * interrupts.
-     */
+    /** The device in {@link InterruptPath#interrupt}. The link shows whether it has power and can send interrupts. */
     public static final Hop<Void> DEVICE = new Hop<>(0, "device", Void.class);
 
     /** The Linux irq number in {@code /proc/interrupts}. */
     public static final Hop<HostIrq> HOST_IRQ = new Hop<>(1, "host irq", HostIrq.class);
 
-    /**
-     * The device's vector or interrupt pin. The link shows whether VFIO has the device and signals an eventfd for the
-     * interrupt.
-     */
+    /** The device's vector or interrupt pin. The link shows whether VFIO has the device and signals its eventfd. */
     public static final Hop<Interrupt> DEVICE_VECTOR = new Hop<>(2, "device vector", Interrupt.class);
 
     /** The VM's process. The link shows whether its threads run, or are stopped, traced or frozen. */
@@ -39,10 +33,7 @@ public final class Hop<T> implements Comparable<Hop<?>> {
     /** The eventfd that VFIO signals. */
     public static final Hop<EventFdId> EVENTFD = new Hop<>(4, "eventfd", EventFdId.class);
 
-    /**
-     * The irqfd, through which KVM raises a GSI for each signal of the eventfd. The value is the process that has the
-     * VM.
-     */
+    /** The irqfd, through which KVM raises a GSI for each eventfd signal. The value is the process that has the VM. */
     public static final Hop<ProcessId> IRQFD = new Hop<>(5, "irqfd", ProcessId.class);
 
     /** The GSI that the irqfd raises, and its route. */
@@ -95,10 +86,7 @@ public final class Hop<T> implements Comparable<Hop<?>> {
         return ALL;
     }
 
-    /**
-     * Creates a constant hop for a {@link HopValue}. These hops follow all others, sorted by label. No two may have the
-     * same label.
-     */
+    /** Creates a constant hop for a {@link HopValue}. These hops follow all others, sorted by their unique labels. */
     @NotPromised
     public static <T> Hop<T> beside(String label, Class<T> type) {
         Objects.requireNonNull(label, "label is null");

@@ -147,10 +147,7 @@ public record InterruptPath(
         return first(Link.State.DOUBTFUL);
     }
 
-    /**
-     * Whether a link is {@link Link.State#IDLE}, so that the path ends without a failure because the interrupt is not
-     * used.
-     */
+    /** Whether a link is {@link Link.State#IDLE}, so the path ends without failure because the interrupt is unused. */
     public boolean isIdle() {
         return first(Link.State.IDLE).isPresent();
     }

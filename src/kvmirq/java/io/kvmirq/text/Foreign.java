@@ -29,9 +29,7 @@ public final class Foreign {
         return printable(text, Integer.MAX_VALUE);
     }
 
-    /**
-     * The first {@code longest} characters, with a question mark for each control character and invisible character.
-     */
+    /** The first {@code longest} characters, with a question mark for each control or invisible character. */
     public static String printable(String text, int longest) {
         // No stream: it would be the only one at many a start of the command.
         StringBuilder shown = new StringBuilder();

@@ -96,9 +96,7 @@ final class Declared {
     @Retention(RetentionPolicy.RUNTIME)
     @interface Count {}
 
-    /**
-     * A constant that is neither a flag nor a value, although its name begins like one: a mask, or a feature's number.
-     */
+    /** A constant that is neither a flag nor a value, although its name begins like one: a mask, or feature number. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface NotAFlag {}
 

@@ -137,10 +137,7 @@ public final class UapiTable {
         return BY_NUMBER.getOrDefault(number, List.of());
     }
 
-    /**
-     * The request with this number on this kind of file, or else the first request with this number. Null if no request
-     * has the number. Does not allocate.
-     */
+    /** The request with this number on this kind of file, or else the first with it, or null. Does not allocate. */
     public static @Nullable Request find(Long number, FileKind kind) {
         List<Request> named = find(number);
         for (int i = 0; i < named.size(); i++) {

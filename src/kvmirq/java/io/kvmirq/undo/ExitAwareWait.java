@@ -12,9 +12,7 @@ import java.util.function.BooleanSupplier;
 public final class ExitAwareWait {
     /** The longest wait after the JVM began to exit, minus one {@link Look}. */
     private static final long LIMIT_NANOS = TimeUnit.MILLISECONDS.toNanos(450);
-    /**
-     * The limit for a thread after its first timeout, because all handles that it closes may wait for the same thread.
-     */
+    /** The limit after a thread's first timeout, because all handles that it closes may wait for the same thread. */
     private static final long NEXT_LIMIT_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
 
     private static final long LOOK_NANOS = TimeUnit.MILLISECONDS.toNanos(50);

@@ -102,10 +102,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return held;
     }
 
-    /**
-     * Rejects a shared eventfd, because irqbypass joins only one interrupt per eventfd, and only logs that it refused
-     * another.
-     */
+    /** Rejects a shared eventfd, because irqbypass joins only one interrupt per eventfd, and only logs a refusal. */
     private void requireDistinct(int first, int[] next) {
         int[] sorted = next.clone();
         Arrays.sort(sorted);
@@ -188,10 +185,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
-    /**
-     * Enables the index with {@code total} vectors. If the kernel refuses, enables the former vectors. The caller holds
-     * the lock.
-     */
+    /** Enables the index with {@code total} vectors, or the former ones on a refusal. The caller holds the lock. */
     final void replaceAll(int first, EventFd[] events, int total, int before) {
         requireOpen();
         try (Undo undo = new Undo()) {

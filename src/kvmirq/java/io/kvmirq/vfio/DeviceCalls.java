@@ -90,10 +90,7 @@ final class DeviceCalls extends Calls {
                 device.toString());
     }
 
-    /**
-     * Reads struct vfio_region_info with its capabilities. The first call returns their length, the second one reads
-     * them.
-     */
+    /** Reads struct vfio_region_info and its capabilities. The first call gets their length, the second reads them. */
     ByteBuffer regionInfo(int index) {
         ByteBuffer info = regionInfo(index, VfioRegionInfo.SIZE);
         int size = info.getInt(VfioRegionInfo.ARGSZ);

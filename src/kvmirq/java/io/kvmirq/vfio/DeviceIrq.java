@@ -33,10 +33,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
         return info;
     }
 
-    /**
-     * The interrupt's number within its kind, which is the vector for MSI and MSI-X, the index for a platform device,
-     * and 0 for other kinds.
-     */
+    /** The number within its kind, which is the vector of MSI and MSI-X, a platform device's index, and otherwise 0. */
     public final int number() {
         return number;
     }

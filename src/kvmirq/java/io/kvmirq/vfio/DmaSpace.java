@@ -18,10 +18,7 @@ import java.util.Set;
 public abstract sealed class DmaSpace implements AutoCloseable permits VfioContainer, Ioas {
     private final VfioCalls calls;
     private final Fd fd;
-    /**
-     * The mappings that the kernel may have. A container drops its mappings when its last group leaves. The set is also
-     * the lock.
-     */
+    /** The mappings that the kernel may have. A container drops them when its last group leaves. Also the lock. */
     private final Set<DmaMapping> mappings = new HashSet<>();
 
     private int devices;
@@ -119,9 +116,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     /** Does not allocate. */
     abstract void unmap(Fd.Lease lease, ByteBuffer unmapping, long iova, long length);
 
-    /**
-     * Refuses new mappings. The space exists until all of its devices and mappings are closed. Idempotent, never fails.
-     */
+    /** Refuses new mappings. The space exists until its devices and mappings are closed. Idempotent, never fails. */
     @Override
     public final void close() {
         synchronized (mappings) {

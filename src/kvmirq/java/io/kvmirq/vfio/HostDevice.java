@@ -136,10 +136,7 @@ final class HostDevice {
                 .orElse("no driver is bound to " + name + ": " + wanted + " first"));
     }
 
-    /**
-     * The reason why no user can open a device in the group. This is {@code unseen} if no host driver is bound to any
-     * of them.
-     */
+    /** Why no user can open a device in the group, or {@code unseen} if no host driver is bound to any of them. */
     Optional<String> notPermitted(Answer... unseen) {
         return groupIfAny().flatMap(group -> notPermitted(group, unseen));
     }

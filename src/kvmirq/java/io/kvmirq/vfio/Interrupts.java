@@ -22,9 +22,7 @@ final class Interrupts {
     /** The argument of calls with at most one value. */
     private final ByteBuffer small = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + Integer.BYTES);
 
-    /**
-     * The argument of calls with a value for each interrupt, allocated in advance because disarming must not allocate.
-     */
+    /** The argument of calls with a value per interrupt, allocated in advance because disarming must not allocate. */
     private ByteBuffer many = small;
 
     private boolean closed;
@@ -47,9 +45,7 @@ final class Interrupts {
         return info.irqs().get(index);
     }
 
-    /**
-     * Rejects a second arming of the index, or of another kind of INTx, MSI and MSI-X, which the kernel would refuse.
-     */
+    /** Rejects a second arming of the index, or of another of INTx, MSI and MSI-X, which the kernel would refuse. */
     synchronized void begin(int index, Armed arming) {
         if (closed) {
             throw new ClosedHandleException(calls.device().toString());

@@ -41,9 +41,7 @@ public final class Ioas extends DmaSpace {
         }
     }
 
-    /**
-     * Creates an address space in a new iommufd. Throws KernelException ENOENT without /dev/iommu, EACCES or ENOMEM.
-     */
+    /** Creates an address space in a new iommufd. Throws KernelException ENOENT (no /dev/iommu), EACCES or ENOMEM. */
     public static Ioas create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
         return open(calls, file -> new Ioas(calls, file, false));

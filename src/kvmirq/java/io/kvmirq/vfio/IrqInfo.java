@@ -5,9 +5,7 @@ import io.kvmirq.IrqKind;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Objects;
 
-/**
- * A kind of interrupt as VFIO describes it, with the device's number of them, possibly 0, and VFIO_IRQ_INFO_* flags.
- */
+/** A kind of interrupt as VFIO describes it, with the device's count of them, possibly 0, and VFIO_IRQ_INFO_* flags. */
 public record IrqInfo(IrqKind kind, int count, int flags) {
     public IrqInfo {
         Objects.requireNonNull(kind, "kind is null");

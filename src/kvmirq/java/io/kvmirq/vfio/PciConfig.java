@@ -69,9 +69,7 @@ public final class PciConfig {
         }
     }
 
-    /**
-     * Enables the device's memory space. vfio-pci enables it when the device is opened, and restores it after a reset.
-     */
+    /** Enables the memory space, which vfio-pci enables when the device is opened and restores after a reset. */
     public void enableMemory() {
         putShort(COMMAND, getShort(COMMAND) | MEMORY);
     }

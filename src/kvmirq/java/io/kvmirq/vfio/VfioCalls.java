@@ -150,10 +150,7 @@ final class VfioCalls extends Calls {
         }
     }
 
-    /**
-     * Reads struct vfio_iommu_type1_info with its capabilities. The first call returns their length, the second one
-     * reads them.
-     */
+    /** Reads struct vfio_iommu_type1_info and capabilities. The first call gets their length, the second reads them. */
     ByteBuffer iommuInfo(Fd container) {
         int size = VfioIommuType1Info.SIZE;
         while (true) {

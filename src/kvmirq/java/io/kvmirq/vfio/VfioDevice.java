@@ -120,10 +120,7 @@ public final class VfioDevice implements AutoCloseable {
         parts.add(step);
     }
 
-    /**
-     * Adds a step that runs after {@link #close} has closed the device, in the closing thread, with no lock held. The
-     * step's exceptions are logged.
-     */
+    /** Adds a step that runs after {@link #close} in the closing thread, without a lock. Its exceptions are logged. */
     public void addCloseListener(Runnable step) {
         Objects.requireNonNull(step, "step is null");
         listeners.add(step);

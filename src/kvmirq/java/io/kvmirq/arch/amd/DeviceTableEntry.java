@@ -8,10 +8,7 @@ import static io.kvmirq.arch.Description.saying;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/**
- * Bits 191:128 of a device table entry, which control how the device's interrupts are remapped. Source:
- * {@code set_dte_irq_entry}.
- */
+/** Bits 191:128 of a device table entry, which control interrupt remapping. Source: {@code set_dte_irq_entry}. */
 public final class DeviceTableEntry {
     private static final int LONGEST_TABLE = 11;
 

@@ -8,9 +8,7 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Meaning;
 
-/**
- * The entries and base register of the GA log, in which the IOMMU reports interrupts for vCPUs that are not running.
- */
+/** The entries and base register of the GA log, where the IOMMU reports interrupts for vCPUs that are not running. */
 public final class GaLog {
     /** Entry: the remapping entry's {@link GaTag}. */
     public static final BitField TAG = new BitField("ga_tag", 0, 32, always("GATag", ""));

@@ -98,10 +98,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             .fields(ASSERTED, BASE_ADDRESS, EXTENDED, REMAPPABLE, IGNORED_0, RESERVED_32, RESERVED_75, RESERVED_80)
             .build();
 
-    /**
-     * The bit that distinguishes the two MSI formats. Any value but {@code expected} is a violation with the text
-     * {@code otherwise}.
-     */
+    /** The bit that selects the MSI format. Any value but {@code expected} is the violation {@code otherwise}. */
     public static BitField format(int expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
         return BitField.bit(

@@ -30,10 +30,7 @@ public enum DeliveryMode {
     /** The CPU reads the vector from an external controller. */
     EXTINT(7, "ExtINT");
 
-    /**
-     * The lowest valid vector. A LAPIC reports an error for a lower one. Source: Intel SDM volume 3, "Valid Interrupt
-     * Vectors".
-     */
+    /** The lowest vector for which a LAPIC reports no error. Source: Intel SDM volume 3, "Valid Interrupt Vectors". */
     private static final int LOWEST_VECTOR = 0x10;
 
     private static final DeliveryMode[] ALL = values();

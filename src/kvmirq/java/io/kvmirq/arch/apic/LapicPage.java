@@ -100,9 +100,7 @@ public final class LapicPage {
     /** DFR of the flat model: each of the 8 bits of a logical id stands for one LAPIC. */
     public static final int DFR_FLAT = 0xffff_ffff;
 
-    /**
-     * DFR of the cluster model: a logical id is a 4-bit cluster number and one bit for each of the cluster's 4 LAPICs.
-     */
+    /** DFR of the cluster model: a logical id is a 4-bit cluster number and one bit for each of its 4 LAPICs. */
     public static final int DFR_CLUSTER = 0x0fff_ffff;
 
     /** SVR: 1 if software has enabled the LAPIC. */

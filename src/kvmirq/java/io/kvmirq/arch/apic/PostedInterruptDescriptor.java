@@ -125,10 +125,7 @@ public record PostedInterruptDescriptor(
         return apicId;
     }
 
-    /**
-     * NDST for a CPU in xAPIC mode. Throws IllegalArgumentException unless the id is 0–254, because 255 is the
-     * broadcast.
-     */
+    /** NDST for a CPU in xAPIC mode. Throws IllegalArgumentException unless the id is 0–254 (255 is the broadcast). */
     public static long destinationXapic(long apicId) {
         if (apicId == XAPIC_ID.max()) {
             throw new IllegalArgumentException(

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
-/**
- * Reasons why an interrupt is not posted, in the order in which {@code kvm_pi_update_irte()} and its callers in Linux
- * 7.1 check them.
- */
+/** Reasons why an interrupt is not posted, in the order of {@code kvm_pi_update_irte()} and its callers (Linux 7.1). */
 public enum PostingObstacle {
     NO_REMAPPING(
             "the host does not remap interrupts",

@@ -58,10 +58,7 @@ public final class ListRegister {
             oneOf("EOI", "no maintenance interrupt", "end raises a maintenance interrupt")
                     .ordinarily(0));
 
-    /**
-     * PhysicalID: the physical interrupt of a hardware interrupt. The field spans the bits from {@link #SOURCE} to
-     * {@link #EOI}.
-     */
+    /** PhysicalID: a hardware interrupt's physical interrupt, in the bits from {@link #SOURCE} to {@link #EOI}. */
     public static final BitField PHYSICAL_ID =
             new BitField("physicalid", 10, 10, physical("PhysicalID", "special", "16-1019"));
 

@@ -39,17 +39,12 @@ public final class Maintenance {
     private static final BitField UPPER =
             BitField.reserved("rsvd_16_63", 16, 48).ordinarily(0);
 
-    /**
-     * The {@code kvmirq decode} format {@code gic.eisr}, where bit n is set if the interrupt of list register n ended.
-     */
+    /** The {@code kvmirq decode} format {@code gic.eisr}, where bit n is set if list register n's interrupt ended. */
     public static final Format ENDED = Format.builder("gic.eisr", "GIC ended list registers, EISR1:0", 64, 1)
             .fields(registers("eisr", "EISR", "ended, EOI requested", Long.SIZE))
             .build();
 
-    /**
-     * The {@code kvmirq decode} format {@code gic.ich_eisr}, where bit n is set if the interrupt of list register n
-     * ended.
-     */
+    /** The {@code kvmirq decode} format {@code gic.ich_eisr}, with bit n set if list register n's interrupt ended. */
     public static final Format ICH_ENDED = Format.builder("gic.ich_eisr", "GICv3 ended list registers, ICH_EISR", 64, 1)
             .fields(registers("eisr", "EISR", "ended, EOI requested", Short.SIZE), UPPER)
             .build();

@@ -4,15 +4,9 @@ package io.kvmirq.arch.intx;
 import java.util.List;
 import java.util.Objects;
 
-/**
- * Whether a guest's EOI may end the host interrupt (direct EOI), and if not, why. {@link DirectEoiPolicy#decide}
- * returns it.
- */
+/** Whether a guest's EOI may end the host interrupt (direct EOI), or why not, from {@link DirectEoiPolicy#decide}. */
 public sealed interface DirectEoiDecision {
-    /**
-     * Direct EOI is allowed, because no other device waits for this guest's EOI. {@code breaks} lists the conflicts
-     * that direct EOI causes.
-     */
+    /** No other device waits for this guest's EOI. {@code breaks} lists the conflicts that direct EOI causes. */
     record Allowed(List<Breakage> breaks) implements DirectEoiDecision {
         public Allowed {
             Objects.requireNonNull(breaks, "breaks is null");

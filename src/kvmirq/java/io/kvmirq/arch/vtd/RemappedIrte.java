@@ -116,10 +116,7 @@ public record RemappedIrte(long low, long high) implements Irte {
                 high & KEPT_HIGH | PostedIrte.highWord(descriptorAddress, 0, 0, 0));
     }
 
-    /**
-     * A copy with another vector and DST, for a changed host irq affinity. Throws IllegalArgumentException if DST has
-     * more than 32 bits.
-     */
+    /** A copy for a changed host irq affinity. Throws IllegalArgumentException if DST has more than 32 bits. */
     public RemappedIrte moved(InterruptVector toVector, long toDestination) {
         return new RemappedIrte(DESTINATION.put(VECTOR.put(low, toVector.number()), toDestination), high);
     }

@@ -102,10 +102,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     public static final BitField HANDLE_MASK =
             new BitField("mhmv", 84, 4, always("MHMV", "an invalidation covers up to 2 to this power entries"));
 
-    /**
-     * The {@code kvmirq decode} format {@code vtd.cap_ecap}, which is decode-only because some values are computed from
-     * bits.
-     */
+    /** The {@code kvmirq decode} format {@code vtd.cap_ecap}, decode-only as some values are computed from bits. */
     public static final Format FORMAT = Format.builder("vtd.cap_ecap", "VT-d unit capabilities for interrupts", 64, 2)
             .wordNames("CAP", "ECAP")
             .fields(POSTING, FLUSHES_INTERRUPTS, FLUSHES_ROOTS, CACHING, DOMAINS, ADDRESS_WIDTH)

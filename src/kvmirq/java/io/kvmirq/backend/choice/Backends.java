@@ -20,10 +20,7 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/**
- * Chooses among the kernel bindings, in order of preference. A binding's classes are loaded only when it is tried.
- * Thread-safe.
- */
+/** Chooses among the kernel bindings, in order of preference. Loads a binding's classes only to try it. Thread-safe. */
 public final class Backends {
     /** The system property that selects a binding by name, or {@value #AUTO}. It overrides the environment variable. */
     public static final String PROPERTY = "kvmirq.backend";
@@ -35,10 +32,7 @@ public final class Backends {
 
     private final List<Candidate> candidates;
 
-    /**
-     * A binding to try. {@code load} may throw BackendUnavailableException. If it is null, {@code name} selects the
-     * class.
-     */
+    /** A binding. {@code load} may throw BackendUnavailableException. If it is null, {@code name} selects the class. */
     public record Candidate(String name, @Nullable Supplier<KernelBackend> load) {
         private KernelBackend open() {
             return load == null ? Backends.load(name) : load.get();
@@ -93,9 +87,7 @@ public final class Backends {
                 : open(selection);
     }
 
-    /**
-     * The binding named by the system property, or else by the environment variable, or {@value #AUTO} without either.
-     */
+    /** The binding named by the system property, or else the environment variable, or {@value #AUTO} without either. */
     public static String selection() {
         @Nullable String property = System.getProperty(PROPERTY);
         if (property != null) {

@@ -21,10 +21,7 @@ public final class JniBackend implements KernelBackend {
         this.description = description;
     }
 
-    /**
-     * Loads the library and checks its ABI. Throws BackendUnavailableException, which names all searched paths or both
-     * ABIs.
-     */
+    /** Loads a library and checks its ABI. Throws BackendUnavailableException with the searched paths or both ABIs. */
     public static JniBackend load(NativeLibrary library) {
         return library.load(new Handshake());
     }

@@ -63,10 +63,7 @@ public final class JnaLibc extends ForeignLibc {
         return false;
     }
 
-    /**
-     * Puts JNA's library into our cache, because JNA would unpack it at each start. For a second class loader, JNA
-     * still unpacks it.
-     */
+    /** Caches JNA's library, which JNA would unpack at each start. For a second class loader, JNA still unpacks it. */
     private static void unpack(ForeignProperties properties) {
         String architecture = System.getProperty("os.arch", "").equals("amd64") ? "x86-64" : "aarch64";
         String resource = "com/sun/jna/linux-" + architecture + "/libjnidispatch.so";
@@ -81,10 +78,7 @@ public final class JnaLibc extends ForeignLibc {
         properties.set(NAME, file.substring("lib".length(), file.length() - ".so".length()));
     }
 
-    /**
-     * Names the JNA version that runs. Reads it by reflection, because javac would copy the constant of the JNA
-     * compiled against.
-     */
+    /** The running JNA version, read by reflection because javac would copy the constant compiled against. */
     public static String description() {
         try {
             Field version = Native.class.getField("VERSION"); // inherited from an interface that is not public

@@ -19,10 +19,7 @@ import org.jspecify.annotations.Nullable;
  * memory. One call uses the reserve at a time, and others wait.
  */
 final class PerThread<T extends PerThread.Owned> {
-    /**
-     * The number of misses after which a thread takes over the cache. Threads that alternate must not replace it at
-     * each call.
-     */
+    /** A thread takes over the cache after this many misses. Alternating threads must not replace it at each call. */
     private static final int MOST_MISSES = 64;
 
     private static final long PAUSE_NANOS = 1_000_000_000;
@@ -61,10 +58,7 @@ final class PerThread<T extends PerThread.Owned> {
         }
     }
 
-    /**
-     * Does not allocate again right after a failure, because the JVM collects garbage before it throws
-     * OutOfMemoryError.
-     */
+    /** Does not allocate right after a failure, because the JVM collects garbage before it throws OutOfMemoryError. */
     private T make() {
         long failed = failedAt;
         if (failed != 0 && System.nanoTime() - failed < PAUSE_NANOS) {
@@ -88,10 +82,7 @@ final class PerThread<T extends PerThread.Owned> {
         }
     }
 
-    /**
-     * Returns an object for a call that may wait in the kernel. Never returns the reserve, so it throws
-     * OutOfMemoryError if memory runs out.
-     */
+    /** An object for a call that may wait in the kernel, never the reserve. Throws OutOfMemoryError without memory. */
     T getOwn() {
         T candidate = first;
         return candidate != null && owned(candidate).owner == Thread.currentThread() ? candidate : find();

@@ -73,10 +73,7 @@ public abstract class DirectLibc implements Libc {
         return waitingCall(Call.READ.here(), fd, to, length, 0, 0, 0);
     }
 
-    /**
-     * Uses {@link #call}, which works without free memory, because a write that wakes threads at tear-down must not
-     * fail.
-     */
+    /** Uses {@link #call}, which needs no memory, because a write that wakes threads at tear-down must not fail. */
     @Override
     public final long write(int fd, long from, long length) {
         return call(Call.WRITE.here(), fd, from, length, 0, 0, 0);

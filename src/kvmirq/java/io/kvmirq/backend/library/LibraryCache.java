@@ -53,9 +53,7 @@ public final class LibraryCache {
 
     private static final long DAY_MILLIS = TimeUnit.DAYS.toMillis(1);
 
-    /**
-     * Locked before any file lock, because file locks belong to the process. All class loaders share a string literal.
-     */
+    /** Locked before any file lock, because file locks belong to the process. Class loaders share a string literal. */
     private static final Object MONITOR = "io.kvmirq.backend.library.LibraryCache";
 
     private static final String TEMPORARY = "libkvmirq";
@@ -238,9 +236,7 @@ public final class LibraryCache {
                 + " written; remove " + directory + " and start again");
     }
 
-    /**
-     * Uses java.io, as the code below does, so that a start that finds the file does not load the slow channel classes.
-     */
+    /** Uses java.io, like the code below, so that a start that finds the file does not load slow channel classes. */
     private static byte[] read(File file) throws IOException {
         try (FileInputStream in = new FileInputStream(file)) {
             return in.readAllBytes();
@@ -259,9 +255,7 @@ public final class LibraryCache {
         return LIBRARY + Long.toHexString(crc) + "-" + length + ".so";
     }
 
-    /**
-     * The directory without symbolic links, which are resolved once because another user may change one at any time.
-     */
+    /** The directory without symbolic links, which are resolved once because another user may change one anytime. */
     private Path makePrivate() throws IOException {
         if (!directory.isAbsolute()) {
             throw new BackendUnavailableException(
@@ -363,10 +357,7 @@ public final class LibraryCache {
         }
     }
 
-    /**
-     * Opens and locks a file, with a stream and tryLock(), because an interrupted thread cannot use a channel or
-     * lock().
-     */
+    /** Locks a file with a stream and tryLock(), because an interrupted thread cannot use a channel or lock(). */
     private static FileOutputStream locked(Path temporary) throws IOException {
         FileOutputStream out = new FileOutputStream(temporary.toFile());
         boolean ours = false;
@@ -385,10 +376,7 @@ public final class LibraryCache {
         return out;
     }
 
-    /**
-     * Loads a copy with a unique name, then removes the file. Throws BackendUnavailableException without a private
-     * directory.
-     */
+    /** Loads a uniquely named copy, then removes it. Throws BackendUnavailableException without a private directory. */
     void loadCopy(byte[] content, Consumer<Path> loading) throws IOException {
         synchronized (MONITOR) {
             Path place = place();

@@ -37,10 +37,7 @@ public final class NativeLibrary {
     /** Files of which this class loader has loaded copies, because another had loaded the file. */
     private static final Set<Path> COPIED = new HashSet<>();
 
-    /**
-     * Why each loaded file was rejected. The file stays loaded, so a second handshake could reach a library that was
-     * loaded later.
-     */
+    /** Why each file was rejected. It stays loaded, so a second handshake could reach a library loaded later. */
     private static final Map<Path, String> REFUSED = new HashMap<>();
 
     // This code uses few classes, because in a starting JVM, loading one takes longer than loading the library.

@@ -71,9 +71,7 @@ public final class Trust {
         return flawOf(real);
     }
 
-    /**
-     * Describes a symbolic link in {@code named} that another user owns and so could point anywhere, or returns null.
-     */
+    /** Names a symbolic link in {@code named} that another user owns and so could point anywhere, or returns null. */
     static @Nullable String flawOfLinks(Path named, Path real) throws IOException {
         if (real.equals(named)) {
             return null;

@@ -31,18 +31,12 @@ public interface LocalApic {
     /** The DFR register, which only xAPIC mode uses: {@link LapicPage#DFR_FLAT} or {@link LapicPage#DFR_CLUSTER}. */
     int logicalFormat();
 
-    /**
-     * The number of lowest-priority messages that this LAPIC got, counted only if vector hashing is off
-     * ({@code apic_arb_prio}).
-     */
+    /** The number of lowest-priority messages received, counted only without vector hashing ({@code apic_arb_prio}). */
     default int arbitrationPriority() {
         return 0;
     }
 
-    /**
-     * Whether a destination matches this LAPIC, independently of other LAPICs. {@link Destinations} defines {@code
-     * quirk}.
-     */
+    /** Whether a destination matches this LAPIC, regardless of others. {@link Destinations} defines {@code quirk}. */
     default boolean isFor(int destination, boolean logical, boolean quirk) {
         boolean everybody = isX2apic()
                 ? destination == ApicMessage.X2APIC_BROADCAST || quirk && destination == ApicMessage.BROADCAST

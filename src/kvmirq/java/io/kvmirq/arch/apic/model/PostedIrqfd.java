@@ -24,9 +24,7 @@ public final class PostedIrqfd {
         this.kernel = kernel;
     }
 
-    /**
-     * The vCPU to which the irqfd is posted, {@code irq_bypass_vcpu}. On AMD it is set even while AVIC is inhibited.
-     */
+    /** The vCPU to which the irqfd is posted, {@code irq_bypass_vcpu}. On AMD set even while AVIC is inhibited. */
     public Optional<VcpuId> vcpu() {
         return vcpu;
     }

@@ -29,10 +29,7 @@ public sealed interface PostingDecision {
      */
     record Posted(VcpuId vcpu, InterruptVector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
 
-    /**
-     * KVM delivers the interrupt in software. The record holds the first obstacle, its cause for this interrupt and a
-     * remedy.
-     */
+    /** Delivery in software, with the first obstacle, its cause for this interrupt and a remedy. */
     record Unposted(PostingObstacle reason, String detail, String remedy) implements PostingDecision {
         /** Creates the decision with the obstacle's general remedy. */
         public Unposted(PostingObstacle reason, String detail) {
