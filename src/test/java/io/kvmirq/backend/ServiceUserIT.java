@@ -57,6 +57,31 @@ class ServiceUserIT {
         return command;
     }
 
+    /** How many processes hide their files from the service with these capabilities. */
+    private int hidden(String capabilities) throws IOException, InterruptedException {
+        Path file = tmp.resolve("metrics");
+        List<String> command = asService(
+                List.of(NO_HOME), "-jar", jar.toString(), "list", "--no-kernel-memory", "--textfile", file.toString());
+        command.addAll(1, List.of("--inh-caps=-all" + capabilities, "--ambient-caps=-all" + capabilities));
+        command.addAll(1, List.of("--no-new-privs", "--bounding-set=-all" + capabilities));
+        assertThat(Program.run(command).said()).isEmpty();
+        return Files.readAllLines(file).stream()
+                .filter(line -> line.startsWith("kvmirq_unreadable_processes "))
+                .mapToInt(line -> Integer.parseInt(line.split(" ")[1]))
+                .findFirst()
+                .orElseThrow();
+    }
+
+    /** With the capabilities of kvmirq-textfile.service. access(2) knows none, so open(2) has to be asked. */
+    @Test
+    void capabilitiesShowTheFilesOfOtherUsers() throws IOException, InterruptedException {
+        Machine.assumeSucceeds("setpriv", "--bounding-set=-all,+sys_ptrace,+dac_read_search", "true");
+        int listed = hidden(",+dac_read_search");
+        assertThat(listed).as("descriptors are listed, but no link is read").isPositive();
+        assertThat(hidden("")).isGreaterThanOrEqualTo(listed);
+        assertThat(hidden(",+sys_ptrace,+dac_read_search")).isLessThan(listed);
+    }
+
     /** The scripts run in a clone of root. */
     @Test
     void cloneOfAnotherUserIsRefusedInOneSentence() throws IOException, InterruptedException {

@@ -43,7 +43,7 @@ record OpenFiles(
             for (int i = 0; threads.size() > 1 && own.isEmpty() && i < threads.size(); i++) {
                 own = read(tree, "proc/" + pid + "/task/" + threads.get(i) + "/fd");
             }
-            if (own.isEmpty() && tree.reading(fds) == HostFiles.Reading.DENIED) {
+            if (own.isEmpty() && isHidden(tree, fds)) {
                 unreadable++;
             } else if (!own.isEmpty()) {
                 targets.put(pid, own);
@@ -58,6 +58,11 @@ record OpenFiles(
             }
         }
         return new OpenFiles(targets, ofVfio, unreadable);
+    }
+
+    /** Whoever may list descriptors, but not trace the process, reads none of their links: proc_fd_access_allowed(). */
+    private static boolean isHidden(HostFiles tree, String fds) {
+        return tree.reading(fds) == HostFiles.Reading.DENIED || !tree.list(fds).isEmpty();
     }
 
     private static SortedMap<Integer, String> read(HostFiles tree, String fds) {

@@ -185,11 +185,14 @@ class VmProcessesTest {
 
     @Test
     void processesThatDoNotShowTheirDescriptorsAreCounted() {
+        byte[] none = {};
         HostFiles files = HostFiles.of(
-                Map.of("proc/5/comm", new byte[0], "proc/6/comm", new byte[0]), Map.of(), Set.of("proc/5/fd"));
+                Map.of("proc/5/comm", none, "proc/6/comm", none, "proc/7/fd/3", none), Map.of(), Set.of("proc/5/fd"));
         VmProcesses vms = new HostFacts(files).vms();
         assertThat(vms.all()).isEmpty();
-        assertThat(vms.unreadable()).isEqualTo(1);
+        assertThat(vms.unreadable())
+                .as("the list of 5 is refused, and a link of 7")
+                .isEqualTo(2);
     }
 
     @Test
