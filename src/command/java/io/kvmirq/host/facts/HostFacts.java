@@ -274,7 +274,7 @@ public final class HostFacts {
         }
         return new Known.Unknown<>(
                 "no link names the IOMMU group of " + device.address()
-                        + (isOpen(device) ? ", which is open" : ": /" + link + " is no link"),
+                        + (isOpen(device) ? ", which is open" : ": /" + link + " is not a link"),
                 "run kvmirq on the host itself, or take a new capture");
     }
 
@@ -575,7 +575,7 @@ public final class HostFacts {
         return tree.list(DEBUGFS).isEmpty()
                 ? new Known.Unknown<>(
                         Known.Reason.ABSENT,
-                        "debugfs is not there",
+                        "debugfs is not mounted",
                         "mount -t debugfs none /sys/kernel/debug, and " + needs)
                 : new Known.Unknown<>(Known.Reason.ABSENT, "/" + DEBUGFS + path + " does not exist", needs);
     }
@@ -648,7 +648,7 @@ public final class HostFacts {
         return tree.text("proc/sys/kernel/ftrace_enabled")
                 .filter(text -> text.equals("0") && !isArm())
                 .map(off -> new Known.Unknown<>(
-                        "ftrace is off (kernel.ftrace_enabled is 0), so probes at the begin of functions have no"
+                        "ftrace is off (kernel.ftrace_enabled is 0), so probes at the start of functions have no"
                                 + " hits",
                         "sysctl kernel.ftrace_enabled=1"));
     }

@@ -111,7 +111,7 @@ public final class HostKvm {
     /** {@code /dev/kvm}. Not known if the tree has no {@code /dev}. */
     public Known<DeviceFile> file() {
         if (tree.list("dev").isEmpty()) {
-            return new Known.Unknown<>("the tree has no /dev", "look at the machine itself");
+            return new Known.Unknown<>("the tree has no /dev", "run kvmirq on the host itself");
         }
         Optional<HostFiles.Owner> owner = tree.owner("dev/kvm");
         Optional<String> group = owner.isPresent() ? groupName(owner.get().group()) : Optional.empty();
@@ -138,7 +138,7 @@ public final class HostKvm {
                     tree.text("proc/cpuinfo").isEmpty()
                             ? "/proc/cpuinfo cannot be read"
                             : "/proc/cpuinfo has no line of flags, as on arm64",
-                    "systemd-detect-virt says it");
+                    "run systemd-detect-virt");
         }
         return new Known.Observed<>(hasFlag("hypervisor"));
     }
@@ -283,7 +283,7 @@ public final class HostKvm {
                 "neither /proc/config.gz nor /" + boot + " can be read",
                 isRefused
                         ? facts.sight().refused(boot).remedy()
-                        : "look for CONFIG_" + option + " in the" + " configuration of the kernel");
+                        : "look for CONFIG_" + option + " in the kernel's configuration");
     }
 
     /** A small file may unpack to a long one. A damaged file is read up to the damage. */

@@ -94,7 +94,7 @@ public record IntxLine(
             return new Known.Unknown<>("the device has no interrupt pin", "none");
         }
         if (device.irq() == 0 || device.irq() > Integer.MAX_VALUE) {
-            return new Known.Unknown<>(irq + " shows no irq of its pin", "none");
+            return new Known.Unknown<>(irq + " shows no irq for its pin", "none");
         }
         HostIrq shown = new HostIrq((int) device.irq());
         return device.messageIrqs().contains(shown)
@@ -121,7 +121,7 @@ public record IntxLine(
     private static Known<String> disIntx(PciCapabilities config) {
         if (!config.isReadable()) {
             return new Known.Unknown<>(
-                    "the configuration space of the device cannot be read", "look on the host itself");
+                    "the device's configuration space cannot be read", "run kvmirq on the host itself");
         }
         if (config.isIntxDisabled()) {
             return new Known.Observed<>("the device's COMMAND.DisINTx reads 1");

@@ -35,7 +35,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
                         host.posting().flaw().orElseThrow(),
                         Optional.of(flaw.get().remedy()))
                 : new PostingOutlook(
-                        Optional.of(true), "device messages reach a running vCPU without KVM", Optional.empty());
+                        Optional.of(true), "hardware posts device interrupts to running vCPUs", Optional.empty());
     }
 
     private static PostingOutlook unremapped(HostFacts host) {

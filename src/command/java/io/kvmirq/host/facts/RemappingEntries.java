@@ -149,7 +149,7 @@ public final class RemappingEntries {
         Known<Map<Key, List<Entry>>> table = intel();
         Optional<Irq> shown = irq.flatMap(this::irq);
         if (shown.isPresent()) {
-            return found(table, shown.get().key(), "debugfs shows no entry of it", "look again while the guest runs")
+            return found(table, shown.get().key(), "debugfs shows no IRTE for it", "look again while the guest runs")
                     .map(all -> all.stream().map(shown.get()::toGuest).toList());
         }
         if (host.files().text("proc/cmdline").orElse("").contains("posted_msi")) {
@@ -164,13 +164,13 @@ public final class RemappingEntries {
                 && host.pciAddresses().stream().anyMatch(address -> address.domain() != device.domain())) {
             return new Known.Unknown<>(
                     DEBUGFS + INTEL + " names no PCI domain, and sysfs does not show the unit of the device",
-                    SHOWS_EACH_IRQ + ", which shows the entry of each irq");
+                    SHOWS_EACH_IRQ + ", which shows each irq's IRTE");
         }
         return found(
                 table,
                 new Key(unit.orElse(""), source),
                 "debugfs shows no entry with the source " + source + "; behind a PCI bridge, an entry names the bridge",
-                "look again while the guest runs, or " + SHOWS_EACH_IRQ + ", which shows the entry of each irq");
+                "look again while the guest runs, or " + SHOWS_EACH_IRQ + ", which shows each irq's IRTE");
     }
 
     private static Known<List<Entry>> found(Known<Map<Key, List<Entry>>> table, Key key, String why, String remedy) {
@@ -222,7 +222,7 @@ public final class RemappingEntries {
         }
         Known<List<Entry>> entries = table.map(RemappingEntries::amd);
         return entries.known().filter(List::isEmpty).isPresent()
-                ? new Known.Unknown<>("debugfs shows no entry of it", "look again while the guest runs")
+                ? new Known.Unknown<>("debugfs shows no IRTE for it", "look again while the guest runs")
                 : entries;
     }
 

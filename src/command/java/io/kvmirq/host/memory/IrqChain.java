@@ -149,7 +149,7 @@ final class IrqChain {
     private String chip(long chip) {
         long name = types.layout("irq_chip", "name").at(memory, chip).number("name");
         if (name >= 0) {
-            throw Unseen.wrong("irq_chip.name is no address of the kernel");
+            throw Unseen.wrong("irq_chip.name is not a kernel address");
         }
         byte[] text = memory.read(name, LONGEST_NAME, "irq_chip.name");
         int end = 0;

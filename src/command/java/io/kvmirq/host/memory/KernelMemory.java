@@ -122,7 +122,7 @@ final class KernelMemory implements AutoCloseable {
         fill(0, HEADER, "its header");
         boolean isCore = bytes.getInt(0) == MAGIC && bytes.get(4) == CLASS_64 && bytes.getShort(0x10) == CORE;
         if (!isCore || bytes.getShort(0x36) != PROGRAM) {
-            throw new Unseen(name + " cannot be read: it is no ELF core file of 64 bits", ELSEWHERE);
+            throw new Unseen(name + " cannot be read: it is not a 64-bit ELF core file", ELSEWHERE);
         }
         long at = bytes.getLong(0x20);
         int count = Short.toUnsignedInt(bytes.getShort(0x38));
@@ -211,7 +211,7 @@ final class KernelMemory implements AutoCloseable {
     /** Checks a pointer to a structure: in the kernel's half of the addresses, and aligned as structures are. */
     static long checked(long pointer, String what) {
         if (pointer >= 0 || pointer % Long.BYTES != 0) {
-            throw Unseen.wrong(what + (pointer == 0 ? " is 0" : " is no address of a structure of the kernel")
+            throw Unseen.wrong(what + (pointer == 0 ? " is 0" : " is not the address of a kernel structure")
                     + ", expected a pointer");
         }
         return pointer;

@@ -168,7 +168,7 @@ public final class KernelStructures implements AutoCloseable {
     private Irqfds.Place irqfd(HostIrq irq) {
         OptionalLong trigger = chain().trigger(irq);
         return (trigger.isEmpty() ? Optional.<Irqfds.Place>empty() : vms().only(trigger.getAsLong()))
-                .orElseThrow(() -> new Unseen(irq + " has not one irqfd", "look while a VM has its device"));
+                .orElseThrow(() -> new Unseen(irq + " has no unique irqfd", "look while a VM uses its device"));
     }
 
     /**

@@ -43,7 +43,7 @@ final class Vcpus {
     private static final int VECTORS = 256;
     private static final int MOST_TRIES = 5;
     private static final int WORDS = PostedInterruptDescriptor.BYTES / Long.BYTES;
-    private static final String OF_TDX = "the vCPUs of a VM of TDX are not read";
+    private static final String OF_TDX = "a TDX VM's vCPUs are not read";
     /** {@code KVM_X86_TDX_VM}: its vCPUs are no {@code vcpu_vmx}. */
     private static final int TDX = 5;
 
@@ -223,7 +223,7 @@ final class Vcpus {
         Layout vmx = vmx();
         String member = vmx.has("pi_wakeup_list") ? "pi_wakeup_list" : "vt.pi_wakeup_list";
         if (!vmx.has(member)) {
-            throw new Unseen("this kernel has no vcpu_vmx.pi_wakeup_list, which came with Linux 5.17", "none");
+            throw new Unseen("this kernel has no vcpu_vmx.pi_wakeup_list, which Linux 5.17 introduced", "none");
         }
         long control =
                 memory.word(descriptor(vcpu) + PostedInterruptDescriptor.CONTROL * Long.BYTES, "pi_desc.control");
@@ -297,7 +297,7 @@ final class Vcpus {
         direct = direct == 0 ? memory.word(symbols.address(DIRECT), DIRECT) : direct;
         long physical = virtual - direct;
         if (physical >>> ADDRESS_BITS != 0) {
-            throw Unseen.wrong("what hardware posts to is not in the kernel's map of the memory");
+            throw Unseen.wrong("what hardware posts to is not in the kernel's memory map");
         }
         return physical;
     }

@@ -228,7 +228,7 @@ public final class TraceInstance implements Tracing {
         if (!Files.isDirectory(files)) {
             return new Known.Unknown<>(
                     "this kernel has no tracepoint " + event.replace('/', ':'),
-                    "load the modules of KVM, or a kernel that has it");
+                    "load KVM's modules, or use a kernel that has it");
         }
         try {
             String text = text(files.resolve("format"), MOST_TEXT);
@@ -371,7 +371,7 @@ public final class TraceInstance implements Tracing {
 
     private static String reason(IOException failure) {
         if (failure instanceof DirectoryNotEmptyException) {
-            return "it is no instance of tracefs";
+            return "it is not a tracefs instance";
         }
         String reason = failure instanceof FileSystemException of
                 ? of.getReason() == null ? of.getClass().getSimpleName() : of.getReason()

@@ -49,7 +49,7 @@ public final class VcpuSchedule implements TraceReader.Sink {
             "kvm/" + EXIT, HALTS);
 
     private static final String LOST = "events did not fit into the buffer, and its thread passed none of these since";
-    private static final String NO_EVENT = "its thread passed no tracepoint of KVM";
+    private static final String NO_EVENT = "its thread passed no KVM tracepoint";
     private static final String RUNNABLE = "R";
     private static final String STATE = "prev_state";
     private static final String LOAD = "load";
@@ -232,7 +232,7 @@ public final class VcpuSchedule implements TraceReader.Sink {
         if (next != null) {
             next.seen = true;
             if (next.inRun.isPresent() && next.cpu >= 0) {
-                next.forget("its thread came to a CPU and was not seen to leave another");
+                next.forget("its thread moved to a CPU and was not seen to leave another");
             }
             next.on(event.cpu());
             changed.accept((int) to.getAsLong());

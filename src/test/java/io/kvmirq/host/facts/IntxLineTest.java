@@ -171,7 +171,7 @@ class IntxLineTest {
         host.remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs");
         for (String irq : List.of("0", "4294967295", "none")) {
             host.put("sys/bus/pci/devices/0000:00:02.0/irq", irq + "\n");
-            assertThat(unknown(line(host, E1000E).irq())).as(irq).contains("shows no irq of its pin");
+            assertThat(unknown(line(host, E1000E).irq())).as(irq).contains("shows no irq for its pin");
         }
         byte[] config = host.tree()
                 .bytes("sys/bus/pci/devices/0000:00:02.0/config", 256)

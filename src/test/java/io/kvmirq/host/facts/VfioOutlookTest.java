@@ -158,7 +158,7 @@ class VfioOutlookTest {
         RecordedHost host = RecordedHost.of("amd-6.1")
                 .link(NETWORK_FILES + "driver", "../nvidia")
                 .link("sys/bus/mdev/devices/b5a6f2c0", "../../../devices/pci0000:00/" + NETWORK + "/b5a6f2c0");
-        assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND)).startsWith("the host keeps 0000:00:02.0: ");
+        assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND)).startsWith("the host driver of 0000:00:02.0 ");
     }
 
     /** Multiple Message Capable of 7 is reserved. */
@@ -242,8 +242,8 @@ class VfioOutlookTest {
         host.link("sys/bus/pci/devices/0000:00:1f.2/driver", "../ahci");
         host.link("sys/bus/pci/devices/0000:00:1f.3/driver", "../i801_smbus");
         assertThat(only(host, VfioOutlook.Obstacle.GROUP_NOT_VIABLE))
-                .isEqualTo("host drivers use other devices in IOMMU group 1: 0000:00:1f.2 (ahci), 0000:00:1f.3"
-                        + " (i801_smbus); VFIO_GROUP_SET_CONTAINER fails with EPERM");
+                .isEqualTo("host drivers use 0000:00:1f.2 (ahci), 0000:00:1f.3 (i801_smbus) in the same IOMMU"
+                        + " group (1), so VFIO_GROUP_SET_CONTAINER fails with EPERM");
         for (String harmless : List.of("vfio-pci", "pci-stub")) {
             host.link("sys/bus/pci/devices/0000:00:1f.2/driver", "../" + harmless);
             host.link("sys/bus/pci/devices/0000:00:1f.3/driver", "../" + harmless);
@@ -291,7 +291,7 @@ class VfioOutlookTest {
         RecordedHost host =
                 RecordedHost.of("amd-6.1").put("proc/interrupts", " CPU0\n 27: 0 PCI-MSI 32768-edge nvme0q0\n");
         assertThat(only(host, VfioOutlook.Obstacle.NO_REMAPPING))
-                .isEqualTo("the IOMMU does not remap interrupts; VFIO_SET_IOMMU fails with EPERM");
+                .isEqualTo("the IOMMU does not remap interrupts, so VFIO_SET_IOMMU fails with EPERM");
         host.put("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
         assertThat(causes(host, NETWORK)).isEmpty();
     }
@@ -351,7 +351,7 @@ class VfioOutlookTest {
         assertThat(refusals(HostFiles.Access.ALLOWED)).isEmpty();
         assertThat(refusals(HostFiles.Access.DENIED))
                 .extracting(VfioOutlook.Refusal::text)
-                .containsExactly("this user may not open /dev/vfio/1");
+                .containsExactly("this user has no permission to open /dev/vfio/1");
         assertThat(refusals(HostFiles.Access.ABSENT))
                 .extracting(VfioOutlook.Refusal::text)
                 .containsExactly("/dev/vfio/1 does not exist here");

@@ -353,7 +353,7 @@ class KernelStructuresTest {
             World tdx = new World(kernel, unit).posted();
             tdx.image.put(tdx.vm, "kvm", "arch.vm_type", 5);
             try (KernelStructures structures = open(tdx)) {
-                assertThat(why(structures.posted(HOST_IRQ))).isEqualTo("the vCPUs of a VM of TDX are not read");
+                assertThat(why(structures.posted(HOST_IRQ))).isEqualTo("a TDX VM's vCPUs are not read");
             }
         }
     }
@@ -372,7 +372,7 @@ class KernelStructuresTest {
         world.image.put(world.vm, "kvm", "arch.apicv_inhibit_reasons", Long.decode(reasons));
         try (KernelStructures structures = open(world)) {
             assertThat(structures.inhibits(HOST_IRQ).known().orElseThrow()).containsExactly(names.split(" "));
-            assertThat(why(structures.inhibits(new HostIrq(9)))).isEqualTo("host irq 9 has not one irqfd");
+            assertThat(why(structures.inhibits(new HostIrq(9)))).isEqualTo("host irq 9 has no unique irqfd");
         }
         world.image.put(world.vm, "kvm", "arch.apicv_inhibit_reasons", 1L << 40);
         try (KernelStructures structures = open(world)) {
@@ -478,7 +478,7 @@ class KernelStructuresTest {
         world = new World(kernel, Vendor.INTEL);
         world.image.put(world.image.data(world.desc, 1), "irq_data", "parent_data", 0x1234);
         assertThat(entryOf(world))
-                .isEqualTo("the address of a irq_data is no address of a structure of the kernel, expected a pointer");
+                .isEqualTo("the address of a irq_data is not the address of a kernel structure, expected a pointer");
     }
 
     @Test
@@ -617,7 +617,7 @@ class KernelStructuresTest {
                 .isEqualTo(core + " cannot be read: it is empty, as in a container");
         Files.writeString(core, "no ELF".repeat(20));
         assertThat(why(KernelStructures.open(files, core)))
-                .isEqualTo(core + " cannot be read: it is no ELF core file of 64 bits");
+                .isEqualTo(core + " cannot be read: it is not a 64-bit ELF core file");
     }
 
     @Test

@@ -137,7 +137,7 @@ public final class RecordedTracing implements Tracing {
         if (format == null) {
             return new Known.Unknown<>(
                     "this kernel has no tracepoint " + event.replace('/', ':'),
-                    "load the modules of KVM, or a kernel that has it");
+                    "load KVM's modules, or use a kernel that has it");
         }
         chosen.add(filter.isEmpty() ? event : event + " if " + filter);
         return new Known.Observed<>(format);

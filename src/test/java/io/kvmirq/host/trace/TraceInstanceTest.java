@@ -112,7 +112,7 @@ class TraceInstanceTest {
         directory(gone + "/events");
         assertThat(TraceInstance.removeLeft(tracefs))
                 .containsExactly(tracefs + "/instances/" + gone
-                        + " was left by a killed kvmirq and cannot be removed: it is no instance of tracefs");
+                        + " was left by a killed kvmirq and cannot be removed: it is not a tracefs instance");
         assertThat(names()).containsExactly(gone);
     }
 
