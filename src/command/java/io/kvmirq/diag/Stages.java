@@ -82,7 +82,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
     private static final int NANOS_PER_MICRO = 1000;
 
     private static final String HELD_TEXT =
-            "that wait, unless the guest has since unmasked the pin or ended its interrupt";
+            "that wait, unless the guest has since unmasked the pin or signalled its EOI";
 
     private static final int EWOULDBLOCK = -Errno.EAGAIN.number();
 
@@ -210,7 +210,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                             ? "the VMM"
                             : name.startsWith("kworker/")
                                     ? "a worker of the kernel"
-                                    : name.isEmpty() ? "a process that /proc does not have" : "another process";
+                                    : name.isEmpty() ? "a process that is not in /proc" : "another process";
             return who + " (" + (name.isEmpty() ? "" : name + ", ") + "thread " + thread + ")";
         }
 
@@ -367,7 +367,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
 
         private static String refusal(int result) {
             return switch (result) {
-                case 0, -1 -> "no vCPU has the destination, or its LAPIC is off";
+                case 0, -1 -> "no vCPU matches the destination, or its LAPIC is off";
                 default -> "of error " + -result;
             };
         }
@@ -392,7 +392,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                 "eventfd",
                 isShared ? OptionalLong.empty() : OptionalLong.of(handled),
                 "id " + listed(eventfds)
-                        + (isShared ? ": the line is shared, and other devices run the handler too" : ""),
+                        + (isShared ? ": the line is shared, so other devices also run the handler" : ""),
                 Optional.empty());
         if (!isShared) {
             steps.untaken(handled - signals.count(), counted.untaken(irq));
@@ -505,7 +505,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                         .toList();
                 if (!starved.isEmpty()) {
                     doubt = Optional.of(
-                            "irqfd: " + signals.vms() + " takes each signal; an irqfd of the same eventfd in "
+                            "irqfd: " + signals.vms() + " takes each signal; another irqfd on the same eventfd, in "
                                     + counted.vms(starved.stream()) + " starves");
                 }
                 add(
@@ -535,7 +535,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                 doubt(
                         "delivered",
                         signals.count() - unrouted - sent - left - refused,
-                        "of which no result was counted: a probe of the return of kvm_arch_set_irq_inatomic missed them");
+                        "whose result was not counted: the return probe of kvm_arch_set_irq_inatomic missed them");
                 if (!counted.arm()) {
                     taken(messages, latency(ProbeCounts.Stage.TAKEN, "the irqfd"));
                 }
@@ -578,7 +578,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                     doubt(
                             "by a worker",
                             refused,
-                            "that were not raised, and KVM keeps none: the irqfd has no resample eventfd");
+                            "that were not raised, and KVM keeps none because the irqfd has no resample eventfd");
                 } else {
                     held = refused;
                     pending("by a worker", raised == 0 ? held : 0, HELD_TEXT);
@@ -589,7 +589,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
             value += part(assigned, "of these for signals before the watch, or before the irqfd was assigned");
             add(Hop.VCPU, "by a worker", worker + assigned, value, Optional.empty());
             refusedByWorker = pins ? 0 : merged + refused;
-            doubt("by a worker", raised + merged + refused == 0 ? worker : 0, "for which no worker ran until the end");
+            doubt("by a worker", raised + merged + refused == 0 ? worker : 0, "for which no worker ran by the end");
         }
 
         private static String part(long count, String what) {
@@ -637,7 +637,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                 add(Hop.VCPU, "taken", 0, vector, Optional.empty());
                 if (doubt.isEmpty() || isPending) {
                     doubt = Optional.of("taken: " + given
-                            + " that no vCPU took: it does not run, or has interrupts off. One may be pending");
+                            + " that no vCPU took: it does not run, or has interrupts off; one may be pending");
                 }
             } else if (taken == 0) {
                 add(
@@ -646,12 +646,12 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                         OptionalLong.empty(),
                         vector
                                 + (isOfOthers
-                                        ? ": the process of a VM is not among those watched"
+                                        ? ": the process of one of the VMs is not watched"
                                         : gone > 0
                                                 ? ""
                                                 : counted.injects()
                                                         ? ": KVM's injections were not all counted"
-                                                        : ": by hardware, or the vCPU did not run"),
+                                                        : ": taken through hardware, or the vCPU did not run"),
                         Optional.empty());
             } else {
                 String vcpus = all.stream()
@@ -676,7 +676,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                         .mapToLong(Taken::count)
                         .sum();
                 if (counted.seesEnded() && ended < taken) {
-                    String ends = ": the guest took " + taken + " and ended " + ended;
+                    String ends = ": the guest took " + taken + " and sent EOIs for " + ended;
                     doubt("taken", left, "that wait or were merged" + ends);
                     doubt("by a worker", waiting, "that were merged, or are pending" + ends);
                 }

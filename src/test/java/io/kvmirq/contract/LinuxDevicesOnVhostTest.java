@@ -241,12 +241,12 @@ class LinuxDevicesOnVhostTest {
         assertThat(live.stages()).hasSize((int) used);
         assertThat(killed.notes())
                 .contains("process " + process
-                        + " of the guest ended while it was watched: its interrupts are counted until then");
+                        + " of the guest ended during the watch, so its interrupts are counted until then");
         killed.stages().forEach(LiveProbesContract::printed);
         assertThat(killed.stages()).hasSize((int) used).allSatisfy(stages -> {
             assertThat(stage(stages, "irqfd").value()).isEqualTo("process " + process);
             assertThat(stage(stages, "eventfd").value())
-                    .containsPattern("signalled by (vhost|the VMM|a process that /proc does not have) ");
+                    .containsPattern("signalled by (vhost|the VMM|a process that is not in /proc) ");
             assertTakenByVcpu1(stages);
             assertThat(count(stages, "irqfd")).isPositive();
         });

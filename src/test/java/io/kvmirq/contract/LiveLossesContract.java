@@ -163,7 +163,8 @@ class LiveLossesContract extends VfioSuite {
         assertThat(printed(live.stages().get(0)))
                 .contains("irqfd " + SENT + " " + process)
                 .endsWith(
-                        "in doubt irqfd: " + process + " takes each signal; an irqfd of the same eventfd in " + process
+                        "in doubt irqfd: " + process + " takes each signal; another irqfd on the same eventfd, in"
+                                + " " + process
                                 + " starves",
                         "loses nothing");
     }
@@ -245,7 +246,7 @@ class LiveLossesContract extends VfioSuite {
                         .of(DeviceChains.read(after, after.pci(nic).orElseThrow(), 1))
                         .remarks())
                 .anyMatch(text -> text.startsWith(
-                        "it passed no stage: the device sent nothing, or its vector mask holds it back"));
+                        "no stage counted it: the device sent nothing, or its vector mask holds it back"));
     }
 
     /** A driver that sets up its queues while it is watched: another vector was armed before. */
@@ -332,7 +333,7 @@ class LiveLossesContract extends VfioSuite {
         assertThat(printed(live.stages().get(0)))
                 .anyMatch(line -> line.startsWith("host irq " + SENT + " "))
                 .anyMatch(line -> line.startsWith("delivered " + SENT + " "));
-        assertThat(live.notes()).contains(edu + " is no longer bound to VFIO: it was given away while it was watched");
+        assertThat(live.notes()).contains(edu + " is no longer bound to VFIO, because it was unbound during the watch");
     }
 
     /** Loads a module whose devices are bound by their driver_override. */

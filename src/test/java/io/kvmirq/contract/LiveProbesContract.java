@@ -135,7 +135,7 @@ class LiveProbesContract extends VfioSuite {
     static String[] takenByNone(long count) {
         return new String[] {
             "in doubt taken: " + count
-                    + " that no vCPU took: it does not run, or has interrupts off. One may be pending",
+                    + " that no vCPU took: it does not run, or has interrupts off; one may be pending",
             "loses nothing"
         };
     }
@@ -238,7 +238,7 @@ class LiveProbesContract extends VfioSuite {
         for (int vector : new int[] {3, 4}) {
             assertThat(stages.get(vector))
                     .endsWith("loses delivered: " + counts[vector] + " that KVM refused, " + counts[vector]
-                            + " because no vCPU has the destination, or its LAPIC is off");
+                            + " because no vCPU matches the destination, or its LAPIC is off");
         }
         LiveChains with = LiveChains.of(live, after);
         List<Optional<Hop<?>>> fails = new ArrayList<>();
@@ -370,7 +370,8 @@ class LiveProbesContract extends VfioSuite {
                         VcpuThreads.areInjected(host().files())
                                 ? takenByNone(signals)
                                 : new String[] {
-                                    "taken not seen vector 0x31: by hardware, or the vCPU did not run", "loses nothing"
+                                    "taken not seen vector 0x31: taken through hardware, or the vCPU did not" + " run",
+                                    "loses nothing"
                                 });
         assertThat(live.stages()).hasSize(1);
     }

@@ -138,7 +138,7 @@ final class ControlGroups {
                     .filter(name -> !text(name).orElse("max").equals("max"))
                     .map(name -> "/" + directory + "/" + name)
                     .collect(Collectors.joining(" and "));
-            return files.isEmpty() ? "; its group has no limit of memory to raise" : ", or raise " + files;
+            return files.isEmpty() ? "; its group has no memory limit to raise" : ", or raise " + files;
         }
 
         /** False for a quota of all CPUs, and if no thread waited lately, because the counts are then outdated. */

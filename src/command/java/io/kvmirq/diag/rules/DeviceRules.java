@@ -123,7 +123,7 @@ public final class DeviceRules {
         rule("device.msi-short", CAPABILITIES, function -> function.vector() >= function.messages())
             .with(PciFunction::messages, function -> function.vector()).otherwise(),
         rule("device.msi-masked", CAPABILITIES, function -> function.hasMasks() && function.isSet(0))
-            .with(function -> function.vector(), function -> function.isSet(4) ? ", and one of it is pending" : "").otherwise(),
+            .with(function -> function.vector(), function -> function.isSet(4) ? ", and is pending" : "").otherwise(),
         rule("device.both-on-msi", CAPABILITIES, function -> (function.register(MSIX, 2) & MSIX_ENABLE) != 0).otherwise(),
         rule("device.may-send-msi", CAPABILITIES, function -> true)
             .with(function -> function.hasMasks() ? ", vector " + function.vector() + " is not masked" : "").otherwise());
@@ -133,7 +133,7 @@ public final class DeviceRules {
         rule("device.sends-messages", CONFIG, function -> (function.register(MSIX, 2) & MSIX_ENABLE | function.register(PciFunction.MSI, 2) & 1) != 0),
         rule("device.pin-waits", CONFIG, function -> function.has(COMMAND, DIS_INTX) && function.has(STATUS, INTX_PENDING)).otherwise(),
         rule("device.pin-masked", CONFIG, function -> function.has(COMMAND, DIS_INTX)).otherwise(),
-        rule("device.pin-on", CONFIG, function -> true).with(function -> function.has(STATUS, INTX_PENDING) ? ", and it asserts it" : "")
+        rule("device.pin-on", CONFIG, function -> true).with(function -> function.has(STATUS, INTX_PENDING) ? ", asserted" : "")
             .otherwise(),
         rule("device.no-dma", CONFIG, function -> !function.has(COMMAND, MASTER)));
 

@@ -103,7 +103,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
             all.add(unobservable(Hop.HOST_IRQ, "its_device.event_map", unknown.why()));
         }
         if (path.isLpi()) {
-            all.add(unobservable(Hop.HOST_IRQ, "the ITS's entry", "no register shows it; its_vlpi_map is the copy"));
+            all.add(unobservable(Hop.HOST_IRQ, "the ITS entry", "no register shows it; its_vlpi_map is the copy"));
         }
         path.vlpi().ifPresent(vlpi -> vlpi(path, vlpi, all));
         if (path.eventfd() instanceof Known.Unknown<?> unknown) {
@@ -187,7 +187,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
                         : unobservable(
                                 Hop.VCPU,
                                 descriptor + "SN",
-                                "it is 1 while the vCPU is preempted, or since Linux 6.17 outside of KVM_RUN"));
+                                "it is 1 while the vCPU is preempted, or since Linux 6.17 outside KVM_RUN"));
         Optional<Long> id = Optional.ofNullable(cpus.ids().get(posted.cpu()));
         all.add(
                 id.isEmpty() || cpus.isX2apic().known().isEmpty()
@@ -263,7 +263,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
                         String.valueOf(posts),
                         "intel_ir_set_vcpu_affinity()")));
         all.add(unobservable(
-                Hop.HOST_IRQ, "the IOMMU's cache of the entry", "no register shows it; the kernel invalidates it"));
+                Hop.HOST_IRQ, "the IOMMU's IRTE cache", "no register shows it; the kernel invalidates it"));
     }
 
     private static long word(BitField field, long low, long high) {
@@ -298,7 +298,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         } else if (irqfds.size() == 1 && irqfds.get(0).vector().isPresent()) {
             all.add(compare(Hop.HOST_IRQ, field, irqfds.get(0).vector().get(), entry.vector(), writer));
         } else {
-            all.add(unobservable(Hop.HOST_IRQ, field, "no irqfd with one message is seen"));
+            all.add(unobservable(Hop.HOST_IRQ, field, "no irqfd with a single message is seen"));
         }
     }
 
@@ -344,10 +344,10 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
     private static void vlpi(KernelPath path, HostLpi.Vlpi vlpi, List<Drift> all) {
         String field = "its_vlpi_map.vm";
         String expected = "the VM of the irqfd";
-        String another = "another VM, which thread " + vlpi.thread() + " made";
+        String another = "another VM, created by thread " + vlpi.thread();
         all.add(vlpi.ofIrqfd()
                 .map(same -> compare(Hop.HOST_IRQ, field, expected, same ? expected : another, BY_KVM))
-                .orElseGet(() -> unobservable(Hop.HOST_IRQ, field, "not one irqfd of the eventfd is seen")));
+                .orElseGet(() -> unobservable(Hop.HOST_IRQ, field, "the eventfd has no unique irqfd")));
         vlpi.recorded().ifPresent(record -> {
             String own = "the LPI of " + path.irq();
             String lpi = record.hostIrq()
@@ -362,7 +362,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
             all.add(compare(Hop.HOST_IRQ, "its_vlpi_map.properties", record.properties(), vlpi.properties(), BY_KVM));
         });
         if (vlpi.recorded().isEmpty()) {
-            all.add(unobservable(Hop.HOST_IRQ, "its_vlpi_map.vintid", "this kernel's KVM has the LPIs in a list"));
+            all.add(unobservable(Hop.HOST_IRQ, "its_vlpi_map.vintid", "this kernel's KVM keeps the LPIs in a list"));
         }
         all.add(unobservable(Hop.HOST_IRQ, "pending bit of the vLPI", "a resident vPE has it in the redistributor"));
     }

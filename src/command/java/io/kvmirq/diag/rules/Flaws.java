@@ -245,7 +245,7 @@ public final class Flaws {
                 : link.as(
                                 Link.State.NOT_SHOWN,
                                 evidence,
-                                (link.text().isEmpty() ? "" : link.text() + "; ") + "not looked at: "
+                                (link.text().isEmpty() ? "" : link.text() + "; ") + "not checked: "
                                         + String.join("; ", unseen),
                                 Stream.concat(
                                                 link.remedies().stream(),

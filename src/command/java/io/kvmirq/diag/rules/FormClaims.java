@@ -213,10 +213,10 @@ public final class FormClaims {
                 Question.FORM,
                 toGuest,
                 Evidence.observed("kernel memory, " + Drift.table(entry)),
-                "the IOMMU's entry"
+                "the IRTE"
                         + (toGuest
-                                ? " names a vCPU (posted)"
-                                : entry.isPosted() ? TO_HOST : " names a host CPU (remapped)")
+                                ? " names a vCPU (posted form)"
+                                : entry.isPosted() ? TO_HOST : " names a host CPU (remapped form)")
                         + (denied ? ", which debugfs does not show" : ""));
     }
 
@@ -238,21 +238,21 @@ public final class FormClaims {
                     Question.FORM,
                     posted > 0,
                     evidence,
-                    (own.size() == 1 ? "the IOMMU's entry" : "each of the device's " + own.size() + " entries")
-                            + (posted > 0 ? " names a vCPU (posted)" : form(vendor, own)));
+                    (own.size() == 1 ? "the IRTE" : "each of the device's " + own.size() + " IRTEs")
+                            + (posted > 0 ? " names a vCPU (posted form)" : form(vendor, own)));
         }
         return Claim.unknown(
                 Question.FORM,
-                posted + " of the device's " + own.size() + " entries name a vCPU (posted)",
+                posted + " of the device's " + own.size() + " IRTEs name a vCPU (posted form)",
                 vendor == Vendor.INTEL
-                        ? "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows the entry of each irq"
-                        : "watch the tracepoint kvm_pi_irte_update, which names the host irq of each entry");
+                        ? "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows each irq's IRTE"
+                        : "watch the tracepoint kvm_pi_irte_update, which names each IRTE's host irq");
     }
 
     private static String form(Vendor vendor, List<Entry> own) {
         return vendor == Vendor.INTEL && own.stream().allMatch(entry -> Irte.POSTED.isSet(entry.low()))
                 ? TO_HOST
-                : " names a host CPU (remapped)";
+                : " names a host CPU (remapped form)";
     }
 
     /** The armed vectors of all devices of the VM, because a vLPI may belong to any of them. */

@@ -51,7 +51,7 @@ public final class InhibitChecks {
                     Check.AVIC_INHIBITS,
                     "posting-not-known",
                     "whether KVM uses AVIC is not known",
-                    "as for the check posting");
+                    "see the check posting");
         }
         if (posting.isEmpty() || posting.get().vendor() != Vendor.AMD) {
             return Finding.pass(
@@ -63,17 +63,16 @@ public final class InhibitChecks {
         if (posting.get().flaw().isPresent()) {
             return finding.status() == Status.WARN
                     ? finding.whose(
-                            "later",
-                            "posting is off on this host, see posting; once it is on, this is next: " + finding.text())
+                            "later", "posting is off on this host (see posting); once it is on, " + finding.text())
                     : Finding.pass(
                             Check.AVIC_INHIBITS,
                             "not-posted-anyway",
-                            "does not apply: posting is off on this host for another reason, see posting");
+                            "does not apply: posting is off on this host for another reason (see posting)");
         }
         VmProcesses vms = host.vms();
         if (vms.unreadable() > 0) {
-            finding = finding.with(Remedy.look(HostKvm.AS_ROOT
-                            + ": processes of other users whose files cannot be read: " + vms.unreadable()))
+            finding = finding.with(Remedy.look(
+                            HostKvm.AS_ROOT + " (unreadable processes of other users: " + vms.unreadable() + ")"))
                     .withRoot(true);
         }
         return finding.with("vms", (long) vms.all().size()).with("unreadableProcesses", (long) vms.unreadable());
@@ -100,16 +99,16 @@ public final class InhibitChecks {
             return Finding.warn(
                             Check.AVIC_INHIBITS,
                             inhibited.isEmpty() ? "may-be-inhibited" : "inhibited",
-                            "by their VMMs' command lines, AVIC "
-                                    + (inhibited.isEmpty() ? "" : "is inhibited in " + String.join("; ", inhibited))
-                                    + (inhibited.isEmpty() || possible.isEmpty() ? "" : "; it ")
-                                    + (possible.isEmpty() ? "" : "may be inhibited in " + String.join("; ", possible)))
+                            "VMM command lines "
+                                    + (inhibited.isEmpty() ? "" : "inhibit AVIC in " + String.join("; ", inhibited))
+                                    + (inhibited.isEmpty() || possible.isEmpty() ? "" : "; they ")
+                                    + (possible.isEmpty() ? "" : "may inhibit AVIC in " + String.join("; ", possible)))
                     .with("inferred", inferred)
                     .with(List.copyOf(remedies.values()))
                     .with(Remedy.look(TRACEPOINT));
         }
         if (vms.isEmpty() && host.hidesProcesses().isEmpty()) {
-            return Finding.pass(Check.AVIC_INHIBITS, "no-vm", "no VM runs: nothing inhibits AVIC");
+            return Finding.pass(Check.AVIC_INHIBITS, "no-vm", "no VM runs, so nothing inhibits AVIC");
         }
         return Finding.of(
                         Check.AVIC_INHIBITS,
@@ -118,14 +117,14 @@ public final class InhibitChecks {
                         vms.isEmpty()
                                 ? "no VM is visible: "
                                         + host.hidesProcesses().orElseThrow().why()
-                                : "no command line of a VMM inhibits AVIC; what guests do is not visible: "
+                                : "no VMM command line inhibits AVIC; whether guests do so is not visible: "
                                         + EnumSet.complementOf(BY_COMMAND_LINE).stream()
                                                 .map(Finding::name)
                                                 .collect(Collectors.joining(", "))
                                         + vms.stream()
                                                 .filter(vm ->
                                                         !VmmOptions.parse(vm).known())
-                                                .map(vm -> "; how " + vm.command() + " sets up its VM is not known")
+                                                .map(vm -> "; it is not known how " + vm.command() + " sets up its VM")
                                                 .collect(Collectors.joining()))
                 .with(Remedy.look(TRACEPOINT));
     }
@@ -143,7 +142,7 @@ public final class InhibitChecks {
                 text,
                 helps ? Takes.VMM_RESTART : Takes.NOTHING,
                 reason == InhibitReason.PIT_REINJ
-                        ? "a guest that counts ticks of the PIT, such as a very old one, loses time"
+                        ? "a guest that counts PIT ticks, such as a very old one, loses time"
                         : "");
     }
 }

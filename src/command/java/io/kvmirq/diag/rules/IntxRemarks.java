@@ -42,7 +42,7 @@ public final class IntxRemarks {
         List<String> all = new ArrayList<>();
         all.add(
                 armed.sharers().isEmpty()
-                        ? "no other handler has " + armed.irq()
+                        ? "no other handler uses " + armed.irq()
                         : armed.irq() + " is shared with " + String.join(", ", armed.sharers()));
         all.add(remarks.request());
         all.add("direct EOI " + remarks.directEoi());
@@ -82,12 +82,12 @@ public final class IntxRemarks {
                     + (made.request() == Request.EXCLUSIVE ? " exclusively: " : " as shareable: ")
                     + made.why();
         }
-        return "whether VFIO requests " + irq + " exclusively is not looked at: "
+        return "it is not known whether VFIO requests " + irq + " exclusively: "
                 + reason((Known.Unknown<?>) line.requested());
     }
 
     private static String reason(Known.Unknown<?> unknown) {
-        return unknown.why() + (unknown.remedy().equals("none") ? "" : " (to see it: " + unknown.remedy() + ")");
+        return unknown.why() + (unknown.remedy().equals("none") ? "" : " (to see it, " + unknown.remedy() + ")");
     }
 
     // Direct EOI
@@ -100,7 +100,7 @@ public final class IntxRemarks {
         int others = handlers().size();
         List<NotDirect> both = new ArrayList<>(against(DirectEoiPolicy.shared(others)));
         both.retainAll(against(new DirectEoiPolicy(DirectEoiPolicy.exclusive().traits(), others)));
-        return both.isEmpty() ? "is not decided: it depends on how VFIO requests the line" : refused(both);
+        return both.isEmpty() ? "is allowed or not depending on how VFIO requests the line" : refused(both);
     }
 
     /** Only a controller such as the GIC ends the physical interrupt with the virtual one (HW=1). */
@@ -123,13 +123,14 @@ public final class IntxRemarks {
         List<PciDevice> devices = neighbours(ofSameVm);
         String here;
         if (conflict == Breakage.LATER_REBOOT && !line.armed() && !handlers().isEmpty()) {
-            here = String.join(", ", handlers()) + " has the line, and this guest uses messages now";
+            here = String.join(", ", handlers()) + " uses the line, and this guest uses messages now";
         } else if (devices.isEmpty()) {
             here = "no device of " + (ofSameVm ? "the same VM" : "another VM") + " is seen on the line";
         } else {
-            here = devices.stream().map(this::named).collect(Collectors.joining(", "));
+            here = "the line is shared with "
+                    + devices.stream().map(this::named).collect(Collectors.joining(", "));
         }
-        return conflict.text() + "; here: " + here;
+        return conflict.text() + "; here, " + here;
     }
 
     private List<String> handlers() {
@@ -153,6 +154,6 @@ public final class IntxRemarks {
         return other.address()
                 + vm(other.address())
                         .map(vm -> " of guest " + vm.name() + " (process " + vm.pid() + ")")
-                        .orElse(" of no visible guest");
+                        .orElse(", which no visible guest has");
     }
 }

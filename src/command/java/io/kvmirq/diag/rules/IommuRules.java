@@ -116,7 +116,7 @@ public final class IommuRules {
                 all.add(Remedy.of(
                         Change.KERNEL_PARAMETER,
                         "add intel_iommu=on iommu=pt to the kernel's command line",
-                        "devices whose DMA the firmware describes wrongly fail"));
+                        "devices fail if the firmware describes their DMA wrongly"));
             }
             return all;
         }
@@ -127,8 +127,8 @@ public final class IommuRules {
             given(ENDS_APIC)
                     .forEach(word -> all.add(Remedy.of(
                             Change.KERNEL_PARAMETER,
-                            "remove " + word + ", without which the kernel sets up the I/O APICs that remapping needs",
-                            "devices whose lines the firmware describes wrongly fail")));
+                            "remove " + word + ", which disables the I/O APICs that remapping needs",
+                            "devices fail if the firmware describes their lines wrongly")));
             if (isVirtual()) {
                 all.add(guestIommu());
             } else if (all.isEmpty()) {
@@ -168,12 +168,12 @@ public final class IommuRules {
         .<Known<HostInterrupts>>map(Known.Observed::new)
         .orElseGet(() -> machine.host().noInterrupts()));
     private static final Fact<Machine, Boolean> ITS = new Fact<>("proc/interrupts", machine -> CHIPS.of(machine).then(all ->
-        all.hasChip("ITS") ? new Known.Observed<>(true) : new Known.Unknown<>("no interrupt goes through an ITS, which tells the"
-        + " messages of devices apart", "bind a device with MSI to its driver, or look for ITS in the kernel's log")));
+        all.hasChip("ITS") ? new Known.Observed<>(true) : new Known.Unknown<>("no interrupt goes through an ITS, which"
+        + " distinguishes devices' MSIs", "bind a device with MSI to its driver, or look for ITS in dmesg")));
     private static final Fact<Machine, PostingOutlook> OUTLOOK = new Fact<>("proc/cmdline", machine -> {
         PostingOutlook outlook = PostingOutlook.fromHost(machine.host());
-        return outlook.posts().isPresent() ? new Known.Observed<>(outlook) : new Known.Unknown<>("whether hardware posts"
-            + " interrupts is not known: " + outlook.text(), outlook.remedy().orElse("make these files readable"));
+        return outlook.posts().isPresent() ? new Known.Observed<>(outlook) : new Known.Unknown<>("it is not known"
+            + " whether hardware posts interrupts: " + outlook.text(), outlook.remedy().orElse("make these files readable"));
     });
 
     private static final Rule.Checks<Machine> IOMMU = new Rule.Checks<>(

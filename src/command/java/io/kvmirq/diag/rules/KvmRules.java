@@ -98,7 +98,7 @@ public final class KvmRules {
 
         String nested() {
             return kvm().nests()
-                    .map(nests -> "; its guests " + (nests ? "may" : "may not") + " run guests")
+                    .map(nests -> "; nested virtualization is " + (nests ? "on" : "off"))
                     .orElse("");
         }
     }
@@ -196,7 +196,7 @@ public final class KvmRules {
         Finding finding = explained(
                 IRQCHIP.finding(new Machine(new Fact.Facts(host))),
                 "full-not-shown",
-                "this kernel offers the split irqchip; whether the full one is not known: ",
+                "this kernel supports the split irqchip, but it is not known whether it supports the full one: ",
                 "");
         return switch (finding.reason()) {
             case "full-and-split" -> finding.with("modes", List.of("full", "split", "userspace"));
@@ -212,7 +212,7 @@ public final class KvmRules {
     public static Finding nested(HostFacts host) {
         Machine machine = new Machine(new Fact.Facts(host));
         Finding finding =
-                explained(NESTED.finding(machine), "not-shown", "whether this host is a guest is not known: ", "");
+                explained(NESTED.finding(machine), "not-shown", "it is not known whether this host is a guest: ", "");
         return switch (finding.status()) {
             case UNKNOWN -> finding;
             case PASS -> finding.with("guest", false);

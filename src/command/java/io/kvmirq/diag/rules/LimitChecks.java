@@ -75,7 +75,7 @@ public final class LimitChecks {
             String memory = anyMemory()
                     ? "unlimited"
                     : (locked >> MEBI > 0 ? (locked >> MEBI) + " MiB of" : (locked >> KIBI) + " KiB of");
-            return amount(files) + " open files, " + (isShown ? memory + " locked memory" : "locked memory: not shown");
+            return amount(files) + " open files, " + (isShown ? memory + " locked memory" : "locked memory not shown");
         }
     }
 
@@ -86,7 +86,7 @@ public final class LimitChecks {
                 finding = finding.whose(
                                 "used-up",
                                 vm.name() + " (process " + vm.pid() + ") uses " + use.used() + " of " + use.max() + " "
-                                        + use.of() + ": the next vector or device will fail; " + finding.text())
+                                        + use.of() + ", so the next vector or device will fail; " + finding.text())
                         .as(Status.WARN)
                         .with(Remedy.command(
                                 "raise the limit (prlimit --nofile= or --memlock= --pid " + vm.pid() + ")"));
@@ -97,9 +97,9 @@ public final class LimitChecks {
                 finding = finding.whose(
                                 "host",
                                 "the host uses " + use.used() + " of " + use.max() + " " + use.of()
-                                        + ": VMMs get no more; " + finding.text())
+                                        + ", so VMMs get no more; " + finding.text())
                         .as(Status.WARN)
-                        .with(Remedy.look("look who uses them (lsof, ps -eLf), or raise the limit by sysctl"));
+                        .with(Remedy.look("check who uses them (lsof, ps -eLf), or raise the limit with sysctl"));
             }
         }
         return finding;
@@ -132,7 +132,7 @@ public final class LimitChecks {
         boolean warns = fewFiles || littleMemory || fewVectors;
         boolean isShown = !vmms.isEmpty() || here.get().isShown();
         String who = vmms.isEmpty()
-                ? "this shell: " + here.get() + "; a VMM run as a service has that service's limits"
+                ? "this shell: " + here.get() + " (a VMM run as a service has that service's limits)"
                 : String.join("; ", vmms.subList(0, Math.min(vmms.size(), MOST_VMMS)))
                         + (vmms.size() > MOST_VMMS ? "; and " + (vmms.size() - MOST_VMMS) + " more VMMs" : "");
         Finding finding = Finding.of(
@@ -143,8 +143,10 @@ public final class LimitChecks {
                                 : littleMemory
                                         ? "locked-memory"
                                         : fewVectors ? "vectors" : isShown ? "enough" : "not-shown",
-                        who + "; a VM: " + ROUTES + " GSI routes; the CPU with the fewest vectors left: "
-                                + (left == HostLimits.UNLIMITED ? "not shown" : String.valueOf(left)))
+                        who + "; a VM may have " + ROUTES + " GSI routes; "
+                                + (left == HostLimits.UNLIMITED
+                                        ? "free vectors are not shown"
+                                        : "each CPU has at least " + left + " free vectors"))
                 .with("gsiRoutes", ROUTES);
         if (here.isPresent()) {
             finding = of(finding, here.get());
@@ -167,11 +169,11 @@ public final class LimitChecks {
                     "the user can lock all memory of the host"));
         }
         if (vms.unreadable() > 0 && vms.all().isEmpty()) {
-            finding = finding.with(Remedy.look(HostKvm.AS_ROOT + ": only root sees the VMMs of other users"))
+            finding = finding.with(Remedy.look(HostKvm.AS_ROOT + ", because only root sees other users' VMMs"))
                     .withRoot(true);
         }
         if (vectors instanceof Known.Unknown<Long> unknown) {
-            return finding.with(Remedy.look("vectors: " + unknown.why() + "; " + unknown.remedy()))
+            return finding.with(Remedy.look(unknown.remedy() + " (" + unknown.why() + ")"))
                     .withRoot(unknown.remedy().equals(HostKvm.AS_ROOT));
         }
         finding = finding.with("vectorsLeft", left);
@@ -187,7 +189,7 @@ public final class LimitChecks {
         long bytes = limits.lockedMemory().known().orElse(HostLimits.UNLIMITED);
         with = bytes == HostLimits.UNLIMITED ? with : with.with("lockedBytes", bytes);
         if (limits.lockedMemory() instanceof Known.Unknown<Long> unknown && !here.isShown()) {
-            return with.with(Remedy.look("locked memory: " + unknown.why() + "; " + unknown.remedy()));
+            return with.with(Remedy.look(unknown.remedy() + " (" + unknown.why() + ")"));
         }
         return with.with("locksAnyMemory", here.anyMemory());
     }

@@ -29,8 +29,8 @@ import java.util.stream.Collectors;
 /** The four claims about posting a device's interrupts. For one use by one thread. */
 public final class PostingClaims {
     private static final String DELTA =
-            "compare both counts over a while: if the guest's /proc/interrupts grows and the host irq does not,"
-                    + " hardware delivers";
+            "compare both counts over time: if the guest's count in /proc/interrupts grows but the host irq's does"
+                    + " not, hardware delivers";
 
     private final boolean arm;
     private final HostFacts host;
@@ -86,8 +86,8 @@ public final class PostingClaims {
                 ? Claim.of(
                         Question.FORM,
                         false,
-                        Evidence.predicted("only a message that is remapped has an entry that may post"),
-                        "there is no entry that could post")
+                        Evidence.predicted("only remapped MSIs have an IRTE that can post"),
+                        "no IRTE exists that could post it")
                 : forms.of(interrupt);
         boolean could = process.isPresent() && ofHost.holds().orElse(false) && !interrupt.isLine();
         Claim form = could ? unposted(seen, host.posting().vendor()) : seen.byHost();
@@ -98,7 +98,11 @@ public final class PostingClaims {
         Claim eligible = isPosted && isSeen && cannot ? despite(expected, form) : expected;
         boolean goesThroughHost = !isPosted && (cannot || broken || form.holds().isPresent());
         Claim requested = isPosted && isSeen
-                ? Claim.of(Question.REQUESTED, true, form.evidence().orElseThrow(), "KVM asked: the entry is posted")
+                ? Claim.of(
+                        Question.REQUESTED,
+                        true,
+                        form.evidence().orElseThrow(),
+                        "KVM requested posting: the entry" + " is posted")
                 : requested(eligible, interrupt);
         return List.of(eligible, requested, form, delivered(count, goesThroughHost, isPosted && isSeen));
     }
@@ -154,7 +158,7 @@ public final class PostingClaims {
                         Question.ELIGIBLE,
                         true,
                         Evidence.observed("the modules' parameters and /sys/class/iommu"),
-                        "the host can post"));
+                        "this host supports posting"));
     }
 
     /** The files that show an obstacle of a host. */
@@ -233,7 +237,7 @@ public final class PostingClaims {
                     Question.ELIGIBLE,
                     true,
                     Evidence.predicted("no host setting prevents it"),
-                    ofHost.text() + ", and no obstacle in the VM is visible");
+                    ofHost.text() + ", and no obstacle is visible in the VM");
         }
         return interrupt
                 .armed()
@@ -277,7 +281,7 @@ public final class PostingClaims {
                         : List.of();
         return inhibits.isEmpty()
                 ? Optional.empty()
-                : Optional.of("on a host that posts, AVIC is inhibited for this VM: "
+                : Optional.of("on a host that posts, AVIC would be inhibited for this VM: "
                         + inhibits.stream()
                                 .map(inhibit -> inhibit.why() + "; to change that, " + inhibit.remedy())
                                 .collect(Collectors.joining("; ")));
@@ -296,7 +300,7 @@ public final class PostingClaims {
                             Evidence.inferred(inhibits.stream()
                                     .map(VmmOptions.Inhibit::why)
                                     .collect(Collectors.joining("; "))),
-                            "AVIC is inhibited (KVM does not use it for this VM): "
+                            "AVIC is inhibited for this VM: "
                                     + inhibits.stream()
                                             .map(VmmOptions.Inhibit::cause)
                                             .collect(Collectors.joining("; ")))
@@ -309,7 +313,7 @@ public final class PostingClaims {
                     Question.ELIGIBLE,
                     Optional.empty(),
                     Optional.empty(),
-                    ofHost.text() + ", and " + possible.get().why() + ": AVIC is inhibited "
+                    ofHost.text() + ", and " + possible.get().why() + ", so AVIC is inhibited "
                             + possible.get().condition().orElse("") + ", which no file shows",
                     List.of(
                             InhibitChecks.remedy(possible.get()),
@@ -321,12 +325,12 @@ public final class PostingClaims {
                         Question.ELIGIBLE,
                         true,
                         Evidence.predicted("no host or VMM setting prevents it, but a guest may still inhibit AVIC"),
-                        ofHost.text() + ", and the VMM's command line inhibits nothing")
+                        ofHost.text() + ", and the VMM's command line does not inhibit AVIC")
                 : Claim.unknown(
                         Question.ELIGIBLE,
                         ofHost.text()
-                                + "; whether the VM inhibits AVIC, as an in-kernel PIT does, is not shown for '"
-                                + holder.command() + "'",
+                                + ", but it is not known whether '" + holder.command()
+                                + "' inhibits AVIC, as an in-kernel PIT does",
                         GuestRules.byVmmAfter("watch the tracepoint kvm_apicv_inhibit_changed"));
     }
 
@@ -343,7 +347,7 @@ public final class PostingClaims {
         }
         String remedy = vendor.map(found -> PostingObstacle.NOT_ONE_VCPU.remedy() + ", and not mask it"
                         + (found == Vendor.AMD
-                                ? "; see whether AVIC is inhibited: "
+                                ? "; check whether AVIC is inhibited by "
                                         + "the last inhibits= of the tracepoint kvm_apicv_inhibit_changed"
                                 : ""))
                 .orElse("have the guest map the device's event in its ITS");
@@ -373,7 +377,7 @@ public final class PostingClaims {
     private static Claim delivered(OptionalLong count, boolean goesThroughHost, boolean isPosted) {
         String handled = count.isPresent()
                 ? "the host handled it " + count.getAsLong() + (count.getAsLong() == 1 ? " time" : " times")
-                : "no host irq of it is seen";
+                : "its host irq is not seen";
         if (goesThroughHost) {
             return Claim.of(
                     Question.DELIVERED,
@@ -384,7 +388,7 @@ public final class PostingClaims {
         return Claim.unknown(
                 Question.DELIVERED,
                 handled + (isPosted && count.orElse(0) > 0 ? ", while they were not posted" : "")
-                        + "; a host irq that stays silent does not show delivery by hardware",
+                        + "; a silent host irq does not prove delivery by hardware",
                 DELTA);
     }
 }

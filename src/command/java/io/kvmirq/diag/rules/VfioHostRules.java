@@ -68,7 +68,8 @@ public final class VfioHostRules {
                             ? Optional.of(new Known.Unknown<>("sysfs shows no ids of " + address, Fact.LOOK_AGAIN))
                             : link.filter(Flaws::isIncomplete)
                                     .map(seen -> new Known.Unknown<>(
-                                            "whether " + address + " can send interrupts is not known: " + seen.text(),
+                                            "it is not known whether " + address + " can send interrupts:" + " "
+                                                    + seen.text(),
                                             seen.remedies().stream()
                                                     .findFirst()
                                                     .map(Remedy::text)
@@ -217,7 +218,7 @@ public final class VfioHostRules {
             .with(machine -> String.join(" and ", machine.allowing())).fill(Machine::forbid).otherwise(),
         rule("unsafe-interrupts.not-allowed", SHOWN_ALL, machine -> true)
             .with(machine -> machine.kvm().vfioModules().isEmpty() && !machine.host().hasVfioPci()
-            ? "does not apply: VFIO is not loaded" : "VFIO takes no device without interrupt remapping").otherwise());
+            ? "does not apply: VFIO is not loaded" : "VFIO refuses devices without interrupt remapping").otherwise());
     // spotless:on
 
     /** The rules of these checks. */

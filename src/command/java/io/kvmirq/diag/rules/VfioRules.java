@@ -199,7 +199,7 @@ public final class VfioRules {
                     ? Rows.remedy("@end-user")
                     : Remedy.look(host().hidesProcesses()
                             .map(Known.Unknown::remedy)
-                            .orElse("look again: the program may have ended"));
+                            .orElse("look again, because the program may have ended"));
         }
 
         Remedy bind() {
@@ -209,7 +209,7 @@ public final class VfioRules {
                     "bind it to vfio-pci"
                             + (isDenied().isPresent()
                                     ? ""
-                                    : ", which is doubtful: a vendor's kernel of this number may refuse the device (denylist)")
+                                    : ", which may fail: a vendor's kernel of this version may refuse it (denylist)")
                             + (uses.isEmpty() ? "" : "; the host loses then: " + String.join("; ", uses)),
                     uses.stream().anyMatch(use -> use.contains("default route"))
                             ? "the host is cut off from its network"

@@ -98,12 +98,12 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         }
         String process = isLeader() ? "process " : "thread ";
         return switch (kind) {
-            case WORKER, KERNEL_WORKER -> "the worker " + tid + " of vhost";
-            case BACK_END -> process + tid + " (" + name() + "), which serves devices of the guest,";
+            case WORKER, KERNEL_WORKER -> "vhost worker " + tid;
+            case BACK_END -> process + tid + " (" + name() + "), which serves the guest's devices,";
             case THREAD ->
                 process
                         + tid
-                        + (isNeeded() ? "" : " (" + name() + ")" + (isHelper() ? ", which serves virtio queues," : ""));
+                        + (isNeeded() ? "" : " (" + name() + ")" + (isHelper() ? ", which serves virtqueues," : ""));
         };
     }
 

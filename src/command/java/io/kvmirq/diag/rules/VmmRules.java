@@ -30,7 +30,7 @@ public final class VmmRules {
             .fill(thread -> thread.tracer()).first(),
         rule("vmm.ended", STATUS, thread -> "ZXx".indexOf(thread.state()) >= 0 && thread.isNeeded())
             .with(VmThread::called, thread -> thread.isLeader() && thread.host().threads(thread.tid()).size() > 1
-            ? ": threads of it have not ended" : "").first(),
+            ? ", but some of its threads have not ended" : "").first(),
         // One look proves nothing, because reading a page from a disk takes a moment.
         rule("vmm.uninterruptible", STATUS, thread -> thread.state() == 'D' && thread.isNeeded())
             .with(VmThread::called, VmThread::place, thread -> thread.isLeader() ? "" : ": it takes no interrupts meanwhile")
@@ -78,7 +78,7 @@ public final class VmmRules {
 
     static final Table<VmThread> HELPERS_ORDER = ORDER.about(Subject.HELPER);
 
-    /** A device of which the guest has a part: the parent of an mdev or of a vDPA device. */
+    /** A device part of which is assigned to the guest, has a fault: the parent of an mdev or of a vDPA device. */
     static final Table<PciFunction> PARENT = new Table<>(
         rule("parent.asleep", PciFunction.POWER, PciFunction::isAsleep)
             .with(PciFunction::address, function -> PciFunction.POWER.in(function).state()).fill(PciFunction::address),
@@ -173,6 +173,6 @@ public final class VmmRules {
     }
 
     private static String inExit(VmThread thread) {
-        return STAT.in(thread).state() == 'Z' ? "a zombie with threads that have not ended" : "in exit (PF_EXITING)";
+        return STAT.in(thread).state() == 'Z' ? "a zombie with threads that have not ended" : "exiting (PF_EXITING)";
     }
 }

@@ -142,7 +142,7 @@ public final class Doctor {
         return host.silentProbes()
                 .map(silent -> {
                     String more = left.status() == Status.PASS ? "" : "; " + left.text();
-                    Finding off = left.whose("probes-off", silent.why() + ": explain --live counts no stages" + more);
+                    Finding off = left.whose("probes-off", silent.why() + "; explain --live counts no stages" + more);
                     return off.with(Remedy.command(silent.remedy())).as(Status.WARN);
                 })
                 .orElse(left);

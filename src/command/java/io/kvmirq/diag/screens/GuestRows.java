@@ -83,8 +83,8 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
             rows.add(Row.seen(
                     "worker " + worker.tid(),
                     thread + "/stat",
-                    (worker.ofKernel() ? "a kernel thread" : "a thread of the VMM") + ", on CPU " + worker.cpu()
-                            + " now or last"
+                    (worker.ofKernel() ? "a kernel thread" : "a VMM thread") + ", now or last on CPU "
+                            + worker.cpu()
                             + worker.allowed()
                                     .map(cpus -> ", may run on CPU " + cpus)
                                     .orElse("")));
@@ -95,23 +95,23 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                         ? Row.seen(
                                 "injected",
                                 "sys/kernel/debug/kvm/*/irq_injections",
-                                guest.injected().getAsLong() + " interrupts of any source by software, in "
+                                guest.injected().getAsLong() + " interrupts by software, from all sources, in "
                                         + guest.exits().orElse(0) + " exits")
                         : Row.notShown(
                                 "injected",
-                                "KVM's counters are not there",
+                                "KVM's counters do not exist",
                                 host.forDebugfs(
                                         "ls /sys/kernel/debug/kvm, where names begin with the thread that created the VM")));
         rows.add(vcpus(host, guest.vcpus(), path));
         rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", GuestRules.BY_VMM));
         rows.add(Row.notShown(
                 "queues",
-                "virtqueues, and the vectors that the guest gave them, are in the guest's memory and in the VMM",
+                "virtqueues and their vectors are only in the guest's memory and in the VMM",
                 List.of(
                         Remedy.look("QEMU's monitor: info virtio-queue-status; in the guest: /proc/interrupts"),
                         Remedy.of(
                                 Remedy.Change.WATCH,
-                                "the messages that KVM takes: kvmirq explain --vm " + process.pid() + " --live 10"))));
+                                "for messages that KVM takes: kvmirq explain --vm " + process.pid() + " --live 10"))));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
         return new GuestRows(process.asGuest(), virtio, rows);
@@ -135,14 +135,14 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                 "vhost",
                 path + "fd",
                 files.isEmpty()
-                        ? "no vhost file is open: the VMM serves its devices, or another process by vhost-user"
+                        ? "no vhost file is open: the VMM or, by vhost-user, another process serves the devices"
                         : "open: "
                                 + files.entrySet().stream()
                                         .map(entry ->
                                                 entry.getKey() + (entry.getValue() > 1 ? " ×" + entry.getValue() : ""))
                                         .collect(Collectors.joining(", "))
                                 + (guest.workers().isEmpty()
-                                        ? "; no worker: the VMM has not started it, or hardware serves it, as of"
+                                        ? "; no worker: the VMM has started none, or hardware does the work, as with"
                                                 + " vhost-vdpa"
                                         : ""));
     }
@@ -152,8 +152,8 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
         return Row.seen(
                 "eventfds",
                 path + "fd",
-                process.eventfds().size() + ", of which " + polled
-                        + " in an epoll of the process; irqfds and ioeventfds are among them");
+                process.eventfds().size() + ", including irqfds and ioeventfds; " + polled
+                        + " in the process's epolls");
     }
 
     private static Row vcpus(HostFacts host, Vcpus vcpus, String path) {
@@ -166,7 +166,7 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                         "vCPUs",
                         path + "task",
                         vcpus.all() + ": " + vcpus.running() + " running, " + vcpus.halted() + " halted, "
-                                + vcpus.stopped() + " stopped or outside of KVM_RUN"
+                                + vcpus.stopped() + " stopped or outside KVM_RUN"
                                 + (vcpus.notShown() > 0 ? ", " + vcpus.notShown() + " not shown" : ""));
     }
 }

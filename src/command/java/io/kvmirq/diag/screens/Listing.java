@@ -197,7 +197,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
         List<String> notes = new ArrayList<>();
         if (!hasGuest) {
             chain.link(Hop.EVENTFD)
-                    .ifPresent(link -> notes.add("guest: " + link.text() + ": "
+                    .ifPresent(link -> notes.add("guest: " + link.text() + "; "
                             + Remedy.text(link.remedies()).orElse("none")));
         } else {
             String hops = Stream.of(Hop.VCPU, Hop.GSI, Hop.GUEST_VECTOR)
@@ -207,13 +207,13 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                     .map(Hop::label)
                     .collect(Collectors.joining(", "));
             if (!hops.isEmpty()) {
-                notes.add(hops + ": KVM shows no routes: "
+                notes.add(hops + ": KVM shows no routes; shown by "
                         + Remedy.text(GuestRules.BY_VMM).orElse(""));
             }
         }
         if (chain.posted().isEmpty()) {
             chain.claim(Claim.Question.FORM)
-                    .ifPresent(claim -> notes.add("posted: " + claim.text() + ": "
+                    .ifPresent(claim -> notes.add("posted: " + claim.text() + "; "
                             + Remedy.text(claim.remedies()).orElse("none")));
         }
         return notes;

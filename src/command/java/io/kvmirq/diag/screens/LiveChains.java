@@ -149,7 +149,7 @@ public final class LiveChains {
         private Evidence inHandler(String event) {
             return irq.bracketed()
                     ? live(event + " in the handler of host irq " + number)
-                    : Evidence.inferred("live, " + event + " followed the begin of the handler of host irq " + number
+                    : Evidence.inferred("live, " + event + " followed the start of the handler of host irq " + number
                             + " on its CPU; the end was not recorded, because the irq was new");
         }
 
@@ -290,8 +290,8 @@ public final class LiveChains {
                 return remapped(LinkRow.text("claim.withdrew"));
             }
             return vendor.isPresent() && irq.counted().orElse(0) > 0
-                    ? remapped(
-                            "the host handled " + irq.counted().getAsLong() + ", and a posted entry interrupts no host")
+                    ? remapped("the host handled it " + irq.counted().getAsLong()
+                            + " times, and a posted IRTE does not interrupt the host")
                     : before;
         }
 

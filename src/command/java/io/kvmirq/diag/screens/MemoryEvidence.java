@@ -93,14 +93,15 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
         if (compared == 0 && irqfds instanceof Known.Unknown<List<KernelIrqfd>> unknown) {
             return Finding.unknown(Check.KERNEL_MEMORY, "not-shown", unknown);
         }
-        String text = armed.size() + " armed vectors of messages, "
+        String text = armed.size() + " armed MSI vectors, "
                 + irqfds.known().map(found -> found.size() + " irqfds").orElse("irqfds not shown")
                 + (vcpus.isEmpty() ? "" : ", " + vcpus.size() + " vCPUs") + ", " + compared + " fields compared, "
                 + differing + " differ";
         Optional<VcpuEvidence> wrong =
                 vcpus.stream().filter(VcpuEvidence::differs).findFirst();
         Optional<VmProcess> guest = wrong.flatMap(vcpu -> VcpuThreads.guest(host, vcpu.thread()));
-        text += wrong.map(vcpu -> "; of " + guest.map(Object::toString).orElse("a VM") + " first "
+        text += wrong.map(vcpu -> "; the first in "
+                        + guest.map(Object::toString).orElse("a VM") + " is "
                         + compare(vcpu.fields(), Drift.Verdict.DIFFER).get(0).field())
                 .orElse("");
         String hidden = Stream.concat(

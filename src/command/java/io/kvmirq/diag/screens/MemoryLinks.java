@@ -137,7 +137,8 @@ final class MemoryLinks implements PathSource {
             links.add(LinkRow.of("vcpu.message")
                     .seen(
                             Evidence.inferred(
-                                    "the message is to one physical APIC id, and KVM gives a vCPU the id of its number"),
+                                    "the message has one physical APIC id as destination, and KVM uses a vCPU's number"
+                                            + " as its APIC id"),
                             List.of(new VcpuId((int) id).number())));
         }
     }

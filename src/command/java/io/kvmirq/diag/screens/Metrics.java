@@ -111,11 +111,11 @@ public final class Metrics {
         write(
                 "unreadable_processes",
                 GAUGE,
-                "Processes whose files kvmirq may not read: guests may be missing.",
+                "Processes whose files kvmirq cannot read, so guests may be missing.",
                 scan.unreadable());
         Samples rows = new Samples("row");
         scan.counters().forEach((row, count) -> rows.add(count & BITS_32, row));
-        write("interrupts_total", COUNTER, "Interrupts of a row of /proc/interrupts, on all CPUs.", rows);
+        write("interrupts_total", COUNTER, "Interrupts in a row of /proc/interrupts, on all CPUs.", rows);
     }
 
     private void guests(HostScan scan) {
@@ -132,12 +132,12 @@ public final class Metrics {
         }
         write("guests", GAUGE, "Processes that hold a VM.", scan.guests().size());
         write("guest_vcpus", GAUGE, "vCPUs of a guest.", vcpus);
-        write("guest_exits_total", COUNTER, "Exits of all vCPUs of a guest.", exits);
+        write("guest_exits_total", COUNTER, "Exits of all of a guest's vCPUs.", exits);
         write("guest_injections_total", COUNTER, "Interrupts that KVM injected into a guest by software.", injected);
         write(
                 "avic_inhibited",
                 GAUGE,
-                "Guests of this name in which AVIC is inhibited for the reason: their interrupts are not posted.",
+                "Guests of this name in which AVIC is inhibited for this reason, so their interrupts are not posted.",
                 inhibited);
     }
 
@@ -160,11 +160,7 @@ public final class Metrics {
             String name = device.toString();
             irqs.add(count & BITS_32, guests.getOrDefault(name, ""), name);
         });
-        write(
-                "vectors",
-                GAUGE,
-                "Vectors of a guest's device that VFIO has armed, by whether hardware posts them.",
-                vectors);
+        write("vectors", GAUGE, "Armed vectors of a guest's device, by whether hardware posts them.", vectors);
         write("host_irqs_total", COUNTER, "Interrupts of a guest's device that the host handled, on all CPUs.", irqs);
     }
 
@@ -219,13 +215,9 @@ public final class Metrics {
                 unposted.add(0, guest(path), path.device(), vector);
             }
         }
-        write("flaws", GAUGE, "Paths of interrupts whose first flaw is of the state.", counts);
-        write(
-                "flaw",
-                GAUGE,
-                "A path of an interrupt that has a flaw: its first one, by its name in kvmirq doctor --rules.",
-                single);
-        write("vector_posted", GAUGE, "0 for a vector that the host could post and does not.", unposted);
+        write("flaws", GAUGE, "Interrupt paths whose first flaw has this state.", counts);
+        write("flaw", GAUGE, "1 for an interrupt path's first flaw, by its name in kvmirq doctor --rules.", single);
+        write("vector_posted", GAUGE, "0 for a vector that the host could post but does not.", unposted);
         write(
                 "flawed_vectors_left_out",
                 GAUGE,

@@ -165,7 +165,7 @@ public final class PathsCheck {
         Optional<Known.Unknown<Boolean>> hiding = host.hidesProcesses();
         if (unseen.isPresent() && whole) {
             return unknown(
-                            unseen.get() + hiding.map(why -> ": " + why.why()).orElse(""),
+                            unseen.get() + hiding.map(why -> "; " + why.why()).orElse(""),
                             hiding.map(Known.Unknown::remedy).orElse(Fact.LOOK_AGAIN))
                     .with("unseen", hiding.stream().map(Known.Unknown::reason).toList());
         }

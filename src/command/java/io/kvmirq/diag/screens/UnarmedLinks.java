@@ -132,8 +132,8 @@ record UnarmedLinks(
                 .seen(
                         Evidence.inferred(
                                 irqs.size() == 1
-                                        ? "it is the only one in msi_irqs without a handler"
-                                        : "these are in msi_irqs and have no handler"),
+                                        ? "the only irq in msi_irqs without a handler"
+                                        : "the irqs in msi_irqs without a handler"),
                         (irqs.size() == 1 ? "" : "one of ")
                                 + Finding.some(
                                         irqs.stream().map(HostIrq::number).toList(), MOST_NAMED));

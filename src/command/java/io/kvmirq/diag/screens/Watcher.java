@@ -793,7 +793,7 @@ public final class Watcher implements AutoCloseable {
         if (rate >= HostIrqRules.STORM_RATE
                 ? storms.add(vector.irq())
                 : rate < HostIrqRules.STORM_RATE / 2.0 && storms.remove(vector.irq())) {
-            String comes = rate >= HostIrqRules.STORM_RATE ? " comes " : " is over: it comes ";
+            String comes = rate >= HostIrqRules.STORM_RATE ? " fires " : " is over: it fires ";
             tell("storm", vector.path(), "host irq " + vector.irq() + comes + Math.round(rate) + " times per second");
         }
     }

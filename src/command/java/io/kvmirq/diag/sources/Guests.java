@@ -63,7 +63,7 @@ public record Guests(List<Guest> all, List<String> notes) {
      *
      * @param running those whose threads can run
      * @param halted those that wait in KVM for an interrupt
-     * @param stopped those whose threads are stopped or traced, or wait outside of KVM_RUN
+     * @param stopped those whose threads are stopped or traced, or wait outside KVM_RUN
      */
     public record Vcpus(int all, int running, int halted, int stopped) {
         /** The number of vCPUs that no file shows. */
@@ -113,8 +113,8 @@ public record Guests(List<Guest> all, List<String> notes) {
             without.removeAll(held);
             if (!without.isEmpty()) {
                 notes.add(without.size() + (without.size() == 1 ? " device has" : " devices have")
-                        + " armed vectors but no visible guest, the first is " + without.first()
-                        + ": " + host.command("list --all") + " lists them");
+                        + " armed vectors but no visible guest (the first is " + without.first()
+                        + "); " + host.command("list --all") + " lists them");
             }
             orphans(hidden.isEmpty());
             return new Guests(all, notes);
@@ -252,10 +252,10 @@ public record Guests(List<Guest> all, List<String> notes) {
             for (Named thread : kernelThreads) {
                 if (thread.stat().isOfKernel()) {
                     notes.add("kernel thread " + thread.tid() + " ("
-                            + thread.stat().name() + ") works for "
+                            + thread.stat().name() + ") "
                             + (files.list("proc/" + thread.owner() + "/task").isEmpty()
-                                    ? "thread " + thread.owner() + ", which is gone: an orphan"
-                                    : "process " + thread.owner() + ", which is not known to hold a VM"));
+                                    ? "is an orphan, because thread " + thread.owner() + ", which it serves, is gone"
+                                    : "serves process " + thread.owner() + ", which is not known to hold a VM"));
                 }
             }
         }

@@ -84,8 +84,8 @@ public final class KernelPaths implements AutoCloseable {
     public static KernelPaths none() {
         return new KernelPaths(() -> new Known.Unknown<>(
                 Known.Reason.NOT_ASKED,
-                "kernel memory is read on the machine itself only, and not with --no-kernel-memory",
-                "run it there without this option"));
+                "kernel memory is read only on the host itself, and not with --no-kernel-memory",
+                "run kvmirq there without this option"));
     }
 
     /**
@@ -167,7 +167,7 @@ public final class KernelPaths implements AutoCloseable {
                 entry.then(found -> found.isPresent() ? new Known.Observed<>(Optional.empty()) : from.lpi(irq)),
                 remapped.filter(known -> known.unit() == Vendor.AMD).isPresent()
                         ? from.inhibits(irq)
-                        : new Known.Unknown<>("no IOMMU of AMD remaps it", "none"));
+                        : new Known.Unknown<>("no AMD IOMMU remaps it", "none"));
     }
 
     /** Whether an irqfd, or the entry, of a way that was read is another one by now. Less is read than for the ways. */
@@ -205,8 +205,7 @@ public final class KernelPaths implements AutoCloseable {
      */
     public Known<List<Known<List<KernelVcpu>>>> vcpus(HostFacts host, IntPredicate wanted) {
         if (host.isArm()) {
-            return new Known.Unknown<>(
-                    Known.Reason.NOT_ASKED, "vCPUs of arm64 are not read from kernel memory", "none");
+            return new Known.Unknown<>(Known.Reason.NOT_ASKED, "arm64 vCPUs are not read from kernel memory", "none");
         }
         return memory().then(from -> from.vcpus(host.kvm().vendor(), wanted));
     }
@@ -223,9 +222,9 @@ public final class KernelPaths implements AutoCloseable {
                                 () -> new TreeMap<>(Comparator.comparingInt(VcpuId::number)))))
                 : new Known.Unknown<>(
                         found.isEmpty()
-                                ? "kernel memory has no VM that a thread of this process made"
+                                ? "kernel memory has no VM that a thread of this process created"
                                 : "the process has " + found.size() + " VMs, whose vCPUs have the same numbers",
-                        found.isEmpty() ? "none" : "a VMM with one VM in a process"));
+                        found.isEmpty() ? "none" : "use a VMM with one VM per process"));
     }
 
     /** Whether the host's LAPICs are in x2APIC mode, or why it cannot be read. */

@@ -280,10 +280,10 @@ public final class LiveWindow extends Watch {
                         .toList();
                 seeThreads(after, next);
                 notes.add("process " + guest.pid()
-                        + " of the guest ended while it was watched: its interrupts are counted until then"
+                        + " of the guest ended during the watch, so its interrupts are counted until then"
                         + next.stream()
-                                .map(vm -> ", and those of process " + vm.pid() + ", which began in its place, from its"
-                                        + " begin on")
+                                .map(vm -> ", and those of process " + vm.pid() + ", which took its place, from its"
+                                        + " start on")
                                 .collect(Collectors.joining()));
             }
         }
@@ -331,7 +331,7 @@ public final class LiveWindow extends Watch {
         bound.stream()
                 .filter(device -> !isBound(after, device))
                 .forEach(device ->
-                        notes.add(device + " is no longer bound to VFIO: it was given away while it was watched"));
+                        notes.add(device + " is no longer bound to VFIO, because it was unbound during the watch"));
         Map<String, Long> grown = new LinkedHashMap<>();
         if (after.interrupts().isEmpty()) {
             missing.add(after.noInterrupts());
@@ -376,7 +376,7 @@ public final class LiveWindow extends Watch {
             long handled = grown.getOrDefault(name(irq), 0L);
             if (handled > 0 && counts.handlers().stream().noneMatch(handler -> handler.irq() == irq)) {
                 notes.add(name(irq) + " has no stages: the host handled it " + handled
-                        + " times, and the probe of VFIO's handler counted none: "
+                        + " times, but the probe of VFIO's handler counted none: "
                         + silent.map(Known.Unknown::why)
                                 .orElse(
                                         counts.missing().isEmpty()

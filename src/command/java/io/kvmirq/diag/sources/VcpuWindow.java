@@ -18,8 +18,7 @@ import java.util.TreeMap;
 
 /** A watch of a guest's vCPUs: a tracing instance records the schedule of their threads. */
 public final class VcpuWindow extends Watch {
-    private static final String NO_THREAD =
-            "no file shows the thread that runs it: debugfs does (kvm/TID-FD/vcpuN/pid)";
+    private static final String NO_THREAD = "the vCPU's thread is not known; debugfs shows it (kvm/TID-FD/vcpuN/pid)";
 
     private final VmProcess guest;
     private final Map<Integer, VcpuId> vcpus;
@@ -39,7 +38,7 @@ public final class VcpuWindow extends Watch {
                 ? host.notInDebugfs(NO_THREAD, Guests.NAMES)
                 : new Known.Unknown<>(
                         "the process has " + guest.vms().size() + " VMs, whose vCPUs have the same numbers",
-                        "a VMM with one VM in a process");
+                        "use a VMM with one VM per process");
     }
 
     /**

@@ -242,7 +242,7 @@ public record Vcpus(
             fields.add(Field.unknown(CPU, "KVM does not run it"));
         } else {
             fields.add(Field.of(PHASE, phase instanceof Phase.Preempted ? "preempted" : "blocked", SEEN));
-            fields.add(Field.unknown(CPU, "it runs on none, and may wake on another"));
+            fields.add(Field.unknown(CPU, "it runs on no CPU, and may wake on another"));
         }
         counts.ifPresent(seen -> fields.add(Field.of("seen", seen, SEEN)));
         return fields;

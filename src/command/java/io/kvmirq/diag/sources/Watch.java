@@ -86,7 +86,7 @@ public abstract class Watch implements AutoCloseable {
             notes.addAll(found.missing());
             if (found.missed() > 0) {
                 notes.add("the probes and their histograms missed " + found.missed()
-                        + " events, so each count is the least that can have been");
+                        + " events, so each count is a lower bound");
             }
         });
         return counts;

@@ -62,7 +62,7 @@ class ForwardCommandTest {
                 FAKE   forward MSI-X 3-9 into a throw-away VM
                 FAKE   trigger each by VFIO's loopback; the device raises none and may not access memory
                 FAKE   give all back; the device stays bound to vfio-pci
-                FAKE posting is on: device messages reach a running vCPU without KVM
+                FAKE posting is on: hardware posts device interrupts to running vCPUs
                 """);
         assertThat(Cli.run("forward", "--fake", "vtd", "0000:3b:00.0", "--json")
                         .exited(0)
@@ -116,7 +116,7 @@ class ForwardCommandTest {
                 "--selftest --fake 6.1 0000:ff:1f.7            | 3 | there is no PCI device 0000:ff:1f.7: 'kvmirq"
                         + " vfio --fake 6.1' lists the devices",
                 "--selftest --fake 6.1 0000:3d:00.0            | 3 | 0000:3d:00.0 cannot be forwarded: host drivers"
-                        + " use other devices in IOMMU group 17: 0000:3d:00.1 (driver-of-host);"
+                        + " use 0000:3d:00.1 (driver-of-host) in the same IOMMU group (17), so"
                         + " VFIO_GROUP_SET_CONTAINER fails with EPERM; ",
                 "--selftest --fake 6.1 0000:3d:00.1            | 3 | 0000:3d:00.1 cannot be forwarded: the driver"
                         + " driver-of-host is bound to 0000:3d:00.1, but VFIO needs vfio-pci; bind it to vfio-pci. See"

@@ -83,8 +83,8 @@ class VfioCommandTest {
             value = {
                 "vtd         | off: a remapping unit cannot post, or the processor has no cx16: dmar0 has CAP.PI 0 (none on this hardware;"
                         + " on an emulated IOMMU this is usual)",
-                "vtd-posting | on: device messages reach a running vCPU without KVM",
-                "amd-avic    | on: device messages reach a running vCPU without KVM",
+                "vtd-posting | on: hardware posts device interrupts to running vCPUs",
+                "amd-avic    | on: hardware posts device interrupts to running vCPUs",
                 "gicv3       | off: the host has no GICv4, or kvm-arm.vgic_v4_enable is not set (on a host with GICv4,"
                         + " boot with kvm-arm.vgic_v4_enable=1)",
                 "gicv4       | not known: kvm-arm.vgic_v4_enable is set, and only a running VM shows whether the host"
@@ -135,10 +135,7 @@ class VfioCommandTest {
                 .put("proc/sys/kernel/osrelease", release + "\n")
                 .put("sys/bus/pci/devices/0000:00:05.0/vendor", "0x8086\n")
                 .put("sys/bus/pci/devices/0000:00:05.0/device", "0x37c8\n");
-        assertThat(of(host, "0000:00:05.0")
-                        .exited(1)
-                        .out()
-                        .contains("bind it to vfio-pci, which is doubtful: a vendor's"))
+        assertThat(of(host, "0000:00:05.0").exited(1).out().contains("bind it to vfio-pci, which may fail: a vendor's"))
                 .isEqualTo(doubtful);
     }
 
@@ -222,12 +219,12 @@ class VfioCommandTest {
         assertThat(of(host, vmd).exited(1).out())
                 .contains("bind it to vfio-pci; the host loses then: " + disk + " on its bus")
                 .contains("risk: the host loses it)")
-                .contains("nothing for " + disk + ": it is on the device's bus, and goes away with its driver")
+                .contains("nothing for " + disk + ", which is on the device's bus and disappears with its driver")
                 .doesNotContain("bind each of them");
         assertThat(Cli.run("vfio", "--root", temporary.toString(), disk)
                         .exited(1)
                         .out())
-                .contains("host drivers use other devices in IOMMU group " + group + ": " + vmd + " (vmd)")
+                .contains("host drivers use " + vmd + " (vmd) in the same IOMMU group (" + group + ")")
                 .contains("do: disable VMD for the device's slot", "do: pass through the whole controller " + vmd)
                 .doesNotContain("bind each of them");
     }
@@ -251,7 +248,7 @@ class VfioCommandTest {
                 RecordedHost.of("intel-6.1").closed().putBytes("sys/bus/pci/devices/0000:00:01.0/config", ones);
         assertThat(of(host, "0000:00:01.0").exited(ExitCode.FAILED).out())
                 .contains(
-                        "\n  device         broken     D0: the device does not answer:",
+                        "\n  device         broken     D0: the device does not respond:",
                         "\n                            do: restart the guest,");
         String root = temporary.toString();
         assertThat(Cli.run("vfio", "--root", root).out()).contains("  vfio-pci    function.gone\n");
@@ -270,7 +267,7 @@ class VfioCommandTest {
         retry[1] = 0;
         RecordedHost host = RecordedHost.of("intel-6.1").putBytes("sys/bus/pci/devices/0000:00:01.0/config", retry);
         assertThat(of(host, "0000:00:01.0").exited(ExitCode.FAILED).out())
-                .contains("answers with Configuration Request Retry Status")
+                .contains("returns Configuration Request Retry Status")
                 .doesNotContain("is a bridge");
     }
 

@@ -62,7 +62,8 @@ class CaptureCommandTest {
                 .contains(
                         "\n      VMM  /proc/100 of guest-1; threads of the kernel for it: kvm-pit 107, vhost 105, vhost"
                                 + " 106\n",
-                        "\n     note  kernel thread 109 (vhost-99) works for thread 99, which is gone: an orphan\n",
+                        "\n     note  kernel thread 109 (vhost-99) is an orphan, because thread 99, which it serves, is"
+                                + " gone\n",
                         "\n     note  VM 77-9 in debugfs is an orphan: ");
     }
 

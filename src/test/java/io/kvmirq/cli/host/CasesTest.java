@@ -33,19 +33,19 @@ class CasesTest {
             apic-errors | explain 0000:00:01.0 | 0 | host irq doubtful | have reported 48211 errors (ERR)
             configuration-request-retry | explain 0000:00:01.0 | 18 | device broken | Configuration Request Retry Status
             device-and-vcpus-at-other-nodes | explain 0000:00:01.0 | 0 | host irq doubtful | the device is on node 1
-            entry-of-remapping-missing | explain 0000:00:01.0 | 10 | host irq broken | no present entry 20
+            entry-of-remapping-missing | explain 0000:00:01.0 | 10 | host irq broken | no present IRTE 20
             entry-with-another-source | explain 0000:00:01.0 | 10 | host irq broken | allows source 00:03.0
             harmless-amd-of-linux-5-15 | explain 0000:00:02.0 | 0 | none | nothing visible is broken
             harmless-intx-pending-at-this-moment | explain 0000:00:02.0 | 0 | none | nothing visible is broken
-            harmless-vgpu | explain 0000:00:02.0 | 0 | none | the host keeps 0000:00:02.0
-            parent-of-a-vgpu-fell-off-the-bus | explain 0000:00:02.0 | 18 | device broken | does not answer
+            harmless-vgpu | explain 0000:00:02.0 | 0 | none | the host driver of 0000:00:02.0
+            parent-of-a-vgpu-fell-off-the-bus | explain 0000:00:02.0 | 18 | device broken | does not respond
             host-posted-msi | explain 0000:00:01.0 | 17 | none | posts to a host CPU (intremap=posted_msi)
             iommu-reports-faults | explain 0000:00:01.0 | 0 | host irq doubtful | has reported 48211 faults
-            iothread-hangs | explain --vm web | 0 | others doubtful | (IO iothread1), which serves virtio queues, sleeps
+            iothread-hangs | explain --vm web | 0 | others doubtful | (IO iothread1), which serves virtqueues, sleeps
             irq-thread-starved-by-a-fifo-vcpu | explain 0000:00:01.0 | 0 | host irq doubtful | CPU 1/KVM, priority 99
             one-vector-is-not-posted | explain 0000:00:01.0 | 17 | none | not posted
             vcpus-of-class-idle | explain 0000:00:01.0 | 0 | VMM doubtful | has the class SCHED_IDLE
-            vhost-worker-starved | explain --vm web | 0 | others doubtful | the worker 2230 of vhost is ready to run
+            vhost-worker-starved | explain --vm web | 0 | others doubtful | vhost worker 2230 is ready to run
             harmless-unplugged-vcpu-on-an-isolated-host | explain 0000:00:01.0 | 0 | none | nothing visible is broken
             lpis-pending-and-not-enabled | explain 0000:00:01.0 | 0 | vCPU doubtful | 5 LPIs of the VM are pending but not enabled
             more-vectors-than-gsi-routes | explain 0000:00:01.0 | 0 | GSI doubtful | VFIO has armed 4101 vectors for the VM

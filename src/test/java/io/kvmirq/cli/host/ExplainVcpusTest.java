@@ -199,7 +199,7 @@ class ExplainVcpusTest {
         String printed = live(host).exited(0).out();
         assertThat(printed).contains("  phase     running", "  CPU       1  [");
         assertThat(printed.substring(printed.indexOf("vcpu 1")))
-                .contains("  phase     unknown: its thread passed no tracepoint of KVM");
+                .contains("  phase     unknown: its thread passed no KVM tracepoint");
     }
 
     /** CPU 0 has its last events only: what an older one of CPU 1 tells is not believed. */

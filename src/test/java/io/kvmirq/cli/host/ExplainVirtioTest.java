@@ -75,11 +75,11 @@ class ExplainVirtioTest {
     void vhostWithoutAWorkerIsSaid() throws IOException {
         assertThat(explain(GuestHosts.of("virtio").remove("proc/105/").remove("proc/106/"))
                         .out())
-                .contains("; no worker: the VMM has not started it, or hardware serves it")
+                .contains("; no worker: the VMM has started none, or hardware does the work")
                 .doesNotContain("worker 10");
         assertThat(explain(GuestHosts.of("virtio").remove("proc/100/fd/40").remove("proc/100/fd/41"))
                         .out())
-                .contains("no vhost file is open: the VMM serves its devices")
+                .contains("no vhost file is open: the VMM or, by vhost-user, another process serves the devices")
                 .doesNotContain("worker 10");
     }
 
@@ -94,7 +94,7 @@ class ExplainVirtioTest {
                         .out())
                 .contains(
                         "  vCPUs          not shown  the threads of 2 vCPUs are not shown",
-                        "KVM's counters are not there");
+                        "KVM's counters do not exist");
     }
 
     @Test

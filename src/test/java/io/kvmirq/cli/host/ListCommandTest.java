@@ -204,9 +204,9 @@ class ListCommandTest {
         assertThat(Cli.run("explain", "--vm", "100", "--from", copy.toString()).out())
                 .contains("kvmirq explain --vm 100 --live 10\n");
         assertThat(Cli.run("doctor", "--fake", "6.1", "--check", "vfio").out())
-                .contains("'kvmirq vfio --fake 6.1' with its address");
+                .contains("'kvmirq vfio --fake 6.1' prints the commands");
         assertThat(Cli.run("vfio", "--fake", "6.1", "0000:3d:00.0").out())
-                .contains("'kvmirq vfio --fake 6.1' with its address");
+                .contains("'kvmirq vfio --fake 6.1' prints the commands");
         assertThat(Cli.run("explain", "--fake", "6.1", "0000:ff:00.0").err())
                 .endsWith("'kvmirq vfio --fake 6.1' lists the devices\n");
     }

@@ -254,7 +254,7 @@ class LiveTest {
         assertThat(explained(counted(20, 20, 20, 1), 0).replaceAll("\\s+", " "))
                 .contains(
                         " eventfd doubtful id 9: sources disagree: id 8 [inferred: it is the only eventfd of process 100],"
-                                + " but id 9 [observed: live, the probe of VFIO's handler]; one is about another"
+                                + " but id 9 [observed: live, the probe of VFIO's handler]; one describes another"
                                 + " interrupt, or the value changed in between")
                 .contains(" do: look again");
     }
@@ -281,7 +281,7 @@ class LiveTest {
                             taken                18  vector 0x41 by vcpu 0; 2 were merged or are pending
                             first that loses: none
                           stages, counted in the kernel:
-                            eventfd               7  id 3, signalled by a process that /proc does not have (thread 7), the VMM (web, thread 100), vhost (vhost-100, thread 108)
+                            eventfd               7  id 3, signalled by a process that is not in /proc (thread 7), the VMM (web, thread 100), vhost (vhost-100, thread 108)
                             irqfd                 7  process 100
                             GSI                   7  gsi 5
                             delivered             0
@@ -323,7 +323,7 @@ class LiveTest {
         String notRaised =
                 "    by a worker          20  a pin: 0 raised, 20 not raised: the pin is masked, or its EOI is"
                         + " due\n    first that loses: none\n";
-        String wait = " that wait, unless the guest has since unmasked the pin or ended its interrupt\n";
+        String wait = " that wait, unless the guest has since unmasked the pin or signalled its EOI\n";
         assertThat(explained(twoRoutes(0, 20), 0)).contains(notRaised + "    in doubt: by a worker: 20" + wait);
         for (int taken : List.of(17, 20)) {
             FakeTracefs partial = twoRoutes(15, 5)
@@ -336,7 +336,8 @@ class LiveTest {
         }
         assertThat(explained(twoRoutes(0, 20).counts("1836_worker", "id", new long[] {9, 20}), 0))
                 .contains(notRaised
-                        + "    in doubt: by a worker: 20 that were not raised, and KVM keeps none: the irqfd has no"
+                        + "    in doubt: by a worker: 20 that were not raised, and KVM keeps none because the irqfd has"
+                        + " no"
                         + " resample eventfd\n");
         assertThat(explained(twoRoutes(0, 20).counts("_unrouted", "id", new long[] {9, 20}), 14))
                 .contains("    first that loses: GSI: 20 signals while the GSI had no route\n");
@@ -348,7 +349,7 @@ class LiveTest {
         assertThat(explained(twoRoutes(20, 0).counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 0x41, 20}), 0))
                 .contains(
                         "    first that loses: none\n    in doubt: taken: 20 that no vCPU took: it does not run, or has"
-                                + " interrupts off. One may be pending\n");
+                                + " interrupts off; one may be pending\n");
     }
 
     /** Two vCPUs get each of 20 messages by a worker. */
@@ -405,7 +406,8 @@ class LiveTest {
                         0))
                 .containsOnlyOnce("starves")
                 .contains(
-                        "    in doubt: irqfd: process 100 takes each signal; an irqfd of the same eventfd in a VM that"
+                        "    in doubt: irqfd: process 100 takes each signal; another irqfd on the same eventfd, in a VM"
+                                + " that"
                                 + " thread 300 created starves\n");
     }
 
@@ -466,7 +468,8 @@ class LiveTest {
         assertThat(explained(counted(20, 20, 20, 0), 16))
                 .contains(
                         "  vCPU           broken ",
-                        "    first that loses: delivered: 20 that KVM refused, 20 because no vCPU has the destination, or"
+                        "    first that loses: delivered: 20 that KVM refused, 20 because no vCPU matches the"
+                                + " destination, or"
                                 + " its LAPIC is off\n");
         assertThat(explained(counted(20, 17, 17, 1), 13, "--json"))
                 .contains(
@@ -485,9 +488,9 @@ class LiveTest {
                         + " signals that no irqfd took: the VMM may have read them, or an irqfd took them later\n");
         if (irqfd == 0) {
             assertThat(said)
-                    .contains(
-                            "irqfd, GSI, guest vector, vCPU: no irqfd took its signals, and the VMM reads them: it may"
-                                    + " inject the interrupt itself; ");
+                    .contains("irqfd, GSI, guest vector, vCPU: no irqfd took the eventfd's signals; the VMM reads them"
+                            + " and"
+                            + " may inject the interrupt itself; ");
         }
     }
 
@@ -523,12 +526,13 @@ class LiveTest {
                         16))
                 .contains(
                         "    by a worker          20  a message to many: 12 raised\n",
-                        "    first that loses: delivered: 8 that KVM refused, 8 in a worker because no vCPU has the"
+                        "    first that loses: delivered: 8 that KVM refused, 8 in a worker because no vCPU matches the"
                                 + " destination, or its LAPIC is off\n");
         assertThat(explained(counted(20, 20, 20, 0).counts("_by_worker", "id,ret", new long[] {9, -1, 1}), 16))
-                .contains(
-                        "    first that loses: delivered: 21 that KVM refused, 20 because no vCPU has the destination,"
-                                + " or its LAPIC is off, 1 in a worker because no vCPU has the destination, or its LAPIC is off\n");
+                .contains("    first that loses: delivered: 21 that KVM refused, 20 because no vCPU matches the"
+                        + " destination,"
+                        + " or its LAPIC is off, 1 in a worker because no vCPU matches the destination, or its"
+                        + " LAPIC is off\n");
     }
 
     /** A worker tries signals without a route, too. */
@@ -551,7 +555,8 @@ class LiveTest {
         assertThat(explained(counted(20, 17, 17, 1), 0))
                 .contains(
                         "    host irq             20  27\n",
-                        "    eventfd        not seen  id 9: the line is shared, and other devices run the handler too\n")
+                        "    eventfd        not seen  id 9: the line is shared, so other devices also run the"
+                                + " handler\n")
                 .doesNotContain("signals that no irqfd took");
     }
 
@@ -599,12 +604,13 @@ class LiveTest {
     @Test
     void vectorThatNoVcpuTookIsInDoubtOnlyWhereKvmInjects() throws IOException {
         assertThat(explained(counted(20, 20, 20, 1), 0))
-                .contains("    taken          not seen  vector 0x41: by hardware, or the vCPU did not run\n");
+                .contains("    taken          not seen  vector 0x41: taken through hardware, or the vCPU did not"
+                        + " run\n");
         apicVirtualization = "N";
         assertThat(explained(counted(20, 20, 20, 1), 0))
                 .contains(
                         "    taken                 0  vector 0x41\n",
-                        "    in doubt: taken: 20 that no vCPU took: it does not run, or has interrupts off. One may be"
+                        "    in doubt: taken: 20 that no vCPU took: it does not run, or has interrupts off; one may be"
                                 + " pending\n");
         // The irqfd's row may be among the missed ones.
         assertThat(explained(
@@ -637,8 +643,7 @@ class LiveTest {
                         0))
                 .contains(
                         "    irqfd        at least 20  process 100\n",
-                        "  note: the probes and their histograms missed 2 events, so each count is the least that can have"
-                                + " been\n");
+                        "  note: the probes and their histograms missed 2 events, so each count is a lower bound\n");
         assertThat(explained(
                         counted(20, 20, 20, 1)
                                 .text(
@@ -690,7 +695,7 @@ class LiveTest {
         RecordedHost host = GuestHosts.of("intel-posted");
         Watched watched = new Watched(host, traced("x86-7.2", "")).with(new FakeTracefs().begin());
         assertThat(run(watched, INTEL, "--live", "10").exited(0).out())
-                .contains("note: hardware passes its stages: a posted interrupt reaches no probe")
+                .contains("note: no stage counts it, because a posted interrupt reaches no probe")
                 .doesNotContain("stages, counted");
     }
 
@@ -725,7 +730,7 @@ class LiveTest {
                 .contains("\"milliseconds\":10000,", "\"perSecond\":{\"exits\":null,\"injected\":null}");
         assertThat(run(new Watched(GuestHosts.of("amd-avic"), traced("x86-6.1", "")), "list", "--live", "10")
                         .out())
-                .contains("- exits/s, injected/s: KVM's counters are not there at both looks: mount -t debugfs");
+                .contains("- exits/s, injected/s: KVM's counters do not exist at both looks: mount -t debugfs");
     }
 
     @Test
@@ -789,9 +794,10 @@ class LiveTest {
         Watched watched = new Watched(GuestHosts.of("gicv3"), traced("arm64-6.12", "")).with(lpis().begin());
         assertThat(run(watched, INTEL, "1", "--live", "10").exited(0).out())
                 .contains(
-                        "  guest vector   ok         interrupt 8193: the VM's GIC has it",
-                        "  vCPU           ok         vcpu 0: its target in the VM's GIC, which keeps it pending while it is"
-                                + " disabled [observed: live, the probe of vgic_queue_irq_unlock]\n",
+                        "  guest vector   ok         interrupt 8193: queued in the VM's GIC",
+                        "  vCPU           ok         vcpu 0: the target in the VM's GIC, which keeps a disabled"
+                                + " interrupt"
+                                + " pending [observed: live, the probe of vgic_queue_irq_unlock]\n",
                         "    delivered             1  address 0x8090040, data 0x1\n",
                         "    by a worker           1  a pin, or a message: the result is not shown\n"
                                 + "    first that loses: none\n");
@@ -805,7 +811,7 @@ class LiveTest {
                 "sys/kernel/debug/kprobes/enabled | kprobes are off (/sys/kernel/debug/kprobes/enabled is 0), so no"
                         + " probe has hits | echo 1 > /sys/kernel/debug/kprobes/enabled",
                 "proc/sys/kernel/ftrace_enabled   | ftrace is off (kernel.ftrace_enabled is 0), so probes at the"
-                        + " begin of functions have no hits | sysctl kernel.ftrace_enabled=1"
+                        + " start of functions have no hits | sysctl kernel.ftrace_enabled=1"
             })
     void silenceOfAllProbesIsNamedWithItsCause(String file, String cause, String remedy) throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic").put(file, "0\n");
@@ -815,7 +821,8 @@ class LiveTest {
         assertThat(run(watched, AMD, "0", "--live", "10").exited(17).out())
                 .contains(
                         "  not readable: " + cause + "\n                shown by: " + remedy + "\n",
-                        "  note: host irq 27 has no stages: the host handled it 20 times, and the probe of VFIO's handler"
+                        "  note: host irq 27 has no stages: the host handled it 20 times, but the probe of VFIO's"
+                                + " handler"
                                 + " counted none: " + cause + "\n");
         host.put(file, "1\n");
         Watched again = new Watched(host, traced("x86-7.2", ""))
@@ -860,8 +867,8 @@ class LiveTest {
                 .contains(
                         "    irqfd                50  process 100, process 200\n",
                         "    taken                50  vector 0x41 by vcpu 0\n    first that loses: none\n",
-                        "  note: process 100 of the guest ended while it was watched: its interrupts are counted until"
-                                + " then, and those of process 200, which began in its place, from its begin on\n");
+                        "  note: process 100 of the guest ended during the watch, so its interrupts are counted until"
+                                + " then, and those of process 200, which took its place, from its start on\n");
     }
 
     /** No process is found that the VM of thread 300 belongs to. */
@@ -877,7 +884,7 @@ class LiveTest {
                 .counts("_sent", "wait,id,ret", new long[] {-4096, 9, 1, 20});
         assertThat(explained(counted, 0))
                 .contains(
-                        "    taken          not seen  vector 0x41: the process of a VM is not among those watched\n",
+                        "    taken          not seen  vector 0x41: the process of one of the VMs is not watched\n",
                         "    first that loses: none\n");
     }
 
@@ -889,7 +896,7 @@ class LiveTest {
                         .put("proc/interrupts", "           CPU0\n"));
         Cli.Ended ended = run(watched, AMD, "0", "--live", "10");
         assertThat(ended.out())
-                .contains("  note: " + AMD + " is no longer bound to VFIO: it was given away while it was watched\n");
+                .contains("  note: " + AMD + " is no longer bound to VFIO, because it was unbound during the watch\n");
     }
 
     @Test
@@ -899,7 +906,7 @@ class LiveTest {
         Watched watched = new Watched(GuestHosts.of("amd-avic"), none, "removed something");
         assertThat(run(watched, AMD, "0", "--live", "10").exited(0).out())
                 .contains(
-                        "the host irq stayed silent for 10.0 s, which does not show delivery by hardware",
+                        "the host irq stayed silent for 10.0 s, which does not prove delivery by hardware",
                         "  not readable: tracefs is not mounted at /sys/kernel/tracing\n",
                         "  shown by: mount -t tracefs none /sys/kernel/tracing\n",
                         "  note: removed something\n");
@@ -924,7 +931,7 @@ class LiveTest {
         Watched watched = new Watched(host, traced("x86-7.2", handlers)).during(() -> count(host, "27", 2));
         assertThat(run(watched, AMD, "0", "--live", "10").exited(17).out())
                 .contains(
-                        "; KVM took no message and raised no GSI in the handlers: no irqfd has the eventfd, or the VMM"
+                        "; KVM took no message and raised no GSI in the handlers: no irqfd uses the eventfd, or the VMM"
                                 + " reads it and injects the interrupt itself; ");
         // Some events were lost, so nothing follows from those that are not there.
         Known<Tracing> lossy = new Known.Observed<>(RecordedTracing.of("x86-7.2", handlers, 1));
@@ -952,10 +959,10 @@ class LiveTest {
                 .contains("  GSI            ok         gsi 24: the irqfd raises it ")
                 .doesNotContain("  vCPU           ok");
         assertThat(linksAfter(events, "kvm_apic_accept_irq: apicid 1 vec 65 (Fixed|edge)"))
-                .contains("  vCPU           not shown  KVM found vcpu 1 for it, but no event shows that it was accepted"
-                        + " there\n");
+                .contains("  vCPU           not shown  KVM chose vcpu 1, but no event shows that the vCPU accepted the"
+                        + " interrupt\n");
         assertThat(linksAfter(events, "kvm_apicv_accept_irq: apicid 1 vec 65 (Fixed|edge)"))
-                .contains("  vCPU           ok         vcpu 1: its virtual APIC has it ");
+                .contains("  vCPU           ok         vcpu 1: accepted by its virtual APIC ");
     }
 
     /** The links of host irq 27 when one event more has come. */
@@ -975,8 +982,10 @@ class LiveTest {
         Cli.Ended printed = run(new Watched(host, traced("x86-6.1", "")), INTEL, "0", "--live", "10");
         assertThat(printed.exited(0).out())
                 .contains(
-                        "  requested      yes        KVM asked: the entry is posted [observed: debugfs of the IOMMU]",
-                        "  by hardware    not shown  the host irq stayed silent for 10.0 s, which does not show delivery by"
+                        "  requested      yes        KVM requested posting: the entry is posted [observed: debugfs of"
+                                + " the IOMMU]",
+                        "  by hardware    not shown  the host irq stayed silent for 10.0 s, which does not prove"
+                                + " delivery by"
                                 + " hardware");
     }
 

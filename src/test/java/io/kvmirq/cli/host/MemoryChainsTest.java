@@ -183,7 +183,8 @@ class MemoryChainsTest {
         assertThat(host.run("explain", host.device, "0").out().replaceAll("\\s+", " "))
                 .contains(
                         " eventfd doubtful id 1: sources disagree: id 2 [inferred: it is the only eventfd of process 100],"
-                                + " but id 1 [observed: kernel memory, irqaction.dev_id]; one is about another interrupt");
+                                + " but id 1 [observed: kernel memory, irqaction.dev_id]; one describes another"
+                                + " interrupt");
         assertThat(host.run("explain", host.device, "1").out()).doesNotContain("doubtful");
     }
 
@@ -401,7 +402,7 @@ class MemoryChainsTest {
         Host host = new Host("amd-avic", "6.12", false).with(changed -> flip(changed, entry(changed, 3), 0));
         Cli.Ended printed = host.run("explain", host.device, "3");
         assertThat(printed.out())
-                .contains("lost at the host irq: the IOMMU's entry is not present")
+                .contains("lost at the host irq: the IRTE is not present")
                 .contains("[observed: kernel memory, irq_remap_table.table");
         assertThat(printed.exitCode()).isNotZero();
     }
@@ -630,7 +631,7 @@ class MemoryChainsTest {
                 host.run("explain", "--vm", "web", "--vcpus", "--evidence").out();
         assertThat(shown)
                 .contains(
-                        "APICv     unknown: kernel memory has no VM that a thread of this process made",
+                        "APICv     unknown: kernel memory has no VM that a thread of this process created",
                         "no field is compared: kernel memory has no VM");
     }
 
@@ -640,13 +641,12 @@ class MemoryChainsTest {
         try (KernelPaths memory = host.memory()) {
             Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
             assertThat(finding.status()).isEqualTo(Finding.Status.PASS);
-            assertThat(finding.text())
-                    .startsWith("5 armed vectors of messages, 5 irqfds, 70 fields compared, 0 differ");
+            assertThat(finding.text()).startsWith("5 armed MSI vectors, 5 irqfds, 70 fields compared, 0 differ");
         }
         try (KernelPaths memory = KernelPaths.none()) {
             Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
             assertThat(Optional.of(finding.text()))
-                    .contains("kernel memory is read on the machine itself only, and not with --no-kernel-memory");
+                    .contains("kernel memory is read only on the host itself, and not with --no-kernel-memory");
         }
     }
 }

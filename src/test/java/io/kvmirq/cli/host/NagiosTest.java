@@ -20,7 +20,7 @@ class NagiosTest {
     @CsvSource(delimiter = '|', textBlock = """
             posted | {dev}power_state = D0 | explain 0000:00:01.0 | 0 | KVMIRQ OK: all 5 interrupts of web are delivered by hardware (posted)
             posted | {vmm}task/101/status = State:\\tD (disk sleep) | explain 0000:00:01.0 | 1 | KVMIRQ WARNING: all 5 interrupts of web are in doubt at the VMM: the thread of vcpu 0 (101) sleeps
-            posted | {dev}config ones | explain 0000:00:01.0 | 2 | KVMIRQ CRITICAL: all 5 interrupts of web are lost at the device: the device does not answer
+            posted | {dev}config ones | explain 0000:00:01.0 | 2 | KVMIRQ CRITICAL: all 5 interrupts of web are lost at the device: the device does not respond
             posted | {dev}config ones | doctor --check paths | 2 | KVMIRQ CRITICAL: paths: 0000:00:01.0 is broken at its device
             posted | {vmm}task/101/status = State:\\tD (disk sleep) | doctor --check paths | 1 | KVMIRQ WARNING: paths:
             posted | proc/interrupts add ERR: 150 | explain --all | 0 | KVMIRQ OK: all 5 interrupts of web are in doubt only by a count since boot, at the host irq: the interrupt controllers have reported 150 errors (ERR) since boot

@@ -130,7 +130,8 @@ class UnpostedTest {
         host("intel", 1).writeTo(root);
         assertThat(run(root, "doctor", "--check", "paths").out())
                 .contains(
-                        "0000:00:01.0 MSI-X 0 is not posted, although this host supports posting: the IOMMU's entry names a host CPU (remapped)");
+                        "0000:00:01.0 MSI-X 0 is not posted, although this host supports posting: the IRTE names a host"
+                                + " CPU (remapped form)");
         assertThat(run(root, "explain", "0000:00:01.0").out())
                 .contains("0000:00:01.0  MSI-X 0 ", "have the guest direct the vector to exactly one of the VM's vCPUs")
                 .contains("also MSI-X 1 to MSI-X 4, host irq 28, 29, 30, 31: in order as far as kvmirq can see");

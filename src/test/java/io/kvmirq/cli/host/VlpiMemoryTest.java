@@ -213,7 +213,7 @@ class VlpiMemoryTest {
                     host.image.deassign(host.irqfds[3]);
                     host.irqfd(host.image.vm(PROCESS), 3);
                 },
-                "its_vlpi_map.vm is another VM, which thread 100 made, expected the VM of the irqfd (written by");
+                "its_vlpi_map.vm is another VM, created by thread 100, expected the VM of the irqfd (written by");
     }
 
     @Test
@@ -221,7 +221,7 @@ class VlpiMemoryTest {
         Host host = new Host("7.2-arm64");
         host.image.deassign(host.irqfds[3]);
         assertThat(host.run("explain", "0000:00:01.0", "3", "--evidence").out())
-                .contains("UNOBSERVABLE  its_vlpi_map.vm  not one irqfd of the eventfd is seen");
+                .contains("UNOBSERVABLE  its_vlpi_map.vm  the eventfd has no unique irqfd");
     }
 
     private void drifts(String kernel, Consumer<Host> drift, String sentence) throws IOException {

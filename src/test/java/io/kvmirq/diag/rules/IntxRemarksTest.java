@@ -49,7 +49,7 @@ class IntxRemarksTest {
     }
 
     private static String here(RecordedHost host, Breakage conflict) {
-        String begin = "exclusive line: " + conflict.text() + "; here: ";
+        String begin = "exclusive line: " + conflict.text() + "; here, ";
         return remarks(host).stream()
                 .filter(remark -> remark.startsWith(begin))
                 .map(remark -> remark.substring(begin.length()))
@@ -63,16 +63,16 @@ class IntxRemarksTest {
     void exclusiveLineIsAVerdictWithThreeConflicts() throws IOException {
         assertThat(remarks(exclusive()))
                 .startsWith(
-                        "no other handler has host irq 22",
+                        "no other handler uses host irq 22",
                         "VFIO requests host irq 22 exclusively: nointxmask of vfio-pci is Y",
                         "direct EOI would be refused: the guest's EOI does not deactivate the physical interrupt, so the"
                                 + " line would fire again at once",
                         "exclusive line: of two VMs with devices on the line only the first gets it; the other fails"
-                                + " with EBUSY; here: no device of another VM is seen on the line",
+                                + " with EBUSY; here, no device of another VM is seen on the line",
                         "exclusive line: a VM that switched to MSI frees the line, another VM takes it, and the first"
-                                + " fails at its next reboot; here: no device of another VM is seen on the line",
+                                + " fails at its next reboot; here, no device of another VM is seen on the line",
                         "exclusive line: a VM with two devices on the line cannot start: the second device fails with"
-                                + " EBUSY; here: no device of the same VM is seen on the line");
+                                + " EBUSY; here, no device of the same VM is seen on the line");
     }
 
     @Test
@@ -92,8 +92,8 @@ class IntxRemarksTest {
     void parameterThatIsNotReadIsNotLookedAt() throws IOException {
         assertThat(remarks(exclusive().deny(NOINTXMASK)))
                 .contains(
-                        "whether VFIO requests host irq 22 exclusively is not looked at: /" + NOINTXMASK
-                                + " cannot be read by this user (to see it: run as root)",
+                        "it is not known whether VFIO requests host irq 22 exclusively: /" + NOINTXMASK
+                                + " cannot be read by this user (to see it, run as root)",
                         "direct EOI would be refused: the guest's EOI does not deactivate the physical interrupt, so the"
                                 + " line would fire again at once")
                 .noneMatch(remark -> remark.startsWith("exclusive line"));
@@ -109,7 +109,7 @@ class IntxRemarksTest {
                         "direct EOI would be refused: the line is requested as shareable, so a device that comes later"
                                 + " would wait for this guest's EOI");
         assertThat(remarks(host("?", "").put("proc/interrupts", rows)))
-                .contains("direct EOI is not decided: it depends on how VFIO requests the line");
+                .contains("direct EOI is allowed or not depending on how VFIO requests the line");
     }
 
     // The conflicts of 2017
@@ -117,8 +117,10 @@ class IntxRemarksTest {
     @Test
     void twoVmsRaceForTheLine() throws IOException {
         RecordedHost host = exclusive().put(SECOND_IRQ, "22\n");
-        assertThat(here(host, Breakage.TWO_VMS)).isEqualTo("0000:00:03.0 of no visible guest");
-        assertThat(here(secondGuest(host), Breakage.TWO_VMS)).isEqualTo("0000:00:03.0 of guest db (process 200)");
+        assertThat(here(host, Breakage.TWO_VMS))
+                .isEqualTo("the line is shared with 0000:00:03.0, which no visible" + " guest has");
+        assertThat(here(secondGuest(host), Breakage.TWO_VMS))
+                .isEqualTo("the line is shared with 0000:00:03.0 of guest" + " db (process 200)");
         assertThat(here(host, Breakage.TWO_DEVICES)).isEqualTo("no device of the same VM is seen on the line");
         assertThat(here(host.put(SECOND_IRQ, "23\n"), Breakage.TWO_VMS))
                 .as("another line")
@@ -147,7 +149,7 @@ class IntxRemarksTest {
         host.put(SECOND_IRQ, "22\n").put(NOINTXMASK, "Y\n");
         assertThat(here(host, Breakage.LATER_REBOOT))
                 .as("it is free")
-                .isEqualTo("0000:00:03.0 of guest db (process 200)");
+                .isEqualTo("the line is shared with 0000:00:03.0 of guest db (process 200)");
         host.put("proc/interrupts", rows + " 22:  7  0  IR-IO-APIC  22-fasteoi   vfio-intx(0000:00:03.0)\n");
         assertThat(here(host, Breakage.LATER_REBOOT))
                 .isEqualTo("vfio-intx(0000:00:03.0) has the line, and this guest uses messages now");

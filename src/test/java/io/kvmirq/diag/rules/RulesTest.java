@@ -70,16 +70,16 @@ class RulesTest {
         Rule<One> fails =
                 Rule.of(TABLE.row("fails"), SHOWN, one -> one.name("x").charAt(5) == 'x');
         assertThat(link("text", fails).text())
-                .startsWith("seen; not looked at: the rule fails, which failed: java.lang.StringIndexOutOf");
+                .startsWith("seen; not checked: the rule fails, which failed: java.lang.StringIndexOutOf");
         assertThat(link("text", fails).state()).isEqualTo(Link.State.NOT_SHOWN);
         assertThat(link("text", fails, LAST).text()).isEqualTo("last holds");
     }
 
     @Test
     void ruleIsNotAskedWithoutAFactThatItNeeds() {
-        assertThat(link("bad", FIRST).text()).isEqualTo("seen; not looked at: /a/1 has another form");
+        assertThat(link("bad", FIRST).text()).isEqualTo("seen; not checked: /a/1 has another form");
         Rule<One> absent = Rule.of(TABLE.row("absent"), SHOWN, one -> true);
-        assertThat(link("text", absent.and(ABSENT)).text()).isEqualTo("seen; not looked at: /a/two does not exist");
+        assertThat(link("text", absent.and(ABSENT)).text()).isEqualTo("seen; not checked: /a/two does not exist");
         Rule<One> optional = Rule.of(TABLE.row("optional"), SHOWN, one -> true);
         assertThat(link("text", optional.and(OPTIONAL)).state()).isEqualTo(Link.State.WHOLE);
         Rule<One> unnamed =

@@ -131,7 +131,7 @@ class DeviceChainsTest {
         for (int vector = 0; vector < 5; vector++) {
             Claim form = claim(chain(host, AMD, vector), Question.FORM);
             assertThat(form.holds()).isEmpty();
-            assertThat(form.text()).isEqualTo("4 of the device's 5 entries name a vCPU (posted)");
+            assertThat(form.text()).isEqualTo("4 of the device's 5 IRTEs name a vCPU (posted form)");
             assertThat(Remedy.text(form.remedies()).orElse(""))
                     .contains("kvm_pi_irte_update")
                     .doesNotContain("GENERIC_IRQ_DEBUGFS");
@@ -165,11 +165,11 @@ class DeviceChainsTest {
 
         shared.link("sys/bus/pci/devices/0000:00:01.0/iommu", "../../virtual/iommu/dmar0");
         shared.link("sys/bus/pci/devices/0001:00:01.0/iommu", "../../virtual/iommu/dmar9");
-        assertThat(form(shared, 0).text()).isEqualTo("each of the device's 5 entries names a vCPU (posted)");
+        assertThat(form(shared, 0).text()).isEqualTo("each of the device's 5 IRTEs names a vCPU (posted form)");
 
         shared.link("sys/bus/pci/devices/0000:00:01.0/iommu", "../../virtual/iommu/dmar9");
         assertThat(form(shared, 0).holds()).contains(false);
-        assertThat(form(shared, 0).text()).isEqualTo("the IOMMU's entry names a host CPU (remapped)");
+        assertThat(form(shared, 0).text()).isEqualTo("the IRTE names a host CPU (remapped form)");
     }
 
     /** The index counts within a unit: INTEL-IR-9 is that of dmar9. */
@@ -186,8 +186,8 @@ class DeviceChainsTest {
                 assertThat(form(host, 0).text())
                         .isEqualTo(
                                 unit.equals("0")
-                                        ? "the IOMMU's entry names a vCPU (posted)"
-                                        : "the IOMMU's entry names a host CPU (remapped)");
+                                        ? "the IRTE names a vCPU (posted form)"
+                                        : "the IRTE names a host CPU (remapped form)");
             }
         }
     }
@@ -238,9 +238,8 @@ class DeviceChainsTest {
         }
         if (reason.startsWith("may")) {
             assertThat(finding.text())
-                    .isEqualTo(
-                            "by their VMMs' command lines, AVIC may be inhibited in qemu-system-x86 (process 100): hyperv, if the"
-                                    + " guest uses AutoEOI");
+                    .isEqualTo("VMM command lines may inhibit AVIC in qemu-system-x86 (process 100): hyperv, if the"
+                            + " guest uses AutoEOI");
             assertThat(claim.text()).endsWith("AVIC is inhibited if the guest uses AutoEOI, which no file shows");
         }
     }
@@ -254,8 +253,7 @@ class DeviceChainsTest {
                         "sys/kernel/debug/iommu/amd/irqtbl",
                         "DeviceId 0000:00:02.0\nIRT[0000] 0000000000000022 0000000000000081\n");
         assertThat(claim(chain(host, AMD, 0), Question.ELIGIBLE).holds()).isEmpty();
-        assertThat(claim(chain(host, AMD, 0), Question.FORM).text())
-                .isEqualTo("the IOMMU's entry names a vCPU (posted)");
+        assertThat(claim(chain(host, AMD, 0), Question.FORM).text()).isEqualTo("the IRTE names a vCPU (posted form)");
         host.put("proc/cpuinfo", "vendor_id : CentaurHauls\n");
         assertThat(claim(chain(host, AMD, 0), Question.FORM).text())
                 .isEqualTo("/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86");
@@ -279,7 +277,8 @@ class DeviceChainsTest {
         assertThat(link(chain, Hop.EVENTFD).state()).isEqualTo(State.NOT_SHOWN);
         assertThat(link(chain, Hop.EVENTFD).text())
                 .isEqualTo(
-                        "process 200 (crosvm) has the device or its group open but holds no VM: it is not a VMM, or its VM"
+                        "process 200 (crosvm) has the device or its group open but holds no VM, so it is not a VMM, or"
+                                + " its VM"
                                 + " is in another process; of its eventfds, web (process 100) has those with eventfd-id 2, 3 open");
         assertThat(link(chain, Hop.IRQFD).text())
                 .isEqualTo(link(chain, Hop.EVENTFD).text());
@@ -308,7 +307,7 @@ class DeviceChainsTest {
         assertThat(sibling.guest()).isEmpty();
         assertThat(link(sibling, Hop.DEVICE_VECTOR).state()).isEqualTo(State.NOT_SHOWN);
         assertThat(link(sibling, Hop.DEVICE_VECTOR).text())
-                .contains("process 100 (web) holds its IOMMU group", "does not show whether it uses this device");
+                .contains("process 100 (web) holds IOMMU group", "does not show whether that process uses this device");
     }
 
     /** The VM has six vLPIs' worth of vectors and five vLPIs: none of them is known to be one. */
@@ -352,8 +351,9 @@ class DeviceChainsTest {
         InterruptPath masked = chains.get(2);
         assertThat(link(masked, Hop.HOST_IRQ).value()).contains("31");
         assertThat(link(masked, Hop.DEVICE_VECTOR).text())
-                .isEqualTo("VFIO has not armed the vector of host irq 31, whose number is not shown, but others of the"
-                        + " device are armed: the guest masks it or does not use it");
+                .isEqualTo("VFIO has not armed the vector of host irq 31, whose number is not shown, but has armed"
+                        + " other"
+                        + " vectors of the device: the guest masks this one or does not use it");
         assertThat(masked.isIdle()).isTrue();
         assertThat(masked.fails()).isEmpty();
     }

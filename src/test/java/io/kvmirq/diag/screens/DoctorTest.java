@@ -222,9 +222,9 @@ class DoctorTest {
         assertThat(finding.status()).isEqualTo(Status.WARN);
         assertThat(finding.reason()).isEqualTo("no-permission");
         assertThat(finding.text())
-                .isEqualTo(
-                        "this user may not open /dev/vfio/15, so a VMM that this user starts cannot have 0000:3b:00.0;"
-                                + " other users' VMMs are not affected");
+                .isEqualTo("this user has no permission to open /dev/vfio/15, so a VMM that this user starts cannot use"
+                        + " 0000:3b:00.0;"
+                        + " other users' VMMs are not affected");
         assertThat(finding.needsRoot()).isTrue();
         host.link("sys/kernel/iommu_groups/15/devices/0000:3b:00.1", "x")
                 .link("sys/bus/pci/devices/0000:3b:00.1/driver", "../../../../bus/pci/drivers/ice");
@@ -276,7 +276,7 @@ class DoctorTest {
             Finding finding = finding(intel().put(file, "0\n"), Check.TRACING);
             assertThat(finding.status()).isEqualTo(Status.WARN);
             assertThat(finding.reason()).isEqualTo("probes-off");
-            assertThat(finding.text()).contains(" is 0)", ": explain --live counts no stages");
+            assertThat(finding.text()).contains(" is 0)", "; explain --live counts no stages");
             assertThat(finding(intel().put(file, "1\n"), Check.TRACING).status())
                     .isEqualTo(Status.PASS);
         }
@@ -328,7 +328,7 @@ class DoctorTest {
         assertThat(full.status()).isEqualTo(Status.WARN);
         assertThat(full.text())
                 .startsWith(
-                        "web (process 100) uses 17179869184 of 17179869184 bytes of locked memory: the next vector or"
+                        "web (process 100) uses 17179869184 of 17179869184 bytes of locked memory, so the next vector or"
                                 + " device will fail; web (process 100): 65536 open files");
         assertThat(finding(host.put("proc/100/status", locked.replace("16777216", "15728640")), Check.LIMITS)
                         .status())
@@ -413,7 +413,7 @@ class DoctorTest {
         RecordedHost host = GuestHosts.of("amd-pit").put("sys/module/kvm_amd/parameters/avic", "N\n");
         Finding later = finding(host, Check.AVIC_INHIBITS);
         assertThat(later.status()).isEqualTo(Status.WARN);
-        assertThat(later.text()).startsWith("posting is off on this host, see posting; once it is on, this is next: ");
+        assertThat(later.text()).startsWith("posting is off on this host (see posting); once it is on, ");
         assertThat(later.text()).contains("web (process 100): pit_reinj");
         assertThat(later.remedies().get(0).takes()).isEqualTo(Takes.VMM_RESTART);
         host.remove("proc/100/");
@@ -637,7 +637,7 @@ class DoctorTest {
         Finding found = finding(host, Check.VFIO);
         assertThat(found.reason()).isEqualTo("device-broken");
         assertThat(found.text())
-                .startsWith("VFIO accepts 0000:00:01.0, but it cannot send interrupts: the device does not answer");
+                .startsWith("VFIO accepts 0000:00:01.0, but it cannot send interrupts: the device does not respond");
     }
 
     /** No module of KVM helps if the firmware switched virtualization off. */

@@ -60,7 +60,7 @@ class GuestsTest {
                 .contains(
                         "thread 108 is named vhost-100 but is not a helper of process 100 (web): the kernel did not start"
                                 + " it",
-                        "kernel thread 109 (vhost-99) works for thread 99, which is gone: an orphan");
+                        "kernel thread 109 (vhost-99) is an orphan, because thread 99, which it serves, is gone");
         assertThat(of(GuestHosts.of("vhost-tasks")).notes())
                 .contains("thread 106 is named vhost-100 but is not a helper of process 100 (web): the kernel did not"
                         + " start it");
