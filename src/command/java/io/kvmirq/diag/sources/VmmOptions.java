@@ -87,14 +87,16 @@ public record VmmOptions(
             "start QEMU with -machine kernel-irqchip=split in place of off");
     private static final Inhibit AUTO_EOI = new Inhibit(
             InhibitReason.HYPERV,
-            "the command line has hv-synic and not hv-apicv",
-            "start QEMU with hv-apicv in -cpu (libvirt: <avic state='on'/> in <hyperv>): it advises the guest not to use"
+            "the command line has hv-synic but not hv-apicv",
+            "start QEMU with hv-apicv in -cpu (libvirt: <avic state='on'/> in <hyperv>), which advises the guest not to"
+                    + " use"
                     + " AutoEOI",
             Optional.of("if the guest uses AutoEOI"));
     private static final Inhibit PASSTHROUGH = new Inhibit(
             InhibitReason.HYPERV,
             "the command line has hv-passthrough, which offers a SynIC",
-            "name the enlightenments in -cpu, hv-apicv among them: it advises the guest not to use AutoEOI, as Linux 5.15"
+            "name the enlightenments in -cpu, including hv-apicv, which advises the guest not to use AutoEOI, as Linux"
+                    + " 5.15"
                     + " and newer do with hv-passthrough",
             Optional.of("if the guest uses AutoEOI"));
     private static final Inhibit DEBUGGER = new Inhibit(
@@ -112,14 +114,14 @@ public record VmmOptions(
     /** Linux 5.6 to 5.18: svm_vcpu_after_set_cpuid(). Since f44509f849fe a vCPU inhibits only itself, in L2. */
     private static final Inhibit MAY_NEST = new Inhibit(
             InhibitReason.NESTED,
-            "the command line gives the guest SVM, so that it may run guests",
+            "the command line gives the guest SVM, so the guest may run nested guests",
             "start QEMU with svm=off in -cpu (libvirt: <feature policy='disable' name='svm'/>), load kvm_amd with nested=0,"
                     + " or boot Linux 5.19 or newer");
 
     /** Kernels of RHEL, SUSE, Amazon and Oracle, which take features of later versions. */
     private static final Pattern BACKPORTS = Pattern.compile("\\.el\\d|-default$|\\.amzn\\d|uek");
 
-    private static final String ENCRYPTED = "leave it so: AVIC does not serve encrypted guests";
+    private static final String ENCRYPTED = "leave it as it is, because AVIC does not support encrypted guests";
     /** A word that was removed from a capture. */
     private static final String HIDDEN = "-";
 

@@ -45,7 +45,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
                 obstacle.text(),
                 Optional.of(
                         host.isVirtual()
-                                ? "none here: this host is a VM, and the IOMMUs that hypervisors emulate do not post"
+                                ? "none, because this host is a VM, and IOMMUs that hypervisors emulate do not post"
                                 : remapping(host)));
     }
 

@@ -141,7 +141,7 @@ record ProbePlan(
                     .then(high -> high == at + Integer.BYTES
                             ? at(low, Integer.SIZE)
                             : new Known.Unknown<>(
-                                    "this kernel's halves of an address of a message are apart", TRACEPOINTS)));
+                                    "this kernel's halves of a message's address are not adjacent", TRACEPOINTS)));
         }
 
         Known<Long> member(String type, String path, int bits) {
