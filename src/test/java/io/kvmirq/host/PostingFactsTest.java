@@ -169,7 +169,7 @@ class PostingFactsTest {
     @ParameterizedTest
     @CsvSource({
         "'', 'enable the IOMMU in firmware, and its interrupt remapping'",
-        "hypervisor, 'none here: this host is a VM, and the IOMMUs that hypervisors emulate do not post'"
+        "hypervisor, 'none, because this host is a VM, and IOMMUs that hypervisors emulate do not post'"
     })
     void hostWithoutRemappingPostsNothing(String flag, String remedy) {
         RecordedHost host = intel().remove("sys/module")

@@ -100,7 +100,7 @@ public final class FormClaims {
             return its.map(this::ofVlpis)
                     .orElseGet(() -> Claim.unknown(
                             Question.FORM,
-                            "no visible VM has the device",
+                            "no visible VM uses the device",
                             host.hidesProcesses().map(Known.Unknown::remedy).orElse("look while the VM runs")));
         }
         Optional<Claim> seen = interrupt

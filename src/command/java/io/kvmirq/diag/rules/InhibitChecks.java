@@ -31,7 +31,7 @@ import java.util.stream.Collectors;
  */
 public final class InhibitChecks {
     private static final String TRACEPOINT =
-            "the tracepoint kvm:kvm_apicv_inhibit_changed shows when each reason begins and ends; enable it before"
+            "enable the tracepoint kvm:kvm_apicv_inhibit_changed, which shows when each reason begins and ends, before"
                     + " the VM starts";
 
     private static final EnumSet<InhibitReason> BY_COMMAND_LINE = EnumSet.of(
@@ -50,7 +50,7 @@ public final class InhibitChecks {
             return Finding.unknown(
                     Check.AVIC_INHIBITS,
                     "posting-not-known",
-                    "whether KVM uses AVIC is not known",
+                    "it is not known whether KVM uses AVIC",
                     "see the check posting");
         }
         if (posting.isEmpty() || posting.get().vendor() != Vendor.AMD) {

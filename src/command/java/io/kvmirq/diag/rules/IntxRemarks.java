@@ -79,7 +79,7 @@ public final class IntxRemarks {
         if (line.requested() instanceof Known.Observed<IntxLine.Requested> known) {
             IntxLine.Requested made = known.value();
             return "VFIO requests " + irq
-                    + (made.request() == Request.EXCLUSIVE ? " exclusively: " : " as shareable: ")
+                    + (made.request() == Request.EXCLUSIVE ? " exclusively, because " : " as shareable, because ")
                     + made.why();
         }
         return "it is not known whether VFIO requests " + irq + " exclusively: "

@@ -276,8 +276,11 @@ public final class IommuRules {
         if (host.kvm().virtualizesApic().filter(can -> !can).isPresent()) {
             return Remedy.of(
                     Change.HARDWARE,
-                    "none here: the processor does not virtualize the APIC"
-                            + (intel ? "" : "; some that do not show it do with kvm_amd.force_avic=1"));
+                    "none, because the processor does not virtualize the APIC"
+                            + (intel
+                                    ? ""
+                                    : "; some processors that do not advertise AVIC support it with"
+                                            + " kvm_amd.force_avic=1"));
         }
         return reload(host, posting, intel ? "enable_apicv=1" : "avic=1 npt=1");
     }

@@ -155,8 +155,8 @@ public final class LimitChecks {
         if (fewFiles) {
             finding = finding.with(Remedy.of(
                     Change.COMMAND,
-                    "ulimit -n 65536 before the VMM starts (systemd: LimitNOFILE=; libvirt: max_files in qemu.conf):"
-                            + " each vector takes an eventfd, and a device may have 2048",
+                    "ulimit -n 65536 before the VMM starts (systemd: LimitNOFILE=; libvirt: max_files in qemu.conf),"
+                            + " because each vector takes an eventfd, and a device may have 2048",
                     Takes.VMM_RESTART,
                     ""));
         }
@@ -164,7 +164,7 @@ public final class LimitChecks {
             finding = finding.with(Remedy.of(
                     Change.COMMAND,
                     "ulimit -l unlimited before the VMM starts (systemd: LimitMEMLOCK=infinity; libvirt: <memtune>"
-                            + " <hard_limit>): VFIO pins all of a guest's memory",
+                            + " <hard_limit>), because VFIO pins all of a guest's memory",
                     Takes.VMM_RESTART,
                     "the user can lock all memory of the host"));
         }

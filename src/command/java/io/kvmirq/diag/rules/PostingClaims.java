@@ -196,7 +196,7 @@ public final class PostingClaims {
                     ? ofHost
                     : Claim.unknown(
                             Question.ELIGIBLE,
-                            ofHost.text() + "; no visible VM has the device",
+                            ofHost.text() + "; no visible VM uses the device",
                             host.hidesProcesses().map(Known.Unknown::remedy).orElse("start the guest"));
         }
         return arm ? ofGic(process.get()) : ofLapics(process.get(), interrupt);
@@ -300,7 +300,7 @@ public final class PostingClaims {
                             Evidence.inferred(inhibits.stream()
                                     .map(VmmOptions.Inhibit::why)
                                     .collect(Collectors.joining("; "))),
-                            "AVIC is inhibited for this VM: "
+                            "AVIC is inhibited for this VM because "
                                     + inhibits.stream()
                                             .map(VmmOptions.Inhibit::cause)
                                             .collect(Collectors.joining("; ")))

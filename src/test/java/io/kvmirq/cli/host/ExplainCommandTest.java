@@ -386,7 +386,8 @@ class ExplainCommandTest {
         assertThat(of(host, AMD, "0").exited(17).out())
                 .contains(
                         "  not shown      eventfd, irqfd, GSI, guest vector, vCPU: VFIO does not show which eventfd it signals; process"
-                                + " 100 has the descriptors 20, 21, 22, 23, 24, all in its epolls; KVM shows no irqfds; ");
+                                + " 100 has eventfd descriptors 20, 21, 22, 23, 24, all in its epolls; KVM shows no"
+                                + " irqfds; ");
     }
 
     /** An irqfd drains its eventfd since Linux 5.11. QEMU's main loop waits by ppoll(), which no file shows. */
@@ -471,7 +472,8 @@ class ExplainCommandTest {
                         + " -cpu host,hv-synic -device vfio-pci,host=00:02.0");
         assertThat(of(host, AMD, "0").exited(0).out())
                 .contains(
-                        "do: start QEMU with hv-apicv in -cpu (libvirt: <avic state='on'/> in <hyperv>): it advises the guest"
+                        "do: start QEMU with hv-apicv in -cpu (libvirt: <avic state='on'/> in <hyperv>), which advises"
+                                + " the guest"
                                 + " not to use AutoEOI (restart of the VMM; risk: none known)\n",
                         "shown by: watch the tracepoint kvm_apicv_inhibit_changed\n");
     }

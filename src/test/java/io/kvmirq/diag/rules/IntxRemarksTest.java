@@ -64,7 +64,7 @@ class IntxRemarksTest {
         assertThat(remarks(exclusive()))
                 .startsWith(
                         "no other handler uses host irq 22",
-                        "VFIO requests host irq 22 exclusively: nointxmask of vfio-pci is Y",
+                        "VFIO requests host irq 22 exclusively, because nointxmask of vfio-pci is Y",
                         "direct EOI would be refused: the guest's EOI does not deactivate the physical interrupt, so the"
                                 + " line would fire again at once",
                         "exclusive line: of two VMs with devices on the line only the first gets it; the other fails"
@@ -79,12 +79,13 @@ class IntxRemarksTest {
     void shareableLineHasNoConflict() throws IOException {
         RecordedHost host = host("N", "vfio-intx(0000:00:02.0)");
         assertThat(remarks(host))
-                .contains("VFIO requests host irq 22 as shareable: nointxmask of vfio-pci is N, and PCI Express devices"
+                .contains("VFIO requests host irq 22 as shareable, because nointxmask of vfio-pci is N, and PCI Express"
+                        + " devices"
                         + " have DisINTx, except those that Linux lists as broken")
                 .noneMatch(remark -> remark.startsWith("exclusive line"));
         assertThat(remarks(host("Y", "ehci_hcd:usb1, vfio-intx(0000:00:02.0)")))
                 .as("the kernel granted two handlers")
-                .contains("VFIO requests host irq 22 as shareable: it has other handlers besides VFIO's")
+                .contains("VFIO requests host irq 22 as shareable, because it has other handlers besides VFIO's")
                 .noneMatch(remark -> remark.startsWith("exclusive line"));
     }
 

@@ -279,7 +279,8 @@ class DeviceChainsTest {
                 .isEqualTo(
                         "process 200 (crosvm) has the device or its group open but holds no VM, so it is not a VMM, or"
                                 + " its VM"
-                                + " is in another process; of its eventfds, web (process 100) has those with eventfd-id 2, 3 open");
+                                + " is in another process; web (process 100) also has open its eventfds with eventfd-id"
+                                + " 2, 3");
         assertThat(link(chain, Hop.IRQFD).text())
                 .isEqualTo(link(chain, Hop.EVENTFD).text());
         assertThat(chain.fails()).isEmpty();
