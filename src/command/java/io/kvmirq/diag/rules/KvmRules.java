@@ -203,7 +203,7 @@ public final class KvmRules {
             case "split-only" ->
                 finding.with("modes", List.of("split", "userspace")).withAlternatives();
             case "full-not-shown" ->
-                finding.with(Remedy.look("kvmirq selftest --scenario edge --irqchip full"))
+                finding.with(Remedy.look("run kvmirq selftest --scenario edge --irqchip full"))
                         .with("modes", List.of("split", "userspace"));
             default -> finding.with("modes", List.of(finding.reason(), "userspace"));
         };

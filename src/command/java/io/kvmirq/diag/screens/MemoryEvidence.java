@@ -118,7 +118,7 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
         if (differing > 0) {
             String of =
                     guest.map(process -> "--vm " + process.pid() + " --vcpus").orElse("--all");
-            return finding.with(Remedy.look("kvmirq explain " + of + " --evidence, which names the fields"));
+            return finding.with(Remedy.look("run kvmirq explain " + of + " --evidence, which names the fields"));
         }
         return compared == 0 && armed.isEmpty() ? finding.with(Remedy.look(WATCHED)) : finding;
     }
