@@ -18,10 +18,10 @@ public enum ArmAnswer implements Answer {
 
     // VMs
     ARM_VM_TYPE(refusal(LAB, VM_CREATE, EINVAL,
-        "the type is the size of guest addresses, 32 bits to what the host has (0 for 40)",
+        "the type is the guest address size, from 32 bits to the host's limit (0 means 40)",
         "KVM_CAP_ARM_VM_IPA_SIZE", "arm64 mmu.c kvm_init_ipa_range()").needs(ARM64)),
     ARM_MSI_DEVID_OF_VM(refusal(LAB, CAPABILITY, EINVAL,
-        "whether messages need a device id is asked of a VM, not of /dev/kvm",
+        "query the need for a device id on a VM, not on /dev/kvm",
         "the descriptor", "arm.c KVM_CAP_MSI_DEVID").needs(ARM64)),
     ARM_VM_UNKNOWN_REQUEST(refusal(LAB, ANY_IOCTL, EINVAL,
         "a VM on arm64 does not know the request (x86 returns ENOTTY)",
@@ -29,11 +29,11 @@ public enum ArmAnswer implements Answer {
     ARM_CAP_UNKNOWN(refusal(LAB, CAP_ENABLE, EINVAL, "the capability cannot be enabled on arm64",
         "KVM_CHECK_EXTENSION of it", "arm.c kvm_vm_ioctl_enable_cap()").needs(ARM64)),
     ARM_CAP_FLAGS(like(LAB, VmAnswer.CAP_FLAGS.row())),
-    ARM_NO_GICV2(refusal(LAB, IRQCHIP_CREATE, ENODEV, "KVM_CREATE_IRQCHIP makes a GICv2, which this host does not have",
+    ARM_NO_GICV2(refusal(LAB, IRQCHIP_CREATE, ENODEV, "KVM_CREATE_IRQCHIP creates a GICv2, which this host does not have",
         "KVM_CREATE_DEVICE with KVM_DEV_TYPE_ARM_VGIC_V3 instead", "vgic-init.c kvm_vgic_create()").needs(ARM64)),
     ARM_DEVICE_TYPE(refusal(LAB, DEVICE_CREATE, ENODEV, "the host's GIC has no such VGIC: many GICv3 hosts run no"
-        + " GICv2 guests, and GICv2 hosts no GICv3 and no ITS", "the type, and dmesg: 'disabling GICv2 emulation' is"
-        + " of a GICv3 that runs no GICv2 guests", "kvm_main.c kvm_ioctl_create_device()").needs(ARM64)),
+        + " GICv2 guests, and GICv2 hosts no GICv3 and no ITS", "the type, and dmesg: 'disabling GICv2 emulation'"
+        + " means a GICv3 that cannot run GICv2 guests", "kvm_main.c kvm_ioctl_create_device()").needs(ARM64)),
     ARM_NO_VGIC(refusal(UNTESTED, DEVICE_CREATE, ENODEV, "KVM has no VGIC at all: firmware or the device tree describe no"
         + " maintenance interrupt of the host's GIC", "dmesg | grep -i vgic: 'No vgic maintenance irq', or no line; the property"
         + " interrupts of the GIC's node, or the GICC entries of the MADT",
@@ -58,9 +58,9 @@ public enum ArmAnswer implements Answer {
         "kvm_vcpu_init.target", "arm.c kvm_vcpu_set_target()").needs(ARM64)),
     ARM_VCPU_FEATURE(refusal(LAB, VCPU_INIT, ENOENT, "a feature this kernel or host does not have",
         "the bits of kvm_vcpu_init.features", "arm.c kvm_vcpu_init_check_features()").needs(ARM64)),
-    ARM_VCPU_FEATURES_OF_VM(refusal(LAB, VCPU_INIT, EINVAL, "other features than the first vCPU of the VM has",
+    ARM_VCPU_FEATURES_OF_VM(refusal(LAB, VCPU_INIT, EINVAL, "the features differ from those of the VM's first vCPU",
         "the bits of all vCPUs: only power-off may differ", "arm.c kvm_vcpu_init_changed()").needs(ARM64)),
-    ARM_VCPU_FEATURES_BEFORE(refusal(LAB, VCPU_INIT, EINVAL, "other features than this vCPU was initialised with",
+    ARM_VCPU_FEATURES_BEFORE(refusal(LAB, VCPU_INIT, EINVAL, "the features differ from those this vCPU was initialised with",
         "the bits of the first KVM_ARM_VCPU_INIT", "arm.c kvm_vcpu_set_target()").needs(ARM64)),
     ARM_VCPU_FEATURES_KEPT(behaviour(LAB,
         "on 6.1 a refused KVM_ARM_VCPU_INIT keeps the features before the unknown one", "arm.c kvm_vcpu_set_target()")),
@@ -84,11 +84,11 @@ public enum ArmAnswer implements Answer {
     ARM_REGISTER_SIZE(refusal(LAB, REGISTER_GET, EINVAL, "no register begins there, or it has another size",
         "size and number in the id; with SVE, V registers are Z registers",
         "arm64 guest.c core_reg_addr()").needs(ARM64)),
-    ARM_REGISTER_KIND(refusal(LAB, REGISTER_GET, EINVAL, "the id is not one of arm64", "bits 63:56 of the id: 0x60",
+    ARM_REGISTER_KIND(refusal(LAB, REGISTER_GET, EINVAL, "the id is not an arm64 one", "bits 63:56 of the id: 0x60",
         "arm64 guest.c kvm_arm_get_reg()").needs(ARM64)),
     ARM_REGISTER_MODE(refusal(LAB, REGISTER_SET, EINVAL, "PSTATE names a mode that the vCPU does not have",
         "bits 4:0: 0 EL0t, 4 EL1t, 5 EL1h", "arm64 guest.c set_core_reg()").needs(ARM64)),
-    ARM_STATE(refusal(LAB, VCPU_STATE, EINVAL, "a vCPU of arm64 is runnable, stopped or suspended",
+    ARM_STATE(refusal(LAB, VCPU_STATE, EINVAL, "an arm64 vCPU is runnable, stopped or suspended",
         "kvm_mp_state: 0, 5 or 10", "arm.c kvm_arch_vcpu_ioctl_set_mpstate()").needs(ARM64)),
     ARM_TIMER_IRQCHIP(refusal(LAB, VCPU_TIMER, EINVAL, "the VM has no VGIC", "create it first",
         "arch_timer.c kvm_arm_timer_set_attr()").certainWhen(ARM64, NO_IRQCHIP)),
@@ -125,7 +125,7 @@ public enum ArmAnswer implements Answer {
     ARM_LINE_KIND(refusal(LAB, LINE, EINVAL, "bits 27:24 name neither CPU (0), SPI (1) nor PPI (2)",
         "kvm_irq_level.irq: type in bits 27:24, vCPU in 23:16, number in 15:0",
         "arm.c kvm_vm_ioctl_irq_line()").needs(ARM64).unless(TYPED_CALL)),
-    ARM_LINE_HAS_VGIC(refusal(LAB, LINE, ENXIO, "the VMM drives a CPU's own pins only without a VGIC", "use an SPI or PPI",
+    ARM_LINE_HAS_VGIC(refusal(LAB, LINE, ENXIO, "the VMM drives a CPU's own pins only if the VM has no VGIC", "use an SPI or PPI",
         "arm.c kvm_vm_ioctl_irq_line()").needs(ARM64, VGIC)),
     ARM_LINE_NEEDS_VGIC(refusal(LAB, LINE, ENXIO, "the VM has no VGIC", "create one before driving SPIs and PPIs",
         "arm.c kvm_vm_ioctl_irq_line()").certainWhen(ARM64, NO_IRQCHIP)),

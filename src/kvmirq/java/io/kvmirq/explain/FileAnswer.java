@@ -18,7 +18,7 @@ public enum FileAnswer implements Answer {
     FOREIGN_PROCESS(refusal(MEASURED, ANY_IOCTL, EIO, "the VM belongs to another process, and KVM serves only the one"
         + " that created it", "compare with the creating process: after fork or over a socket a VM descriptor only"
         + " keeps the VM alive", "kvm_main.c kvm->mm").certainWhen(FOREIGN)),
-    VM_DEAD(refusal(UNTESTED, ANY_IOCTL, EIO, "KVM has marked the VM dead", "dmesg, which shows why KVM gave it up",
+    VM_DEAD(refusal(UNTESTED, ANY_IOCTL, EIO, "KVM has marked the VM dead", "dmesg, which shows why KVM gave up the VM",
         "kvm_main.c kvm->vm_dead").needs(OWN)),
     FD_NOT_OPEN(refusal(MEASURED, ANY_IOCTL, EBADF, "a descriptor is not open", FDS, "fs/file.c fdget()")
         .also(CLOSE, DUP, EPOLL_CTL, EPOLL_WAIT, MMAP, TRUNCATE, SEALS)),
@@ -73,7 +73,7 @@ public enum FileAnswer implements Answer {
         "the flags", "mm/mmap.c do_mmap()")),
     MAP_NOT_A_VCPU(refusal(MEASURED, MMAP, ENODEV, "only a vCPU's descriptor can be mapped", FDS,
         "mm/mmap.c do_mmap()")),
-    MEMFD_FLAGS(refusal(MEASURED, MEMFD, EINVAL, "flags that this kernel does not know", "MFD_NOEXEC_SEAL is since 6.3",
+    MEMFD_FLAGS(refusal(MEASURED, MEMFD, EINVAL, "flags that this kernel does not know", "MFD_NOEXEC_SEAL exists since 6.3",
         "mm/memfd.c sanitize_flags()").unless(TYPED_CALL)),
     MEMFD_NAME(refusal(MEASURED, MEMFD, EINVAL, "the name has more than 249 bytes", "the name", "mm/memfd.c alloc_name()")),
     TRUNCATE_NEGATIVE(refusal(MEASURED, TRUNCATE, EINVAL, "the length is negative", "the length",
@@ -96,18 +96,18 @@ public enum FileAnswer implements Answer {
 
     // The device node
     NO_SUCH_FILE(refusal(MEASURED, OPEN, ENOENT,
-        "no KVM here: load kvm_intel or kvm_amd, or enable virtualisation in firmware; arm64 needs a start at EL2",
+        "no KVM here: load kvm_intel or kvm_amd, or enable virtualisation in firmware; an arm64 host must boot at EL2",
         LOAD, "fs/namei.c")),
     OPEN_PERMISSION(refusal(UNTESTED, OPEN, EACCES,
-        "this user may not open it: join the group that owns it, usually kvm",
+        "this user has no permission to open it: join the group that owns it, usually kvm",
         "ls -l the node, and id", "fs/namei.c may_open()")),
-    OPEN_FORBIDDEN(refusal(UNTESTED, OPEN, EPERM, "a container or LSM rule forbids it: pass the device in",
+    OPEN_FORBIDDEN(refusal(UNTESTED, OPEN, EPERM, "a container or LSM rule forbids it: pass the device into the container",
         "the container's device list, and the audit log", "security/device_cgroup.c")),
     OPEN_NO_DRIVER_ENXIO(refusal(UNTESTED, OPEN, ENXIO, NO_DRIVER, LOAD, "fs/char_dev.c chrdev_open()")),
     OPEN_NO_DRIVER_ENODEV(refusal(UNTESTED, OPEN, ENODEV, NO_DRIVER, LOAD, "fs/char_dev.c chrdev_open()")),
     VERSION_NOT_KVM(refusal(UNTESTED, KVM_VERSION, ENOTTY, "the node is not a KVM device",
         "ls -l the node: KVM's is character device 10:232", "fs/ioctl.c")),
-    KVM_ARGUMENT(refusal(MEASURED, KVM_VERSION, EINVAL, "these two take no argument",
+    KVM_ARGUMENT(refusal(MEASURED, KVM_VERSION, EINVAL, "KVM_GET_API_VERSION and KVM_GET_VCPU_MMAP_SIZE take no argument",
         "pass 0 as the third argument of ioctl", "kvm_main.c kvm_dev_ioctl()").unless(TYPED_CALL)),
 
     // eventfds

@@ -87,7 +87,7 @@ public enum IommufdAnswer implements Answer {
         "drivers/iommu/iommufd/io_pagetable.c iopt_map_user_pages()").or(VfioAnswer.VFIO_MAP_RANGE.row())),
     IOMMUFD_UNMAP_RANGE(refusal(SOURCE, IOAS_UNMAP, ENOENT,
         "the range is not mapped, or begins or ends inside a mapping",
-        "unmap what was mapped", "drivers/iommu/iommufd/io_pagetable.c iopt_unmap_iova_range()")),
+        "unmap exactly what was mapped", "drivers/iommu/iommufd/io_pagetable.c iopt_unmap_iova_range()")),
     IOMMUFD_MAP_WRAPS(refusal(SOURCE, IOAS_MAP, EOVERFLOW, "the range ends beyond 2^64", "user_va, iova and length",
         "drivers/iommu/iommufd/ioas.c iommufd_ioas_map()").or(VfioAnswer.VFIO_MAP_WRAPS.row())),
     IOMMUFD_UNMAP_EMPTY(refusal(SOURCE, IOAS_UNMAP, EINVAL, "length is 0",
@@ -96,7 +96,7 @@ public enum IommufdAnswer implements Answer {
     IOMMUFD_UNMAP_WRAPS(refusal(SOURCE, IOAS_UNMAP, EOVERFLOW, "the range ends beyond 2^64", "iova and length",
         "drivers/iommu/iommufd/io_pagetable.c iopt_unmap_iova()").or(VfioAnswer.VFIO_UNMAP_WRAPS.row())),
     COMPATIBLE_UNMAP_RANGE(refusal(UNTESTED, VFIO_UNMAP, ENOENT,
-        "of an iommufd: nothing of the range is mapped, or it begins or ends inside a mapping", "unmap what was mapped",
+        "with an iommufd, nothing in the range is mapped, or it begins or ends inside a mapping", "unmap what was mapped",
         "drivers/iommu/iommufd/vfio_compat.c iommufd_vfio_unmap_dma()").or(IOMMUFD_UNMAP_RANGE.row)),
 
     // Container requests to an iommufd
@@ -105,7 +105,7 @@ public enum IommufdAnswer implements Answer {
     IOMMUFD_NO_COMPATIBLE_DEVICE(refusal(UNTESTED, VFIO_DEVICE_FD, ENODEV, NO_COMPATIBLE, COMPATIBLE,
         "drivers/iommu/iommufd/vfio_compat.c"
         + " get_compat_ioas()").also(IOMMU_REQUEST).unless(TYPED_CALL).or(IOMMUFD_NO_COMPATIBLE.row)),
-    IOMMUFD_TYPE(refusal(SOURCE, VFIO_IOMMU, EINVAL, "an iommufd has type 1 and type 1 version 2 only",
+    IOMMUFD_TYPE(refusal(SOURCE, VFIO_IOMMU, EINVAL, "an iommufd supports only type 1 and type 1 version 2",
         "VFIO_TYPE1v2_IOMMU", "drivers/iommu/iommufd/vfio_compat.c iommufd_vfio_set_iommu()"));
     // spotless:on
 

@@ -27,7 +27,7 @@ public enum IrqfdAnswer implements Answer {
     IRQFD_RESAMPLE_NEEDS_FULL(refusal(MEASURED, IRQFD, EINVAL, "resampling needs the full in-kernel irqchip, which"
         + " sees the guest's EOI", "with a split irqchip the VMM gets KVM_EXIT_IOAPIC_EOI and unmasks the device"
         + " itself", "irq.c kvm_arch_irqfd_allowed()").certainWhen(X86, LEVEL, SPLIT_IRQCHIP, NO_IRQCHIP)),
-    IRQFD_NOT_AN_EVENTFD(refusal(MEASURED, IRQFD, EINVAL, "the eventfd or resamplefd is a descriptor of something else",
+    IRQFD_NOT_AN_EVENTFD(refusal(MEASURED, IRQFD, EINVAL, "the eventfd or resamplefd descriptor is not an eventfd",
         EVENTFDS, "fs/eventfd.c eventfd_ctx_fileget()").unless(OWN_EVENTFD)),
     IRQFD_NOT_AN_EVENTFD_DEASSIGN(refusal(UNTESTED, KernelCall.IRQFD_DEASSIGN, EINVAL,
         "the descriptor is not an eventfd", "whether the number was closed and given to another file",
@@ -44,7 +44,7 @@ public enum IrqfdAnswer implements Answer {
         "eventfd.c kvm_irqfd_assign()").or(IRQFD_FD.row)),
     IRQFD_CONSUMES(behaviour(MEASURED, "a signal is consumed from the count and injected once",
         "eventfd.c irqfd_wakeup()")),
-    IRQFD_FIRST_TAKES(behaviour(LAB, "before 6.17, of two VMs on an eventfd the first gets a signal",
+    IRQFD_FIRST_TAKES(behaviour(LAB, "before 6.17, if two VMs share an eventfd, the first one gets a signal",
         "eventfd.c irqfd_wakeup()")),
     IRQFD_PRE_SIGNALLED(behaviour(MEASURED, "an earlier signal is injected once and stays in the count",
         "eventfd.c kvm_irqfd_assign()")),
@@ -78,7 +78,7 @@ public enum IrqfdAnswer implements Answer {
     IOEVENTFD_BUS(refusal(UNTESTED, IOEVENTFD, ENOSPC, "this VM's I/O bus is full",
         "coalesced zones and in-kernel devices: at most 1000 beside ioeventfds",
         "kvm_main.c kvm_io_bus_register_dev()")),
-    IOEVENTFD_NONE(refusal(MEASURED, IOEVENTFD_DEASSIGN, ENOENT, "none was assigned with exactly this eventfd, bus,"
+    IOEVENTFD_NONE(refusal(MEASURED, IOEVENTFD_DEASSIGN, ENOENT, "no ioeventfd was assigned with exactly this eventfd, bus,"
         + " address, length and datamatch (deassigning an irqfd returns 0 in this case)", RANGE + ": as at the"
         + " assignment; the eventfd's close does not remove it", "eventfd.c kvm_deassign_ioeventfd_idx()")),
     IOEVENTFD_NOT_AN_EVENTFD_DEASSIGN(refusal(UNTESTED, IOEVENTFD_DEASSIGN, EINVAL, "the descriptor is not an eventfd",
@@ -97,7 +97,7 @@ public enum IrqfdAnswer implements Answer {
         "irq.c kvm_pi_update_irte()")),
     IRTE_NOT_POSTED(behaviour(SOURCE, "a device's interrupt with any other route goes through the eventfd",
         "irq.c kvm_pi_update_irte()")),
-    IRTE_RESTORED(behaviour(SOURCE, "when irqfd or vector go, the interrupt goes through the eventfd again",
+    IRTE_RESTORED(behaviour(SOURCE, "once the irqfd or the vector is removed, the interrupt goes through the eventfd again",
         "irq.c kvm_arch_irq_bypass_del_producer()"));
     // spotless:on
 

@@ -62,7 +62,7 @@ public final class ProcessLimit {
 
     private static String noMemory() {
         return "not enough memory: Java gives this command "
-                + (Runtime.getRuntime().maxMemory() >> MEBI) + " MiB; give it more, such as by"
-                + " JAVA_TOOL_OPTIONS=-Xmx1g, or name a smaller file";
+                + (Runtime.getRuntime().maxMemory() >> MEBI) + " MiB; give it more, such as with"
+                + " JAVA_TOOL_OPTIONS=-Xmx1g, or use a smaller file";
     }
 }

@@ -17,8 +17,8 @@ public enum SetupAnswer implements Answer {
         + " 1, 7 and 0xd as the guest's registers change", "cpuid.c kvm_update_cpuid_runtime()")),
     TSC_SLOWER(refusal(MEASURED, TSC_RATE, EINVAL, "the processor cannot slow a guest's TSC down",
         "KVM_CAP_TSC_CONTROL; the rate is kept anyway", "x86.c set_tsc_khz()").needs(X86)),
-    TSC_OF_VM(refusal(MEASURED, TSC_RATE, EINVAL, "the VM has vCPUs already: its rate is for later ones",
-        "KVM_SET_TSC_KHZ of the vCPU", "x86.c kvm_arch_vm_ioctl()").needs(X86, NEW)),
+    TSC_OF_VM(refusal(MEASURED, TSC_RATE, EINVAL, "the VM already has vCPUs, and its rate applies only to later ones",
+        "KVM_SET_TSC_KHZ on the vCPU", "x86.c kvm_arch_vm_ioctl()").needs(X86, NEW)),
     TSC_OF_HOST(behaviour(MEASURED, "with kvm_pvm a guest reads the processor's TSC: writes of the TSC and of its"
         + " offset are accepted and ignored, and the offset is 0", "x86.c kvm_arch_tsc_set_attr()")),
     SMI_NONE(refusal(MEASURED, SMI, ENOTTY, "this kernel has no System Management Mode", "CONFIG_KVM_SMM in its"

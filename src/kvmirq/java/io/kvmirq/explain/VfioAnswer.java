@@ -22,7 +22,7 @@ public enum VfioAnswer implements Answer {
         + " kernel has no VFIO groups, or a container lacks the file",
         "the device's driver link in sysfs, and ls /dev/vfio", "drivers/vfio/group.c vfio_create_group()")),
     GROUP_PERMISSION(refusal(UNTESTED, VFIO_GROUP, EACCES, PERMISSION,
-        "ls -l /dev/vfio: chown USER of the group's node, and keep vfio's own open to all", "fs/namei.c may_open()")),
+        "ls -l /dev/vfio: chown the group's node to USER, and leave /dev/vfio/vfio open to all", "fs/namei.c may_open()")),
     GROUP_NO_IOMMU(refusal(UNTESTED, VFIO_GROUP, EPERM,
         "the group has no IOMMU and needs CAP_SYS_RAWIO, or a container forbids the node",
         "/sys/kernel/iommu_groups, and the container's device list", "drivers/vfio/group.c vfio_group_fops_open()")),
@@ -38,14 +38,14 @@ public enum VfioAnswer implements Answer {
         "VFIO is not loaded or was built without containers, or a container lacks the file",
         "modprobe vfio-pci, and ls /dev/vfio", "drivers/vfio/container.c vfio_container_init()")),
     CONTAINER_PERMISSION(refusal(UNTESTED, VFIO_CONTAINER_OPEN, EACCES, PERMISSION,
-        "ls -l /dev/vfio/vfio: mode 666 is safe, its groups decide", "fs/namei.c may_open()")),
+        "ls -l /dev/vfio/vfio: mode 666 is safe, because access to the groups decides", "fs/namei.c may_open()")),
     VFIO_GROUP_GONE(refusal(SOURCE, VFIO_INFO, ENODEV, "the host removed all devices of the group",
         "close the group, and look for the device in sysfs",
         "group.c vfio_group_ioctl_get_status(), vfio_group_ioctl_set_container()").also(VFIO_CONTAINER)),
     VFIO_GROUP_NOT_VIABLE(refusal(SOURCE, VFIO_CONTAINER, EPERM, OWNER, GROUP,
         "iommu.c iommu_group_claim_dma_owner()")),
-    GROUP_HAS_DOMAIN(refusal(UNTESTED, VFIO_CONTAINER, EBUSY, "a host driver has attached the group, or a PASID of"
-        + " it, to its own IOMMU domain", "unbind the host's drivers from all devices of the group",
+    GROUP_HAS_DOMAIN(refusal(UNTESTED, VFIO_CONTAINER, EBUSY, "a host driver has attached the group, or one of"
+        + " its PASIDs, to its own IOMMU domain", "unbind the host's drivers from all devices of the group",
         "drivers/iommu/iommu.c __iommu_take_dma_ownership()").also(VFIO_DEVICE_FD)),
     GROUP_NO_REMAPPING(refusal(UNTESTED, VFIO_CONTAINER, EPERM, "the IOMMU does not remap interrupts: enable that in"
         + " firmware, or, if all guests are trusted, load vfio_iommu_type1 with allow_unsafe_interrupts=1",
@@ -88,7 +88,7 @@ public enum VfioAnswer implements Answer {
         "vaddr, iova and size; before 6.18 this is EINVAL", "vfio_iommu_type1.c vfio_dma_do_map()")),
     VFIO_MAP_EXISTS(refusal(LAB, VFIO_MAP, EEXIST, "a part of the range is mapped already", "unmap it first",
         "vfio_iommu_type1.c vfio_dma_do_map()")),
-    VFIO_MAP_LIMIT(refusal(SOURCE, VFIO_MAP, ENOSPC, "the container has as many mappings as it may",
+    VFIO_MAP_LIMIT(refusal(SOURCE, VFIO_MAP, ENOSPC, "the container has reached its mapping limit",
         "the dma_entry_limit parameter of vfio_iommu_type1", "vfio_iommu_type1.c vfio_dma_do_map()")),
     DMA_MAP_LOCKED(refusal(SOURCE, VFIO_MAP, ENOMEM, "RLIMIT_MEMLOCK is too low for this much DMA memory: raise it,"
         + " or give the process CAP_IPC_LOCK", "ulimit -l, and VmPin and VmLck in /proc/PID/status",
@@ -121,7 +121,7 @@ public enum VfioAnswer implements Answer {
         "iova and size; before 6.18 this is EINVAL", "vfio_iommu_type1.c vfio_dma_do_unmap()")),
     VFIO_UNMAP_SPLITS(refusal(LAB, VFIO_UNMAP, EINVAL,
         "the range begins or ends inside a mapping, which type 1 version 2 does not split",
-        "unmap what was mapped", "vfio_iommu_type1.c vfio_dma_do_unmap()")),
+        "unmap exactly what was mapped", "vfio_iommu_type1.c vfio_dma_do_unmap()")),
 
     // Devices
     VFIO_DEVICE_NAME(refusal(LAB, VFIO_DEVICE_FD, ENODEV,
@@ -130,8 +130,8 @@ public enum VfioAnswer implements Answer {
     VFIO_DEVICE_NO_IOMMU(refusal(LAB, VFIO_DEVICE_FD, EINVAL,
         "the group has no container, or the device file is bound already", "SET_CONTAINER and SET_IOMMU, or"
         + " BIND_IOMMUFD, in order and once", "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
-    VF_TOKEN(refusal(UNTESTED, VFIO_DEVICE_FD, EACCES, "vfio-pci has the PF of this VF too, so that a VF token is"
-        + " needed: this caller gave none, or another one; a PF whose VFs are in use asks for it as well",
+    VF_TOKEN(refusal(UNTESTED, VFIO_DEVICE_FD, EACCES, "vfio-pci also has this VF's PF, so a VF token is"
+        + " needed, but this caller gave none or a wrong one; a PF whose VFs are in use also needs it",
         "dmesg | grep 'VF token'; QEMU: vf-token=UUID, the same for the PF and its VFs",
         "vfio_pci_core.c vfio_pci_core_match_token_uuid()")),
     VF_TOKEN_UNUSED(refusal(UNTESTED, VFIO_DEVICE_FD, EINVAL, "the caller gave a VF token, but the device is neither PF nor"
@@ -142,7 +142,7 @@ public enum VfioAnswer implements Answer {
         "dmesg | grep -i remapping", "drivers/iommu/iommufd/device.c iommufd_device_bind()")),
     VFIO_UNKNOWN_REQUEST(like(LAB, FileAnswer.VM_UNKNOWN_REQUEST.row())),
     VFIO_REMOVE_WAITS(behaviour(SOURCE,
-        "the host asks for a device by its request interrupt, and removes it after the last close of its files",
+        "the host asks for a device back through its request interrupt, and removes it after the last close",
         "vfio_main.c vfio_unregister_group_dev()")),
     INFO_OF_ANOTHER_KIND(refusal(UNTESTED, VFIO_INFO, EINVAL, "the file is not an open VFIO device: it is of another"
         + " kind, or not bound to an iommufd", "readlink /proc/PID/fd/N: /dev/kvm, vCPUs and empty containers return"

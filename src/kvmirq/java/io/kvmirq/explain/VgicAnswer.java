@@ -16,14 +16,14 @@ public enum VgicAnswer implements Answer {
 
     // The device
     GICV2_SECOND(refusal(LAB, IRQCHIP_CREATE, EEXIST, "the VM has a VGIC already",
-        "who made it: on arm64 KVM_CREATE_IRQCHIP makes a GICv2, as KVM_CREATE_DEVICE does",
+        "which code created it: on arm64, KVM_CREATE_IRQCHIP creates a GICv2, as KVM_CREATE_DEVICE does",
         "vgic-init.c kvm_vgic_create()").needs(ARM64)),
     GICV2_VCPUS(refusal(LAB, VCPU_CREATE, EINVAL, "with a GICv2 in the VM or the host: a ninth vCPU, or an id above 7",
         "KVM_CAP_MAX_VCPUS of the VM, and the type of its VGIC",
         "arm.c kvm_arch_vcpu_precreate()").needs(ARM64, GICV2)),
     VGIC_SECOND(refusal(LAB, DEVICE_CREATE, EEXIST,
         "the VM has a VGIC, and closing its descriptor does not remove it",
-        "who made it", "vgic-init.c kvm_vgic_create()").needs(ARM64)),
+        "which code created it", "vgic-init.c kvm_vgic_create()").needs(ARM64)),
     VGIC_VCPU_RAN(refusal(UNTESTED, DEVICE_CREATE, EBUSY, "a vCPU of the VM runs, or has run",
         "the order: create the VGIC before the first KVM_RUN",
         "vgic-init.c kvm_vgic_create()").needs(ARM64, VGIC_DEVICE)),
@@ -40,13 +40,13 @@ public enum VgicAnswer implements Answer {
         "vgic-v3.c vgic_v3_map_resources()").needs(ARM64, VGIC, GICV3)),
 
     // VGIC attributes
-    ARM_VCPU_REDISTRIBUTOR(refusal(UNTESTED, VCPU_CREATE, EINVAL, "its redistributor would overlap the distributor",
+    ARM_VCPU_REDISTRIBUTOR(refusal(UNTESTED, VCPU_CREATE, EINVAL, "the vCPU's redistributor would overlap the distributor",
         "all addresses of the VGIC", "vgic-mmio-v3.c vgic_register_redist_iodev()").needs(ARM64, VGIC, GICV3)),
     VGIC_REGION_GROWN(refusal(SOURCE, VCPU_CREATE, EINVAL, "the single region of redistributors, which grows with the"
         + " vCPUs, ends beyond the VM's addresses", "its address, and 128 KiB for each vCPU that exists",
         "vgic-v3.c vgic_v3_check_base()").needs(ARM64, VGIC, GICV3)),
     VGIC_ATTRIBUTE(refusal(LAB, ATTRIBUTE, ENXIO,
-        "the VGIC does not have this group or attribute: a GICv2 has others than a GICv3",
+        "the VGIC does not have this group or attribute: those of GICv2 and GICv3 differ",
         "group and attr", "vgic-kvm-device.c vgic_v3_has_attr(), vgic_v2_has_attr()")
         .also(VGIC_ADDRESS, KernelCall.VGIC_INTERRUPTS, KernelCall.VGIC_CONTROL, VGIC_REGISTER)
         .needs(ARM64, GICV2, GICV3).unless(Condition.KVM_VFIO)),
@@ -66,7 +66,7 @@ public enum VgicAnswer implements Answer {
     VGIC_REGION_OVERLAP(refusal(LAB, VGIC_REGION, EINVAL, "redistributors overlap others or the distributor",
         "all addresses of the VGIC",
         "vgic-mmio-v3.c vgic_v3_alloc_redist_region()").needs(ARM64).or(ARM_VCPU_REDISTRIBUTOR.row)),
-    VGIC_NO_REGION(refusal(LAB, VGIC_REGION, ENOENT, "there is no region of that index", "the index in bits 11:0",
+    VGIC_NO_REGION(refusal(LAB, VGIC_REGION, ENOENT, "no region has that index", "the index in bits 11:0",
         "vgic-kvm-device.c kvm_vgic_addr()").needs(ARM64)),
     VGIC_INTERRUPTS(refusal(LAB, KernelCall.VGIC_INTERRUPTS, EINVAL, "interrupts are 64 to 992, a multiple of 32",
         "the number, SGIs and PPIs included",
@@ -92,12 +92,12 @@ public enum VgicAnswer implements Answer {
     VGIC_REGISTER_BEFORE_INIT(refusal(LAB, VGIC_REGISTER, EBUSY, "most registers are accessible only after init",
         "KVM_DEV_ARM_VGIC_CTRL_INIT first", "vgic-kvm-device.c vgic_v3_attr_regs_access()").needs(ARM64)),
     VGIC_IDENTIFICATION(refusal(LAB, VGIC_REGISTER, EINVAL,
-        "GICD_IIDR or GICD_TYPER2 is restored with a value of another VGIC", "what a read gives: only the revision,"
+        "GICD_IIDR or GICD_TYPER2 is restored with another VGIC's value", "what a read returns: only the revision,"
         + " bits 15:12 of GICD_IIDR, may differ, and is 2 or 3", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()").needs(ARM64)),
     GICD_TYPER2_AFTER_INIT(refusal(SOURCE, VGIC_REGISTER, EBUSY, "since 6.17 GICD_TYPER2 changes only before init",
         "that it is written before init", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()").needs(ARM64)),
     VGIC_NO_SYSTEM_REGISTER(refusal(SOURCE, VGIC_SYSTEM_REGISTER, ENOENT,
-        "the CPU interface has no system register of that id",
+        "the CPU interface has no system register with that id",
         "bits 15:0 of attr: Op0, Op1, CRn, CRm, Op2", "vgic-sys-reg-v3.c vgic_v3_cpu_sysregs_uaccess()").needs(ARM64)),
     VGIC_SYSTEM_REGISTER_VALUE(refusal(SOURCE, VGIC_SYSTEM_REGISTER, EINVAL,
         "the host's CPU interface cannot have that register or value", "priority and id bits of ICC_CTLR_EL1, the SRE"
@@ -120,7 +120,7 @@ public enum VgicAnswer implements Answer {
     VGIC_MASK(behaviour(SOURCE,
         "a vCPU takes interrupts of group 1 while its ICC_IGRPEN1_EL1 is 1 and their priority is below ICC_PMR_EL1",
         "vgic.c kvm_vgic_vcpu_pending_irq() checks ICC_PMR_EL1, hardware checks ICC_IGRPEN1_EL1: ARM IHI 0069")),
-    VGIC_LEVEL_LATCH(behaviour(SOURCE, "the latch of a level, which only ISPENDR sets, is cleared at the end of the"
+    VGIC_LEVEL_LATCH(behaviour(SOURCE, "a level's latch, which only ISPENDR sets, is cleared at the end of the"
         + " interrupt, and not when the guest takes it", "vgic-v3.c vgic_v3_fold_lr_state()")),
     VGIC_QUEUED_ONCE(behaviour(SOURCE, "an interrupt that is signalled while the distributor is disabled, or routed to"
         + " no vCPU, waits for its next signal or write", "vgic.c vgic_queue_irq_unlock()")),
@@ -130,9 +130,9 @@ public enum VgicAnswer implements Answer {
         "vgic.c kvm_vgic_inject_irq()")),
 
     // GICv2
-    GICV2_INITIALIZED_BY_USE(behaviour(LAB, "the first line or register of a GICv2 initialises it",
+    GICV2_INITIALIZED_BY_USE(behaviour(LAB, "the first use of a line or register initialises a GICv2",
         "vgic-init.c vgic_lazy_init()")),
-    GICV2_PENDING(behaviour(LAB, "ISPENDR and ICPENDR of a GICv2 have the high lines of levels too, a 0 that is"
+    GICV2_PENDING(behaviour(LAB, "a GICv2's ISPENDR and ICPENDR also show high level lines, a 0 that is"
         + " written changes nothing, and an SGI made pending has its own vCPU as source",
         "vgic-mmio.c vgic_uaccess_write_spending()")),
     GICV2_GROUPS(behaviour(LAB, "a VMM can write the groups of a GICv2 only after it has written GICD_IIDR",
@@ -141,10 +141,10 @@ public enum VgicAnswer implements Answer {
         "the target of a private interrupt is the vCPU's place in creation order, and since 6.14 its id",
         "vgic-init.c vgic_allocate_private_irqs_locked()")),
     GICV2_CPU_INTERFACE(behaviour(LAB,
-        "a CPU interface keeps the bits that GICH_VMCR has; GICC_PMR has those of its VMPriMask",
+        "a CPU interface keeps the bits that GICH_VMCR has; GICC_PMR keeps those of VMPriMask",
         "vgic-mmio-v2.c vgic_mmio_write_vcpuif()")),
     GICV2_MASK(behaviour(SOURCE, "a vCPU takes an interrupt while its GICC_CTLR enables the group and the priority is"
-        + " below GICC_PMR; GICC_IAR answers 1022 for group 1 while AckCtl is 0", "ARM IHI 0048 GICV_IAR")),
+        + " below GICC_PMR; GICC_IAR reads 1022 for group 1 while AckCtl is 0", "ARM IHI 0048 GICV_IAR")),
 
     // ITS
     ITS_TABLES_MEMORY(refusal(UNTESTED, ITS_CONTROL, EFAULT, "the tables lie outside guest memory",

@@ -59,7 +59,7 @@ class VgicRegistersContract extends ArmVms {
         assertThat(implementer).isEqualTo(0x4b00_343b);
         vgic.writeDistributor(GICD_IIDR.offset(), implementer);
         assertThat(refused(Errno.EINVAL, () -> vgic.writeDistributor(GICD_IIDR.offset(), 0)))
-                .contains("restored with a value of another VGIC");
+                .contains("restored with another VGIC's value");
         int type = vgic.readDistributor(GICD_TYPER2.offset());
         vgic.writeDistributor(GICD_TYPER2.offset(), type);
         refused(

@@ -142,7 +142,7 @@ class VgicSystemRegistersContract extends ArmVms {
     void otherRegistersDoNotExist() {
         for (int id : new int[] {ACKNOWLEDGE, OF_HYPERVISOR, 0}) {
             assertThat(refused(Errno.ENOENT, () -> vgic.readSystemRegister(SECOND, id)))
-                    .contains("no system register of that id");
+                    .contains("no system register with that id");
             refused(Errno.ENOENT, () -> vgic.writeSystemRegister(SECOND, id, 0));
         }
     }

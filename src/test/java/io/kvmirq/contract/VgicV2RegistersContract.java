@@ -65,7 +65,7 @@ class VgicV2RegistersContract extends GicV2Vms {
         int implementer = read(FIRST, GICD_IIDR);
         assertThat(implementer).isEqualTo(0x4b00_343b);
         assertThat(refused(Errno.EINVAL, () -> vgic.writeDistributor(GICD_IIDR.offset(), implementer ^ 1)))
-                .contains("restored with a value of another VGIC");
+                .contains("restored with another VGIC's value");
         vgic.writeDistributor(GICD_IIDR.offset(), implementer);
         writeSpis(GICD_IGROUPR, 5);
         assertThat(spis(GICD_IGROUPR)).isEqualTo(5);

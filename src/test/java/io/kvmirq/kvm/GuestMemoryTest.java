@@ -274,10 +274,10 @@ class GuestMemoryTest {
             for (long at : new long[] {0x1000, 0x4000, 0x7000}) {
                 assertThatThrownBy(() -> vm.addMemory(at, 4 * PAGE))
                         .hasMessageContaining(" address=0x" + Long.toHexString(at)
-                                + " size=16384: EEXIST (it overlaps memory the" + " guest already has");
+                                + " size=16384: EEXIST (the slot overlaps memory" + " that the guest already has");
             }
             assertThatThrownBy(() -> vm.addMemory(-PAGE, 2 * PAGE))
-                    .hasMessageContaining(" address=0xfffffffffffff000 size=8192: EINVAL (it ends beyond 2^64");
+                    .hasMessageContaining(" address=0xfffffffffffff000 size=8192: EINVAL (the slot ends beyond 2^64");
             vm.addMemory(0x8000, PAGE).close();
             assertThat(memory)
                     .hasToString("guest memory of 16384 bytes at 0x4000 in slot "

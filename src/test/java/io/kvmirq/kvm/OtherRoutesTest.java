@@ -120,7 +120,7 @@ class OtherRoutesTest {
         assertThatThrownBy(() -> routes.edit(edit -> edit.replace(unknown)))
                 .isInstanceOfSatisfying(KernelException.class, refused -> assertThat(refused.errno())
                         .isEqualTo(Errno.EINVAL))
-                .hasMessageContaining("a type of entry this kernel does not have");
+                .hasMessageContaining("an entry type that this kernel does not have");
         assertThat(routes.of(FIRST)).isEmpty();
         assertThat(routes.add(MESSAGE)).isEqualTo(FIRST);
     }

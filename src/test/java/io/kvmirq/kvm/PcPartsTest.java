@@ -147,8 +147,8 @@ class PcPartsTest {
         try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
             assertThat(refused(Errno.EINVAL, () -> vm.x86().setIdentityMapAddress(0xfffbc000L)))
                     .as(vcpu.toString())
-                    .isEqualTo("identity map set " + vm + " address=0xfffbc000: EINVAL (the VM has vCPUs already: the"
-                            + " address is set before the first)");
+                    .isEqualTo("identity map set " + vm + " address=0xfffbc000: EINVAL (the VM already has vCPUs: set"
+                            + " the address before the first one)");
         }
     }
 

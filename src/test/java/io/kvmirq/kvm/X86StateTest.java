@@ -165,7 +165,7 @@ class X86StateTest {
         assertThat(vcpu.x86().fpu().xmm(0)).startsWith(0x88, 0x77);
         assertThatThrownBy(() -> vcpu.x86().setXsave(read.setFeatures(1L << 62)))
                 .isInstanceOf(KernelException.class)
-                .hasMessageContaining("the area holds state that this host does not have");
+                .hasMessageContaining("the area contains state that this host does not support");
         assertThatThrownBy(() -> X86Xsave.fromBytes(Arrays.copyOf(read.bytes(), 512)))
                 .hasMessageStartingWith("an XSAVE area of 512 bytes: expected 4096 or more");
     }

@@ -90,7 +90,7 @@ public final class ErrnoCommand implements Command {
         }
         KernelCall call = KernelCall.parse(words.get(0))
                 .orElseThrow(() -> new IllegalArgumentException("call " + Foreign.quoted(words.get(0))
-                        + " is unknown: near are " + String.join(", ", Names.nearest(words.get(0), typedCalls()))));
+                        + " is unknown: closest are " + String.join(", ", Names.nearest(words.get(0), typedCalls()))));
         int errno = errno(words.get(1));
         Set<Condition> known = EnumSet.noneOf(Condition.class);
         for (String word : words.subList(2, words.size())) {
@@ -128,7 +128,7 @@ public final class ErrnoCommand implements Command {
         terminal.line(terminal.bold(question.call().label() + ": " + question.errnoName())
                 + (known.isEmpty() ? "" : "   given: " + known));
         if (causes.isEmpty()) {
-            terminal.line("  no cause is known; see the documentation of the kernel");
+            terminal.line("  no cause is known; see the kernel documentation");
         }
         for (int i = 0; i < causes.size(); i++) {
             Answer cause = causes.get(i);

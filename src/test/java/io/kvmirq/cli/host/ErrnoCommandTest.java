@@ -25,7 +25,7 @@ class ErrnoCommandTest {
                 "get-device-attr EPERM       | nothing to get",
                 "ioeventfd-deassign ENOENT   | deassigning an irqfd returns 0",
                 "vcpu-init EINVAL            | a feature that this host lacks, such as SVE or a PMU",
-                "open ENOENT                 | arm64 needs a start at EL2",
+                "open ENOENT                 | an arm64 host must boot at EL2",
                 "irqfd-deassign 0            | does not say that anything was assigned"
             })
     void errnoAnswersAsAnExpertWould(String arguments, String expected) throws Exception {
@@ -59,7 +59,7 @@ class ErrnoCommandTest {
         assertThat(Cli.run("errno", "irqfd").err()).contains("expected a call and an errno");
         assertThat(Cli.run("errno", "irqfd", "EFOO").err()).contains("'EFOO' is not an errno");
         assertThat(Cli.run("errno", "irqfd-asign", "EIO").err())
-                .contains("call 'irqfd-asign' is unknown: near are irqfd-assign, ");
+                .contains("call 'irqfd-asign' is unknown: closest are irqfd-assign, ");
         assertThat(Cli.run("errno", "irqfd", "assign", "EIO").err()).contains("'assign' is not an errno");
         assertThat(Cli.run("errno", "irqfd", "EIO", "full", "split").err())
                 .contains("'split' and 'full' exclude each other");
@@ -70,7 +70,7 @@ class ErrnoCommandTest {
     /** Conditions that are given, or that the call implies, rule out causes of another device or architecture. */
     @ParameterizedTest
     @CsvSource({
-        "KVM_GET_DEVICE_ATTR ENXIO gicv2, '  1  the VGIC does not have this group or attribute', 'x86 vCPU has the TSC'",
+        "KVM_GET_DEVICE_ATTR ENXIO gicv2, '  1  the VGIC does not have this group or attribute', 'x86 vCPU has only the TSC'",
         "kvm-vfio-add ENXIO, 'KVM-VFIO has group 1', 'TSC offset|on arm64 does not have|an ITS does not'",
         "KVM_SET_DEVICE_ATTR EINVAL kvm-vfio, 'the file is not a VFIO group', 'redistributor|GICv2 of 4 KiB'",
         "KVM_SET_DEVICE_ATTR EINVAL vgic-device, 'redistributor', 'the file is not a VFIO group'",
