@@ -143,8 +143,8 @@ final class ArmBoard implements Board {
 
     @Override
     public String ready() {
-        return "its CPU interface is on (GICv" + (vgic instanceof VgicV3 ? 3 : 2)
-                + (endsInTwoSteps ? ", an interrupt ends in two steps)" : ")");
+        return "CPU interface enabled (GICv" + (vgic instanceof VgicV3 ? 3 : 2)
+                + (endsInTwoSteps ? ", EOI and deactivation are separate)" : ")");
     }
 
     @Override
@@ -172,7 +172,7 @@ final class ArmBoard implements Board {
     public String strangeExit(VcpuExit exit) {
         return isWriteTo(exit, ArmGuestCode.FAULTED)
                 ? "the guest took an exception with ESR_EL1 0x" + Long.toHexString(exit.data() & 0xffff_ffffL)
-                : "the guest left with " + exit + ", expected a write to 0x" + Long.toHexString(ArmGuestCode.READY);
+                : "the guest exited with " + exit + ", expected a write to 0x" + Long.toHexString(ArmGuestCode.READY);
     }
 
     @Override

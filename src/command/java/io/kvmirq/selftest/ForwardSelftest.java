@@ -36,7 +36,7 @@ import java.util.function.Supplier;
 public final class ForwardSelftest {
     /** The reason why a host cannot run it. */
     public static final String NO_GICV3 =
-            "this host gives a VM no GICv3, and a GICv2 has no ITS, which takes the messages of devices; the test needs"
+            "this host offers VMs no GICv3, and a GICv2 has no ITS, which device messages need; the test needs"
                     + " a host with a GICv3, for INTx too";
 
     /** Receives each step as it happens, on the thread that runs the test. */

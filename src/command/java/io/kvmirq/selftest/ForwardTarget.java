@@ -15,7 +15,7 @@ import java.util.function.Supplier;
 abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget, VgicTarget {
     /** The EOI is missed since "KVM: arm64: GICv3: Add SPI tracking to handle asymmetric deactivation", of November 2025. */
     static final String STAYED_HIGH = "the line stayed high after the guest's EOI; on a GICv3, Linux 7.2 misses the EOI"
-            + " of a line that the guest takes and ends without an exit between";
+            + " of a line that the guest takes and completes without an exit in between";
 
     /** The most vectors that are forwarded at the same time. Later vectors of the device use the same interrupts again. */
     static final int AT_ONCE = Board.INTERRUPTS;
@@ -43,7 +43,7 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
         }
     }
 
-    private Mirror mirror = Mirror.create(MirrorHost.unknown("the VM is not made yet"));
+    private Mirror mirror = Mirror.create(MirrorHost.unknown("the VM does not exist yet"));
 
     /** It knows this VM. */
     final Mirror mirror() {

@@ -166,7 +166,7 @@ final class Guest implements AutoCloseable {
             throw new SelftestFailedException("the guest did not stop within " + PATIENCE_SECONDS + " s");
         } catch (ExecutionException e) {
             throw SelftestFailure.ofThread(
-                    "a look at the interrupt controller failed", Objects.requireNonNullElse(e.getCause(), e));
+                    "reading the interrupt controller failed", Objects.requireNonNullElse(e.getCause(), e));
         }
     }
 

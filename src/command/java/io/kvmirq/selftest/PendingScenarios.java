@@ -42,7 +42,7 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
     private static final MsiMessage MESSAGE = ItsDriver.message(EVENT);
     static final long RAM = 0x4000_0000L;
 
-    static final String NO_VGIC = "this host gives a VM neither a GICv3 nor a GICv2, which the scenarios need";
+    static final String NO_VGIC = "this host offers VMs neither a GICv3 nor a GICv2, which the scenarios need";
 
     /** @return why this host cannot run any scenario; empty if it ran */
     Optional<String> run(Scenario scenario) {
@@ -129,7 +129,7 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
             journal.step(
                     "assign and assert again", answer(patience.eventually(() -> state.isHigh(ONE)), ": line high"));
         }
-        require(!state.isHigh(ONE), "the line stayed high after the end of its irqfd");
+        require(!state.isHigh(ONE), "the line stayed high after its irqfd was removed");
     }
 
     private void many(Vm vm, PendingState state) {
@@ -210,7 +210,7 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
                     second += onFirst ? 0 : 1;
                     journal.progress(Math.min(sent, count), count);
                 }
-                journal.step("change the route all the while", rerouter.end() + " changes");
+                journal.step("change the route meanwhile", rerouter.end() + " changes");
             }
             tally.count(sent, first + second);
             journal.step("count by SPI", first + " on " + ONE.number() + ", " + second + " on " + OTHER.number());
@@ -260,7 +260,7 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
             vm.signal(MESSAGE);
             throw new SelftestFailedException("the ITS took a message before the self-test enabled it");
         } catch (KernelException e) {
-            require(e.errno().equals(Errno.EBUSY), "expected EBUSY of an ITS that is off: " + e.getMessage());
+            require(e.errno().equals(Errno.EBUSY), "expected EBUSY from an ITS that is off: " + e.getMessage());
             journal.step(MESSAGE + " while the ITS is off", "EBUSY, as expected");
         }
     }

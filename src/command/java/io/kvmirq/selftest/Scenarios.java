@@ -113,7 +113,7 @@ record Scenarios(
         }
         require(
                 ended == count,
-                "the guest ended " + count + " interrupts, the resamplefd was signalled " + ended + " times");
+                "the guest ended " + count + " interrupts, but the resamplefd was signalled " + ended + " times");
         journal.step("assert again at each EOI, " + count + " times", "resamplefd signalled " + ended + " times");
     }
 
@@ -214,8 +214,7 @@ record Scenarios(
         tally.count(1, arrived);
         require(
                 arrived == 1,
-                "of an interrupt without a route and a marker after it " + arrived
-                        + " arrived, expected the marker alone");
+                "of an unrouted interrupt and a marker after it, " + arrived + " arrived, expected only the marker");
         journal.step("the trap: remove the route, signal, add the route", "lost, as expected: keep the route to mask");
     }
 
@@ -236,7 +235,7 @@ record Scenarios(
                     rerouter.requireHealthy();
                     journal.progress(Math.min(i + 1, count), count);
                 }
-                journal.step("change the route all the while", rerouter.end() + " changes");
+                journal.step("change the route meanwhile", rerouter.end() + " changes");
             }
             settle(guest, gsi, device, ONE);
             settle(guest, gsi, device, OTHER);
@@ -256,7 +255,7 @@ record Scenarios(
     private static void settle(Guest guest, Gsi gsi, Device device, int interrupt) {
         guest.reroute(gsi, interrupt);
         int before = guest.handled(interrupt);
-        require(device.roundTrip(), "nothing arrived after the last change of the route");
+        require(device.roundTrip(), "nothing arrived after the last route change");
         require(
                 guest.handled(interrupt) == before + 1,
                 "an interrupt took an old route, past " + guest.board().name(interrupt));

@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  * shutdown hook.
  */
 public final class Selftest {
-    private static final String NO_PINS = "a split irqchip has no pins in the kernel";
+    private static final String NO_PINS = "a split irqchip has no in-kernel pins";
 
     private final Kernel kernel;
     private final Irqchip irqchip;

@@ -75,7 +75,7 @@ final class X86Board implements Board {
 
     @Override
     public String ready() {
-        return "its LAPIC is on (x2APIC)";
+        return "LAPIC enabled (x2APIC)";
     }
 
     /** By an NMI. */
@@ -101,7 +101,7 @@ final class X86Board implements Board {
 
     @Override
     public String strangeExit(VcpuExit exit) {
-        return "the guest left with " + exit + ", expected a write to port 0x82 or 0x81";
+        return "the guest exited with " + exit + ", expected a write to port 0x82 or 0x81";
     }
 
     @Override
@@ -168,7 +168,7 @@ final class X86Board implements Board {
     @Override
     public Gsi openLine() {
         if (irqchip == Irqchip.SPLIT) {
-            throw new UnsupportedOperationException("INTx needs a pin of the IOAPIC in the kernel, and this kernel was"
+            throw new UnsupportedOperationException("INTx needs an in-kernel IOAPIC pin, and this kernel was"
                     + " built without it (CONFIG_KVM_IOAPIC): test MSI or MSI-X");
         }
         handle(LINE);

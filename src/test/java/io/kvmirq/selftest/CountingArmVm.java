@@ -121,7 +121,7 @@ public final class CountingArmVm implements AutoCloseable {
             VcpuExit exit = vcpu.run();
             boolean answer = exit.reason() == VcpuExit.Reason.MMIO && exit.address() != ArmGuestCode.FAULTED;
             if (!answer && exit.reason() != VcpuExit.Reason.INTR) {
-                throw new AssertionError("the guest left with " + exit);
+                throw new AssertionError("the guest exited with " + exit);
             }
         }
         // A write that the guest made is complete only at the next entry.

@@ -120,7 +120,7 @@ class PendingScenariosTest {
     void hostWithoutAVgicSkipsWithTheReason(Scenario scenario) {
         Result result = run(new Faults().fail("deviceTest", 1, Errno.ENODEV), Irqchip.PENDING, scenario);
         assertThat(result.skipped()).hasValueSatisfying(reason -> assertThat(reason)
-                .isEqualTo("this host gives a VM neither a GICv3 nor a GICv2, which the scenarios need"));
+                .isEqualTo("this host offers VMs neither a GICv3 nor a GICv2, which the scenarios need"));
         assertThat(result.failure()).isEmpty();
     }
 

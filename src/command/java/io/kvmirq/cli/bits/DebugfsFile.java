@@ -64,7 +64,7 @@ final class DebugfsFile {
         VgicState vgic = VgicState.parse(text);
         if (vgic.isInitialized() && !vgic.hasAllSpis()) {
             throw new IllegalArgumentException(
-                    "vgic-state does not have each of its " + vgic.spis() + " SPIs: expected the whole file");
+                    "vgic-state does not list all of its " + vgic.spis() + " SPIs: expected the whole file");
         }
         if (json) {
             report.write(vgic);

@@ -56,8 +56,8 @@ record DebugfsReport(Terminal terminal) {
             conclude(forwarded, announced, "LPI");
             return;
         }
-        terminal.line("The head says " + announced + " LPIs, the file has " + state.count(VgicState.Kind.LPI)
-                + ": it is cut off, or the guest maps LPIs meanwhile."
+        terminal.line("The header says " + announced + " LPIs, the file has " + state.count(VgicState.Kind.LPI)
+                + ": it is truncated, or the guest was mapping LPIs."
                 + (forwarded == 0
                         ? ""
                         : " Of these, " + forwarded + (forwarded == 1 ? " is" : " are") + " forwarded."));
@@ -121,7 +121,7 @@ record DebugfsReport(Terminal terminal) {
     private static String delivery(Interrupt interrupt) {
         return switch (interrupt.delivery()) {
             case SOFTWARE -> "KVM";
-            case HW_INTERRUPT -> "KVM, ends physical " + interrupt.hardwareId();
+            case HW_INTERRUPT -> "KVM, deactivates physical " + interrupt.hardwareId();
             case VLPI -> "GICv4 (vLPI)";
             case VSGI -> "GICv4.1 (vSGI)";
         };

@@ -25,8 +25,8 @@ public final class DecodeCommand implements Command {
         footer.addAll(List.of(
                 "",
                 "Debugfs files:",
-                "  vgic-state          VGIC interrupts that are not idle, and the LPIs that GICv4 delivers",
-                "  vgic-its-state      events that an ITS translates, and those that GICv4 delivers"));
+                "  vgic-state          non-idle VGIC interrupts, and LPIs that GICv4 delivers",
+                "  vgic-its-state      events that an ITS translates or GICv4 delivers"));
         footer.addAll(List.of(
                 "",
                 "Examples:",
@@ -39,7 +39,7 @@ public final class DecodeCommand implements Command {
                         "       kvmirq decode [--json] " + String.join("|", DebugfsFile.KINDS) + " FILE",
                         "       kvmirq decode --batch [FILE]")
                 .description(
-                        "Prints each field of a structure with its bit range, its name in the manual and in the"
+                        "Prints each field of a structure with its bit range, its names in the manual and in the"
                                 + " kernel, value and meaning, then each violation of the manual. Exit code 1 if there"
                                 + " is one. Words are hex, with or without 0x, lowest address first. Does not call"
                                 + " KVM.",

@@ -177,7 +177,7 @@ final class FormatLines {
 
     private static void notTooMany(int count, String what) {
         if (count > MOST_WORDS) {
-            throw new IllegalArgumentException("more than " + MOST_WORDS + " " + what + ": no structure has so many");
+            throw new IllegalArgumentException("more than " + MOST_WORDS + " " + what + ": no structure has that many");
         }
     }
 

@@ -58,7 +58,7 @@ final class LineReader {
 
     private void append(int count) {
         if (length + count > longest) {
-            throw new IllegalArgumentException("is longer than " + longest + " bytes: expected one structure a line");
+            throw new IllegalArgumentException("is longer than " + longest + " bytes: expected one structure per line");
         }
         if (length + count > line.length) {
             line = Arrays.copyOf(line, Math.max(length + count, 2 * line.length));

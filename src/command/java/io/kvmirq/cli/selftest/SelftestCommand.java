@@ -37,8 +37,8 @@ public final class SelftestCommand implements Command {
     @Override
     public void describe(Usage usage) {
         usage.description("Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device"
-                        + " does, and prints what kernel and guest did. Needs access to /dev/kvm, but not root."
-                        + " --backend fake runs the same on a fake kernel and marks every line FAKE; it is used"
+                        + " does, and prints what the kernel and the guest did. Needs access to /dev/kvm, but not root."
+                        + " --backend fake runs the same on a fake kernel, marks every line FAKE, and is used"
                         + " only if you select it. A fake kernel runs no arm64 guest, so there the test looks for"
                         + " pending interrupts in the VGIC. Exit code 1 if a scenario fails or all are skipped, 3"
                         + " if KVM cannot be used.")
@@ -163,7 +163,7 @@ public final class SelftestCommand implements Command {
         if (irqchip.isVgic() != usual.isVgic()) {
             terminal.complain("--irqchip " + irqchip.label() + " is for "
                     + (irqchip.isVgic() ? "arm64, and this kernel is x86" : "x86, and this kernel is arm64")
-                    + ": leave it out, or take " + usual.label());
+                    + ": leave it out, or use " + usual.label());
             return target.fake().isPresent() ? ExitCode.USAGE : ExitCode.COULD_NOT_RUN;
         }
         int count = arguments.matchedOptionValue("--count", DEFAULT_COUNT);

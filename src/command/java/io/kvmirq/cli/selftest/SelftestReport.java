@@ -92,7 +92,7 @@ final class SelftestReport implements SelftestListener {
                 .map(grade -> counts.get(grade) + " " + grade.label()
                         + (grade.kernel().isEmpty() ? "" : " on " + grade.kernel()))
                 .collect(Collectors.joining(", "));
-        return "used " + rules.size() + " rules of the fake: " + surer + "; "
+        return "used " + rules.size() + " of the fake's rules: " + surer + "; "
                 + (inferred.isEmpty()
                         ? "none inferred"
                         : inferred.size() + " inferred: " + String.join("; ", inferred));

@@ -256,7 +256,7 @@ class DecodeCommandIT {
         assertThat(ended.out().lines().map(line -> line.strip().replaceAll(" +", " ")))
                 .startsWith("GICv3, enabled: 64 SPIs, 47 LPIs")
                 .contains(
-                        "vCPU 0 PPI 27 vCPU 0 disabled level 0 KVM, ends physical 27",
+                        "vCPU 0 PPI 27 vCPU 0 disabled level 0 KVM, deactivates physical 27",
                         "- LPI 8257 vCPU 0 in hardware edge 160 GICv4 (vLPI)",
                         "136 others are idle")
                 .endsWith("5 of 47 LPIs are forwarded: GICv4 delivers without KVM.");
