@@ -144,6 +144,15 @@ class UsageIT {
                 .isEqualTo("kvmirq: there is no command 'selftset'. Did you mean selftest?" + " See kvmirq --help\n");
     }
 
+    /** An address, a file's name or JSON stays whole. */
+    @Test
+    void helpBreaksLinesAtSpacesOnly() throws Exception {
+        assertThat(Cli.run("forward", "--help").out()).containsPattern("\\s0000:3b:00\\.0\\s");
+        assertThat(Cli.run("doctor", "--help").out()).contains("proc/{modules,self/limits,self/status,config.gz}");
+        assertThat(Cli.run("encode", "--help").out())
+                .contains("{\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}}");
+    }
+
     @Test
     void helpIsAsWideAsTheTerminal() throws Exception {
         int longestWord = 12;
@@ -220,7 +229,7 @@ class UsageIT {
             assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
             assertThat(ended.err())
                     .contains("$KVMIRQ_BACKEND: '" + backend
-                            + "' is not one of auto, jni, ffm, jna, jnr; --backend fake chooses the fake kernel");
+                            + "' is not one of auto, jni, ffm, jna, jnr; --backend fake selects the fake kernel");
         }
     }
 

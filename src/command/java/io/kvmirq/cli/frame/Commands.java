@@ -7,8 +7,8 @@ import io.kvmirq.explain.ProcessLimit;
 import io.kvmirq.text.Foreign;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -19,6 +19,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Predicate;
 import java.util.function.Supplier;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import picocli.AutoComplete;
@@ -68,6 +70,12 @@ public record Commands(List<Named> commands) {
 
     private static final List<String> HOST = List.of("--fake", "--root", "--from");
 
+    /** A width at which the parser breaks no line: it would also break at punctuation. */
+    private static final int UNBROKEN = 9999;
+
+    /** What stands before the description in a line of the help. */
+    private static final Pattern HEAD = Pattern.compile("Usage: kvmirq( [a-z][a-z-]*)? | *\\S.*? {2,}| *");
+
     /** The characters of a file's name that a hint repeats. */
     private static final int LONGEST_HINT = 1000;
 
@@ -91,12 +99,16 @@ public record Commands(List<Named> commands) {
                 .registerConverter(Path.class, Commands::path)
                 .registerConverter(Integer.class, Commands::number)
                 .registerConverter(Long.class, text -> (long) number(text))
-                .setUsageHelpWidth(Math.max(LEAST_COLUMNS, terminal.columns()))
-                .setOut(new PrintWriter(terminal.out(), true, StandardCharsets.UTF_8));
+                .setUsageHelpWidth(UNBROKEN);
         try {
             ParseResult parsed = line.parseArgs(arguments);
             requireMatched(parsed);
+            StringWriter help = new StringWriter();
+            line.setOut(new PrintWriter(help));
             if (CommandLine.printHelpIfRequested(parsed)) {
+                int columns = Math.max(LEAST_COLUMNS, of.columns());
+                Terminal page = new Terminal(of.out(), of.err(), false, columns, 0, columns, 0, "");
+                help.toString().lines().forEach(row -> page.line(row, indent(row)));
                 return ExitCode.OK;
             }
             if (parsed.hasSubcommand()) {
@@ -287,6 +299,12 @@ public record Commands(List<Named> commands) {
         return root;
     }
 
+    /** Where a line of the help continues: below its description. */
+    private static int indent(String row) {
+        Matcher head = HEAD.matcher(row.replaceAll("\\033\\[[;\\d]*m", ""));
+        return head.lookingAt() ? head.end() : 0;
+    }
+
     private static OptionSpec help() {
         return OptionSpec.builder("-h", "--help")
                 .usageHelp(true)
@@ -324,7 +342,7 @@ public record Commands(List<Named> commands) {
         try {
             return Path.of(text);
         } catch (InvalidPathException e) {
-            throw new TypeConversionException(Foreign.shown(text) + " cannot be the name of a file here");
+            throw new TypeConversionException(Foreign.shown(text) + " is not a valid file name here");
         }
     }
 
