@@ -101,6 +101,6 @@ class ForwardSelftestContract extends VfioSuite {
                 "--selftest"));
         String out = Program.output(command);
         System.out.print(out);
-        assertThat(out).contains("5 of 5 interrupts", "nothing is left: PASS");
+        assertThat(out).contains("5 of 5 interrupts", "nothing left behind: PASS");
     }
 }

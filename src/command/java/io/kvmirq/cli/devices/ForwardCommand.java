@@ -58,7 +58,7 @@ public final class ForwardCommand implements Command {
     @Override
     public void describe(Usage usage) {
         usage.description("Forwards a PCI device's interrupts to a throw-away VM, triggers each once, and prints"
-                        + " its path: eventfd, GSI, guest vector, whether the guest answered, and the mechanism."
+                        + " its path: eventfd, GSI, guest vector, whether the guest answered, and how it was delivered."
                         + " The device must be bound to vfio-pci. The kernel triggers the interrupts (loopback);"
                         + " the device itself sends none and cannot do DMA. Opening the device resets it, so the"
                         + " command refuses a device, without opening it, whose driver is not vfio-pci, whose IOMMU"
@@ -66,7 +66,7 @@ public final class ForwardCommand implements Command {
                         + " closes everything; the device"
                         + " stays bound to vfio-pci. Needs /dev/kvm and the device's file in /dev/vfio. A fake"
                         + " kernel runs no arm64 guest, so there the test looks for pending interrupts in the"
-                        + " VGIC. Exit code 1 if an interrupt was lost or an object is left, 3 if the test could"
+                        + " VGIC. Exit code 1 if an interrupt was lost or an object left behind, 3 if the test could"
                         + " not run.")
                 .footer("", "Example: kvmirq forward 0000:3b:00.0 --selftest");
         usage.add(Command.parameter("0", "1", "BDF").required(true).description("Device address, as lspci prints it."));

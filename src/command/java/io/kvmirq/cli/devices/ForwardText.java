@@ -57,11 +57,11 @@ final class ForwardText implements ForwardSelftest.Listener {
     /** The steps of a test that does not run. */
     static void plan(String mark, PciAddress device, Planned interrupts, PostingOutlook posting, Terminal terminal) {
         for (String line : List.of(
-                device + " is ready for the test, and nothing was touched: --selftest would",
+                device + " is ready for the test; nothing was touched. --selftest would:",
                 "  open " + device + ", which resets it",
                 "  forward " + interrupts + " into a throw-away VM",
-                "  trigger each by VFIO's loopback; the device raises none and may not access memory",
-                "  give all back; the device stays bound to vfio-pci",
+                "  trigger each through VFIO's loopback; the device raises none and cannot do DMA",
+                "  release everything; the device stays bound to vfio-pci",
                 "posting is " + posting)) {
             terminal.line(mark + line);
         }
@@ -89,7 +89,7 @@ final class ForwardText implements ForwardSelftest.Listener {
         }
         String kind = plan.kind().label();
         if (plan.count() == plan.inDevice()) {
-            return plan.count() == 1 ? "the only vector of " + kind : "all " + plan.count() + " vectors of " + kind;
+            return plan.count() == 1 ? "the only " + kind + " vector" : "all " + plan.count() + " " + kind + " vectors";
         }
         return kind + " " + plan.first() + (plan.count() == 1 ? "" : "-" + (plan.first() + plan.count() - 1)) + " of "
                 + plan.inDevice();
@@ -99,8 +99,8 @@ final class ForwardText implements ForwardSelftest.Listener {
     public void answered(ForwardAnswer answer) {
         if (!guestRuns && !saysHow && answer.predicted() instanceof Posting.Posted) {
             saysHow = true;
-            line("each is triggered while KVM delivers its LPI, then forwarded again: KVM does not show which vLPIs"
-                    + " of GICv4 are pending");
+            line("each is triggered while KVM delivers its LPI, then forwarded again, because KVM does not show"
+                    + " which GICv4 vLPIs are pending");
         }
         String name = answer.kind().label() + (answer.kind() == IrqKind.INTX ? "" : " " + answer.vector());
         String gsi = answer.gsi().map(Gsi::toString).orElse("user space");
@@ -167,7 +167,7 @@ final class ForwardText implements ForwardSelftest.Listener {
         int count = result.plan().count();
         line(result.answered() + " of " + count + (count == 1 ? " interrupt" : " interrupts")
                 + (guestRuns ? " answered" : " seen pending, no guest ran") + ", "
-                + (left.isEmpty() ? "nothing is left" : "something is left") + ": "
+                + (left.isEmpty() ? "nothing left behind" : "something left behind") + ": "
                 + (result.passed() && left.isEmpty() ? terminal.good("PASS") : terminal.bad("FAIL")));
         lines.forEach(kernel::line);
     }
@@ -184,7 +184,7 @@ final class ForwardText implements ForwardSelftest.Listener {
         }
         if (!result.passed() || !left.isEmpty()) {
             return terminal.bad("the test failed, though " + (count == 1 ? "the " : "all " + count + " ") + who + where
-                    + ": " + (left.isEmpty() ? "" : "something is left, ")
+                    + ": " + (left.isEmpty() ? "" : "something was left behind, ")
                     + result.failure().orElse("see below"));
         }
         long posted = result.answers().stream()
@@ -192,8 +192,8 @@ final class ForwardText implements ForwardSelftest.Listener {
                 .count();
         boolean sure = result.answers().stream().noneMatch(answer -> answer.predicted() instanceof Posting.Unknown);
         String how = posted == count
-                ? "; hardware will deliver what the device sends (posted)"
-                : posted == 0 && sure ? "; KVM will deliver what the device sends (not posted)" : "";
+                ? "; hardware will deliver the device's own interrupts (posted)"
+                : posted == 0 && sure ? "; KVM will deliver the device's own interrupts (not posted)" : "";
         return terminal.good((count == 1 ? "the " : "all " + count + " ") + who + where + how);
     }
 

@@ -26,7 +26,7 @@ public final class VfioCommand implements Command {
                         + " device, and the commands that bind it to vfio-pci and back to its driver. Without BDF,"
                         + " lists all devices. Reads sysfs and /proc. Writes nothing and opens no device, because"
                         + " opening a VFIO device resets it. MSI and MSI-X counts need root. Exit code 1 if VFIO"
-                        + " would refuse the device and no guest has it.")
+                        + " would refuse the device and no guest uses it.")
                 .footer(
                         "",
                         "DIR holds these files under their paths: sys/bus/pci/devices/*/{vendor,device,",
@@ -34,7 +34,7 @@ public final class VfioCommand implements Command {
                         "physfn,reset_method,vfio-dev}, sys/kernel/iommu_groups/*/devices,",
                         "sys/class/{iommu,net,block}, sys/dev/block, sys/module/kvm_*/parameters,",
                         "proc/{version,interrupts,cpuinfo,cmdline,self/mountinfo,net/route}. Absent",
-                        "files are not shown.",
+                        "files count as not shown.",
                         "",
                         "Example: kvmirq vfio 0000:3b:00.0");
         usage.add(Command.parameter("0", "0..1", "BDF").description("Device address, as lspci prints it."));

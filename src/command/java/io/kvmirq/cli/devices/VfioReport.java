@@ -146,17 +146,17 @@ record VfioReport(
         irqs();
         terminal.say("posting is " + PostingOutlook.fromHost(host));
         refusals();
-        commands("to bind it:", binding.bind());
+        commands("to bind the device:", binding.bind());
         boolean used = outlook.refusals().stream().anyMatch(refusal -> refusal.cause() == VfioOutlook.Obstacle.IN_USE);
-        String when = used ? "once no process has it open, " : device.isBoundToVfio() ? "" : "afterwards, ";
-        commands(when + "to give it back:", binding.giveBack());
+        String when = used ? "once no process has the device open, " : device.isBoundToVfio() ? "" : "afterwards, ";
+        commands(when + "to return it to its driver:", binding.giveBack());
     }
 
     /** Why a verdict may be wrong: a process that is not visible may have the devices open. */
     private static void ifHidden(HostFacts host, Terminal terminal, String devices) {
         host.hidesProcesses()
                 .or(() -> host.interrupts().isEmpty() ? Optional.of(host.noInterrupts()) : Optional.empty())
-                .ifPresent(hidden -> terminal.say("if no hidden process has " + devices + " open: " + hidden.why()));
+                .ifPresent(hidden -> terminal.say("unless a hidden process has " + devices + " open: " + hidden.why()));
     }
 
     /** The verdict in one sentence, for readers who know no link. */
@@ -171,7 +171,7 @@ record VfioReport(
             boolean doubtful = link.state() == Link.State.DOUBTFUL;
             String verdict = (refusals.isEmpty()
                             ? "can be assigned to a guest"
-                            : doubtful ? "is in use: " + guest() : "is in order: " + guest())
+                            : doubtful ? "is in use: " + guest() : "is in use, with no visible flaw: " + guest())
                     + (doubtful ? ", in doubt: " + said : "");
             return doubtful ? terminal.bold(address + verdict) : terminal.good(address + verdict);
         }
@@ -192,8 +192,8 @@ record VfioReport(
         return !shown
                 ? "not shown"
                 : others.isEmpty()
-                        ? "none: the kernel has no way to reset it, so the next guest gets it as the last one left it"
-                        : "none of its own: VFIO resets its bus, and only for a program that also has "
+                        ? "none: the kernel cannot reset the device, so each guest gets it as the last one left it"
+                        : "bus only: VFIO resets the whole bus, and only for a program that also has "
                                 + others.stream().map(VfioReport::inGroup).collect(Collectors.joining(", "));
     }
 
@@ -231,7 +231,7 @@ record VfioReport(
 
     private void irqs() {
         terminal.say("interrupts that VFIO"
-                + host.kernel().map(release -> " of Linux " + release).orElse("") + " will report");
+                + host.kernel().map(release -> " on Linux " + release).orElse("") + " will report");
         List<VfioOutlook.Irqs> all = outlook.irqs();
         for (VfioOutlook.Irqs irqs : all) {
             String count =
@@ -243,15 +243,14 @@ record VfioReport(
                     + irqs.doubt().map(text -> "; " + text).orElse(""));
         }
         if (!device.config().isComplete()) {
-            terminal.say(
-                    "  ? needs root, or in a copy a config that root read: configuration space could not be read in full");
+            terminal.say("  ? configuration space could not be read in full: run as root, or copy config as root");
         }
         armed.forEach(irq -> terminal.say("  armed: " + irq.kind() + " " + irq.vector() + ", " + irq.irq()));
         List<HostIrq> unarmed = device.messageIrqs().stream()
                 .filter(irq -> armed.stream().noneMatch(other -> other.irq().equals(irq)))
                 .toList();
         if (!unarmed.isEmpty()) {
-            terminal.say("  allocated, not armed by VFIO: "
+            terminal.say("  allocated, but not armed by VFIO: "
                     + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
         }
     }
@@ -263,7 +262,7 @@ record VfioReport(
             terminal.remedies(false, link.remedies());
         }
         if (!refusals.isEmpty()) {
-            terminal.say("VFIO would refuse it:");
+            terminal.say("VFIO would refuse the device:");
         }
         for (int i = 0; i < refusals.size(); i++) {
             terminal.say("  " + (i + 1) + "  " + refusals.get(i).text());

@@ -48,7 +48,7 @@ class ForwardCommandTest {
         Cli.Ended printed = run("--selftest --fake " + profile + NIC).exited(0);
         assertThat(printed.out())
                 .startsWith("FAKE all 64 interrupts of 0000:3b:00.0 reached the ")
-                .contains("64 of 64 interrupts", "nothing is left: PASS");
+                .contains("64 of 64 interrupts", "nothing left behind: PASS");
         assertThat(printed.out().lines()).allMatch(line -> line.startsWith("FAKE "));
     }
 
@@ -57,11 +57,11 @@ class ForwardCommandTest {
         Cli.Ended said = Cli.run("forward", "--fake", "vtd-posting", "0000:3b:00.0", "--vectors", "3-9")
                 .exited(0);
         assertThat(said.out()).isEqualTo("""
-                FAKE 0000:3b:00.0 is ready for the test, and nothing was touched: --selftest would
+                FAKE 0000:3b:00.0 is ready for the test; nothing was touched. --selftest would:
                 FAKE   open 0000:3b:00.0, which resets it
                 FAKE   forward MSI-X 3-9 into a throw-away VM
-                FAKE   trigger each by VFIO's loopback; the device raises none and may not access memory
-                FAKE   give all back; the device stays bound to vfio-pci
+                FAKE   trigger each through VFIO's loopback; the device raises none and cannot do DMA
+                FAKE   release everything; the device stays bound to vfio-pci
                 FAKE posting is on: hardware posts device interrupts to running vCPUs
                 """);
         assertThat(Cli.run("forward", "--fake", "vtd", "0000:3b:00.0", "--json")
@@ -89,8 +89,8 @@ class ForwardCommandTest {
             value = {
                 "--fake 6.1 0000:3b:00.1                       | 3 | there is no PCI device 0000:3b:00.1: 'kvmirq vfio"
                         + " --fake 6.1' lists the devices",
-                "--fake gicv2 0000:3b:00.0                     | 3 | this host gives a VM no GICv3, and a GICv2 has no"
-                        + " ITS, which takes the messages of devices; the test needs a host with a GICv3, for INTx too",
+                "--fake gicv2 0000:3b:00.0                     | 3 | this host offers VMs no GICv3, and a GICv2 has no"
+                        + " ITS, which device messages need; the test needs a host with a GICv3, for INTx too",
                 "--root x 0000:3b:00.0                         | 2 | Unknown option: '--root'. See kvmirq forward"
                         + " --help",
                 "--fake 6.1 --kind msi --vectors 1 0000:3b:00.0 | 3 | 0000:3b:00.0 has 1 vector of MSI, numbered from"
@@ -123,8 +123,8 @@ class ForwardCommandTest {
                         + " kvmirq vfio --fake 6.1 0000:3d:00.1",
                 "--selftest --fake 6.1 --vectors 64 0000:3b:00.0 | 3 | 0000:3b:00.0 has 64 vectors of MSI-X, numbered"
                         + " from 0, and no vector 64",
-                "--selftest --fake gicv2 0000:3b:00.0          | 3 | this host gives a VM no GICv3, and a GICv2 has no"
-                        + " ITS, which takes the messages of devices",
+                "--selftest --fake gicv2 0000:3b:00.0          | 3 | this host offers VMs no GICv3, and a GICv2 has no"
+                        + " ITS, which device messages need",
             })
     void refusalIsOneSentence(String arguments, int exitCode, String sentence) {
         Cli.Ended printed = run(arguments).exited(exitCode);

@@ -279,7 +279,7 @@ class VfioCommandTest {
                 .link("sys/bus/pci/devices/0000:00:02.0/driver", "x/\033[2J;reboot");
         Cli.Ended printed = of(host, "0000:00:02.0").exited(ExitCode.FAILED);
         assertThat(printed.out()).contains("?[2J;reboot").doesNotContain("\033");
-        assertThat(printed.out().substring(printed.out().indexOf("to bind it:")))
+        assertThat(printed.out().substring(printed.out().indexOf("to bind the device:")))
                 .doesNotContain("reboot")
                 .contains("  echo vfio-pci > /sys/bus/pci/devices/0000:00:02.0/driver_override\n");
     }
@@ -325,7 +325,7 @@ class VfioCommandTest {
         host.link(devices + "0000:03:00.1/driver", "../../../bus/pci/drivers/snd_hda_intel")
                 .put(devices + "0000:04:00.0/reset_method", "bus\n");
         assertThat(of(host, "0000:03:00.0").out())
-                .contains("none of its own: VFIO resets its bus, and only for a program that also has 0000:03:00.1"
+                .contains("bus only: VFIO resets the whole bus, and only for a program that also has 0000:03:00.1"
                         + " (no group, driver snd_hda_intel)\n");
         assertThat(Cli.run("vfio", "--root", temporary.toString(), "0000:04:00.0")
                         .out())
@@ -337,7 +337,8 @@ class VfioCommandTest {
         String device = "/sys/bus/pci/devices/0000:00:05.0/";
         RecordedHost host = RecordedHost.of("amd-6.1").put(device.substring(1) + "driver_override", "virtio-pci\n");
         assertThat(of(host, "0000:00:05.0").out())
-                .contains("afterwards, to give it back:\n  echo virtio-pci > " + device + "driver_override\n");
+                .contains(
+                        "afterwards, to return it to its driver:\n  echo virtio-pci > " + device + "driver_override\n");
         host.put(device.substring(1) + "driver_override", "$(reboot)\n");
         assertThat(giveBack(host)).isEqualTo("[]");
         host.link(device.substring(1) + "driver", "x/vfio-pci");
@@ -369,7 +370,8 @@ class VfioCommandTest {
                 "vfio --root /proc             | 3 | kvmirq: --root is '/proc': expected a directory with"
                         + " sys/bus/pci/devices in it",
                 "vfio --from /no/archive       | 3 | kvmirq: cannot read /no/archive: no such file",
-                "doctor --from /etc/passwd     | 3 | kvmirq: /etc/passwd is no capture: it is not an archive of kvmirq",
+                "doctor --from /etc/passwd     | 3 | kvmirq: /etc/passwd is not a capture: it is not an archive of"
+                        + " kvmirq",
                 "list --root /no/directory     | 3 | kvmirq: --root is '/no/directory': expected a directory with",
                 "explain --from /no/archive 01:00.0 | 3 | kvmirq: cannot read /no/archive: no such file",
                 "vfio --root / --fake 6.1      | 2 | kvmirq: --fake and --root exclude each other: give one of them."
