@@ -134,12 +134,12 @@ public final class Main {
                 new Named(
                         Audience.TESTERS,
                         "selftest",
-                        "Prove this machine's interrupt path with a throw-away guest.",
+                        "Test this machine's interrupt path with a throw-away guest.",
                         new SelftestCommand()),
                 new Named(
                         Audience.TESTERS,
                         "forward",
-                        "Prove that a PCI device's interrupts reach a throw-away guest.",
+                        "Test whether a PCI device's interrupts reach a throw-away guest.",
                         new ForwardCommand()));
     }
 }

@@ -365,7 +365,7 @@ class ExplainContract extends VfioSuite {
         assertThat(list.text()).containsPattern(irq + " +" + nic + " +MSI-X 3 +java ");
         Said said = Said.of("explain", nic, 3).shows("none (the library)", "files", "none");
         assertThat(said.text())
-                .startsWith("MSI-X 3 of java is ")
+                .startsWith("MSI-X 3 of " + nic + " (guest java) is ")
                 .contains("\n" + nic + "  MSI-X 3  → java (process "
                         + ProcessHandle.current().pid() + ")");
         assertThat(said.broken()).isEqualTo("none");

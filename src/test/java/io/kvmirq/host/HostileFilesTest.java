@@ -113,8 +113,8 @@ class HostileFilesTest {
         String root = temporary.toString();
         Cli.Ended listed = Cli.run("list", "--root", root).exited(3);
         assertThat(listed.err())
-                .isEqualTo(
-                        "kvmirq: /proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat\n");
+                .isEqualTo("kvmirq: /proc/interrupts cannot be read, or is empty, as in a copy made by tar: copy it"
+                        + " with cat\n");
         assertThat(Cli.run("doctor", "--check", "remapping", "--root", root).out())
                 .matches("(?s)UNKNOWN +remapping +/proc/interrupts cannot be read\n.*");
     }

@@ -56,13 +56,13 @@ public final class ExitCode {
     /** The rows of the general codes, of {@code explain}, and of {@code --nagios}. */
     static List<String> table() {
         List<String> rows = new ArrayList<>();
-        row(rows, OK, "nothing failed; of explain: nothing visible is broken");
+        row(rows, OK, "nothing failed; for explain, nothing visible is broken");
         row(rows, FAILED, "something failed, or the selftest skipped all its scenarios");
         row(rows, USAGE, "the command line, or a line of --batch, is wrong");
         row(rows, COULD_NOT_RUN, "could not run, for example without /dev/kvm, or nothing could be read");
         rows.addAll(ofExplain());
         for (Nagios grade : Nagios.values()) {
-            row(rows, grade.exitCode(), "--nagios: " + grade + ": " + grade.meaning());
+            row(rows, grade.exitCode(), "--nagios, " + grade + ": " + grade.meaning());
         }
         return rows;
     }
@@ -78,8 +78,8 @@ public final class ExitCode {
                         of(hop),
                         hop == Hop.POSTING
                                 ? "explain: no link is broken, but this host can post and does not"
-                                : "explain: the first broken link is: " + hop.label()));
-        rows.add("  +" + DOUBT_CODES + "  explain --strict: no link is broken, and this is the first in doubt");
+                                : "explain: the first broken link is the " + hop.label()));
+        rows.add("  +" + DOUBT_CODES + "  explain --strict: no link is broken, and this one is the first in doubt");
         return rows;
     }
 

@@ -44,10 +44,10 @@ public final class FileSentence {
             return "the directory " + shown(directory) + " does not exist; make it with mkdir -p, or name another file";
         }
         if (e instanceof AccessDeniedException) {
-            return "permission denied; name a file in a directory that you may write to";
+            return "permission denied; name a file in a directory that you can write to";
         }
         if (e instanceof NoSuchFileException) {
-            return "the directory " + shown(directory) + " takes no new file; name a file in another one";
+            return "the directory " + shown(directory) + " accepts no new file; name a file in another one";
         }
         return reason + "; name another file";
     }

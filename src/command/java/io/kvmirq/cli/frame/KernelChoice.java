@@ -52,6 +52,6 @@ public final class KernelChoice {
         return real.contains(backend)
                 ? Optional.empty()
                 : Optional.of("-D" + Backends.PROPERTY + " or $" + Backends.ENVIRONMENT + ": " + notOneOf(backend, real)
-                        + "; " + option + " chooses the fake kernel");
+                        + "; " + option + " selects the fake kernel");
     }
 }

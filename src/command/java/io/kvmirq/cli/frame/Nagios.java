@@ -36,7 +36,7 @@ public enum Nagios {
     public static OptionSpec.Builder option() {
         return OptionSpec.builder(OPTION)
                 .description("For monitoring: print one line, and exit with 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3"
-                        + " (UNKNOWN): see kvmirq help.");
+                        + " (UNKNOWN); see kvmirq help.");
     }
 
     /** The grade of a status; of one without a flaw, UNKNOWN if something was hidden that would show a flaw. */

@@ -32,7 +32,7 @@ record ArmDecision(String kernel, Optional<Boolean> vlpi, String reason, String 
     /** @throws IllegalArgumentException if {@code --without} names a part that arm64 does not have */
     static ArmDecision fromHost(HostFacts host, Set<MissingPart> missing) {
         missing.stream().filter(MissingPart::isOfX86).findFirst().ifPresent(part -> {
-            throw new IllegalArgumentException("--without " + part + " is for hosts of x86 only");
+            throw new IllegalArgumentException("--without " + part + " is for x86 hosts only");
         });
         String kernel = host.kernel().orElse("?");
         Optional<Boolean> gicv4 = host.posting().gicv4();

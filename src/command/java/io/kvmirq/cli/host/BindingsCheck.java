@@ -18,7 +18,7 @@ final class BindingsCheck {
             return Finding.unknown(
                     Check.BACKENDS,
                     "elsewhere",
-                    "bindings can be tried on the machine itself only",
+                    "bindings can only be tried on the machine itself",
                     "kvmirq doctor --check backends, on that machine");
         }
         List<Backends.Probe> all = Backends.ofThisMachine().probeAll();

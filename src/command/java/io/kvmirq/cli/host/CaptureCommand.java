@@ -24,7 +24,7 @@ public final class CaptureCommand implements Command {
     @Override
     public void describe(Usage usage) {
         usage.description("Lists this host's files that kvmirq reads. With -o, also writes them into a zip archive"
-                        + " that only its owner may read; other commands read it with --from. Host and guest"
+                        + " that only its owner can read; other commands read it with --from. Host and guest"
                         + " names, network addresses, mount points and unknown command-line words are removed."
                         + " Guests, control groups, network interfaces and disks get new names, a hash of the old"
                         + " one and /etc/machine-id, so they are the same in all archives of a host; without"
@@ -66,7 +66,7 @@ public final class CaptureCommand implements Command {
         String what = capture.files().size() + " files, " + capture.links().size() + " links, "
                 + (capture.redacted() ? "without names and addresses" : "with names and addresses");
         if (output.isEmpty()) {
-            terminal.line(what + "; nothing is written: -o FILE writes an archive");
+            terminal.line(what + "; nothing was written; use -o FILE to write an archive");
             return ExitCode.OK;
         }
         Path file = output.get();
@@ -86,7 +86,7 @@ public final class CaptureCommand implements Command {
             guest.workers().forEach(worker -> helpers.add("vhost " + worker.tid()));
             terminal.line("      VMM  /proc/" + guest.process().pid() + " of "
                     + Foreign.printable(guest.process().name())
-                    + (helpers.isEmpty() ? "" : "; threads of the kernel for it: " + String.join(", ", helpers)));
+                    + (helpers.isEmpty() ? "" : "; its kernel threads: " + String.join(", ", helpers)));
         }
         guests.notes().forEach(note -> terminal.line("     note  " + Foreign.printable(note)));
     }

@@ -78,7 +78,7 @@ public final class DecideCommand implements Command {
             if (arguments.hasMatchedOption("--reasons")) {
                 if (arguments.matchedOptions().size() > 1) {
                     throw new IllegalArgumentException(
-                            "--reasons lists all possible reasons: expected no other option beside it");
+                            "--reasons lists all possible reasons: expected no other option");
                 }
                 DecideText.printReasons(terminal);
                 return ExitCode.OK;
@@ -87,7 +87,7 @@ public final class DecideCommand implements Command {
             if (arguments.hasMatchedOption("--vendor")) {
                 if (!Commands.host(arguments).isEmpty()) {
                     throw new IllegalArgumentException(
-                            "--vendor and" + Commands.host(arguments) + " exclude each other: --vendor asks no host");
+                            "--vendor and" + Commands.host(arguments) + " exclude each other: --vendor reads no files");
                 }
                 return answer(DecideQuestion.ofVendors(arguments), arguments, terminal);
             }
@@ -101,9 +101,9 @@ public final class DecideCommand implements Command {
         if (posting.isEmpty()) {
             // A mistake in the other options is reported first.
             DecideQuestion.ofVendors(arguments);
-            terminal.complain("the host does not show what decides: "
+            terminal.complain("the host's files do not show what decides posting: "
                     + String.join("; ", host.posting().unreadable())
-                    + ". --vendor decides for a host where everything is in order");
+                    + ". --vendor assumes that nothing obstructs posting");
             return ExitCode.COULD_NOT_RUN;
         }
         return answer(DecideQuestion.ofHost(arguments, host, posting.get()), arguments, terminal);
@@ -122,11 +122,12 @@ public final class DecideCommand implements Command {
 
     private static int ofArm(HostFacts host, ParseResult arguments, Terminal terminal) {
         OF_X86.stream().filter(arguments::hasMatchedOption).findFirst().ifPresent(option -> {
-            throw new IllegalArgumentException(option + " is for x86 only, and the host is of arm64");
+            throw new IllegalArgumentException(option + " is for x86 only, and the host is arm64");
         });
         ArmDecision decision = ArmDecision.fromHost(host, DecideQuestion.missing(arguments));
         if (decision.vlpi().isEmpty()) {
-            terminal.complain("the host does not show what decides: " + decision.text() + "; " + decision.remedy());
+            terminal.complain(
+                    "the host's files do not show what decides posting: " + decision.text() + "; " + decision.remedy());
             return ExitCode.COULD_NOT_RUN;
         }
         if (arguments.hasMatchedOption("--json")) {

@@ -116,7 +116,7 @@ record DecideQuestion(
             String release) {
         MsiMessage message = message(arguments);
         if (CompatibilityMsi.BASE_ADDRESS.of(message.address()) != CompatibilityMsi.BASE) {
-            throw new IllegalArgumentException(Hex.of(message.address()) + " is not the address of an MSI of x86:"
+            throw new IllegalArgumentException(Hex.of(message.address()) + " is not an x86 MSI address:"
                     + " expected 0xfee in bits 31:20; on arm64 see kvmirq decode vgic-its-state and vgic-state");
         }
         int vcpus = arguments.matchedOptionValue("--vcpus", 1);
@@ -137,7 +137,7 @@ record DecideQuestion(
                 missing.contains(MissingPart.ROUTE) ? List.of() : List.of(new Route.Msi(GSI, message)),
                 !missing.contains(MissingPart.VFIO_DOMAIN));
         missing.stream().filter(part -> part.vlpi().isPresent()).findFirst().ifPresent(part -> {
-            throw new IllegalArgumentException("--without " + part + " is for hosts of arm64 only");
+            throw new IllegalArgumentException("--without " + part + " is for arm64 hosts only");
         });
         return new DecideQuestion(
                 message,
@@ -261,7 +261,7 @@ record DecideQuestion(
             return outlook.flatMap(PostingOutlook::remedy).orElse(unposted.remedy());
         }
         return meant().isEmpty() && !counted && unposted.reason() == PostingObstacle.NOT_ONE_VCPU
-                ? "say with --vcpus N how many vCPUs the VM has: 1 is assumed"
+                ? "give the VM's vCPU count with --vcpus N; 1 is assumed"
                 : unposted.remedy();
     }
 }

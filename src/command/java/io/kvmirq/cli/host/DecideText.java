@@ -38,7 +38,7 @@ final class DecideText {
                 + (message.redirectionHint() ? " with redirection hint" : "") + ", " + message.mode() + ", vector "
                 + Hex.of(message.vector()) + (message.level() ? ", level" : ""));
         int vcpus = question.vcpus();
-        terminal.line("  means " + meant(question) + ", of " + vcpus + (vcpus == 1 ? " vCPU" : " vCPUs"));
+        terminal.line("  targets " + meant(question) + ", of " + vcpus + (vcpus == 1 ? " vCPU" : " vCPUs"));
         question.strange().forEach(remark -> terminal.line("  strange: " + remark));
         for (int i = 0; i < decisions.size(); i++) {
             print(question, question.hosts().get(i), decisions.get(i), terminal);
@@ -47,23 +47,21 @@ final class DecideText {
 
     private static void print(DecideQuestion question, PostingHost host, PostingDecision decision, Terminal terminal) {
         String name = Command.label(host.vendor())
-                + (question.observed() ? " (Linux " + host.kernel() + ", as the host's files show it)" : "");
+                + (question.observed() ? " (Linux " + host.kernel() + ", from the host's files)" : "");
         if (decision instanceof PostingDecision.Posted posted) {
             terminal.line(name + ": " + terminal.good("posted") + " to " + posted.vcpu() + ", vector "
                     + Hex.of(posted.vector().number()));
             terminal.fact("entry", FACT_WIDTH, entry(host, posted).toString());
-            terminal.fact(
-                    "", FACT_WIDTH, "with examples of addresses and of a VM's number; kvmirq decode shows each field");
+            terminal.fact("", FACT_WIDTH, "with an example address and VM number; kvmirq decode shows each field");
             posted.inhibits()
                     .forEach(reason -> terminal.line("  inhibited: " + reason.cause()
-                            + "; the entry stays posted, and software takes the vector to the guest"));
+                            + "; the entry stays posted, and software delivers the vector to the guest"));
         } else if (decision instanceof PostingDecision.Unposted unposted) {
             PostingObstacle reason = unposted.reason();
-            terminal.line(name + ": " + terminal.bad("not posted") + ": " + reason.text());
+            terminal.line(name + ": " + terminal.bad("not posted") + " because " + reason.text());
             terminal.fact("here:", FACT_WIDTH, unposted.detail());
             printWhy(reason, question.remedy(host, unposted), terminal);
-            terminal.fact(
-                    "entry", FACT_WIDTH, "remapped, as the host set it up: the host's interrupt signals the eventfd");
+            terminal.fact("entry", FACT_WIDTH, "remapped, as set up by the host; the host irq signals the eventfd");
         }
         question.bugs(host).forEach(bug -> terminal.fact("note:", FACT_WIDTH, bug));
     }
@@ -76,11 +74,11 @@ final class DecideText {
 
     static void print(MsiMessage message, ArmDecision decision, Terminal terminal) {
         terminal.line(terminal.bold(message.toString()));
-        terminal.line("  event " + Integer.toUnsignedString(message.data()) + ", for an ITS of the guest");
+        terminal.line("  event " + Integer.toUnsignedString(message.data()) + ", for a guest ITS");
         boolean posted = decision.vlpi().orElse(false);
         terminal.line("arm64 (Linux " + Foreign.printable(decision.kernel())
-                + ", as the host's files show it): "
-                + (posted ? terminal.good("a vLPI") : terminal.bad("no vLPI")) + ": " + decision.text());
+                + ", from the host's files): "
+                + (posted ? terminal.good("a vLPI") : terminal.bad("no vLPI")) + ", because " + decision.text());
         if (!posted) {
             terminal.fact("do:", FACT_WIDTH, decision.remedy());
         }

@@ -56,8 +56,8 @@ public final class DoctorCommand implements Command {
                         + " starts no VM, opens no device and writes nothing. The checks 'backends', which loads"
                         + " native code, and 'kernel-memory', which reads /proc/kcore, run only if named by"
                         + " --check. Exit code 0 if nothing fails, 1 if a check fails, 3 if no check could read"
-                        + " its files. With --strict it is also 17 if this host could post an interrupt but does"
-                        + " not, or 1 if a check warns of something else.")
+                        + " its files. With --strict, it is also 17 if this host could post an interrupt but does"
+                        + " not, or 1 if a check warns about something else.")
                 .footer(
                         "",
                         "Checks: " + String.join(", ", ids) + ".",

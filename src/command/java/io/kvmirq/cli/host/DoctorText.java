@@ -31,7 +31,7 @@ final class DoctorText {
         if (all && !quiet) {
             String summary = of(Status.FAIL, " fails", " fail", findings)
                     + of(Status.WARN, " warns", " warn", findings)
-                    + of(Status.UNKNOWN, " unknown", " unknown", findings);
+                    + of(Status.UNKNOWN, " is unknown", " are unknown", findings);
             terminal.line(terminal.bold(
                     summary.isEmpty() ? "all " + findings.size() + " checks pass" : summary.substring(2)));
         }
@@ -42,7 +42,7 @@ final class DoctorText {
                 .forEach(finding -> print(finding, terminal));
         String ids = String.join(", ", ids(findings, Finding::needsRoot));
         if (all && !quiet && !ids.isEmpty()) {
-            terminal.line("root sees more in: " + ids);
+            terminal.line("run as root to see more of: " + ids);
         }
     }
 
@@ -50,7 +50,7 @@ final class DoctorText {
     private static String of(Status status, String singular, String many, List<Finding> findings) {
         List<String> ids = ids(findings, finding -> finding.status() == status);
         String checks = ids.size() == 1 ? " check" + singular : " checks" + many;
-        return ids.isEmpty() ? "" : "; " + ids.size() + checks + ": " + String.join(", ", ids);
+        return ids.isEmpty() ? "" : "; " + ids.size() + checks + " (" + String.join(", ", ids) + ")";
     }
 
     private static List<String> ids(List<Finding> findings, Predicate<Finding> condition) {

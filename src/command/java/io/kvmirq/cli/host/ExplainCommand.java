@@ -80,7 +80,7 @@ public final class ExplainCommand implements Command {
     }
 
     private static String[] footer() {
-        List<String> lines = new ArrayList<>(List.of("", "Exit codes, besides 0 to 3 of all commands:"));
+        List<String> lines = new ArrayList<>(List.of("", "Exit codes beyond 0 to 3, which all commands use:"));
         lines.addAll(ExitCode.ofExplain());
         lines.addAll(HostChoice.FILES);
         lines.addAll(List.of(

@@ -50,16 +50,15 @@ record ExplainQuestion(
         Optional<String> guest = option.or(() -> name);
         boolean vcpus = arguments.hasMatchedOption("--vcpus");
         if (vcpus && guest.isEmpty()) {
-            throw new IllegalArgumentException("--vcpus are those of a guest: add --vm NAME");
+            throw new IllegalArgumentException("--vcpus needs a guest: add --vm NAME");
         }
         boolean all = arguments.hasMatchedOption("--all");
         if (arguments.hasMatchedOption(HostSource.TWICE) && (vcpus || arguments.hasMatchedOption(LiveOption.NAME))) {
-            throw new IllegalArgumentException(HostSource.TWICE + " looks at files, and " + LiveOption.NAME
-                    + " watches longer: give one of them, and " + HostSource.TWICE + " without --vcpus");
+            throw new IllegalArgumentException(HostSource.TWICE + " reads files twice, and " + LiveOption.NAME
+                    + " watches longer: give one of them, and give " + HostSource.TWICE + " without --vcpus");
         }
         if (arguments.hasMatchedOption("--against") && (vcpus || !arguments.hasMatchedOption("--from"))) {
-            throw new IllegalArgumentException(
-                    "--against compares the paths of two captures: add --from, without --vcpus");
+            throw new IllegalArgumentException("--against compares two captures: add --from, and leave out --vcpus");
         }
         if ((guest.isPresent() || all) && !vcpus && arguments.hasMatchedOption("--fake")) {
             throw new IllegalArgumentException(
@@ -70,11 +69,11 @@ record ExplainQuestion(
             throw new IllegalArgumentException("--vm, --all and an address exclude each other: give one of them");
         }
         if (words.isEmpty() && guest.isEmpty() && !all) {
-            throw new IllegalArgumentException("expected either the address of a device, such as 0000:3b:00.0, or --vm"
-                    + " and the name of a guest: 'kvmirq list --all" + Commands.host(arguments) + "' shows both");
+            throw new IllegalArgumentException("expected a device address, such as 0000:3b:00.0, or --vm"
+                    + " and a guest name: 'kvmirq list --all" + Commands.host(arguments) + "' shows both");
         }
         if (words.size() > 1 && (irq.isPresent() || name.isPresent())) {
-            throw new IllegalArgumentException("a vector is one of a device: expected the address of the device before "
+            throw new IllegalArgumentException("a vector belongs to a device: expected a device address before "
                     + Foreign.quoted(words.get(1)) + ", such as 0000:3b:00.0");
         }
         return new ExplainQuestion(
@@ -93,8 +92,8 @@ record ExplainQuestion(
         ArmedVector vector = host.armed().stream()
                 .filter(each -> each.irq().number() == irq.getAsInt())
                 .findFirst()
-                .orElseThrow(() -> new UnreadableInputException("VFIO has armed no host irq " + irq.getAsInt()
-                        + ": expected one that " + host.command("list --all") + " shows"));
+                .orElseThrow(() -> new UnreadableInputException("VFIO has armed no host irq " + irq.getAsInt() + ": "
+                        + host.command("list --all") + " shows the armed ones"));
         return new ExplainQuestion(
                 Optional.of(vector.address()),
                 vector.kind() == IrqKind.INTX ? OptionalInt.empty() : OptionalInt.of(vector.vector()),
@@ -144,7 +143,7 @@ record ExplainQuestion(
         List<VmProcess> guests = HostChoice.guests(host, name);
         if (guests.size() > 1) {
             throw new UnreadableInputException("several guests are named " + Foreign.quoted(name)
-                    + ": name one by its process, "
+                    + ": give a process id instead, "
                     + guests.stream().map(guest -> String.valueOf(guest.pid())).collect(Collectors.joining(" or ")));
         }
         return guests.get(0);

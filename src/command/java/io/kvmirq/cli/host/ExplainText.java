@@ -66,7 +66,7 @@ final class ExplainText {
     private String broken(Hop<?> hop, boolean counted) {
         return terminal.bad((hop == Hop.POSTING
                         ? "not posted"
-                        : (counted ? "first that loses: " : "first broken link: ") + hop.label())
+                        : (counted ? "first to lose interrupts: " : "first broken link: ") + hop.label())
                 + " (exit code " + ExitCode.of(hop) + ")");
     }
 
@@ -120,7 +120,7 @@ final class ExplainText {
                                 Stream.of(texts.stream()
                                                 .findFirst()
                                                 .map(first -> first + "; ")
-                                                .orElse("") + "no PCI device of VFIO"),
+                                                .orElse("") + "no VFIO PCI device"),
                                 texts.stream().skip(1))
                         .toList();
     }
@@ -146,11 +146,12 @@ final class ExplainText {
                 + (chains.stream().map(InterruptPath::guest).distinct().count() > 1
                         ? "all guests"
                         : owner(worst, among));
+        String name = worst.name() + " of " + worst.device();
         String who = chains.size() == 1
-                ? worst.name() + " of " + owner(worst, among)
+                ? worst.guest().isEmpty() ? name : name + " (" + owner(worst, among) + ")"
                 : same == chains.size()
                         ? "all " + all
-                        : same > 1 ? same + " of " + all : worst.name() + " (one of " + all + ")";
+                        : same > 1 ? same + " of " + all : name + " (one of " + all + ")";
         boolean many = same > 1 || worst.interrupt().filter(Interrupt::isAll).isPresent();
         return who + (many ? " are " : " is ") + inWords(worst, verdict) + HostScan.slowedClause(chains);
     }
@@ -170,7 +171,7 @@ final class ExplainText {
         return (ofHelper ? "a helper of " : "")
                 + guest
                 + (!link.isFlawed()
-                        ? " has no flaw that files show" + HostScan.slowedClause(List.of(path))
+                        ? " has no visible flaw" + HostScan.slowedClause(List.of(path))
                         : (link.state() == Link.State.BROKEN ? " is stopped" : " is in doubt")
                                 + (ofHelper ? ": " : " at the VMM: ")
                                 + first(link));
@@ -186,7 +187,7 @@ final class ExplainText {
                 .flatMap(path -> path.guest().stream())
                 .anyMatch(other -> other.name().equals(guest.name()) && other.process() != guest.process());
         boolean isNumber = guest.name().chars().allMatch(Character::isDigit);
-        return isShared || isNumber || guest.name().contains(":") ? "guest " + guest : guest.name();
+        return "guest " + (isShared || isNumber || guest.name().contains(":") ? guest : guest.name());
     }
 
     private static String inWords(InterruptPath chain, Verdict verdict) {
@@ -197,7 +198,7 @@ final class ExplainText {
         Optional<Hop<?>> hop = verdict.broken().or(verdict::doubtful);
         if (hop.isPresent()) {
             String how = verdict.broken().isEmpty()
-                    ? verdict.past() ? "in doubt only by a count since boot," : "in doubt"
+                    ? verdict.past() ? "in doubt only because of a count since boot," : "in doubt"
                     : verdict.counted()
                             ? "lost at times"
                             : hop.get() == Hop.VMM || hop.get() == Hop.VCPU ? "stopped" : "lost";
@@ -208,14 +209,14 @@ final class ExplainText {
                             .orElse("");
         }
         if (chain.isIdle() || chain.isUnseen()) {
-            return chain.isIdle() ? "not used" : "not seen: no file that was read shows the way";
+            return chain.isIdle() ? "not used" : "not visible: no readable file shows the path";
         }
         return chain.posted()
                 .map(yes -> yes
                         ? "delivered by hardware (posted)"
                         : "delivered by KVM (not posted: "
                                 + first(chain.whyNot().orElse("")) + ")")
-                .orElse("in order as far as kvmirq can see; no file shows whether posting is in use");
+                .orElse("not visibly broken; no file shows whether posting is in use");
     }
 
     /** The first flaw of a link, or what it says without one. */
@@ -257,7 +258,7 @@ final class ExplainText {
                                                 .map(hiddenLink ->
                                                         hiddenLink.hop().label())
                                                 .distinct()
-                                                .collect(Collectors.joining(", ", "; not checked in full: ", ""))),
+                                                .collect(Collectors.joining(", ", "; not fully checked: ", ""))),
                         terminal);
     }
 
@@ -292,15 +293,15 @@ final class ExplainText {
             return doubtful(doubtful.get());
         }
         if (chain.isIdle()) {
-            return terminal.good("nothing visible is broken: the interrupt is not used");
+            return terminal.good("nothing visible is broken; the interrupt is not used");
         }
         if (chain.isUnseen()) {
-            return terminal.bold("no link of it is visible (exit code " + ExitCode.COULD_NOT_RUN + ")");
+            return terminal.bold("no link is visible (exit code " + ExitCode.COULD_NOT_RUN + ")");
         }
         return terminal.good((whole == all
-                        ? "in order as far as kvmirq can see"
+                        ? "all " + all + " links are ok"
                         : "nothing visible is broken (" + whole + " of " + all + " links seen)")
-                + (chain.isNeverPosted() ? "; it cannot be posted" : ""));
+                + (chain.isNeverPosted() ? "; the interrupt cannot be posted" : ""));
     }
 
     private void one(InterruptPath chain) {
@@ -409,7 +410,7 @@ final class ExplainText {
             fields(evidence.fields());
         }
         if (all.isEmpty()) {
-            line("kernel memory: no vector is armed by VFIO");
+            line("kernel memory: VFIO has armed no vector");
         }
     }
 
@@ -503,7 +504,7 @@ final class ExplainText {
                 .map(hop -> hop.label() + ": " + chain.whyNot().orElse(""))
                 .or(() -> chain.firstDoubtful()
                         .map(link -> "in doubt: " + link.hop().label() + ": " + link.text()))
-                .orElse(chain.isIdle() ? "not used" : "in order as far as kvmirq can see");
+                .orElse(chain.isIdle() ? "not used" : "not visibly broken");
     }
 
     private static boolean isSame(InterruptPath shown, InterruptPath chain) {

@@ -117,8 +117,8 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
         }
         String guest = vcpus.guest().name();
         return states.isEmpty()
-                ? "no vCPU of " + guest + " is seen"
-                : "vCPUs of " + guest + ": " + String.join(", ", states);
+                ? "no vCPU of guest " + guest + " is visible"
+                : "vCPUs of guest " + guest + ": " + String.join(", ", states);
     }
 
     private static void print(Vcpus vcpus, Known<List<VcpuEvidence>> fields, Terminal terminal) {
@@ -144,10 +144,10 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
                     .forEach(vcpu -> new ExplainText(terminal).fields(vcpu.fields()));
         }
         if (fields instanceof Known.Unknown<?> unknown) {
-            terminal.say("no field is compared: " + unknown.why());
+            terminal.say("no fields compared: " + unknown.why());
         }
         if (vcpus.lost() > 0) {
-            terminal.line("events that did not fit into the buffer: " + vcpus.lost());
+            terminal.line("trace buffer overflow lost " + vcpus.lost() + " events");
         }
         LiveOption.print("", vcpus.missing(), vcpus.notes(), terminal);
     }

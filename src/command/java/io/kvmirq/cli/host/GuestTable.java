@@ -69,7 +69,7 @@ final class GuestTable {
                     + host.command("explain --vm NAME") + " shows their paths");
         }
         if (seen.isPresent() && !seen.get().hasAll()) {
-            terminal.note("exits/s, injected/s: KVM's counters are not there at both looks: "
+            terminal.note("exits/s, injected/s: KVM's counters were missing at the start or end of the watch: "
                     + host.forDebugfs("look while the guest runs"));
         }
         long unseen = guests.all().stream()
@@ -77,8 +77,8 @@ final class GuestTable {
                 .filter(vcpus -> vcpus.all() > 0 && vcpus.notShown() == vcpus.all())
                 .count();
         if (unseen > 0) {
-            terminal.note("running, halted, stopped: of " + unseen + (unseen == 1 ? " guest" : " guests")
-                    + " no file shows the threads of vCPUs: " + host.forDebugfs(Guests.NAMES));
+            terminal.note("running, halted, stopped: no file shows the vCPU threads of " + unseen
+                    + (unseen == 1 ? " guest: " : " guests: ") + host.forDebugfs(Guests.NAMES));
         }
         guests.notes().forEach(terminal::note);
     }
@@ -97,8 +97,8 @@ final class GuestTable {
                 .map(path -> ExplainText.headline(path, all, paths))
                 .orElse(
                         guests.size() == 1
-                                ? guests.get(0).process().name() + " runs, as far as kvmirq can see"
-                                : "all " + guests.size() + " guests run, as far as kvmirq can see");
+                                ? "guest " + guests.get(0).process().name() + " is running; no flaw is visible"
+                                : "all " + guests.size() + " guests are running; no flaw is visible");
     }
 
     private static List<InterruptPath> paths(HostFacts host, List<Guest> guests) {

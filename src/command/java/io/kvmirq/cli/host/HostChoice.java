@@ -29,7 +29,7 @@ public final class HostChoice {
             "",
             "DIR holds the files that 'kvmirq help vfio' lists, and"
                     + " proc/*/{comm,cmdline,fd,fdinfo,task}, sys/kernel/debug/{kvm,iommu,irq/irqs}. Absent"
-                    + " files are not shown.");
+                    + " files count as not shown.");
 
     private HostChoice() {}
 
@@ -73,7 +73,7 @@ public final class HostChoice {
         throw new UnreadableInputException("there is no PCI device " + address
                 + (closest.isEmpty()
                         ? ""
-                        : "; on its bus the closest " + (closest.size() == 1 ? "is " : "are ") + names)
+                        : "; the closest on its bus " + (closest.size() == 1 ? "is " : "are ") + names)
                 + ": " + host.command("vfio") + " lists the devices");
     }
 
@@ -82,7 +82,7 @@ public final class HostChoice {
         if (host.pciAddresses().isEmpty() && host.files().reading(DEVICES) == HostFiles.Reading.DENIED) {
             Known.Unknown<?> why = host.sight().refused(DEVICES);
             throw new UnreadableInputException(
-                    "whether there is a PCI device " + address + " is not known: " + why.why() + ": " + why.remedy());
+                    "cannot tell whether PCI device " + address + " exists: " + why.why() + ": " + why.remedy());
         }
     }
 
@@ -91,8 +91,8 @@ public final class HostChoice {
     }
 
     static UnreadableInputException withoutDevice(HostFacts host, String guest) {
-        return new UnreadableInputException("guest " + Foreign.quoted(guest) + " has no PCI device of VFIO: "
-                + host.command("explain --vm NAME") + " has its other interrupts");
+        return new UnreadableInputException("guest " + Foreign.quoted(guest) + " has no VFIO PCI device: "
+                + host.command("explain --vm NAME") + " shows its other interrupts");
     }
 
     /** Whether a guest has a name, or is a process of that number. */
@@ -128,8 +128,8 @@ public final class HostChoice {
         String known = host.vms().all().stream()
                 .map(guest -> Foreign.quoted(guest.name()) + " (process " + guest.pid() + ")")
                 .collect(Collectors.joining(", "));
-        throw new UnreadableInputException("no guest " + Foreign.quoted(nameOrPid) + " is seen: "
-                + (known.isEmpty() ? "no process holds a VM" : "name one of " + known + ", or its process")
+        throw new UnreadableInputException("no guest " + Foreign.quoted(nameOrPid) + " is visible: "
+                + (known.isEmpty() ? "no process holds a VM" : "name one of " + known + ", or give a process id")
                 + hidden(host));
     }
 }

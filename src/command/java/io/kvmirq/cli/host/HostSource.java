@@ -44,13 +44,13 @@ public final class HostSource {
                 .description("Read a copy of another machine's files instead. DIR holds them under their paths:"
                         + " 'kvmirq help vfio', 'help doctor' and 'help explain' list them."));
         usage.add(Command.option("--from", "FILE", Path.class)
-                .description("Read another machine's archive instead, written by kvmirq capture."));
+                .description("Read an archive that kvmirq capture wrote on another machine instead."));
     }
 
     /** The option of two looks. */
     static OptionSpec.Builder twice() {
         return OptionSpec.builder(TWICE)
-                .description("Look twice, 0.4 s apart: a count since boot that changes in between, such as throttled"
+                .description("Read twice, 0.4 s apart: a count since boot that changes in between, such as throttled"
                         + " periods or errors (AER), is a current flaw.");
     }
 
@@ -156,9 +156,9 @@ public final class HostSource {
             throw new UnreadableInputException(FileSentence.cannotRead(file, e), e);
         } catch (IllegalArgumentException e) {
             throw new UnreadableInputException(
-                    FileSentence.shown(file) + " is no capture: "
+                    FileSentence.shown(file) + " is not a capture: "
                             + (isTar(file)
-                                    ? "it is a tar archive, or is packed by gzip; unpack it, and name its directory"
+                                    ? "it is a tar or gzip archive; unpack it, and name its directory"
                                     : e.getMessage()),
                     e);
         }

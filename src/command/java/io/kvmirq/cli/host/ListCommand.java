@@ -64,7 +64,7 @@ public final class ListCommand implements Command {
 
     /** The refusal of a host that does not show its host irqs. */
     public static final String NO_INTERRUPTS =
-            "/proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat";
+            "/proc/interrupts cannot be read, or is empty, as in a copy made by tar: copy it with cat";
 
     /** The option for the numbers of a host. */
     public static final String TEXTFILE = "--textfile";
@@ -188,7 +188,7 @@ public final class ListCommand implements Command {
                 .filter(arguments::hasMatchedOption)
                 .toList();
         if (!others.isEmpty()) {
-            throw new IllegalArgumentException(TEXTFILE + " has the numbers of all guests, and " + others.get(0)
+            throw new IllegalArgumentException(TEXTFILE + " writes the metrics of all guests, and " + others.get(0)
                     + " prints something else: give one of them");
         }
         return others;
@@ -265,7 +265,7 @@ public final class ListCommand implements Command {
         }
         if (listing.rows().isEmpty()
                 && (listing.chains().isEmpty() || host.armed().isEmpty())) {
-            terminal.line("no vector of a device is armed by VFIO");
+            terminal.line("VFIO has armed no device vector");
         } else if (!listing.rows().isEmpty()) {
             List<List<String>> table = new ArrayList<>();
             table.add(COLUMNS);
@@ -275,7 +275,7 @@ public final class ListCommand implements Command {
         if (listing.rows().stream()
                 .anyMatch(row -> !mark(row.vcpuEvidence()).isEmpty()
                         || !mark(row.postedEvidence()).isEmpty())) {
-            terminal.line("? is inferred: " + host.command("explain") + " says from what");
+            terminal.line("? marks an inferred value; " + host.command("explain") + " shows the evidence");
         }
         listing.notes().forEach(terminal::note);
     }

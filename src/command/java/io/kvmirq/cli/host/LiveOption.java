@@ -57,9 +57,9 @@ public final class LiveOption {
         usage.add(Command.option(NAME, "SECONDS", String.class)
                 .description("Watch this machine for 1 to " + LONGEST_SECONDS
                         + " seconds: counters, tracepoints and, with explain,"
-                        + " probes. This writes: it makes directories kvmirq-PID-... in"
+                        + " probes. This writes to the host: it creates directories kvmirq-PID-... in"
                         + " /sys/kernel/tracing/instances, probes and synthetic events, and removes them at the"
-                        + " end, also after Ctrl-C, which ends the watch early. After kill -9 the next run with"
+                        + " end, even after Ctrl-C, which ends the watch early. After kill -9, the next run with"
                         + " --live removes them. --live=tracepoints watches for " + BY_DEFAULT
                         + " seconds without probes, --live=SECONDS,tracepoints for SECONDS. Needs root."));
     }
@@ -102,7 +102,7 @@ public final class LiveOption {
         for (String other : List.of("--fake", "--root", "--from")) {
             if (arguments.hasMatchedOption(other)) {
                 throw new IllegalArgumentException(
-                        NAME + " watches this machine, and " + other + " is another: give one of them");
+                        NAME + " watches this machine, and " + other + " names another: give one of them");
             }
         }
         return machine == null ? LiveHost.thisMachine() : machine;
@@ -189,12 +189,12 @@ public final class LiveOption {
     // Output
 
     static void print(Live live, Terminal terminal) {
-        terminal.say("watched for " + live.time() + ", which took " + percent(live) + " % of a CPU; "
-                + live.around().toMillis() + " ms more to begin and to read the trace");
+        terminal.say("watched for " + live.time() + ", using " + percent(live) + " % of a CPU, and "
+                + live.around().toMillis() + " ms of CPU time to start and to read the trace");
         if (live.before().plus(live.afterwards()).compareTo(SHORT_READ) > 0) {
-            terminal.say("  beside it: " + Live.seconds(live.before()) + " to set the probes, and "
+            terminal.say("  setting the probes took " + Live.seconds(live.before()) + ", reading and removing them "
                     + Live.seconds(live.afterwards())
-                    + " to read and remove them: for each of them the kernel waits for all processors");
+                    + ": the kernel waits for all processors at each probe");
         }
         if (!live.counters().isEmpty()) {
             terminal.say("  counters: "
@@ -213,11 +213,11 @@ public final class LiveOption {
                         .stripTrailing());
                 stage.latency().ifPresent(latency -> terminal.say(" ".repeat(29) + latency));
             });
-            terminal.say("    first that loses: " + stages.loses().orElse("none"));
+            terminal.say("    first to lose interrupts: " + stages.loses().orElse("none"));
             stages.doubt().ifPresent(doubt -> terminal.say("    in doubt: " + doubt));
         }
         if (live.lost() > 0) {
-            terminal.say("  events that did not fit into the buffer: " + live.lost() + "; these are the last");
+            terminal.say("  trace buffer overflow lost " + live.lost() + " events; the last ones were kept");
         }
         print("  ", live.missing(), live.notes(), terminal);
     }
@@ -234,11 +234,11 @@ public final class LiveOption {
     private static String where(Live.Seen seen) {
         String parts = Stream.of(
                         seen.inHandlers() + " in handlers of these host irqs",
-                        seen.ofGuest() + " by threads of the guest's process",
-                        seen.ofWorkers() + " by workers of the kernel")
+                        seen.ofGuest() + " in threads of the guest's process",
+                        seen.ofWorkers() + " in kernel workers")
                 .filter(part -> !part.startsWith("0 "))
                 .collect(Collectors.joining(", "));
-        return parts.isEmpty() ? "" : ", of them " + parts;
+        return parts.isEmpty() ? "" : ", including " + parts;
     }
 
     private static String percent(Live live) {

@@ -32,7 +32,7 @@ final class ManyHosts {
 
     static void describe(Command.Usage usage) {
         usage.add(Command.parameters("0..*", "0..*", "FILE")
-                .description("More archives besides that of --from; one table has the vectors of all these hosts."));
+                .description("More archives, in addition to --from; one table lists the vectors of all hosts."));
     }
 
     /** The captures, if more than one is given. Files without --from, or with an option for one host, are a usage error. */
@@ -43,8 +43,8 @@ final class ManyHosts {
         }
         return Commands.read(arguments, () -> {
             if (!arguments.hasMatchedOption(FROM)) {
-                throw new IllegalArgumentException(Foreign.quoted(more.get(0)) + " is no option: " + FROM
-                        + " comes before the archives of several hosts");
+                throw new IllegalArgumentException(Foreign.quoted(more.get(0)) + " is not an option: " + FROM
+                        + " must come before the archives of several hosts");
             }
             Stream.of("--json", "--nagios", "--live", ListCommand.TEXTFILE)
                     .filter(arguments::hasMatchedOption)

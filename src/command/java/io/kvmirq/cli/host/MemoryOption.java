@@ -19,7 +19,7 @@ public final class MemoryOption {
         usage.add(OptionSpec.builder(NAME)
                 .description("Do not read this machine's kernel memory. Without this option, root with CAP_SYS_RAWIO"
                         + " and CAP_SYSLOG reads remapping entries, the eventfds, irqfds and routes of armed"
-                        + " vectors, and vCPU LAPICs from /proc/kcore by the kernel's BTF, and writes nothing."));
+                        + " vectors, and vCPU LAPICs from /proc/kcore with the kernel's BTF, and writes nothing."));
     }
 
     /**

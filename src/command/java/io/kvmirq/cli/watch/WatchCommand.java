@@ -75,7 +75,7 @@ public final class WatchCommand implements Command {
                         + " interrupts that KVM injected, exits, the CPU, whether hardware posts them, the last"
                         + " minute, and the first flaw. Changes are listed below: AVIC inhibited or cleared, a"
                         + " vector armed, disarmed, posted or not, an affinity moved, a power state, a flaw or its"
-                        + " repair, a storm, a guest that comes or goes. A star marks a cell that changed. If"
+                        + " repair, a storm, a guest that starts or ends. A star marks a changed cell. If"
                         + " input or output is a pipe or a file, or TERM is dumb, prints a line for each change,"
                         + " and a summary at the end. Reads /proc, sysfs and debugfs, and writes nothing without"
                         + " --live. Only root sees other users' guests.")
@@ -153,7 +153,7 @@ public final class WatchCommand implements Command {
                                     now -> probes == null ? Optional.empty() : probes.counted(now))) {
                         Optional<String> without = probes == null ? Optional.empty() : probes.withoutProbes();
                         if (without.isPresent()) {
-                            terminal.complain(LIVE + " counts by probes, and none can be set: " + without.get());
+                            terminal.complain(LIVE + " needs probes, and none can be set: " + without.get());
                             return ExitCode.COULD_NOT_RUN;
                         }
                         if (probes != null) {
@@ -357,7 +357,7 @@ public final class WatchCommand implements Command {
         private String summary() {
             long seconds = TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - begin);
             int sum = changes.values().stream().mapToInt(Integer::intValue).sum();
-            return Foreign.printable("watched for " + seconds + " s: " + sum + (sum == 1 ? " change" : " changes")
+            return Foreign.printable("watched for " + seconds + " s, " + sum + (sum == 1 ? " change" : " changes")
                     + (sum == 0
                             ? ""
                             : ": "

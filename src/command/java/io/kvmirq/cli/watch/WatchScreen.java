@@ -291,7 +291,7 @@ final class WatchScreen {
         List<Row> rows = rows();
         if (rows.isEmpty()) {
             String hidden = unreadable == 0 ? "" : ": " + unreadable + " processes cannot be read, run as root";
-            String none = filter.isEmpty() ? "no guest is visible" : "no visible guest has it";
+            String none = filter.isEmpty() ? "no guest is visible" : "no row matches";
             lines.add(cut(none + hidden, width, AttributedStyle.DEFAULT));
         }
         selected = Math.max(0, Math.min(selected, rows.size() - 1));

@@ -38,7 +38,7 @@ class CaptureCommandTest {
         Files.write(tar, header);
         for (Path file : List.of(packed, tar)) {
             assertThat(Cli.run("doctor", "--from", file.toString()).exited(3).err())
-                    .isEqualTo("kvmirq: " + file + " is no capture: it is a tar archive, or is packed by gzip; unpack"
+                    .isEqualTo("kvmirq: " + file + " is not a capture: it is a tar or gzip archive; unpack"
                             + " it, and name its directory\n");
         }
         assertThat(Cli.run("doctor", "--from", temporary.toString()).exited(3).err())
@@ -60,7 +60,7 @@ class CaptureCommandTest {
                 .writeTo(Files.createDirectories(root));
         assertThat(Cli.run("capture", "--root", root.toString()).exited(0).out())
                 .contains(
-                        "\n      VMM  /proc/100 of guest-1; threads of the kernel for it: kvm-pit 107, vhost 105, vhost"
+                        "\n      VMM  /proc/100 of guest-1; its kernel threads: kvm-pit 107, vhost 105, vhost"
                                 + " 106\n",
                         "\n     note  kernel thread 109 (vhost-99) is an orphan, because thread 99, which it serves, is"
                                 + " gone\n",

@@ -59,7 +59,7 @@ class DecideCommandIT {
     @CsvSource(
             delimiter = '|',
             value = {
-                "0xfee01000/0x41 | say with --vcpus N how many vCPUs the VM has: 1 is assumed",
+                "0xfee01000/0x41 | give the VM's vCPU count with --vcpus N; 1 is assumed",
                 "0xfee09000/0x41 --vcpus 4 | let the guest direct the vector to a vCPU that the VM has",
                 "0xfeeff000/0x41 --vcpus 4 | let the guest direct the vector to one of them, as irqbalance does",
                 "0xfee00000/0x41 --inhibit pit_reinj --inhibit hyperv | offer the guest the hint \"deprecating AutoEOI\""
@@ -140,9 +140,10 @@ class DecideCommandIT {
             value = {
                 "--msi foo | --msi is 'foo': expected ADDRESS/DATA",
                 "--msi 1/2/3 | --msi is '1/2/3': expected ADDRESS/DATA",
-                "--vendor both --msi 0x8090040/0x1 | 0x8090040 is not the address of an MSI of x86: expected 0xfee in bits 31:20; on"
+                "--vendor both --msi 0x8090040/0x1 | 0x8090040 is not an x86 MSI address: expected 0xfee in bits"
+                        + " 31:20; on"
                         + " arm64 see",
-                "--vendor both --msi 0x1000/0x41 --json | 0x1000 is not the address of an MSI of x86",
+                "--vendor both --msi 0x1000/0x41 --json | 0x1000 is not an x86 MSI address",
                 "--msi xyz/41 | the address is 'xyz': expected 1 to 16 hex digits",
                 "--vendor both --msi fee01000/41 --vcpus 0 | --vcpus is 0: expected 1-4096",
                 "--vendor both --msi fee01000/41 --vcpus 300 --apic flat | --vcpus is 300 with --apic flat: expected 1-255",
@@ -154,10 +155,10 @@ class DecideCommandIT {
                 "--vendor both --msi fee01000/41 --kernel 6.12 --inhibit physical_id_too_big | --inhibit physical_id_too_big is not"
                         + " known to Linux 6.12: expected --kernel 6.17",
                 "--vendor amd --msi fee01000/41 --without frob | --without 'frob' is unknown: expected lapics, producer",
-                "--vendor amd --msi fee01000/41 --without its | --without its is for hosts of arm64 only",
+                "--vendor amd --msi fee01000/41 --without its | --without its is for arm64 hosts only",
                 "--vendor amd --msi fee01000/41 --root /x | --vendor and --root /x exclude each other",
-                "--fake gicv4 --msi 8090040/1 --without lapics | --without lapics is for hosts of x86 only",
-                "--fake gicv4 --msi 8090040/1 --vcpus 2 | --vcpus is for x86 only, and the host is of arm64",
+                "--fake gicv4 --msi 8090040/1 --without lapics | --without lapics is for x86 hosts only",
+                "--fake gicv4 --msi 8090040/1 --vcpus 2 | --vcpus is for x86 only, and the host is arm64",
                 "--fake vtd-posting --msi fee01000/41 --vcpus 0 | --vcpus is 0: expected 1-4096",
                 "--vcpus 2 | --msi is missing: expected --msi ADDRESS/DATA",
                 "--reasons --json | --reasons lists all possible reasons: expected no other option"

@@ -123,7 +123,7 @@ class DecideReasonsTest {
             String name = Command.label(vendor);
             if (exists(reason, vendor)) {
                 assertThat(decide(wanted).exited(ExitCode.FAILED).out())
-                        .contains(name + " (Linux ", "): not posted: " + reason.text() + "\n");
+                        .contains(name + " (Linux ", "): not posted because " + reason.text() + "\n");
                 assertThat(decide(new Case(wanted.host(), wanted.words() + " --json"))
                                 .out())
                         .contains("\"observed\":true", "\"posted\":false,\"reason\":\"" + Command.label(reason) + "\"");
@@ -163,7 +163,7 @@ class DecideReasonsTest {
         assertThat(decide(wanted).exited(ExitCode.FAILED).out())
                 .contains(
                         "\narm64 (Linux 6.1",
-                        "): no vLPI: " + reason.text() + "\n",
+                        "): no vLPI, because " + reason.text() + "\n",
                         "  do:      " + reason.remedy() + "\n");
         assertThat(decide(new Case(wanted.host(), wanted.words() + " --json")).out())
                 .contains("\"arm64\":{\"posted\":false,\"reason\":\"" + Command.label(reason) + "\"");
@@ -182,7 +182,7 @@ class DecideReasonsTest {
             assertThat(decide(new Case(gicv4, "--msi 8090040/1 " + without))
                             .exited(ExitCode.FAILED)
                             .out())
-                    .contains("no vLPI: " + row.text());
+                    .contains("no vLPI, because " + row.text());
         }
     }
 
@@ -195,8 +195,8 @@ class DecideReasonsTest {
                         .out())
                 .isEqualTo("""
                         msi 0x8090040/0x1
-                          event 1, for an ITS of the guest
-                        arm64 (Linux 6.12.1, as the host's files show it): a vLPI: GICv4 delivers device messages as vLPIs
+                          event 1, for a guest ITS
+                        arm64 (Linux 6.12.1, from the host's files): a vLPI, because GICv4 delivers device messages as vLPIs
                         """);
     }
 
@@ -229,8 +229,8 @@ class DecideReasonsTest {
                 .isEqualTo(new Cli.Ended(
                         ExitCode.COULD_NOT_RUN,
                         "",
-                        "kvmirq: the host does not show what decides: /proc/cmdline cannot be read."
-                                + " --vendor decides for a host where everything is in order\n"));
+                        "kvmirq: the host's files do not show what decides posting: /proc/cmdline cannot be read."
+                                + " --vendor assumes that nothing obstructs posting\n"));
         RecordedHost silent = GuestHosts.of("gicv4");
         silent.put(
                 "proc/interrupts",

@@ -173,7 +173,7 @@ class DoctorCommandTest {
         String printed = out.toString(StandardCharsets.UTF_8);
         assertThat(printed)
                 .isEqualTo(Recorded.text(DoctorCommandTest.class, "doctor-plain-user.txt", printed))
-                .endsWith("root sees more in: kvm, avic-inhibits, paths, limits\n");
+                .endsWith("run as root to see more of: kvm, avic-inhibits, paths, limits\n");
         assertThat(DoctorCommand.exitCode(findings, false)).isEqualTo(ExitCode.FAILED);
     }
 
@@ -225,7 +225,7 @@ class DoctorCommandTest {
         assertThat(of(host("intel-posted"), "--check", "backends")
                         .exited(ExitCode.COULD_NOT_RUN)
                         .out())
-                .startsWith("UNKNOWN  backends           bindings can be tried on the machine itself only\n");
+                .startsWith("UNKNOWN  backends           bindings can only be tried on the machine itself\n");
     }
 
     @Test
@@ -237,7 +237,7 @@ class DoctorCommandTest {
         assertThat(Cli.run("doctor", "--from", archive.toString(), "--check", "backends")
                         .exited(ExitCode.COULD_NOT_RUN)
                         .out())
-                .startsWith("UNKNOWN  backends           bindings can be tried on the machine itself only\n");
+                .startsWith("UNKNOWN  backends           bindings can only be tried on the machine itself\n");
     }
 
     /** The usual command lines are read without the parser, which knows them too. */

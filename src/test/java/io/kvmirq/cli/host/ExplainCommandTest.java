@@ -159,7 +159,7 @@ class ExplainCommandTest {
         RecordedHost host = GuestHosts.of("plain-user").remove("proc/interrupts");
         assertThat(of(host, AMD).exited(ExitCode.COULD_NOT_RUN).out())
                 .contains("/proc/interrupts cannot be read\n")
-                .endsWith("no link of it is visible (exit code 3)\n");
+                .endsWith("no link is visible (exit code 3)\n");
         assertThat(of(host, AMD, "--json").exited(ExitCode.COULD_NOT_RUN).out()).endsWith("\"exitCode\":3}\n");
     }
 
@@ -179,11 +179,11 @@ class ExplainCommandTest {
         assertThat(of(host.put("proc/300/comm", "100\n"), "--vm", "100")
                         .exited(0)
                         .out())
-                .startsWith("all 5 interrupts of web are delivered by hardware (posted)\n");
+                .startsWith("all 5 interrupts of guest web are delivered by hardware (posted)\n");
         assertThat(of(host.put("proc/300/comm", "a|x\n"), "--all", "--nagios")
                         .exited(2)
                         .out())
-                .startsWith("KVMIRQ CRITICAL: a?x is stopped at the VMM")
+                .startsWith("KVMIRQ CRITICAL: guest a?x is stopped at the VMM")
                 .hasLineCount(1);
         assertThat(of(host, "--all", "--json").out())
                 .contains(
@@ -199,7 +199,7 @@ class ExplainCommandTest {
                 .link("proc/300/fd/4", "anon_inode:kvm-vm");
         host.writeTo(temporary);
         List<String> lines = onTerminal(24);
-        assertThat(lines.get(0)).isEqualTo("db is stopped at the VMM: process 300 is stopped by a signal");
+        assertThat(lines.get(0)).isEqualTo("guest db is stopped at the VMM: process 300 is stopped by a signal");
         assertThat(lines)
                 .contains("first broken link: VMM (exit code 19)")
                 .last()
@@ -262,13 +262,13 @@ class ExplainCommandTest {
     void vectorThatWasNeverUsedBreaksNothing() throws IOException {
         String unused = of(withoutHandler(pit(), ""), AMD).exited(17).out();
         assertThat(unused)
-                .startsWith("4 of 5 interrupts of web are not posted, although this host supports posting: AVIC is"
+                .startsWith("4 of 5 interrupts of guest web are not posted, although this host supports posting: AVIC is"
                         + " inhibited for")
                 .contains("  also MSI-X 2, host irq 29: not used\n");
         assertThat(of(withoutHandler(pit(), ""), AMD, "2").exited(0).out())
                 .contains("  device vector  not used   VFIO has not armed MSI-X 2, but has armed other vectors of the"
                         + " device: the guest masks this one or does not use it [observed: /proc/interrupts]\n")
-                .endsWith("nothing visible is broken: the interrupt is not used\n");
+                .endsWith("nothing visible is broken; the interrupt is not used\n");
     }
 
     /** A vector that has failed after others, and one that is not used before it. */
@@ -278,7 +278,8 @@ class ExplainCommandTest {
                 withoutHandler(GuestHosts.of("amd-avic"), "").put("sys/kernel/debug/irq/irqs/31", "ddepth:   1\n");
         assertThat(of(host, AMD).exited(10).out())
                 .startsWith(
-                        "MSI-X 4 (one of 5 interrupts of web) is lost at the host irq: the irq is disabled in the kernel,")
+                        "MSI-X 4 of 0000:00:02.0 (one of 5 interrupts of guest web) is lost at the host irq: the irq"
+                                + " is disabled")
                 .endsWith("first broken link: host irq (exit code 10)\n");
     }
 
@@ -302,8 +303,8 @@ class ExplainCommandTest {
                 GuestHosts.of("amd-avic"), "  29:          4          3  IR-PCI-MSIX-0000:00:02.0   2-edge      ");
         Cli.Ended printed = of(host, AMD, "2").exited(0);
         assertThat(printed.out())
-                .startsWith(
-                        "MSI-X 2 of web is in doubt at the device vector: VFIO has not armed MSI-X 2, although it fired 7 times")
+                .startsWith("MSI-X 2 of 0000:00:02.0 (guest web) is in doubt at the device vector: VFIO has not armed"
+                        + " MSI-X 2,")
                 .contains("  host irq       ok         29: allocated, without a VFIO handler"
                         + " [observed: /sys/kernel/irq/29/hwirq]\n")
                 .contains(
@@ -538,7 +539,8 @@ class ExplainCommandTest {
                 .remove("sys/bus/pci/devices/" + AMD + "/msi_irqs")
                 .put("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
         assertThat(of(host, AMD).out())
-                .startsWith("all interrupts of web are not seen: no file that was read shows the way\n")
+                .startsWith("all interrupts of 0000:00:02.0 (guest web) are not visible: no readable file shows the"
+                        + " path\n")
                 .contains("  note: allow_unsafe_interrupts is set");
     }
 
@@ -547,7 +549,7 @@ class ExplainCommandTest {
     void pitIsToldWhereTheHostCannotPost() throws IOException {
         RecordedHost host = pit().put("sys/module/kvm_amd/parameters/avic", "N\n");
         assertThat(of(host, AMD, "0").exited(0).out())
-                .endsWith("; it cannot be posted\n")
+                .endsWith("; the interrupt cannot be posted\n")
                 .contains("  can be posted  no         KVM does not virtualize the APIC [")
                 .contains("  note: on a host that posts, AVIC would be inhibited for this VM: QEMU's machine ")
                 .contains("; to change that, start QEMU with -global kvm-pit.lost_tick_policy=discard ");
@@ -557,8 +559,8 @@ class ExplainCommandTest {
     @Test
     void interruptsOfAGuestAreExplained() throws IOException {
         assertThat(of(pit(), "--vm", "web").exited(17).out())
-                .startsWith(
-                        "all 5 interrupts of web are not posted, although this host supports posting: AVIC is inhibited"
+                .startsWith("all 5 interrupts of guest web are not posted, although this host supports posting: AVIC is"
+                        + " inhibited"
                                 + " for")
                 .contains("\n0000:00:02.0  MSI-X 0  → web (process 100)\n");
         assertThat(of(pit(), "--vm", "100").exitCode()).isEqualTo(17);
@@ -570,7 +572,7 @@ class ExplainCommandTest {
         RecordedHost empty = RecordedHost.of("amd-6.12").put("proc/interrupts", "           CPU0\n");
         assertThat(of(empty, "--all"))
                 .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: no visible process holds a VM\n"));
-        assertThat(of(empty, "--all", "--nagios").exited(0).out()).isEqualTo("KVMIRQ OK: no PCI device of VFIO\n");
+        assertThat(of(empty, "--all", "--nagios").exited(0).out()).isEqualTo("KVMIRQ OK: no VFIO PCI device\n");
         assertThat(of(empty.link("proc/self/ns/pid", "pid:[4026532700]"), "--all", "--nagios")
                         .exited(3)
                         .out())
@@ -581,23 +583,24 @@ class ExplainCommandTest {
                 .isEqualTo(new Cli.Ended(
                         ExitCode.COULD_NOT_RUN,
                         "",
-                        "kvmirq: no guest 'mail' is seen: name one of 'web' (process 100), or its process\n"));
+                        "kvmirq: no guest 'mail' is visible: name one of 'web' (process 100), or give a process id\n"));
     }
 
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
             value = {
-                "0000:00:02.7   | 3 | there is no PCI device 0000:00:02.7; on its bus the closest are 0000:00:03.0, 0000:00:02.0,"
+                "0000:00:02.7   | 3 | there is no PCI device 0000:00:02.7; the closest on its bus are 0000:00:03.0,"
+                        + " 0000:00:02.0,"
                         + " 0000:00:04.0: 'kvmirq vfio' lists the devices",
                 "0000:00:02.0 5 | 3 | 0000:00:02.0 has no vector 5: expected INTx, MSI 0, MSI-X 0 to 4",
                 "0000:00:02.0 x | 2 | 'x' is not a vector: expected a number from 0 to 2047, such as 3. See kvmirq explain --help",
                 "00:02.g        | 2 | '00:02.g' is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION, such as"
                         + " 0000:3b:00.0. See kvmirq explain --help",
-                "--json         | 2 | expected either the address of a device, such as 0000:3b:00.0, or --vm and the name"
-                        + " of a guest: 'kvmirq list --all' shows both. See kvmirq explain --help",
-                "999            | 3 | VFIO has armed no host irq 999: expected one that 'kvmirq list --all' shows",
-                "web 3          | 2 | a vector is one of a device: expected the address of the device before '3', such as"
+                "--json         | 2 | expected a device address, such as 0000:3b:00.0, or --vm and a guest"
+                        + " name: 'kvmirq list --all' shows both. See kvmirq explain --help",
+                "999            | 3 | VFIO has armed no host irq 999: 'kvmirq list --all' shows the armed ones",
+                "web 3          | 2 | a vector belongs to a device: expected a device address before '3', such as"
                         + " 0000:3b:00.0. See kvmirq explain --help",
                 "--vm web 02:00.0 | 2 | --vm, --all and an address exclude each other: give one of them. See kvmirq explain --help"
             })
@@ -687,7 +690,7 @@ class ExplainCommandTest {
                     .contains(
                             hop == Hop.POSTING
                                     ? " 17  explain: no link"
-                                    : ExitCode.of(hop) + "  explain: the first broken link is: " + hop.label());
+                                    : ExitCode.of(hop) + "  explain: the first broken link is the " + hop.label());
             assertThat(broken(hop).hop()).isEqualTo(hop);
         }
         assertThat(help).doesNotContain("guest vector\n").doesNotContain("\n   15 ");

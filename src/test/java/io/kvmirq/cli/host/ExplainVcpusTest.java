@@ -134,7 +134,8 @@ class ExplainVcpusTest {
         int second = printed.indexOf("vcpu 1  thread 4713");
         assertThat(printed.substring(0, second))
                 .startsWith(
-                        "vCPUs of web: 1 on a CPU, 1 waiting for a CPU (preempted)\nweb (process 4711), at the end of")
+                        "vCPUs of guest web: 1 on a CPU, 1 waiting for a CPU (preempted)\nweb (process 4711), at the"
+                                + " end of")
                 .contains("  phase     running  [observed: ", "  CPU       1  [observed: ")
                 .contains("  seen      KVM_RUN entered: 1, halts ended: 0  [observed: ");
         assertThat(printed.substring(second))
@@ -166,8 +167,8 @@ class ExplainVcpusTest {
         String printed = live(host).exited(0).out();
         assertThat(host.asked).containsExactlyInAnyOrder(101, 102);
         assertThat(printed)
-                .startsWith(
-                        "vCPUs of web: 1 on a CPU, 1 waiting for a CPU (preempted)\nweb (process 100), at the end of a")
+                .startsWith("vCPUs of guest web: 1 on a CPU, 1 waiting for a CPU (preempted)\nweb (process 100), at the"
+                        + " end of a")
                 .contains("  phase     running", "  CPU       1  [", "  phase     preempted")
                 .contains("note: removed what a killed kvmirq had left");
     }
@@ -186,7 +187,7 @@ class ExplainVcpusTest {
                                         + " intr_info 0x00000000 error_code 0x00000000 requests 0x0000000000000000"),
                         of("CPU 0/KVM-101", 1, out(101, "CPU 0/KVM", "S")))));
         assertThat(live(host).exited(0).out())
-                .startsWith("vCPUs of web: 1 asleep until an interrupt (blocked), 1 in an unknown state\n")
+                .startsWith("vCPUs of guest web: 1 asleep until an interrupt (blocked), 1 in an unknown state\n")
                 .contains("  phase     blocked", "  CPU       unknown: it runs on none");
     }
 
@@ -213,7 +214,7 @@ class ExplainVcpusTest {
         assertThat(printed.substring(0, printed.indexOf("vcpu 1")))
                 .contains("  phase     unknown: events did not fit into the buffer");
         assertThat(printed.substring(printed.indexOf("vcpu 1"))).contains("  phase     running");
-        assertThat(printed).contains("events that did not fit into the buffer: 7");
+        assertThat(printed).contains("trace buffer overflow lost 7 events");
     }
 
     @Test
@@ -311,6 +312,6 @@ class ExplainVcpusTest {
         assertThat(Cli.run("explain", "--vm", "other", "--vcpus", "--fake", "vtd-posting")
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
-                .contains("no guest 'other' is seen: name one of 'web' (process 4711)");
+                .contains("no guest 'other' is visible: name one of 'web' (process 4711)");
     }
 }

@@ -104,7 +104,7 @@ class ExplainVirtioTest {
         assertThat(Cli.run("list", "--root", root.toString(), "--vm", "web")
                         .exited(3)
                         .err())
-                .isEqualTo("kvmirq: guest 'web' has no PCI device of VFIO: 'kvmirq explain --vm NAME' has its other"
+                .isEqualTo("kvmirq: guest 'web' has no VFIO PCI device: 'kvmirq explain --vm NAME' shows its other"
                         + " interrupts\n");
     }
 }

@@ -56,8 +56,7 @@ class ListCommandTest {
                 GuestHosts.of("gicv4").remove("proc/100/task/101/stat").remove("proc/100/task/102/stat");
         assertThat(of(host).exited(0).out())
                 .contains("arm    100      2      5        5\n")
-                .contains(
-                        "- running, halted, stopped: of 1 guest no file shows the threads of vCPUs: name the threads");
+                .contains("- running, halted, stopped: no file shows the vCPU threads of 1 guest: name the threads");
     }
 
     /** The same hosts, a row for each guest. */
@@ -107,16 +106,16 @@ class ListCommandTest {
             assertThat(of(host, option)).isEqualTo(new Cli.Ended(ExitCode.OK, all, ""));
         }
         assertThat(of(host, "--device", "00:03.0"))
-                .isEqualTo(new Cli.Ended(ExitCode.OK, "no vector of a device is armed by VFIO\n", ""));
+                .isEqualTo(new Cli.Ended(ExitCode.OK, "VFIO has armed no device vector\n", ""));
         assertThat(of(host, "--vm", "mail"))
                 .isEqualTo(new Cli.Ended(
                         ExitCode.COULD_NOT_RUN,
                         "",
-                        "kvmirq: no guest 'mail' is seen: name one of 'web' (process 100), or its process\n"));
+                        "kvmirq: no guest 'mail' is visible: name one of 'web' (process 100), or give a process id\n"));
         assertThat(of(host, "--device", "00:02.7")
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
-                .startsWith("kvmirq: there is no PCI device 0000:00:02.7; on its bus the closest are 0000:00:03.0");
+                .startsWith("kvmirq: there is no PCI device 0000:00:02.7; the closest on its bus are 0000:00:03.0");
         assertThat(of(host, "--device", "x").exited(ExitCode.USAGE).err()).contains("'x' is not a PCI address");
     }
 
@@ -134,11 +133,11 @@ class ListCommandTest {
     @Test
     void hostWithoutInterruptsIsNotLookedAt() throws IOException {
         assertThat(of(GuestHosts.of("amd-pit").remove("proc/interrupts")))
-                .isEqualTo(
-                        new Cli.Ended(
-                                ExitCode.COULD_NOT_RUN,
-                                "",
-                                "kvmirq: /proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat\n"));
+                .isEqualTo(new Cli.Ended(
+                        ExitCode.COULD_NOT_RUN,
+                        "",
+                        "kvmirq: /proc/interrupts cannot be read, or is empty, as in a copy made by tar:"
+                                + " copy it with cat\n"));
     }
 
     @Test
@@ -189,7 +188,8 @@ class ListCommandTest {
                         .exited(ExitCode.USAGE)
                         .err())
                 .contains("--json is for one host: name one archive");
-        assertThat(Cli.run("list", from).exited(ExitCode.USAGE).err()).contains("is no option: --from comes before");
+        assertThat(Cli.run("list", from).exited(ExitCode.USAGE).err())
+                .contains("is not an option: --from must come" + " before");
     }
 
     /** A hint names the host that was asked, and this machine with --live. */

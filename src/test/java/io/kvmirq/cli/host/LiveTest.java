@@ -279,14 +279,14 @@ class LiveTest {
                             GSI                  20  gsi 24
                             delivered            20  address 0xfee01000, data 0x4041
                             taken                18  vector 0x41 by vcpu 0; 2 were merged or are pending
-                            first that loses: none
+                            first to lose interrupts: none
                           stages, counted in the kernel:
                             eventfd               7  id 3, signalled by a process that is not in /proc (thread 7), the VMM (web, thread 100), vhost (vhost-100, thread 108)
                             irqfd                 7  process 100
                             GSI                   7  gsi 5
                             delivered             0
                             by a worker           7  a pin: 4 raised, 1 merged, or the LAPIC is off, 1 not raised: the pin is masked, or its EOI is due, 1 merged, or pending
-                            first that loses: none
+                            first to lose interrupts: none
                             in doubt: by a worker: 1 that were merged, or whose LAPIC is off
                         """);
     }
@@ -317,12 +317,12 @@ class LiveTest {
                             delivered             0
                             by a worker          20  a pin: 20 raised
                             taken                20  vector 0x41 by vcpu 0
-                            first that loses: none
+                            first to lose interrupts: none
                         """)
                 .doesNotContain("in doubt");
         String notRaised =
                 "    by a worker          20  a pin: 0 raised, 20 not raised: the pin is masked, or its EOI is"
-                        + " due\n    first that loses: none\n";
+                        + " due\n    first to lose interrupts: none\n";
         String wait = " that wait, unless the guest has since unmasked the pin or signalled its EOI\n";
         assertThat(explained(twoRoutes(0, 20), 0)).contains(notRaised + "    in doubt: by a worker: 20" + wait);
         for (int taken : List.of(17, 20)) {
@@ -340,16 +340,16 @@ class LiveTest {
                         + " no"
                         + " resample eventfd\n");
         assertThat(explained(twoRoutes(0, 20).counts("_unrouted", "id", new long[] {9, 20}), 14))
-                .contains("    first that loses: GSI: 20 signals while the GSI had no route\n");
+                .contains("    first to lose interrupts: GSI: 20 signals while the GSI had no route\n");
     }
 
     @Test
     void pinThatNoVcpuTakesIsInDoubt() throws IOException {
         apicVirtualization = "N";
         assertThat(explained(twoRoutes(20, 0).counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 0x41, 20}), 0))
-                .contains(
-                        "    first that loses: none\n    in doubt: taken: 20 that no vCPU took: it does not run, or has"
-                                + " interrupts off; one may be pending\n");
+                .contains("    first to lose interrupts: none\n    in doubt: taken: 20 that no vCPU took: it does not"
+                        + " run, or has"
+                        + " interrupts off; one may be pending\n");
     }
 
     /** Two vCPUs get each of 20 messages by a worker. */
@@ -372,7 +372,7 @@ class LiveTest {
                 .contains(
                         "    by a worker          20  a message to many: 20 raised\n",
                         "    taken                39  vector 0x41 by vcpu 0, vcpu 1; 1 were merged or are pending\n"
-                                + "    first that loses: none\n")
+                                + "    first to lose interrupts: none\n")
                 .doesNotContain("in doubt: taken");
     }
 
@@ -383,7 +383,7 @@ class LiveTest {
                         counted(20, 20, 20, 1).counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 1}),
                         0))
                 .contains("""
-                            first that loses: none
+                            first to lose interrupts: none
                             in doubt: taken: 19 that wait or were merged: the guest took 1 and ended 0
                         """);
         assertThat(explained(
@@ -431,7 +431,7 @@ class LiveTest {
                             delivered            19  address 0xfee00000, data 0x41
                             by a worker           3  a message: 3 raised, 2 of these for signals before the watch, or before the irqfd was assigned
                             taken                22  vector 0x41 by vcpu 0
-                            first that loses: none
+                            first to lose interrupts: none
                         """);
     }
 
@@ -447,28 +447,30 @@ class LiveTest {
                 .counts("_wakeup", "id,address,data", new long[] {9, 0xfee00000L, 0x400, 20})
                 .counts("_sent", "wait,id,ret", new long[] {-4096, 9, 1, 20});
         assertThat(explained(counted, 0))
-                .contains("    first that loses: none\n")
+                .contains("    first to lose interrupts: none\n")
                 .doesNotContain("    taken ");
     }
 
     @Test
     void firstStageThatLosesIsNamed() throws IOException {
         assertThat(explained(counted(20, 0, 0, 0), 13))
-                .contains("  irqfd          broken ", "    first that loses: irqfd: 20 signals that no irqfd took\n");
+                .contains(
+                        "  irqfd          broken ",
+                        "    first to lose interrupts: irqfd: 20 signals that no irqfd" + " took\n");
         assertThat(explained(counted(20, 20, 0, 0), 14))
                 .contains(
                         "  GSI            broken     gsi 24 has an irqfd but no route, so its signals are lost",
-                        "    first that loses: GSI: 20 signals while the GSI had no route\n")
+                        "    first to lose interrupts: GSI: 20 signals while the GSI had no route\n")
                 .doesNotContain("by a worker          20");
         assertThat(explained(counted(20, 20, 15, 1), 14))
                 .contains(
-                        "\nfirst that loses: GSI (exit code 14)\n",
-                        "    first that loses: GSI: 5 signals while the GSI had no route\n")
+                        "\nfirst to lose interrupts: GSI (exit code 14)\n",
+                        "    first to lose interrupts: GSI: 5 signals while the GSI had no route\n")
                 .doesNotContain("nothing visible is broken");
         assertThat(explained(counted(20, 20, 20, 0), 16))
                 .contains(
                         "  vCPU           broken ",
-                        "    first that loses: delivered: 20 that KVM refused, 20 because no vCPU matches the"
+                        "    first to lose interrupts: delivered: 20 that KVM refused, 20 because no vCPU matches the"
                                 + " destination, or"
                                 + " its LAPIC is off\n");
         assertThat(explained(counted(20, 17, 17, 1), 13, "--json"))
@@ -484,7 +486,7 @@ class LiveTest {
         eventfds = Map.of(9, unread);
         String said = explained(counted(20, irqfd, irqfd, 1), 0);
         assertThat(said)
-                .contains("    first that loses: none\n    in doubt: irqfd: " + (20 - irqfd)
+                .contains("    first to lose interrupts: none\n    in doubt: irqfd: " + (20 - irqfd)
                         + " signals that no irqfd took: the VMM may have read them, or an irqfd took them later\n");
         if (irqfd == 0) {
             assertThat(said)
@@ -526,11 +528,12 @@ class LiveTest {
                         16))
                 .contains(
                         "    by a worker          20  a message to many: 12 raised\n",
-                        "    first that loses: delivered: 8 that KVM refused, 8 in a worker because no vCPU matches the"
+                        "    first to lose interrupts: delivered: 8 that KVM refused, 8 in a worker because no vCPU"
+                                + " matches the"
                                 + " destination, or its LAPIC is off\n");
         assertThat(explained(counted(20, 20, 20, 0).counts("_by_worker", "id,ret", new long[] {9, -1, 1}), 16))
-                .contains("    first that loses: delivered: 21 that KVM refused, 20 because no vCPU matches the"
-                        + " destination,"
+                .contains("    first to lose interrupts: delivered: 21 that KVM refused, 20 because no vCPU matches the"
+                                + " destination,"
                         + " or its LAPIC is off, 1 in a worker because no vCPU matches the destination, or its"
                         + " LAPIC is off\n");
     }
@@ -545,7 +548,7 @@ class LiveTest {
                                 .counts("_unrouted", "id", new long[] {3, 2}),
                         14))
                 .contains("    by a worker           5  a pin: 4 raised, 1 not raised: the pin is masked, or its EOI"
-                        + " is due\n    first that loses: GSI: 2 signals while the GSI had no route\n");
+                        + " is due\n    first to lose interrupts: GSI: 2 signals while the GSI had no route\n");
     }
 
     /** The handler of a line runs for each of its devices. */
@@ -619,7 +622,7 @@ class LiveTest {
                         0))
                 .contains(
                         "    taken          not seen  vector 0x41: KVM's injections were not all counted\n",
-                        "    first that loses: none\n");
+                        "    first to lose interrupts: none\n");
     }
 
     /** The kernel keeps one time for a vector. */
@@ -655,11 +658,13 @@ class LiveTest {
         for (int woken : List.of(18, 0)) {
             assertThat(explained(
                             counted(20, woken, woken, 1).text("kprobe_profile", "  " + name + "_wakeup   1   20\n"), 0))
-                    .contains("    first that loses: none", "signals that no irqfd took, if no probe missed them")
+                    .contains(
+                            "    first to lose interrupts: none",
+                            "signals that no irqfd took, if no probe missed" + " them")
                     .doesNotContain("  irqfd          broken ");
         }
         assertThat(explained(counted(20, 20, 20, 0).text("kprobe_profile", "  " + name + "_wakeup   1   2\n"), 16))
-                .contains("    first that loses: delivered: 20 that KVM refused");
+                .contains("    first to lose interrupts: delivered: 20 that KVM refused");
         // The names of threads and the times are no counts.
         assertThat(explained(
                         counted(20, 20, 20, 1)
@@ -730,7 +735,8 @@ class LiveTest {
                 .contains("\"milliseconds\":10000,", "\"perSecond\":{\"exits\":null,\"injected\":null}");
         assertThat(run(new Watched(GuestHosts.of("amd-avic"), traced("x86-6.1", "")), "list", "--live", "10")
                         .out())
-                .contains("- exits/s, injected/s: KVM's counters do not exist at both looks: mount -t debugfs");
+                .contains("- exits/s, injected/s: KVM's counters were missing at the start or end of the watch:"
+                        + " mount -t debugfs");
     }
 
     @Test
@@ -800,7 +806,7 @@ class LiveTest {
                                 + " pending [observed: live, the probe of vgic_queue_irq_unlock]\n",
                         "    delivered             1  address 0x8090040, data 0x1\n",
                         "    by a worker           1  a pin, or a message: the result is not shown\n"
-                                + "    first that loses: none\n");
+                                + "    first to lose interrupts: none\n");
     }
 
     /** The host handled the irq, and no probe has hits. */
@@ -866,7 +872,7 @@ class LiveTest {
         assertThat(run(watched, AMD, "0", "--live", "10").out())
                 .contains(
                         "    irqfd                50  process 100, process 200\n",
-                        "    taken                50  vector 0x41 by vcpu 0\n    first that loses: none\n",
+                        "    taken                50  vector 0x41 by vcpu 0\n    first to lose interrupts: none\n",
                         "  note: process 100 of the guest ended during the watch, so its interrupts are counted until"
                                 + " then, and those of process 200, which took its place, from its start on\n");
     }
@@ -885,7 +891,7 @@ class LiveTest {
         assertThat(explained(counted, 0))
                 .contains(
                         "    taken          not seen  vector 0x41: the process of one of the VMs is not watched\n",
-                        "    first that loses: none\n");
+                        "    first to lose interrupts: none\n");
     }
 
     @Test
@@ -940,7 +946,7 @@ class LiveTest {
                         .out())
                 .contains(
                         "  irq_handler_entry: at least ",
-                        "  events that did not fit into the buffer: 1; these are the last\n");
+                        "  trace buffer overflow lost 1 events; the last ones were kept\n");
         // Handlers that are threads take it later.
         host.put("proc/cmdline", "quiet threadirqs\n");
         run(new Watched(host, traced("x86-7.2", handlers)), AMD, "0", "--live", "10")
@@ -1135,9 +1141,9 @@ class LiveTest {
                 "--live 3601         | --live '3601' is not a time: expected 1 to 3600 seconds, such as 10",
                 "--live 1.5          | --live '1.5' is not a time: expected 1 to 3600 seconds, such as 10",
                 "--live x            | --live 'x' is not a time: expected 1 to 3600 seconds, such as 10",
-                "--live 9 --root /   | --live watches this machine, and --root is another: give one of them",
-                "--live 9 --from x   | --live watches this machine, and --from is another: give one of them",
-                "--live 9 --fake 7.1 | --live watches this machine, and --fake is another: give one of them"
+                "--live 9 --root /   | --live watches this machine, and --root names another: give one of them",
+                "--live 9 --from x   | --live watches this machine, and --from names another: give one of them",
+                "--live 9 --fake 7.1 | --live watches this machine, and --fake names another: give one of them"
             })
     void wrongTimeOrPlaceIsRefused(String options, String sentence) throws IOException {
         LiveHost host = new Watched(GuestHosts.of("amd-avic"), traced("x86-7.2", ""));

@@ -632,7 +632,7 @@ class MemoryChainsTest {
         assertThat(shown)
                 .contains(
                         "APICv     unknown: kernel memory has no VM that a thread of this process created",
-                        "no field is compared: kernel memory has no VM");
+                        "no fields compared: kernel memory has no VM");
     }
 
     @Test

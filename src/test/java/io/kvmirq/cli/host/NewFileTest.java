@@ -84,7 +84,7 @@ class NewFileTest {
                 .isFalse();
         assertThat(said.toString(StandardCharsets.UTF_8))
                 .matches(
-                        "kvmirq: cannot write /proc/x: (the directory /proc takes no new file; name a file in another one"
+                        "kvmirq: cannot write /proc/x: (the directory /proc accepts no new file; name a file in another one"
                                 + "|permission denied; .*)\n");
     }
 

@@ -53,7 +53,7 @@ class RefusedFilesIT {
     void refusedListOfDevicesDoesNotSayThatADeviceIsMissing() throws Exception {
         String devices = "sys/bus/pci/devices";
         assertThat(said(GuestHosts.of("amd-avic"), devices, "vfio", "0000:00:02.0"))
-                .contains("whether there is a PCI device 0000:00:02.0 is not known: /" + devices
+                .contains("cannot tell whether PCI device 0000:00:02.0 exists: /" + devices
                         + " cannot be read by this user: run as root");
     }
 

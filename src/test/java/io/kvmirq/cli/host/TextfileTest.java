@@ -107,8 +107,8 @@ class TextfileTest {
         assertThat(Cli.run("explain", "--all", "--nagios", "--root", temporary.toString())
                         .exited(1)
                         .out())
-                .startsWith(
-                        "KVMIRQ WARNING: all 5 interrupts of web are in doubt at the device: the host has disabled");
+                .startsWith("KVMIRQ WARNING: all 5 interrupts of guest web are in doubt at the device: the host has"
+                        + " disabled");
     }
 
     @Test
@@ -240,6 +240,6 @@ class TextfileTest {
         assertThat(Cli.run("list", "--fake", "6.1", "--textfile", "x.prom", "--all")
                         .exited(ExitCode.USAGE)
                         .err())
-                .contains("--textfile has the numbers of all guests, and --all prints something else");
+                .contains("--textfile writes the metrics of all guests, and --all prints something else");
     }
 }

@@ -54,7 +54,7 @@ class WatchScreenIT {
         screen.await("c  rates by CPU");
         resize(100, 30);
         screen.type("?/zzz\r");
-        screen.await("no visible guest has it");
+        screen.await("no row matches");
         resize(40, 5);
         resize(120, 24);
         screen.type("p");

@@ -188,7 +188,7 @@ class WatchTest {
         assertThat(text(screen, 80, 30)).anyMatch(line -> line.startsWith("web (471)"));
         screen.key('p');
         screen.take(new Watcher.Tick(1, List.of(), List.of(), Map.of(), Map.of(), Optional.empty()), NOON);
-        assertThat(text(screen, 80, 30)).anyMatch(line -> line.startsWith("no visible guest has it"));
+        assertThat(text(screen, 80, 30)).anyMatch(line -> line.startsWith("no row matches"));
         assertThat(screen.quits()).isFalse();
         screen.key('q');
         assertThat(screen.quits()).isTrue();
@@ -270,7 +270,7 @@ class WatchTest {
         assertThat(Cli.run(command("amd-pit", "--vm", "mail"))
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
-                .contains("no guest 'mail' is seen: name one of 'web' (process 100)");
+                .contains("no guest 'mail' is visible: name one of 'web' (process 100)");
     }
 
     @Test
@@ -351,7 +351,7 @@ class WatchTest {
     void liveNeedsProbesAndThisMachine() throws IOException {
         Known<Probes> refused = new Known.Unknown<>("this kernel has no kprobe_events", "another kernel");
         assertThat(live(Optional.of(refused)).exited(ExitCode.COULD_NOT_RUN).err())
-                .contains("--live counts by probes, and none can be set: this kernel has no kprobe_events");
+                .contains("--live needs probes, and none can be set: this kernel has no kprobe_events");
         assertThat(live(Optional.empty()).exited(ExitCode.COULD_NOT_RUN).err()).contains("tracefs is not mounted");
         assertThat(Cli.run(command("amd-pit", "--live")).exited(ExitCode.USAGE).err())
                 .contains("--live watches this machine, and --from is another");
