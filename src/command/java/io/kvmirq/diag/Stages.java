@@ -676,9 +676,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                         .mapToLong(Taken::count)
                         .sum();
                 if (counted.seesEnded() && ended < taken) {
-                    String ends = ": the guest took " + taken + " and sent EOIs for " + ended;
-                    doubt("taken", left, "that wait or were merged" + ends);
-                    doubt("by a worker", waiting, "that were merged, or are pending" + ends);
+                    String ends = "; the guest took " + taken + " and sent EOIs for " + ended;
+                    doubt("taken", left, "that were merged or are pending" + ends);
+                    doubt("by a worker", waiting, "that were merged or are pending" + ends);
                 }
             }
         }

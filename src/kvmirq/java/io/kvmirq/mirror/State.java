@@ -551,7 +551,7 @@ final class State {
                         "hardware posts messages only, and INTx is a line", "let the guest use MSI or MSI-X")
                 : new Posting.NotPosted(
                         "hardware posts messages of PCI devices only, and this is a platform interrupt",
-                        "nothing to do: such an interrupt is always delivered by KVM");
+                        "nothing to do, because KVM always delivers such an interrupt");
     }
 
     private Prediction ofHost(EventFdEnds met, Optional<Producer> producer) {

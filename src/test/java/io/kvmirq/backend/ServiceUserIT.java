@@ -72,7 +72,7 @@ class ServiceUserIT {
                 .orElseThrow();
     }
 
-    /** With the capabilities of kvmirq-textfile.service. access(2) knows none, so open(2) has to be asked. */
+    /** With the capabilities of kvmirq-textfile.service. access(2) ignores them, so only open(2) shows what is readable. */
     @Test
     void capabilitiesShowTheFilesOfOtherUsers() throws IOException, InterruptedException {
         Machine.assumeSucceeds("setpriv", "--bounding-set=-all,+sys_ptrace,+dac_read_search", "true");

@@ -21,7 +21,7 @@ public final class AvicTables {
 
     /** Physical table: GALogIntr, only in KVM's own copy of the entry. Hardware never sees the bit. */
     public static final BitField GA_LOG_INTR =
-            BitField.flag("ga_log_intr_sw", 61, "", "", "GALogIntr in KVM's own copy: never in the hardware's table");
+            BitField.flag("ga_log_intr_sw", 61, "", "", "GALogIntr in KVM's own copy, never in the hardware's table");
 
     /** Physical table: 1 while the vCPU runs. */
     public static final BitField IS_RUNNING =

@@ -10,7 +10,7 @@ public enum PostingObstacle {
             "enable the IOMMU in firmware; remove intremap=off and nointremap from the kernel's command line"),
     SWITCHED_OFF(
             "the kernel command line disables posting",
-            "irq_remapping_cap(), from intremap=nopost or intremap=off; AMD hosts heed it too",
+            "irq_remapping_cap(), from intremap=nopost or intremap=off; AMD hosts obey it too",
             "/proc/cmdline",
             "remove intremap=nopost from the kernel's command line"),
     /** The obstacle exists on Intel hosts only. */
@@ -42,12 +42,12 @@ public enum PostingObstacle {
             "the errno of KVM_IRQFD",
             "create an in-kernel irqchip, full or split"),
     NO_PRODUCER(
-            "no driver offers it for irqbypass: it is INTx, emulated, or not enabled through VFIO",
+            "no driver offers it to irqbypass, because it is INTx, emulated, or not enabled through VFIO",
             "vfio_msi_set_vector_signal() and vhost-vDPA register producers, nothing else does",
             "/proc/interrupts has no vfio-msi[N](BDF) or vfio-msix[N](BDF) for it",
             "have the guest use MSI or MSI-X, and enable the vector through VFIO"),
     NO_CONSUMER(
-            "no irqfd listens to the eventfd: the VMM delivers the interrupt itself",
+            "no irqfd listens to the eventfd, so the VMM delivers the interrupt itself",
             "kvm_irqfd_assign() registers the consumer",
             "/proc/PID/fdinfo of the VMM shows the eventfd-id",
             "assign an irqfd (QEMU: without x-no-kvm-msix=on, with an irqchip in the kernel)"),
@@ -62,7 +62,7 @@ public enum PostingObstacle {
             "the tracepoint kvm_set_irq shows a pin where kvm_msi_set_irq would show a message",
             "set one MSI route for the GSI; while the guest masks the vector, a VMM may have none"),
     NOT_DECODED(
-            "KVM cannot decode the message: with 32-bit APIC ids, address bits [39:32] have to be 0",
+            "KVM cannot decode the message, because with 32-bit APIC ids, address bits [39:32] must be 0",
             "kvm_set_routing_entry()",
             "KVM_SET_GSI_ROUTING fails with EINVAL",
             "put destination bits [31:8] into address bits [63:40]"),
@@ -79,7 +79,7 @@ public enum PostingObstacle {
     /** The obstacle exists on AMD hosts only. */
     DOMAIN_NOT_UNMANAGED(
             "the device is not in a VFIO domain",
-            "amd_ir_set_vcpu_affinity(), EINVAL: the domain has to be of type UNMANAGED",
+            "amd_ir_set_vcpu_affinity(), EINVAL: the domain must be of type UNMANAGED",
             "the driver is vfio-pci and a container or IOAS is open; iommu_group/type does not show it",
             "attach the group to a container, or the device to an IOAS"),
     /** The obstacle exists on AMD hosts only. */

@@ -24,8 +24,8 @@ public final class ListRegister {
             "hw",
             31,
             "HW",
-            "software: the guest's end deactivates nothing",
-            "hardware: the guest's end deactivates the physical interrupt");
+            "software: the guest's EOI deactivates nothing",
+            "hardware: the guest's EOI deactivates the physical interrupt");
 
     /** VirtualID: the interrupt that the guest sees. */
     public static final BitField VIRTUAL_ID = new BitField(

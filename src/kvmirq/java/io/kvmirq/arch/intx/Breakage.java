@@ -10,7 +10,7 @@ public enum Breakage {
     TWO_VMS("of two VMs with devices on the line only the first gets it; the other fails with EBUSY"),
     LATER_REBOOT(
             "a VM that switched to MSI frees the line, another VM takes it, and the first fails at its next reboot"),
-    TWO_DEVICES("a VM with two devices on the line cannot start: the second device fails with EBUSY"),
+    TWO_DEVICES("a VM with two devices on the line cannot start, because the second device fails with EBUSY"),
     VM_GONE("if the VM ends before its EOI, the host has to deactivate the interrupt, or the line stays silent");
 
     private final String text;

@@ -7,7 +7,7 @@ import java.util.function.Predicate;
 /** Reasons against direct EOI, in the order in which {@link DirectEoiPolicy} checks them. */
 public enum NotDirect {
     NOT_LEVEL(
-            "the interrupt is not level-triggered: the host ends it at once, so there is no EOI to wait for",
+            "the interrupt is not level-triggered, so the host ends it at once, and there is no EOI to wait for",
             false,
             policy -> !policy.traits().contains(Trait.LEVEL)),
     EOI_DOES_NOT_DEACTIVATE(

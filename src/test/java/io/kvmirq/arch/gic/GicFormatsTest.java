@@ -262,7 +262,7 @@ class GicFormatsTest {
                 "gic.ich_lr | 0x7080026400000064 | pintid    | SPI 612",
                 "gic.ich_lr | 0x10a002000000002a | eoi       | end raises a maintenance interrupt",
                 "gic.ich_lr | 0x10a000000000002a | eoi       | no maintenance interrupt",
-                "gic.ich_lr | 0x10a002000000002a | hw        | software: the guest's end deactivates nothing",
+                "gic.ich_lr | 0x10a002000000002a | hw        | software: the guest's EOI deactivates nothing",
                 "gic.ich_lr | 0x10a002000000002a | rsvd_42_44 | reserved",
                 "gic.hcr    | 0x18000003         | eoicount  | 3 interrupts ended that no list register held",
                 "gic.hcr    | 0x08000003         | eoicount  | 1 interrupt ended that no list register held",

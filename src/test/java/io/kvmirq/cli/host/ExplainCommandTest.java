@@ -150,7 +150,7 @@ class ExplainCommandTest {
                 .put("proc/self/mountinfo", "22 1 254:0 / / rw - ext4 /dev/vda rw\n")
                 .link("sys/dev/block/254:0", "../../devices/pci0000:00/0000:00:05.0/virtio1/block/vda");
         assertThat(of(host, "0000:00:05.0").exited(10).out())
-                .contains("the host's driver virtio-pci has it, the root file system is on it; ");
+                .contains("the host driver virtio-pci is bound to it, the root file system is on it; ");
     }
 
     /** A script that forgot root must not see 0. */
@@ -262,8 +262,9 @@ class ExplainCommandTest {
     void vectorThatWasNeverUsedBreaksNothing() throws IOException {
         String unused = of(withoutHandler(pit(), ""), AMD).exited(17).out();
         assertThat(unused)
-                .startsWith("4 of 5 interrupts of guest web are not posted, although this host supports posting: AVIC is"
-                        + " inhibited for")
+                .startsWith(
+                        "4 of 5 interrupts of guest web are not posted, although this host supports posting: AVIC is"
+                                + " inhibited for")
                 .contains("  also MSI-X 2, host irq 29: not used\n");
         assertThat(of(withoutHandler(pit(), ""), AMD, "2").exited(0).out())
                 .contains("  device vector  not used   VFIO has not armed MSI-X 2, but has armed other vectors of the"
@@ -346,14 +347,14 @@ class ExplainCommandTest {
             value = {
                 "-machine q35,kernel-irqchip=off             | the VM has no in-kernel LAPICs",
                 "-accel kvm,kernel_irqchip=off               | the VM has no in-kernel LAPICs",
-                "-global vfio-pci.x-no-kvm-msix=on -device vfio-pci,host=00:02.0 | no irqfd listens to the eventfd: the"
+                "-global vfio-pci.x-no-kvm-msix=on -device vfio-pci,host=00:02.0 | no irqfd listens to the eventfd, so the"
                         + " VMM delivers the interrupt itself",
-                "-global driver=vfio-pci,property=x-no-kvm-msix,value=yes | no irqfd listens to the eventfd: the VMM"
+                "-global driver=vfio-pci,property=x-no-kvm-msix,value=yes | no irqfd listens to the eventfd, so the VMM"
                         + " delivers the interrupt itself",
-                "-device vfio-pci,host=00:02.0,x-no-kvm-msix=on | no irqfd listens to the eventfd: the VMM delivers"
+                "-device vfio-pci,host=00:02.0,x-no-kvm-msix=on | no irqfd listens to the eventfd, so the VMM delivers"
                         + " the interrupt itself",
                 "-device {\"driver\":\"vfio-pci\",\"host\":\"0000:00:02.0\",\"x-no-kvm-msix\":true} | no irqfd listens to"
-                        + " the eventfd: the VMM delivers the interrupt itself"
+                        + " the eventfd, so the VMM delivers the interrupt itself"
             })
     void userSpaceThatDeliversBreaksTheIrqfd(String options, String text) throws IOException {
         RecordedHost host = GuestHosts.guest(pit(), "02", "/usr/bin/qemu-system-x86_64 " + options);
@@ -486,7 +487,7 @@ class ExplainCommandTest {
         String rows = "IRT[0000] 0000000000000022 0000000000000081\nIRT[0001] 0000000000000023 0000000000000081\n";
         host.put("sys/kernel/debug/iommu/amd/irqtbl", "DeviceId 0000:00:02.0\n" + rows);
         assertThat(of(host, AMD, "0").out())
-                .contains("  entry posts    yes        each of the device's 2 entries names a");
+                .contains("  entry posts    yes        each of the device's 2 IRTEs names a");
         host.put("sys/kernel/debug/iommu/amd/irqtbl", "DeviceId 0000:00:03.0\n" + rows);
         assertThat(of(host, AMD, "0").out())
                 .contains("  entry posts    not shown  /sys/kernel/debug/iommu/amd/irqtbl does not show this device\n")
@@ -561,7 +562,7 @@ class ExplainCommandTest {
         assertThat(of(pit(), "--vm", "web").exited(17).out())
                 .startsWith("all 5 interrupts of guest web are not posted, although this host supports posting: AVIC is"
                         + " inhibited"
-                                + " for")
+                        + " for")
                 .contains("\n0000:00:02.0  MSI-X 0  → web (process 100)\n");
         assertThat(of(pit(), "--vm", "100").exitCode()).isEqualTo(17);
         assertThat(of(pit(), "--all")).isEqualTo(of(pit(), "--vm", "web"));
@@ -578,7 +579,7 @@ class ExplainCommandTest {
                         .out())
                 .startsWith("KVMIRQ UNKNOWN: no guest is seen; kvmirq runs in a pid namespace of its own");
         assertThat(of(pit(), "--vm", "mail", "--nagios").exited(3).out())
-                .startsWith("KVMIRQ UNKNOWN: no guest 'mail' is seen");
+                .startsWith("KVMIRQ UNKNOWN: no guest 'mail' is visible");
         assertThat(of(pit(), "--vm", "mail"))
                 .isEqualTo(new Cli.Ended(
                         ExitCode.COULD_NOT_RUN,

@@ -182,7 +182,7 @@ class ListCommandTest {
                 "--from",
                 from,
                 Files.writeString(temporary.resolve("x"), "x").toString());
-        assertThat(partly.exited(ExitCode.COULD_NOT_RUN).err()).contains("x is no capture");
+        assertThat(partly.exited(ExitCode.COULD_NOT_RUN).err()).contains("x is not a capture");
         assertThat(partly.out()).contains("1 hosts, 5 vectors");
         assertThat(Cli.run("list", "--from", from, from, "--json")
                         .exited(ExitCode.USAGE)

@@ -384,7 +384,7 @@ class LiveTest {
                         0))
                 .contains("""
                             first to lose interrupts: none
-                            in doubt: taken: 19 that wait or were merged: the guest took 1 and ended 0
+                            in doubt: taken: 19 that were merged or are pending; the guest took 1 and sent EOIs for 0
                         """);
         assertThat(explained(
                         twoRoutes(1, 0)
@@ -392,7 +392,7 @@ class LiveTest {
                                 .counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 1}),
                         0))
                 .contains(
-                        "    in doubt: by a worker: 19 that were merged, or are pending: the guest took 1 and ended 0\n");
+                        "    in doubt: by a worker: 19 that were merged or are pending; the guest took 1 and sent EOIs for 0\n");
     }
 
     /** The next waiter of the eventfd has the same function, so it is an irqfd too. */
@@ -533,7 +533,7 @@ class LiveTest {
                                 + " destination, or its LAPIC is off\n");
         assertThat(explained(counted(20, 20, 20, 0).counts("_by_worker", "id,ret", new long[] {9, -1, 1}), 16))
                 .contains("    first to lose interrupts: delivered: 21 that KVM refused, 20 because no vCPU matches the"
-                                + " destination,"
+                        + " destination,"
                         + " or its LAPIC is off, 1 in a worker because no vCPU matches the destination, or its"
                         + " LAPIC is off\n");
     }

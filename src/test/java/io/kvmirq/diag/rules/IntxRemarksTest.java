@@ -71,7 +71,7 @@ class IntxRemarksTest {
                                 + " with EBUSY; here, no device of another VM is seen on the line",
                         "exclusive line: a VM that switched to MSI frees the line, another VM takes it, and the first"
                                 + " fails at its next reboot; here, no device of another VM is seen on the line",
-                        "exclusive line: a VM with two devices on the line cannot start: the second device fails with"
+                        "exclusive line: a VM with two devices on the line cannot start, because the second device fails with"
                                 + " EBUSY; here, no device of the same VM is seen on the line");
     }
 
@@ -138,7 +138,8 @@ class IntxRemarksTest {
                 .put(SECOND_IRQ, "22\n")
                 .link("proc/100/fd/30", "anon_inode:[vfio-device]")
                 .put("proc/100/fdinfo/30", "vfio-device-syspath: /sys/devices/pci0000:00/0000:00:03.0\n");
-        assertThat(here(host, Breakage.TWO_DEVICES)).isEqualTo("0000:00:03.0 of guest web (process 100)");
+        assertThat(here(host, Breakage.TWO_DEVICES))
+                .isEqualTo("the line is shared with 0000:00:03.0 of guest web (process 100)");
         assertThat(here(host, Breakage.TWO_VMS)).isEqualTo("no device of another VM is seen on the line");
     }
 
@@ -153,7 +154,7 @@ class IntxRemarksTest {
                 .isEqualTo("the line is shared with 0000:00:03.0 of guest db (process 200)");
         host.put("proc/interrupts", rows + " 22:  7  0  IR-IO-APIC  22-fasteoi   vfio-intx(0000:00:03.0)\n");
         assertThat(here(host, Breakage.LATER_REBOOT))
-                .isEqualTo("vfio-intx(0000:00:03.0) has the line, and this guest uses messages now");
+                .isEqualTo("vfio-intx(0000:00:03.0) uses the line, and this guest uses messages now");
         assertThat(here(host.put(NOINTXMASK, "N\n"), Breakage.LATER_REBOOT)).isEmpty();
         host.put(NOINTXMASK, "Y\n").put("proc/interrupts", rows).put(SECOND_IRQ, "23\n");
         assertThat(here(host, Breakage.LATER_REBOOT)).as("nothing competes").isEmpty();
