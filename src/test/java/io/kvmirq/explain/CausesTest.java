@@ -72,7 +72,7 @@ class CausesTest {
                 "irqfd assign         | 16 | before-6.17     | feeds a GSI of this VM",
                 "irqfd assign         | 22 | level split x86 | resampling needs the full in-kernel irqchip",
                 "irqfd assign         | 22 | none            | no in-kernel irqchip",
-                "irqfd assign         | 22 | edge full       | something else",
+                "irqfd assign         | 22 | edge full       | not an eventfd",
                 "irqfd assign         | 11 | arm64           | not initialised",
                 "vfio set irqs        | 25 | msi             | no MASK and UNMASK",
                 "vfio set irqs        | 25 | intx            | unmasked through an eventfd, not masked",

@@ -33,7 +33,7 @@ class KernelTest {
     @ParameterizedTest
     @CsvSource({
         "2, open /dev/kvm: ENOENT (no KVM here: load kvm_intel or kvm_amd",
-        "13, open /dev/kvm: EACCES (this user may not open it: join the group",
+        "13, open /dev/kvm: EACCES (this user has no permission to open it: join the group",
         "16, open /dev/kvm: EBUSY (another hypervisor holds the CPU's virtualisation"
     })
     void whyTheDeviceDoesNotOpenIsOneSentence(int errno, String sentence) {

@@ -94,10 +94,10 @@ class VfioBadInputTest {
 
     @ParameterizedTest
     @CsvSource({
-        "open 1, EACCES, vfio group open /dev/vfio/5: EACCES (this user may not open it",
+        "open 1, EACCES, vfio group open /dev/vfio/5: EACCES (this user has no permission to open it",
         "open 1, ENODEV, 'vfio group open /dev/vfio/5: ENODEV (the device was removed, or its driver is gone)'",
         "open 2, ENOENT, vfio container open /dev/vfio/vfio: ENOENT (VFIO is not loaded",
-        "open 2, EACCES, vfio container open /dev/vfio/vfio: EACCES (this user may not open it",
+        "open 2, EACCES, vfio container open /dev/vfio/vfio: EACCES (this user has no permission to open it",
         "VFIO_SET_IOMMU 1, ENODEV, vfio iommu set vfio container"
     })
     void errnoIsExplained(String call, String errno, String message) {

@@ -73,7 +73,7 @@ public record Commands(List<Named> commands) {
     /** A width at which the parser breaks no line: it would also break at punctuation. */
     private static final int UNBROKEN = 9999;
 
-    /** What stands before the description in a line of the help. */
+    /** The part of a help line before the description. */
     private static final Pattern HEAD = Pattern.compile("Usage: kvmirq( [a-z][a-z-]*)? | *\\S.*? {2,}| *");
 
     /** The characters of a file's name that a hint repeats. */

@@ -139,7 +139,7 @@ class ExplainVcpusTest {
                 .contains("  phase     running  [observed: ", "  CPU       1  [observed: ")
                 .contains("  seen      KVM_RUN entered: 1, halts ended: 0  [observed: ");
         assertThat(printed.substring(second))
-                .contains("  phase     preempted  [observed: ", "  CPU       unknown: it runs on none");
+                .contains("  phase     preempted  [observed: ", "  CPU       unknown: it runs on no CPU");
     }
 
     @Test
@@ -151,7 +151,7 @@ class ExplainVcpusTest {
                 .contains(
                         "\"guest\":\"web (process 4711)\",\"watched\":1000,",
                         "{\"name\":\"phase\",\"value\":\"running\",\"evidence\":{\"kind\":\"observed\",",
-                        "{\"name\":\"CPU\",\"value\":null,\"evidence\":null,\"why\":\"it runs on none")
+                        "{\"name\":\"CPU\",\"value\":null,\"evidence\":null,\"why\":\"it runs on no CPU")
                 .endsWith("\"exitCode\":0}\n");
     }
 
@@ -188,7 +188,7 @@ class ExplainVcpusTest {
                         of("CPU 0/KVM-101", 1, out(101, "CPU 0/KVM", "S")))));
         assertThat(live(host).exited(0).out())
                 .startsWith("vCPUs of guest web: 1 asleep until an interrupt (blocked), 1 in an unknown state\n")
-                .contains("  phase     blocked", "  CPU       unknown: it runs on none");
+                .contains("  phase     blocked", "  CPU       unknown: it runs on no CPU");
     }
 
     @Test

@@ -254,7 +254,7 @@ class WatchTest {
     @Test
     void pipeHasASummary() throws IOException {
         assertThat(Cli.run(command("amd-pit", "--count", "2")))
-                .isEqualTo(new Cli.Ended(ExitCode.OK, "watched for 0 s: 0 changes\n", ""));
+                .isEqualTo(new Cli.Ended(ExitCode.OK, "watched for 0 s, 0 changes\n", ""));
     }
 
     @Test
@@ -354,7 +354,7 @@ class WatchTest {
                 .contains("--live needs probes, and none can be set: this kernel has no kprobe_events");
         assertThat(live(Optional.empty()).exited(ExitCode.COULD_NOT_RUN).err()).contains("tracefs is not mounted");
         assertThat(Cli.run(command("amd-pit", "--live")).exited(ExitCode.USAGE).err())
-                .contains("--live watches this machine, and --from is another");
+                .contains("--live watches this machine, and --from names another");
     }
 
     @Test

@@ -26,7 +26,7 @@ class LinkRowTest {
         assertThat(LinkRow.of("vector.not-open", "VFIO has not armed MSI-X 0").seen(from))
                 .returns(Link.State.IDLE, Link::state)
                 .returns(Hop.DEVICE_VECTOR, Link::hop)
-                .returns("VFIO has not armed MSI-X 0: no process has the device open", Link::text);
+                .returns("VFIO has not armed MSI-X 0 because no process has the device open", Link::text);
         assertThat(LinkRow.of("gsi.raised").seen(from, List.of(24, 25)))
                 .isEqualTo(Link.whole(Hop.GSI, from, List.of(24, 25), "the irqfd raises it"));
     }

@@ -60,7 +60,7 @@ class DeviceChainsTest {
         InterruptPath chain = chains(without(host, "vfio-"), AMD).get(0);
         assertThat(link(chain, Hop.DEVICE_VECTOR).state()).isEqualTo(State.NOT_SHOWN);
         assertThat(link(chain, Hop.DEVICE_VECTOR).text())
-                .isEqualTo("VFIO has armed no interrupt of the device: no visible process has the device open, and"
+                .isEqualTo("VFIO has armed no interrupt of the device; no visible process has the device open, and"
                         + " the files of 1 process cannot be read");
         assertThat(chain.fails()).isEmpty();
     }

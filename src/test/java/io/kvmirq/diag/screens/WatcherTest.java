@@ -302,7 +302,7 @@ class WatcherTest {
         String rows = text(INTERRUPTS);
         String storm = rows.replaceFirst(" 28:          0", " 28:     300000");
         write(INTERRUPTS, storm);
-        assertThat(tick().events()).containsExactly(vector("storm", 1, "host irq 28 comes 300000 times per second"));
+        assertThat(tick().events()).containsExactly(vector("storm", 1, "host irq 28 fires 300000 times per second"));
         write(INTERRUPTS, rows.replaceFirst(" 28:          0", " 28:     360000"));
         assertThat(tick().events()).as("at 60000 it is not over").isEmpty();
         assertThat(tick().events())

@@ -76,7 +76,7 @@ class GuestsTest {
         assertThat(web(host).workers()).extracting(Worker::tid).containsExactly(105, 106, 110);
         host.put("proc/99/task/99/comm", "dpdk\n");
         assertThat(of(host).notes())
-                .contains("kernel thread 109 (vhost-99) works for process 99, which is not known to hold a VM");
+                .contains("kernel thread 109 (vhost-99) serves process 99, which is not known to hold a VM");
     }
 
     /** State, wchan and blocking of the vCPU that does not run. */

@@ -120,8 +120,8 @@ class IntxLineTest {
 
     @ParameterizedTest
     @CsvSource({
-        "0, cannot be read; look on the host itself",
-        "63, cannot be read; look on the host itself",
+        "0, cannot be read; run kvmirq on the host itself",
+        "63, cannot be read; run kvmirq on the host itself",
         "64, only root sees whether this is a PCI Express device; run as root",
         "200, only root sees whether this is a PCI Express device; run as root"
     })

@@ -203,7 +203,7 @@ class VfioOutlookTest {
         assertThat(causes(host, NETWORK)).doesNotContain(VfioOutlook.Obstacle.INTX_BUSY);
         host.put("sys/module/vfio_pci/parameters/nointxmask", "Y\n");
         assertThat(only(host, VfioOutlook.Obstacle.INTX_BUSY))
-                .contains("(nointxmask of vfio-pci is Y), but ehci_hcd:usb1 has it");
+                .contains("(nointxmask of vfio-pci is Y), but ehci_hcd:usb1 uses it");
         host.put("sys/module/vfio_pci/parameters/nointxmask", "N\n")
                 .put(NETWORK_FILES + "vendor", "0x15b3\n")
                 .put(NETWORK_FILES + "device", "0x1003\n");
