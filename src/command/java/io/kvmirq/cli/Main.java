@@ -134,12 +134,12 @@ public final class Main {
                 new Named(
                         Audience.TESTERS,
                         "selftest",
-                        "Test this machine's interrupt path with a throw-away guest.",
+                        "Test this machine's interrupt path with a throwaway guest.",
                         new SelftestCommand()),
                 new Named(
                         Audience.TESTERS,
                         "forward",
-                        "Test whether a PCI device's interrupts reach a throw-away guest.",
+                        "Test whether a PCI device's interrupts reach a throwaway guest.",
                         new ForwardCommand()));
     }
 }

@@ -29,7 +29,7 @@ import java.util.function.IntFunction;
 import java.util.function.Supplier;
 
 /**
- * Forwards a device's interrupts into a throw-away VM, triggers each by VFIO's loopback, and closes everything. The
+ * Forwards a device's interrupts into a throwaway VM, triggers each by VFIO's loopback, and closes everything. The
  * device itself raises none, and no memory of this machine is mapped for it. One thread calls {@link #run}, once. Any
  * thread may call {@link #stop}, for example a shutdown hook.
  */

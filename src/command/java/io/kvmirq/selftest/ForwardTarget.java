@@ -11,7 +11,7 @@ import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.undo.Undo;
 import java.util.function.Supplier;
 
-/** A throw-away VM that takes a device's interrupts. For one thread. */
+/** A throwaway VM that takes a device's interrupts. For one thread. */
 abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget, VgicTarget {
     /** The EOI is missed since "KVM: arm64: GICv3: Add SPI tracking to handle asymmetric deactivation", of November 2025. */
     static final String STAYED_HIGH = "the line stayed high after the guest's EOI; on a GICv3, Linux 7.2 misses the EOI"

@@ -68,7 +68,7 @@ final class PostingReading {
     Optional<String> flaw() {
         return host.flatMap(PostingHost::flaw)
                 .map(flaw -> flaw == PostingObstacle.UNIT_CANNOT_POST && !lacking.isEmpty()
-                        ? flaw.text() + ": " + String.join(", ", lacking)
+                        ? flaw.text() + " (" + String.join(", ", lacking) + ")"
                         : flaw.text());
     }
 
@@ -81,7 +81,7 @@ final class PostingReading {
         Optional<String> processor = tree.text("proc/cpuinfo");
         Optional<Vendor> vendor = known(
                 processor.isPresent() ? vendor(processor.get()) : Optional.empty(),
-                "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86");
+                "/proc/cpuinfo names no Intel or AMD processor, and only these post interrupts on x86");
         Optional<String> shown = tree.text("proc/cmdline");
         Optional<String> line = known(
                 shown.isPresent() && shown.get().isBlank() ? Optional.empty() : shown,

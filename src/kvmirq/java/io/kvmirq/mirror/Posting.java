@@ -57,7 +57,7 @@ public sealed interface Posting {
 
         @Override
         public String text() {
-            return "unknown whether posted: " + reason;
+            return "unknown whether posted, because " + reason;
         }
     }
 

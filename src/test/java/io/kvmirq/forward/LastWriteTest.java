@@ -231,8 +231,9 @@ class LastWriteTest {
             ForwardedIrq irq = world.forward(MsiMessage.to(new VcpuId(0), VECTOR));
             assertThat(world.entry().form()).isEqualTo(FakeIrte.Form.REMAPPED);
             assertThat(irq.predicted().text())
-                    .isEqualTo("unknown whether posted: a vCPU id above 511 inhibits AVIC unless the processor has"
-                            + " X2AVIC_EXT, and no file shows whether it has");
+                    .isEqualTo(
+                            "unknown whether posted, because a vCPU id above 511 inhibits AVIC unless the processor has"
+                                    + " X2AVIC_EXT, and no file shows whether it has");
         }
     }
 

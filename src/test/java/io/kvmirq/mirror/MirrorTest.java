@@ -650,8 +650,9 @@ class MirrorTest {
         Mirror mirror = mirror(Vendor.INTEL);
         mirror.apply(route(0, new MsiMessage(0xfee02000L | LOGICAL, 0x41)));
         assertThat(irq(mirror, 0).posting().text())
-                .isEqualTo("unknown whether posted: logical destination 0x2 is an id that the guest gives its LAPICs,"
-                        + " and not all of these were read when KVM wrote the entry");
+                .isEqualTo(
+                        "unknown whether posted, because logical destination 0x2 is an id that the guest gives its LAPICs,"
+                                + " and not all of these were read when KVM wrote the entry");
         assertThat(irq(mirror, 0).irte().known()).isEmpty();
         mirror.apply(new Event.ProducerRemoved(fd(0), msix(0)));
         assertThat(irq(mirror, 0).posting().text()).contains(PostingObstacle.NO_PRODUCER.text());
@@ -662,8 +663,9 @@ class MirrorTest {
         Mirror mirror =
                 mirror(PostingHost.of(Vendor.AMD), List.of(route(0, message(9, 0x41)), consumer(0), producer(0)));
         assertThat(irq(mirror, 0).posting().text())
-                .isEqualTo("unknown whether posted: no vCPU of the VM is known, and destination 0x9 need not be the"
-                        + " number of one");
+                .isEqualTo(
+                        "unknown whether posted, because no vCPU of the VM is known, and destination 0x9 need not be the"
+                                + " number of one");
         mirror.apply(new Event.VcpuAdded(vcpu(9)));
         assertThat(irq(mirror, 0).posting()).as("written before").isInstanceOf(Posting.Unknown.class);
         mirror.apply(route(0, message(9, 0x42)));

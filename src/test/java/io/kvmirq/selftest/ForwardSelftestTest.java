@@ -36,7 +36,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Devices of fake kernels, whose interrupts are forwarded into a throw-away VM. */
+/** Devices of fake kernels, whose interrupts are forwarded into a throwaway VM. */
 class ForwardSelftestTest {
     private static final PciAddress NIC = PciAddress.parse("0000:3b:00.0");
     private static final MirrorHost UNKNOWN = MirrorHost.unknown("nothing is known");

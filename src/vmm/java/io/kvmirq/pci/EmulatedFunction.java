@@ -411,7 +411,7 @@ public final class EmulatedFunction extends PciFunction {
             return ports;
         }
 
-        /** An ioeventfd takes the guest's write before MSI-X sees it. */
+        /** Rejects doorbells that take the same write, or one that MSI-X needs, because its ioeventfd would swallow it. */
         void requireApart() {
             for (int i = 0; i < doorbells.size(); i++) {
                 Doorbell bell = doorbells.get(i);

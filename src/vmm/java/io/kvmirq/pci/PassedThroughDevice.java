@@ -228,9 +228,9 @@ public final class PassedThroughDevice extends PciFunction {
     }
 
     /**
-     * Handles the guest's EOI of the device's pin, if this process emulates the IOAPIC. If the device still asserts its
-     * line, it interrupts again. With KVM's IOAPIC or a {@link io.kvmirq.irqchip.GuestIoapic}, or while INTx is not
-     * forwarded, this method does nothing. It takes no lock.
+     * Reports the guest's EOI of the INTx pin, if an IOAPIC of your own injects the line. If the device still asserts
+     * the line, it interrupts again. Does nothing if KVM or a {@link io.kvmirq.irqchip.GuestIoapic} injects the line, or
+     * while INTx is not forwarded. Does not take this function's lock, so an injector may call it.
      */
     public void endOfInterrupt() {
         for (ForwardedIrq irq : forwarding.irqs()) {

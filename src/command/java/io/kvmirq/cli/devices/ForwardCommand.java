@@ -45,7 +45,7 @@ import java.util.regex.Pattern;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq forward BDF --selftest}: forwards a device's interrupts into a throw-away VM, and triggers each. */
+/** {@code kvmirq forward BDF --selftest}: forwards a device's interrupts into a throwaway VM, and triggers each. */
 public final class ForwardCommand implements Command {
     private static final List<IrqKind> KINDS = List.of(IrqKind.MSIX, IrqKind.MSI, IrqKind.INTX);
     private static final PostingOutlook LINE = new PostingOutlook(
@@ -57,7 +57,7 @@ public final class ForwardCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Forwards a PCI device's interrupts to a throw-away VM, triggers each once, and prints"
+        usage.description("Forwards a PCI device's interrupts to a throwaway VM, triggers each once, and prints"
                         + " its path: eventfd, GSI, guest vector, whether the guest answered, and how it was delivered."
                         + " The device must be bound to vfio-pci. The kernel triggers the interrupts (loopback);"
                         + " the device itself sends none and cannot do DMA. Opening the device resets it, so the"

@@ -59,7 +59,7 @@ final class ForwardText implements ForwardSelftest.Listener {
         for (String line : List.of(
                 device + " is ready for the test; nothing was touched. --selftest would:",
                 "  open " + device + ", which resets it",
-                "  forward " + interrupts + " into a throw-away VM",
+                "  forward " + interrupts + " into a throwaway VM",
                 "  trigger each through VFIO's loopback; the device raises none and cannot do DMA",
                 "  release everything; the device stays bound to vfio-pci",
                 "posting is " + posting)) {
@@ -76,7 +76,7 @@ final class ForwardText implements ForwardSelftest.Listener {
         guestRuns = plan.guestRuns();
         line(kernel.nameAndBinding());
         line(terminal.bold(plan.device() + "  " + what(plan)) + " → "
-                + (guestRuns ? "a throw-away guest" : "a throw-away VGIC; no guest runs")
+                + (guestRuns ? "a throwaway guest" : "a throwaway VGIC; no guest runs")
                 + (plan.rounds() > 1 ? ", " + plan.atOnce() + " at a time in " + plan.rounds() + " rounds" : ""));
         plan.abi2014()
                 .filter(probe -> probe != Abi2014.Probe.ABSENT || plan.kind() == IrqKind.INTX)

@@ -147,7 +147,7 @@ public record Terminal(
         Remedy.text(remedies.stream()
                         .filter(remedy -> shows && remedy.change().shows())
                         .toList())
-                .ifPresent(tools -> line(TEXT_INDENT + "shown by: " + Foreign.printable(tools)));
+                .ifPresent(tools -> line(TEXT_INDENT + "to see it: " + Foreign.printable(tools)));
         remedies.stream()
                 .filter(remedy -> !shows || !remedy.change().shows())
                 .forEach(remedy -> remedy(TEXT_INDENT + "do: ", remedy));

@@ -213,10 +213,10 @@ final class ExplainText {
         }
         return chain.posted()
                 .map(yes -> yes
-                        ? "delivered by hardware (posted)"
+                        ? "posted"
                         : "delivered by KVM (not posted: "
                                 + first(chain.whyNot().orElse("")) + ")")
-                .orElse("not visibly broken; no file shows whether posting is in use");
+                .orElse("free of visible flaws; no file shows whether KVM posts them");
     }
 
     /** The first flaw of a link, or what it says without one. */

@@ -226,7 +226,7 @@ public final class LiveOption {
     static void print(String before, List<Known.Unknown<?>> missing, List<String> notes, Terminal terminal) {
         missing.forEach(unknown -> {
             terminal.say(before + "not readable: " + unknown.why());
-            terminal.say(before + "              shown by: " + unknown.remedy());
+            terminal.say(before + "              to see it: " + unknown.remedy());
         });
         notes.forEach(note -> terminal.say(before + "note: " + note));
     }

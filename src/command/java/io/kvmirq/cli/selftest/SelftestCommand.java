@@ -28,7 +28,7 @@ import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.TypeConversionException;
 
-/** {@code kvmirq selftest}: runs a throw-away guest that answers interrupts. */
+/** {@code kvmirq selftest}: runs a throwaway guest that answers interrupts. */
 public final class SelftestCommand implements Command {
     private final Backends backends = Backends.ofThisMachine();
     private static final int DEFAULT_COUNT = 10_000;
@@ -36,7 +36,7 @@ public final class SelftestCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device"
+        usage.description("Starts a throwaway VM with one vCPU for each scenario, raises interrupts as a device"
                         + " does, and prints what the kernel and the guest did. Needs access to /dev/kvm, but not root."
                         + " --backend fake runs the same on a fake kernel, marks every line FAKE, and is used"
                         + " only if you select it. A fake kernel runs no arm64 guest, so there the test looks for"

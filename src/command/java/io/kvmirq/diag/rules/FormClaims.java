@@ -116,7 +116,7 @@ public final class FormClaims {
         if (vendor.isEmpty()) {
             return Claim.unknown(
                     Question.FORM,
-                    "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86",
+                    "/proc/cpuinfo names no Intel or AMD processor, and only these post interrupts on x86",
                     "none; a copy of a host needs its proc/cpuinfo");
         }
         Known<List<Entry>> fact = host.remapping()

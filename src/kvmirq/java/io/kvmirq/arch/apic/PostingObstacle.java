@@ -18,13 +18,13 @@ public enum PostingObstacle {
             "a remapping unit cannot post, or the processor has no cx16",
             "set_irq_posting_cap(), which asks all units",
             "bit 59 of /sys/class/iommu/dmar*/intel-iommu/cap; cx16 in /proc/cpuinfo",
-            "none on this hardware; on an emulated IOMMU this is usual"),
+            "none, because this hardware cannot post; this is normal for an emulated IOMMU"),
     /** The obstacle exists on AMD hosts only. */
     NO_VIRTUAL_APIC(
             "the IOMMU does not use its virtual APIC mode",
             "enable_iommus_vapic(), from EFR bit 21 (GAM), GASup, SNP without SNPAVIC, and amd_iommu_intr=legacy",
             "dmesg has no line \"AMD-Vi: Virtual APIC enabled\"; features of /sys/class/iommu/ivhd*/amd-iommu",
-            "remove amd_iommu_intr=legacy; otherwise none on this hardware"),
+            "remove amd_iommu_intr=legacy from the kernel's command line; without it there, this hardware cannot post"),
     NO_APIC_VIRTUALIZATION(
             "KVM does not virtualize the APIC",
             "vmx hardware_setup() or avic_want_avic_enabled(), when the module is loaded",
@@ -70,7 +70,7 @@ public enum PostingObstacle {
             "the delivery mode is not fixed or lowest priority",
             "kvm_irq_is_postable()",
             "the tracepoint kvm_msi_set_irq shows the mode",
-            "none: SMI, NMI, INIT and ExtINT are delivered by software"),
+            "none, because software delivers SMI, NMI, INIT and ExtINT"),
     NOT_ONE_VCPU(
             "the message targets no vCPU, or more than one",
             "kvm_intr_is_single_vcpu()",

@@ -59,7 +59,7 @@ class ForwardCommandTest {
         assertThat(said.out()).isEqualTo("""
                 FAKE 0000:3b:00.0 is ready for the test; nothing was touched. --selftest would:
                 FAKE   open 0000:3b:00.0, which resets it
-                FAKE   forward MSI-X 3-9 into a throw-away VM
+                FAKE   forward MSI-X 3-9 into a throwaway VM
                 FAKE   trigger each through VFIO's loopback; the device raises none and cannot do DMA
                 FAKE   release everything; the device stays bound to vfio-pci
                 FAKE posting is on: hardware posts device interrupts to running vCPUs

@@ -75,7 +75,8 @@ class ForwardTextTest {
     @Test
     void firstLineSaysThatSomethingIsLeft() {
         assertThat(printed(Optional.of("it was stopped"), List.of("host irq 27"), 1))
-                .startsWith("FAKE the test failed, though the interrupt of 0000:3b:00.0 reached the guest: something was"
-                        + " left behind, it was stopped\n");
+                .startsWith(
+                        "FAKE the test failed, though the interrupt of 0000:3b:00.0 reached the guest: something was"
+                                + " left behind, it was stopped\n");
     }
 }

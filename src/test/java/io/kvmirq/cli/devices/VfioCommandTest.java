@@ -81,8 +81,8 @@ class VfioCommandTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "vtd         | off: a remapping unit cannot post, or the processor has no cx16: dmar0 has CAP.PI 0 (none on this hardware;"
-                        + " on an emulated IOMMU this is usual)",
+                "vtd         | off: a remapping unit cannot post, or the processor has no cx16 (dmar0 has CAP.PI 0) (none,"
+                        + " because this hardware cannot post; this is normal for an emulated IOMMU)",
                 "vtd-posting | on: hardware posts device interrupts to running vCPUs",
                 "amd-avic    | on: hardware posts device interrupts to running vCPUs",
                 "gicv3       | off: the host has no GICv4, or kvm-arm.vgic_v4_enable is not set (on a host with GICv4,"

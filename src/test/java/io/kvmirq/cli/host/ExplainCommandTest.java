@@ -175,11 +175,11 @@ class ExplainCommandTest {
                         "guest 0000:00:01.0 (process 300) is stopped at the VMM: process 300 is stopped by a signal\n");
         assertThat(of(host.put("proc/300/comm", "web\n"), "--all").out())
                 .startsWith("guest web (process 300) is stopped at the VMM: process 300 is stopped by a signal\n"
-                        + "all 5 interrupts of guest web (process 100) are delivered by hardware (posted)\n");
+                        + "all 5 interrupts of guest web (process 100) are posted\n");
         assertThat(of(host.put("proc/300/comm", "100\n"), "--vm", "100")
                         .exited(0)
                         .out())
-                .startsWith("all 5 interrupts of guest web are delivered by hardware (posted)\n");
+                .startsWith("all 5 interrupts of guest web are posted\n");
         assertThat(of(host.put("proc/300/comm", "a|x\n"), "--all", "--nagios")
                         .exited(2)
                         .out())
@@ -477,7 +477,7 @@ class ExplainCommandTest {
                         "do: start QEMU with hv-apicv in -cpu (libvirt: <avic state='on'/> in <hyperv>), which advises"
                                 + " the guest"
                                 + " not to use AutoEOI (restart of the VMM; risk: none known)\n",
-                        "shown by: watch the tracepoint kvm_apicv_inhibit_changed\n");
+                        "to see it: watch the tracepoint kvm_apicv_inhibit_changed\n");
     }
 
     /** dump_128_irte() in drivers/iommu/amd/debugfs.c; GuestMode is bit 7 of the low word, the second of a line. */
@@ -491,7 +491,7 @@ class ExplainCommandTest {
         host.put("sys/kernel/debug/iommu/amd/irqtbl", "DeviceId 0000:00:03.0\n" + rows);
         assertThat(of(host, AMD, "0").out())
                 .contains("  entry posts    not shown  /sys/kernel/debug/iommu/amd/irqtbl does not show this device\n")
-                .contains("shown by: echo 0000:00:02.0 > /sys/kernel/debug/iommu/amd/devid, and look again\n");
+                .contains("to see it: echo 0000:00:02.0 > /sys/kernel/debug/iommu/amd/devid, and look again\n");
     }
 
     /** vgic_its_debug_show() in arch/arm64/kvm/vgic/vgic-its-debug.c, from Linux 6.16 on. */

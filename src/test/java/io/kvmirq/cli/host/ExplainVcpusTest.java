@@ -248,7 +248,7 @@ class ExplainVcpusTest {
         host.change = () -> files.put("proc/100/task/101/stat", stat(101, 'R', 1, 900));
         Cli.Ended printed = live(host).exited(ExitCode.COULD_NOT_RUN);
         assertThat(printed.out())
-                .contains("not readable: " + why, "shown by: run as root", "  phase     unknown")
+                .contains("not readable: " + why, "to see it: run as root", "  phase     unknown")
                 .doesNotContain("running");
     }
 

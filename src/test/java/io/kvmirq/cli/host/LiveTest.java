@@ -826,7 +826,7 @@ class LiveTest {
                 .with(new FakeTracefs().begin());
         assertThat(run(watched, AMD, "0", "--live", "10").exited(17).out())
                 .contains(
-                        "  not readable: " + cause + "\n                shown by: " + remedy + "\n",
+                        "  not readable: " + cause + "\n                to see it: " + remedy + "\n",
                         "  note: host irq 27 has no stages: the host handled it 20 times, but the probe of VFIO's"
                                 + " handler"
                                 + " counted none: " + cause + "\n");
@@ -914,7 +914,7 @@ class LiveTest {
                 .contains(
                         "the host irq stayed silent for 10.0 s, which does not prove delivery by hardware",
                         "  not readable: tracefs is not mounted at /sys/kernel/tracing\n",
-                        "  shown by: mount -t tracefs none /sys/kernel/tracing\n",
+                        "  to see it: mount -t tracefs none /sys/kernel/tracing\n",
                         "  note: removed something\n");
     }
 

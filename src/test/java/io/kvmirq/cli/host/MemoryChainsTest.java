@@ -373,7 +373,7 @@ class MemoryChainsTest {
             host.image.put(host.image.chipData(desc, 1), own, "irq_2_iommu.posted_msi", 1);
         }
         assertThat(host.run("explain", host.device, "3", "--evidence").out())
-                .contains("is delivered by hardware (posted)")
+                .contains("is posted")
                 .doesNotContain("DIFFER");
         host.image.put(host.image.chipData(host.descs[3], 1), own, "irq_2_iommu.posted_vcpu", 0);
         host.image.deassign(host.irqfds[3]);

@@ -18,7 +18,7 @@ class NagiosTest {
     /** A tree, its fault, the command, the exit code and the begin of the line. */
     @ParameterizedTest
     @CsvSource(delimiter = '|', textBlock = """
-            posted | {dev}power_state = D0 | explain 0000:00:01.0 | 0 | KVMIRQ OK: all 5 interrupts of guest web are delivered by hardware (posted)
+            posted | {dev}power_state = D0 | explain 0000:00:01.0 | 0 | KVMIRQ OK: all 5 interrupts of guest web are posted
             posted | {vmm}task/101/status = State:\\tD (disk sleep) | explain 0000:00:01.0 | 1 | KVMIRQ WARNING: all 5 interrupts of guest web are in doubt at the VMM: the thread of vcpu 0 (101) sleeps
             posted | {dev}config ones | explain 0000:00:01.0 | 2 | KVMIRQ CRITICAL: all 5 interrupts of guest web are lost at the device: the device does not respond
             posted | {dev}config ones | doctor --check paths | 2 | KVMIRQ CRITICAL: paths: 0000:00:01.0 is broken at its device
@@ -29,12 +29,12 @@ class NagiosTest {
             posted | {dev}power_state = D0 | doctor --check remapping | 0 | KVMIRQ OK: remapping
             posted | {dev}config ones | list --all | 2 | KVMIRQ CRITICAL: all 5 interrupts of guest web are lost at the device: the
             posted | {vmm}task/101/status = State:\\tD (disk sleep) | list | 1 | KVMIRQ WARNING: all 5 interrupts of guest web are in doubt
-            posted | {dev}power_state = D0 | list | 0 | KVMIRQ OK: all 5 interrupts of guest web are delivered by hardware (posted)
+            posted | {dev}power_state = D0 | list | 0 | KVMIRQ OK: all 5 interrupts of guest web are posted
             virtio | proc/100/status = State:\\tT (stopped) | list | 2 | KVMIRQ CRITICAL: guest web is stopped at the VMM
             virtio | proc/100/status = State:\\tS (sleeping) | list | 0 | KVMIRQ OK: no VFIO PCI device
-            posted | {dev}config remove | explain 0000:00:01.0 | 0 | KVMIRQ OK: all 5 interrupts of guest web are delivered by hardware (posted); not fully checked: device
-            posted | {dev}config cut 64 | explain 0000:00:01.0 | 3 | KVMIRQ UNKNOWN: all 5 interrupts of guest web are delivered by hardware (posted); not fully checked: device
-            posted | {dev}config cut 64 | list | 3 | KVMIRQ UNKNOWN: all 5 interrupts of guest web are delivered by hardware (posted); not fully checked: device
+            posted | {dev}config remove | explain 0000:00:01.0 | 0 | KVMIRQ OK: all 5 interrupts of guest web are posted; not fully checked: device
+            posted | {dev}config cut 64 | explain 0000:00:01.0 | 3 | KVMIRQ UNKNOWN: all 5 interrupts of guest web are posted; not fully checked: device
+            posted | {dev}config cut 64 | list | 3 | KVMIRQ UNKNOWN: all 5 interrupts of guest web are posted; not fully checked: device
             posted | sys/kernel/debug deny; proc/cmdline remove | doctor --check iommu --check posting | 0 | KVMIRQ OK: iommu; not shown: posting
             posted | proc/interrupts remove | doctor --check remapping | 3 | KVMIRQ UNKNOWN: remapping: /proc/interrupts cannot be read
             """)

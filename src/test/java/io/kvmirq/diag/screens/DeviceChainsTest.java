@@ -256,7 +256,7 @@ class DeviceChainsTest {
         assertThat(claim(chain(host, AMD, 0), Question.FORM).text()).isEqualTo("the IRTE names a vCPU (posted form)");
         host.put("proc/cpuinfo", "vendor_id : CentaurHauls\n");
         assertThat(claim(chain(host, AMD, 0), Question.FORM).text())
-                .isEqualTo("/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86");
+                .isEqualTo("/proc/cpuinfo names no Intel or AMD processor, and only these post interrupts on x86");
     }
 
     /** As crosvm's device process, or a vfio-user server, feeds the VM of another process. */

@@ -14,8 +14,8 @@ import java.util.Optional;
 
 /**
  * A vCPU whose interrupts can be posted, with its thread, its descriptor and its IRR. Senders may call {@link #deliver}
- * and {@link #post} at any time. When its {@link #thread} is loaded, preempted or put to sleep, the vCPU changes its
- * descriptor, and joins or leaves a wake-up list. A vector is 0–255.
+ * and {@link #post} at any time. The vCPU changes its descriptor when its {@link #thread} is loaded, preempted or put to
+ * sleep. It joins a wake-up list when it sleeps, and leaves the list when it is loaded. A vector is 0–255.
  *
  * <p>Thread-safe for the vCPU's own thread and any number of senders.
  */
@@ -128,7 +128,7 @@ public final class PostedVcpu {
         return PiDescriptor.hasAny(words, irr);
     }
 
-    /** The guest takes all vectors of its IRR, which move to four words of {@code taken}, from index {@code at} on. */
+    /** Takes all vectors in the IRR as the guest would, and ORs them into four words of {@code taken} from {@code at} on. */
     public void takeInterrupts(SharedWords taken, int at) {
         PiDescriptor.checkIrr(taken, at);
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
