@@ -223,7 +223,7 @@ class PredictedPostingTest {
         try (Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
             assertThat(irq.predicted().text())
-                    .startsWith("unknown whether posted, because /proc/cpuinfo names no processor of Intel or AMD");
+                    .startsWith("unknown whether posted, because /proc/cpuinfo names no Intel or AMD processor");
             assertThat(irq.mechanism()).isEqualTo(Mechanism.IRQFD);
         }
     }

@@ -151,7 +151,7 @@ class PostingFactsTest {
 
     @ParameterizedTest
     @CsvSource({
-        "proc/cpuinfo, /proc/cpuinfo names no processor",
+        "proc/cpuinfo, /proc/cpuinfo names no Intel or AMD processor",
         "proc/cmdline, /proc/cmdline cannot be read",
         "proc/interrupts, /proc/interrupts cannot be read",
         "sys/module, enable_apicv cannot be read: load the module kvm_intel",

@@ -51,8 +51,8 @@ class CasesTest {
             more-vectors-than-gsi-routes | explain 0000:00:01.0 | 0 | GSI doubtful | VFIO has armed 4101 vectors for the VM
             split-irqchip-serves-a-pin | explain 0000:00:02.0 | 0 | none | with a split irqchip
             avic-inhibited-by-x2apic | explain 0000:00:02.0 | 17 | none | before Linux 6.0 a guest that has x2APIC inhibits AVIC
-            another-guest-is-frozen | list --all | 0 | none | all 5 interrupts of guest web are delivered by hardware
-            iothread-hangs | explain 0000:00:01.0 | 0 | none | all 5 interrupts of guest web are delivered by hardware
+            another-guest-is-frozen | list --all | 0 | none | all 5 interrupts of guest web are posted
+            iothread-hangs | explain 0000:00:01.0 | 0 | none | all 5 interrupts of guest web are posted
             guest-capped-by-its-flavour | explain 0000:00:01.0 | 0 | none | slow at times: the control group
             kvmirq-in-a-container | explain 0000:00:01.0 | 0 | none | in a pid namespace of its own
             kvmirq-in-a-container | explain --all | 3 | none | in a pid namespace of its own
