@@ -48,7 +48,7 @@ final class DirectoryFiles implements HostFiles {
         try {
             if (isHost) {
                 Path file = root.resolve(path);
-                return Files.exists(file) ? file : null;
+                return file.toFile().exists() ? file : null; // stat(2), because access(2) ignores capabilities
             }
             Path top = top();
             Path file = top.resolve(path).toRealPath();
@@ -252,7 +252,7 @@ final class DirectoryFiles implements HostFiles {
         }
     }
 
-    /** A process with CAP_DAC_READ_SEARCH opens more than access(2) says, which looks at the real user without capabilities. */
+    /** Whether open(2) succeeds, which obeys CAP_DAC_READ_SEARCH. access(2) drops the capabilities of other users. */
     private static boolean opens(Path file) {
         try (Closeable opened = Files.isDirectory(file)
                 ? Files.newDirectoryStream(file)

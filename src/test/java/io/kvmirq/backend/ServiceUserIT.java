@@ -75,9 +75,17 @@ class ServiceUserIT {
     /** With the capabilities of kvmirq-textfile.service. access(2) ignores them, so only open(2) shows what is readable. */
     @Test
     void capabilitiesShowTheFilesOfOtherUsers() throws IOException, InterruptedException {
-        Machine.assumeSucceeds("setpriv", "--bounding-set=-all,+sys_ptrace,+dac_read_search", "true");
+        String both = "=-all,+sys_ptrace,+dac_read_search";
+        Machine.assumeSucceeds(
+                "setpriv",
+                "--reuid",
+                "" + USER,
+                "--inh-caps" + both,
+                "--ambient-caps" + both,
+                "--bounding-set" + both,
+                "true");
         int listed = hidden(",+dac_read_search");
-        assertThat(listed).as("descriptors are listed, but no link is read").isPositive();
+        assumeTrue(listed > 0, "/proc is mounted with hidepid, or has no process of another user");
         assertThat(hidden(",+sys_ptrace,+dac_read_search")).isLessThan(listed);
     }
 

@@ -43,7 +43,10 @@ record OpenFiles(
             for (int i = 0; threads.size() > 1 && own.isEmpty() && i < threads.size(); i++) {
                 own = read(tree, "proc/" + pid + "/task/" + threads.get(i) + "/fd");
             }
-            if (own.isEmpty() && isHidden(tree, fds)) {
+            // Listing descriptors needs less than reading their links: proc_fd_access_allowed(). An exited process has
+            // no task.
+            boolean isHidden = !threads.isEmpty() && !tree.list(fds).isEmpty();
+            if (own.isEmpty() && (isHidden || tree.reading(fds) == HostFiles.Reading.DENIED)) {
                 unreadable++;
             } else if (!own.isEmpty()) {
                 targets.put(pid, own);
@@ -58,11 +61,6 @@ record OpenFiles(
             }
         }
         return new OpenFiles(targets, ofVfio, unreadable);
-    }
-
-    /** Whoever may list descriptors, but not trace the process, reads none of their links: proc_fd_access_allowed(). */
-    private static boolean isHidden(HostFiles tree, String fds) {
-        return tree.reading(fds) == HostFiles.Reading.DENIED || !tree.list(fds).isEmpty();
     }
 
     private static SortedMap<Integer, String> read(HostFiles tree, String fds) {

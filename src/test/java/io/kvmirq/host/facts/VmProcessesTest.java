@@ -187,11 +187,23 @@ class VmProcessesTest {
     void processesThatDoNotShowTheirDescriptorsAreCounted() {
         byte[] none = {};
         HostFiles files = HostFiles.of(
-                Map.of("proc/5/comm", none, "proc/6/comm", none, "proc/7/fd/3", none), Map.of(), Set.of("proc/5/fd"));
+                Map.of(
+                        "proc/5/comm",
+                        none,
+                        "proc/6/comm",
+                        none,
+                        "proc/7/fd/3",
+                        none,
+                        "proc/7/task/7/comm",
+                        none,
+                        "proc/8/fd/3",
+                        none),
+                Map.of(),
+                Set.of("proc/5/fd"));
         VmProcesses vms = new HostFacts(files).vms();
         assertThat(vms.all()).isEmpty();
         assertThat(vms.unreadable())
-                .as("the list of 5 is refused, and a link of 7")
+                .as("the list of 5 is refused, and a link of 7; 8 has exited")
                 .isEqualTo(2);
     }
 
