@@ -118,7 +118,7 @@ public final class Machine {
     private static boolean isOurs(Path fd) {
         try {
             String target = Files.readSymbolicLink(fd).toString();
-            return target.startsWith("anon_inode:") || target.equals("/dev/kvm");
+            return target.matches("anon_inode:.*|/dev/(kvm|vfio/.*)|/memfd:.*");
         } catch (IOException e) {
             // The descriptor with which the directory is read is gone by now.
             return false;

@@ -22,7 +22,7 @@ record DeviceData(String ids, String state) {
         return tree;
     }
 
-    static DeviceData read(Node node) {
+    static DeviceData parse(Node node) {
         return new DeviceData(node.at("ids").text(), Node.bytes(node.at("state").bytes()));
     }
 }

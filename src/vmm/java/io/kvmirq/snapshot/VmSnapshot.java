@@ -194,7 +194,7 @@ public final class VmSnapshot {
      *     architecture
      */
     public static VmSnapshot parse(String text) {
-        return take(Document.read(text));
+        return parse(Document.read(text));
     }
 
     private Map<String, Object> tree() {
@@ -218,7 +218,7 @@ public final class VmSnapshot {
         return tree;
     }
 
-    static VmSnapshot take(Node state) {
+    static VmSnapshot parse(Node state) {
         Map<String, Long> counts = new LinkedHashMap<>();
         for (Node event : state.all("events")) {
             if (counts.put(event.at("name").text(), event.at("count").word()) != null) {
@@ -236,7 +236,7 @@ public final class VmSnapshot {
         }
         Map<String, DeviceData> devices = new LinkedHashMap<>();
         for (Node device : state.all("devices")) {
-            DeviceData data = DeviceData.read(device);
+            DeviceData data = DeviceData.parse(device);
             if (devices.put(device.at("name").text(), data) != null) {
                 throw device.flaw("another name than devices before it have");
             }

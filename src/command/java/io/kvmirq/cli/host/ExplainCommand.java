@@ -102,7 +102,7 @@ public final class ExplainCommand implements Command {
         }
         HostFacts host = new HostFacts(tree, terminal.host());
         ExplainQuestion question = typed.on(host);
-        try (KernelPaths memory = MemoryOption.parse(arguments, machine)) {
+        try (KernelPaths memory = MemoryOption.open(arguments, machine)) {
             if (question.vcpus()) {
                 return ExplainVcpus.print(host, question, live, memory, arguments, terminal);
             }

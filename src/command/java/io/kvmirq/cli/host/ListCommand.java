@@ -149,7 +149,7 @@ public final class ListCommand implements Command {
             throw new UnreadableInputException(NO_INTERRUPTS);
         }
         if (textfile.isPresent()) {
-            try (KernelPaths memory = MemoryOption.parse(arguments, machine)) {
+            try (KernelPaths memory = MemoryOption.open(arguments, machine)) {
                 return write(textfile.get(), HostScan.run(host, memory), terminal)
                         ? ExitCode.OK
                         : ExitCode.COULD_NOT_RUN;
@@ -158,7 +158,7 @@ public final class ListCommand implements Command {
         if (!vectors) {
             return guests(host, live, arguments, terminal);
         }
-        try (KernelPaths memory = MemoryOption.parse(arguments, machine)) {
+        try (KernelPaths memory = MemoryOption.open(arguments, machine)) {
             return vectors(host, wanted, guests, live, memory, arguments, terminal);
         }
     }

@@ -27,7 +27,7 @@ public final class MemoryOption {
      *
      * @param machine null for this one
      */
-    public static KernelPaths parse(ParseResult arguments, @Nullable LiveHost machine) {
+    public static KernelPaths open(ParseResult arguments, @Nullable LiveHost machine) {
         if (arguments.hasMatchedOption(NAME)) {
             return KernelPaths.none();
         }

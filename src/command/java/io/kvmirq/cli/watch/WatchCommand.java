@@ -149,7 +149,7 @@ public final class WatchCommand implements Command {
                                     looks,
                                     guests,
                                     paths,
-                                    MemoryOption.parse(arguments, machine),
+                                    MemoryOption.open(arguments, machine),
                                     now -> probes == null ? Optional.empty() : probes.counted(now))) {
                         Optional<String> without = probes == null ? Optional.empty() : probes.withoutProbes();
                         if (without.isPresent()) {

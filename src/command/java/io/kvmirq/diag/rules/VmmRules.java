@@ -78,7 +78,7 @@ public final class VmmRules {
 
     static final Table<VmThread> HELPERS_ORDER = ORDER.about(Subject.HELPER);
 
-    /** A device part of which is assigned to the guest, has a fault: the parent of an mdev or of a vDPA device. */
+    /** A device of which the guest has a part: the parent of an mdev or of a vDPA device. */
     static final Table<PciFunction> PARENT = new Table<>(
         rule("parent.asleep", PciFunction.POWER, PciFunction::isAsleep)
             .with(PciFunction::address, function -> PciFunction.POWER.in(function).state()).fill(PciFunction::address),

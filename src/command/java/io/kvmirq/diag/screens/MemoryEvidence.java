@@ -88,8 +88,8 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
                         .toList());
         List<Drift> all = Stream.concat(fields.stream(), vcpus.stream().flatMap(vcpu -> vcpu.fields().stream()))
                 .toList();
-        int differing = compare(all, Drift.Verdict.DIFFER).size();
-        int compared = differing + compare(all, Drift.Verdict.AGREE).size();
+        int differing = with(all, Drift.Verdict.DIFFER).size();
+        int compared = differing + with(all, Drift.Verdict.AGREE).size();
         if (compared == 0 && irqfds instanceof Known.Unknown<List<KernelIrqfd>> unknown) {
             return Finding.unknown(Check.KERNEL_MEMORY, "not-shown", unknown);
         }
@@ -102,10 +102,10 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
         Optional<VmProcess> guest = wrong.flatMap(vcpu -> VcpuThreads.guest(host, vcpu.thread()));
         text += wrong.map(vcpu -> "; the first in "
                         + guest.map(Object::toString).orElse("a VM") + " is "
-                        + compare(vcpu.fields(), Drift.Verdict.DIFFER).get(0).field())
+                        + with(vcpu.fields(), Drift.Verdict.DIFFER).get(0).field())
                 .orElse("");
         String hidden = Stream.concat(
-                        compare(fields, Drift.Verdict.UNOBSERVABLE).stream()
+                        with(fields, Drift.Verdict.UNOBSERVABLE).stream()
                                 .map(field -> field.field() + ": " + field.why()),
                         unseen(vms))
                 .distinct()
@@ -130,7 +130,7 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
                 .map(vm -> "vCPUs: " + ((Known.Unknown<?>) vm).why());
     }
 
-    private static List<Drift> compare(List<Drift> fields, Drift.Verdict verdict) {
+    private static List<Drift> with(List<Drift> fields, Drift.Verdict verdict) {
         return fields.stream().filter(field -> field.verdict() == verdict).toList();
     }
 }

@@ -108,7 +108,7 @@ public final class HostLimits {
                     : new Known.Unknown<>(
                             Known.Reason.ABSENT,
                             "/" + VECTORS + " does not exist",
-                            "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, mount debugfs, and run as root");
+                            "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS and mount debugfs");
         }
         Map<Integer, Long> cpus = new TreeMap<>();
         boolean table = false;

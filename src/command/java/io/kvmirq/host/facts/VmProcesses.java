@@ -145,7 +145,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                     arguments,
                     vms,
                     ids.entrySet().stream()
-                            .map(entry -> new VcpuFile(entry.getValue(), entry.getKey(), read(threads, entry.getKey())))
+                            .map(entry -> new VcpuFile(entry.getValue(), entry.getKey(), find(threads, entry.getKey())))
                             .toList(),
                     List.copyOf(kvmDevices),
                     eventfds,
@@ -225,7 +225,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
             return ids;
         }
 
-        private static OptionalInt read(Map<Integer, Integer> threads, int fd) {
+        private static OptionalInt find(Map<Integer, Integer> threads, int fd) {
             Integer thread = threads.get(fd);
             return thread == null ? OptionalInt.empty() : OptionalInt.of(thread);
         }

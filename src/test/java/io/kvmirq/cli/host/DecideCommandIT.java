@@ -27,7 +27,7 @@ class DecideCommandIT {
         assertThat(ended.out())
                 .contains(
                         "physical destination 0x1, fixed, vector 0x41",
-                        "means vcpu 1, of 4 vCPUs",
+                        "targets vcpu 1, of 4 vCPUs",
                         "intel: posted to vcpu 1, vector 0x41",
                         "amd: posted to vcpu 1, vector 0x41");
         String words = ended.out()

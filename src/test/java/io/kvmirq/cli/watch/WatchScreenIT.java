@@ -71,7 +71,7 @@ class WatchScreenIT {
                         .under("sh", "-c", "exec \"$0\" \"$@\" < /dev/null")
                         .onTerminal(80)
                         .execute("watch", "--fake", "vtd-posting", "--interval", "0.1", "--count", "1"))
-                .isEqualTo(new Cli.Ended(0, "watched for 0 s: 0 changes\n", ""));
+                .isEqualTo(new Cli.Ended(0, "watched for 0 s, 0 changes\n", ""));
     }
 
     @Test
