@@ -135,7 +135,7 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd. If interrupts share the eventfd, {@link Snapshot#create} chooses the one. If
+     * The current prediction for an eventfd. If interrupts share the eventfd, {@link Snapshot#of} chooses the one. If
      * {@link #apply(List)} runs at the same time, the prediction may reflect only some of its events.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
