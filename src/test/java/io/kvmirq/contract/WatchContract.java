@@ -378,7 +378,7 @@ class WatchContract extends VfioSuite {
         Process watch = Cli.jvm().start("watch", "--count", ticks);
         String said = new String(watch.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         System.out.println("lab-watch: unchanged: " + said);
-        assertThat(said).matches("watched for \\d+ s: 0 changes\n");
+        assertThat(said).matches("watched for \\d+ s, 0 changes\n");
         assertThat(watch.waitFor()).isZero();
     }
 
