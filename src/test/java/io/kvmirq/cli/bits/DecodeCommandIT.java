@@ -269,7 +269,7 @@ class DecodeCommandIT {
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
                 .isEqualTo("kvmirq: cannot read " + file + ": line 1 of vgic-its-state is '# kvmirq: see and wire KVM"
-                        + " guest interrupts from Java': expected a row of 6 numbers such as '0 8192 0 0 0 1'\n");
+                        + " guest interrupts': expected a row of 6 numbers such as '0 8192 0 0 0 1'\n");
     }
 
     @Test
