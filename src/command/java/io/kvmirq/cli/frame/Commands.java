@@ -73,9 +73,6 @@ public record Commands(List<Named> commands) {
     /** A width at which the parser breaks no line: it would also break at punctuation. */
     private static final int UNBROKEN = 9999;
 
-    /** The part of a help line before the description. */
-    private static final Pattern HEAD = Pattern.compile("Usage: kvmirq( [a-z][a-z-]*)? | *\\S.*? {2,}| *");
-
     /** The characters of a file's name that a hint repeats. */
     private static final int LONGEST_HINT = 1000;
 
@@ -106,9 +103,7 @@ public record Commands(List<Named> commands) {
             StringWriter help = new StringWriter();
             line.setOut(new PrintWriter(help));
             if (CommandLine.printHelpIfRequested(parsed)) {
-                int columns = Math.max(LEAST_COLUMNS, of.columns());
-                Terminal page = new Terminal(of.out(), of.err(), false, columns, 0, columns, 0, "");
-                help.toString().lines().forEach(row -> page.line(row, indent(row)));
+                printHelp(help.toString(), of.wrapping(Math.max(LEAST_COLUMNS, of.columns())));
                 return ExitCode.OK;
             }
             if (parsed.hasSubcommand()) {
@@ -299,10 +294,14 @@ public record Commands(List<Named> commands) {
         return root;
     }
 
-    /** Where a line of the help continues: below its description. */
-    private static int indent(String row) {
-        Matcher head = HEAD.matcher(row.replaceAll("\\033\\[[;\\d]*m", ""));
-        return head.lookingAt() ? head.end() : 0;
+    /** Prints help whose lines are not broken yet: a line continues below its description. */
+    private static void printHelp(String help, Terminal to) {
+        // Not a constant, because a command without --help starts faster without patterns.
+        Pattern head = Pattern.compile("Usage: kvmirq( [a-z][a-z-]*)? | *\\S.*? {2,}| *");
+        help.lines().forEach(row -> {
+            Matcher found = head.matcher(row.replaceAll("\\033\\[[;\\d]*m", ""));
+            to.line(row, found.lookingAt() ? found.end() : 0);
+        });
     }
 
     private static OptionSpec help() {

@@ -78,6 +78,11 @@ public record Terminal(
         return new Terminal(utf8(to), err, colour, columns, progressColumns, wrapColumns, rows, host);
     }
 
+    /** The same output, with its lines broken at this width. */
+    Terminal wrapping(int width) {
+        return new Terminal(out, err, colour, columns, progressColumns, width, rows, host);
+    }
+
     public static Terminal ofProcess(Stdout stdout, Map<String, String> environment) {
         boolean noColour = !environment.getOrDefault("NO_COLOR", "").isEmpty()
                 || environment.getOrDefault("TERM", "dumb").equals("dumb");
