@@ -265,9 +265,9 @@ public final class VfioDevice implements AutoCloseable {
         PciConfig config = config();
         List<RuntimeException> refusals = new ArrayList<>();
         List<Runnable> resets = info.resettable() ? List.of(this::reset, this::hotReset) : List.of(this::hotReset);
-        for (Runnable way : resets) {
+        for (Runnable reset : resets) {
             try {
-                way.run();
+                reset.run();
                 return;
             } catch (ClosedHandleException e) {
                 throw e; // closing the device has disabled its bus mastering

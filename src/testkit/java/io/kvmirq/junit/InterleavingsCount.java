@@ -51,10 +51,10 @@ final class InterleavingsCount {
         return Arrays.stream(counts).flatMap(Arrays::stream).reduce(BigInteger.ZERO, BigInteger::add);
     }
 
-    /** Adds an actor with {@code steps} steps to earlier actors that have {@code counts} orders. */
-    private void add(BigInteger counts, int before, int used, int steps, BigInteger[][] next) {
+    /** Adds an actor with {@code steps} steps to earlier actors that have {@code orders} orders. */
+    private void add(BigInteger orders, int before, int used, int steps, BigInteger[][] next) {
         for (int blocks = 1; blocks <= steps && used + blocks - 1 <= max; blocks++) {
-            BigInteger cut = counts.multiply(choose(steps - 1, blocks - 1));
+            BigInteger cut = orders.multiply(choose(steps - 1, blocks - 1));
             for (int joined = 1; joined <= blocks; joined++) {
                 BigInteger arranged =
                         cut.multiply(choose(blocks - 1, joined - 1)).multiply(choose(before + joined, joined));
@@ -74,11 +74,11 @@ final class InterleavingsCount {
 
     private BigInteger choose(int of, int chosen) {
         return known.computeIfAbsent(List.of(of, chosen), key -> {
-            BigInteger counts = BigInteger.ONE;
+            BigInteger choices = BigInteger.ONE;
             for (int i = 1; i <= chosen; i++) {
-                counts = counts.multiply(BigInteger.valueOf(of - chosen + i)).divide(BigInteger.valueOf(i));
+                choices = choices.multiply(BigInteger.valueOf(of - chosen + i)).divide(BigInteger.valueOf(i));
             }
-            return counts;
+            return choices;
         });
     }
 }

@@ -107,7 +107,7 @@ public final class Trust {
 
     /** The user id of a file's owner. Symbolic links are followed only in /proc. */
     public static int userOf(Path path) throws IOException {
-        // Of these paths, only /proc/self may be a symbolic link.
+        // Only /proc/self among these paths may be a symbolic link.
         return (int)
                 (path.startsWith("/proc")
                         ? Files.getAttribute(path, "unix:uid")

@@ -55,7 +55,7 @@ public final class FfmLibc extends DirectLibc {
     /** @throws BackendUnavailableException if native access is denied, or our library and libc cannot be used */
     public static Libc open() {
         try {
-            Functions.WAY.length();
+            Functions.CALLEE.length();
             return new FfmLibc();
         } catch (ExceptionInInitializerError e) {
             throw new BackendUnavailableException(
@@ -68,7 +68,7 @@ public final class FfmLibc extends DirectLibc {
 
     /** The name of the library, for messages. */
     public static String description() {
-        return "java.lang.foreign of Java " + Runtime.version().feature() + ", " + Functions.WAY;
+        return "java.lang.foreign of Java " + Runtime.version().feature() + ", " + Functions.CALLEE;
     }
 
     /** Constants, so that the JIT compiles calls. Each takes seven 64-bit numbers and returns one. */
@@ -79,18 +79,18 @@ public final class FfmLibc extends DirectLibc {
 
         static final @Nullable MethodHandle OURS;
         static final @Nullable MethodHandle LIBC;
-        static final String WAY;
+        static final String CALLEE;
 
         static {
             @Nullable MethodHandle ours = null;
-            String search = "kvmirq_call";
+            String callee = "kvmirq_call";
             try {
                 ours = LINKER.downcallHandle(NativeLibrary.ofThisMachine().load(new Loading()), SIGNATURE);
             } catch (BackendUnavailableException e) {
-                search = "libc";
+                callee = "libc";
             }
             OURS = ours;
-            WAY = search;
+            CALLEE = callee;
             LIBC = ours != null
                     ? null
                     : LINKER.downcallHandle(
