@@ -16,6 +16,7 @@ import io.kvmirq.testing.RealKvm;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -185,21 +186,11 @@ class VmProcessesTest {
 
     @Test
     void processesThatDoNotShowTheirDescriptorsAreCounted() {
-        byte[] none = {};
-        HostFiles files = HostFiles.of(
-                Map.of(
-                        "proc/5/comm",
-                        none,
-                        "proc/6/comm",
-                        none,
-                        "proc/7/fd/3",
-                        none,
-                        "proc/7/task/7/comm",
-                        none,
-                        "proc/8/fd/3",
-                        none),
-                Map.of(),
-                Set.of("proc/5/fd"));
+        Map<String, byte[]> empty = new HashMap<>();
+        for (String path : List.of("5/comm", "6/comm", "7/fd/3", "7/task/7/comm", "8/fd/3")) {
+            empty.put("proc/" + path, new byte[0]);
+        }
+        HostFiles files = HostFiles.of(empty, Map.of(), Set.of("proc/5/fd"));
         VmProcesses vms = new HostFacts(files).vms();
         assertThat(vms.all()).isEmpty();
         assertThat(vms.unreadable())
