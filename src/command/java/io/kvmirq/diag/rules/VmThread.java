@@ -119,7 +119,8 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     static final Fact<VmThread, KernelLog.Recent> SPLIT = new Fact<>(KernelLog.FILE, thread ->
         thread.files().text("proc/sys/kernel/split_lock_mitigate").filter("1"::equals).isEmpty() ? Known.none() : Fact.of(thread.host()
         .log().recent(KernelLog.BOOT_SECONDS, 0, Pattern.compile("/" + thread.tid() + " took a split_lock trap"))));
-    static final Fact<VmThread, ThreadStat> STAT = Fact.text("proc/{thread}/stat", ThreadStat::parse);
+    static final Fact<VmThread, ThreadStat> STAT =
+        Fact.text("proc/{thread}/stat", thread -> thread.isNeeded() || !thread.hasEnded(), ThreadStat::parse);
     static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", thread ->
         thread.host().threads(thread.pid).isEmpty() ? Fact.missing(thread.files(), thread.path("proc/{process}/task"))
         : new Known.Observed<>(thread.host().threads(thread.pid)));
@@ -163,11 +164,12 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
 
     /** Whether a process that was listed has no file any more. */
     private static boolean hasEnded(HostFiles files, String pid) {
-        return files.list("proc/" + pid).isEmpty() && files.reading("proc/" + pid) == HostFiles.Reading.ABSENT;
+        return files.reading("proc/" + pid) == HostFiles.Reading.ABSENT;
     }
 
+    /** Threads of QEMU's pool end when they have nothing to do. */
     boolean hasEnded() {
-        return hasEnded(files(), String.valueOf(pid));
+        return hasEnded(files(), path("{thread}"));
     }
 
     private String line(String name) {
