@@ -152,6 +152,12 @@ class PlantedContract extends VfioSuite {
                     .isTrue();
             TimeUnit.MILLISECONDS.sleep(20);
         }
+        // Until the firmware halts, an exit of its vCPU may wait for QEMU's other threads, as that of a paused guest
+        // does.
+        Path wchan = Path.of("/proc/" + started.pid() + "/task/" + vcpu(started.pid()) + "/wchan");
+        while (!spins && !Files.readString(wchan).startsWith("kvm_vcpu_")) {
+            TimeUnit.MILLISECONDS.sleep(20);
+        }
         return started;
     }
 
