@@ -14,9 +14,7 @@ public enum KernelChange {
     POWER_STATE("5.11"),
     /** An irqfd resets its eventfd's count. Source: eventfd_ctx_do_read() in irqfd_wakeup(), virt/kvm/eventfd.c. */
     IRQFD_EMPTIES("5.11"),
-    /**
-     * irq/N/spurious counts only after an unhandled irq. Source: note_interrupt(), kernel/irq/spurious.c, 7c07012eb1be.
-     */
+    /** irq/N/spurious counts once an irq is unhandled: 7c07012eb1be ("genirq: Reduce irqdebug cacheline bouncing"). */
     COUNT_AFTER_UNHANDLED("5.13"),
     /** Control groups have cpu.idle. Source: {@code cpu_idle_write_s64()} in kernel/sched/core.c. */
     CPU_IDLE("5.15"),
@@ -24,9 +22,9 @@ public enum KernelChange {
     VCPU_PID("6.0"),
     /** VFIO on x86 can add MSI-X vectors to armed ones. Source: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */
     DYNAMIC_MSIX("6.5"),
-    /** VFIO hides a pin without an irq from user space. Source: {@code vfio_config_init()}, 2bd42b03ab6b. */
+    /** VFIO hides a pin without an irq: 2bd42b03ab6b ("vfio/pci: Virtualize zero INTx PIN if no pdev-&gt;irq"). */
     HIDDEN_PIN_WITHOUT_IRQ("6.15"),
-    /** VFIO hides a pin whose line is IRQ_NOTCONNECTED. Source: {@code vfio_config_init()}, 860be250fc32. */
+    /** VFIO hides a pin whose line is not connected: 860be250fc32 ("vfio/pci: Handle INTx IRQ_NOTCONNECTED"). */
     HIDDEN_PIN_NOT_CONNECTED("6.15 5.4.294 5.10.238 5.15.185 6.1.141 6.6.93 6.12.31 6.14.9");
 
     /** Suffixes of Arch, Debian and Fedora kernels, built from kernel.org's kernel with this number. */

@@ -111,7 +111,7 @@ public record VmmOptions(
             "start QEMU with x2apic=off in -cpu (libvirt: <feature policy='disable' name='x2apic'/>), or boot Linux 6.0"
                     + " or newer");
 
-    /** Linux 5.6 to 5.18: svm_vcpu_after_set_cpuid(). Since f44509f849fe a vCPU inhibits only itself, in L2. */
+    /** Before 5.19, f44509f849fe ("KVM: x86: SVM: allow AVIC to co-exist with a nested guest running"). */
     private static final Inhibit MAY_NEST = new Inhibit(
             InhibitReason.NESTED,
             "the command line gives the guest SVM, so the guest may run nested guests",
