@@ -36,21 +36,21 @@ public enum Scenario {
             "irqfd → MSI route → ITS → LPI pending, and a PPI, no vCPU runs",
             "irqfd → MSI route → ITS → LPI pending, and a PPI, no guest runs");
 
-    private final String way;
-    private final String wayOnArm;
-    private final String wayWithoutGuest;
+    private final String path;
+    private final String pathOnArm;
+    private final String pathWithoutGuest;
 
-    Scenario(String way, String wayOnArm, String wayWithoutGuest) {
-        this.way = way;
-        this.wayOnArm = wayOnArm;
-        this.wayWithoutGuest = wayWithoutGuest;
+    Scenario(String path, String pathOnArm, String pathWithoutGuest) {
+        this.path = path;
+        this.pathOnArm = pathOnArm;
+        this.pathWithoutGuest = pathWithoutGuest;
     }
 
-    public String way(Irqchip irqchip) {
+    public String path(Irqchip irqchip) {
         return switch (irqchip) {
-            case FULL, SPLIT -> way;
-            case VGIC -> wayOnArm;
-            case PENDING -> wayWithoutGuest;
+            case FULL, SPLIT -> path;
+            case VGIC -> pathOnArm;
+            case PENDING -> pathWithoutGuest;
         };
     }
 

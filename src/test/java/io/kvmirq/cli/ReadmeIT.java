@@ -62,7 +62,7 @@ class ReadmeIT {
         Block.assertShownExceptNumbers(block.output(), printed);
         if (block.command().equals(COMMAND + "selftest")) {
             assertThat(Scenario.values())
-                    .allSatisfy(scenario -> assertThat(printed).contains(scenario.way(Irqchip.FULL)));
+                    .allSatisfy(scenario -> assertThat(printed).contains(scenario.path(Irqchip.FULL)));
         }
     }
 

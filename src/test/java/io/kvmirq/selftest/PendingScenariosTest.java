@@ -57,9 +57,9 @@ class PendingScenariosTest {
     @ParameterizedTest
     @EnumSource
     void waySaysThatNoGuestRuns(Scenario scenario) {
-        assertThat(scenario.way(Irqchip.PENDING)).endsWith("no guest runs");
-        assertThat(scenario.way(Irqchip.FULL))
-                .isEqualTo(scenario.way(Irqchip.SPLIT))
+        assertThat(scenario.path(Irqchip.PENDING)).endsWith("no guest runs");
+        assertThat(scenario.path(Irqchip.FULL))
+                .isEqualTo(scenario.path(Irqchip.SPLIT))
                 .doesNotContain("no guest runs");
     }
 

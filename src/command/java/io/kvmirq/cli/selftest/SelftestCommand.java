@@ -80,7 +80,7 @@ public final class SelftestCommand implements Command {
                     };
             lines.addAll(List.of("", where));
             for (Scenario scenario : Scenario.values()) {
-                lines.add(String.format("  %-10s %s", scenario.label(), scenario.way(irqchip)));
+                lines.add(String.format("  %-10s %s", scenario.label(), scenario.path(irqchip)));
             }
         }
         return lines.toArray(String[]::new);

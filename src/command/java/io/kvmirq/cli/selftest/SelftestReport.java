@@ -48,7 +48,7 @@ final class SelftestReport implements SelftestListener {
                     + (kernel.isReal() ? " (" + Terminal.printable(kernel.backendDescription()) + ")" : ""));
         }
         report.line("");
-        report.line(terminal.bold(KernelReport.padded(scenario.label(), 11)) + scenario.way(irqchip));
+        report.line(terminal.bold(KernelReport.padded(scenario.label(), 11)) + scenario.path(irqchip));
     }
 
     @Override
