@@ -64,11 +64,11 @@ final class PostingReading {
         return List.copyOf(unreadable);
     }
 
-    /** The host's obstacle, with the names of the parts that cause it. Empty if it has none, or a fact is unknown. */
+    /** The host's obstacle, or the parts that cause it. Empty if it has none, or a fact is unknown. */
     Optional<String> flaw() {
         return host.flatMap(PostingHost::flaw)
                 .map(flaw -> flaw == PostingObstacle.UNIT_CANNOT_POST && !lacking.isEmpty()
-                        ? flaw.text() + " (" + String.join(", ", lacking) + ")"
+                        ? String.join(", ", lacking)
                         : flaw.text());
     }
 
@@ -193,12 +193,12 @@ final class PostingReading {
             return units("ivhd", "amd-iommu/features", this::hasGuestApic);
         }
         if (!hasFlag(processor, "cx16")) {
-            lacking.add("the processor has no cx16");
+            lacking.add("the processor lacks cx16");
             return Optional.of(false);
         }
         Optional<Boolean> all =
                 units("dmar", "intel-iommu/cap", text -> hex(text).map(UnitCapabilities.POSTING::isSet));
-        lacking.replaceAll(name -> name + " has CAP.PI 0");
+        lacking.replaceAll(name -> name + " cannot post (its CAP.PI is 0)");
         return all;
     }
 

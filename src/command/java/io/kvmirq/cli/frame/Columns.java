@@ -46,7 +46,7 @@ public final class Columns {
             boolean again = i > 1
                     && text.length() > WIDEST_COLUMN
                     && text.equals(table.get(i - 1).get(end));
-            line.append(again ? "the same" : text);
+            line.append(again ? "as above" : text);
             terminal.line(i == 0 ? terminal.bold(line.toString()) : line.toString(), all + gap * end);
         }
     }

@@ -122,7 +122,7 @@ public record Terminal(
     public void link(Link link) {
         String value = link.value()
                 .filter(text -> !text.equals(link.text()))
-                .map(text -> text + ": ")
+                .map(text -> text + (link.text().startsWith("not checked") ? "; " : ": "))
                 .orElse("");
         row(link.hop().label(), link.state().label(), value + link.text(), link.evidence());
     }

@@ -237,7 +237,7 @@ final class ExplainText {
                 && host.vms().all().isEmpty()
                 && host.hidesProcesses().isPresent()) {
             Known.Unknown<Boolean> hidden = host.hidesProcesses().get();
-            return Nagios.UNKNOWN.print("no guest is seen; " + hidden.why() + ": " + hidden.remedy(), terminal);
+            return Nagios.UNKNOWN.print("no guest is visible; " + hidden.why() + ": " + hidden.remedy(), terminal);
         }
 
         // No file shows more of the hops behind the VMM, so a hop not shown there is not a failed look.
@@ -306,7 +306,7 @@ final class ExplainText {
 
     private void one(InterruptPath chain) {
         line(terminal.bold(printable(chain.device() + "  " + chain.name()
-                + chain.guest().map(name -> "  → " + name).orElse("  → no guest is seen"))));
+                + chain.guest().map(name -> "  → " + name).orElse("  → no visible guest"))));
         List<Link> links = chain.links();
         for (int i = 0; i < links.size(); i++) {
             Link link = links.get(i);
@@ -477,7 +477,8 @@ final class ExplainText {
         line(
                 "  also "
                         + printable(device + first.name() + (run.size() > 1 ? " to " + last.name() : "")
-                                + (irqs.isEmpty() ? "" : ", host irq " + irqs) + ": " + end),
+                                + (irqs.isEmpty() ? "" : ", host irq" + (irqs.contains(" ") ? "s " : " ") + irqs) + ": "
+                                + end),
                 NOTE_INDENT);
     }
 
@@ -498,7 +499,7 @@ final class ExplainText {
     /** The same end as the chain that is shown, or its own. */
     private static String end(InterruptPath shown, InterruptPath chain) {
         if (isSame(shown, chain)) {
-            return "the same";
+            return "same path";
         }
         return chain.fails()
                 .map(hop -> hop.label() + ": " + chain.whyNot().orElse(""))

@@ -266,7 +266,7 @@ public final class WatchCommand implements Command {
 
         private WatchScreen screenOf(Watcher.Tick tick, boolean styled, boolean all) {
             return new WatchScreen(
-                    "kvmirq watch" + terminal.host() + ", each " + millis / (double) MILLIS + " s", styled, all, tick);
+                    "kvmirq watch" + terminal.host() + ", every " + millis / (double) MILLIS + " s", styled, all, tick);
         }
 
         private void screen(Watcher.Tick first, WatchTerminal opened) {

@@ -29,8 +29,8 @@ import java.util.stream.Collectors;
 /** The four claims about posting a device's interrupts. For one use by one thread. */
 public final class PostingClaims {
     private static final String DELTA =
-            "compare both counts over time: if the guest's count in /proc/interrupts grows but the host irq's does"
-                    + " not, hardware delivers";
+            "compare the counts over time: hardware delivers if only the guest's count in /proc/interrupts grows,"
+                    + " not the host irq's";
 
     private final boolean arm;
     private final HostFacts host;
@@ -101,8 +101,8 @@ public final class PostingClaims {
                 ? Claim.of(
                         Question.REQUESTED,
                         true,
-                        form.evidence().orElseThrow(),
-                        "KVM requested posting: the entry" + " is posted")
+                        Evidence.inferred("an entry posts only after KVM requested it"),
+                        "KVM requested posting")
                 : requested(eligible, interrupt);
         return List.of(eligible, requested, form, delivered(count, goesThroughHost, isPosted && isSeen));
     }

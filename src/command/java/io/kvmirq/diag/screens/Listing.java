@@ -207,7 +207,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                     .map(Hop::label)
                     .collect(Collectors.joining(", "));
             if (!hops.isEmpty()) {
-                notes.add(hops + ": KVM shows no routes; "
+                notes.add(hops + ": no file shows KVM's routes; "
                         + Remedy.text(GuestRules.BY_VMM).orElse(""));
             }
         }

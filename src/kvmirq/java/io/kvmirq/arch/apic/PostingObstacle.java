@@ -24,7 +24,7 @@ public enum PostingObstacle {
             "the IOMMU does not use its virtual APIC mode",
             "enable_iommus_vapic(), from EFR bit 21 (GAM), GASup, SNP without SNPAVIC, and amd_iommu_intr=legacy",
             "dmesg has no line \"AMD-Vi: Virtual APIC enabled\"; features of /sys/class/iommu/ivhd*/amd-iommu",
-            "remove amd_iommu_intr=legacy from the kernel's command line; without it there, this hardware cannot post"),
+            "remove amd_iommu_intr=legacy from the kernel's command line; if it is not set, this hardware cannot post"),
     NO_APIC_VIRTUALIZATION(
             "KVM does not virtualize the APIC",
             "vmx hardware_setup() or avic_want_avic_enabled(), when the module is loaded",

@@ -81,7 +81,7 @@ class VfioCommandTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "vtd         | off: a remapping unit cannot post, or the processor has no cx16 (dmar0 has CAP.PI 0) (none,"
+                "vtd         | off: dmar0 cannot post (its CAP.PI is 0) (none,"
                         + " because this hardware cannot post; this is normal for an emulated IOMMU)",
                 "vtd-posting | on: hardware posts device interrupts to running vCPUs",
                 "amd-avic    | on: hardware posts device interrupts to running vCPUs",

@@ -373,7 +373,7 @@ class ExplainCommandTest {
             })
     void lastSettingOfTheDeviceDecides(String options) throws IOException {
         RecordedHost host = GuestHosts.guest(pit(), "02", "/usr/bin/qemu-system-x86_64 " + options);
-        assertThat(of(host, AMD, "0").out()).contains("; KVM shows no irqfds; ");
+        assertThat(of(host, AMD, "0").out()).contains("; no file shows KVM's irqfds or routes; ");
     }
 
     /** An irqfd may listen to an eventfd that is in an epoll too. */
@@ -388,8 +388,8 @@ class ExplainCommandTest {
         assertThat(of(host, AMD, "0").exited(17).out())
                 .contains(
                         "  not shown      eventfd, irqfd, GSI, guest vector, vCPU: VFIO does not show which eventfd it signals; process"
-                                + " 100 has eventfd descriptors 20, 21, 22, 23, 24, all in its epolls; KVM shows no"
-                                + " irqfds; ");
+                                + " 100 has eventfd descriptors 20, 21, 22, 23, 24, all in its epolls; no file"
+                                + " shows KVM\'s irqfds or routes; ");
     }
 
     /** An irqfd drains its eventfd since Linux 5.11. QEMU's main loop waits by ppoll(), which no file shows. */
@@ -577,7 +577,7 @@ class ExplainCommandTest {
         assertThat(of(empty.link("proc/self/ns/pid", "pid:[4026532700]"), "--all", "--nagios")
                         .exited(3)
                         .out())
-                .startsWith("KVMIRQ UNKNOWN: no guest is seen; kvmirq runs in a pid namespace of its own");
+                .startsWith("KVMIRQ UNKNOWN: no guest is visible; kvmirq runs in a pid namespace of its own");
         assertThat(of(pit(), "--vm", "mail", "--nagios").exited(3).out())
                 .startsWith("KVMIRQ UNKNOWN: no guest 'mail' is visible");
         assertThat(of(pit(), "--vm", "mail"))

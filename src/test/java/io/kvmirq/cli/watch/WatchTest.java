@@ -112,7 +112,7 @@ class WatchTest {
     }
 
     private static WatchScreen screen(boolean all) {
-        WatchScreen screen = new WatchScreen("kvmirq watch, each 1.0 s", true, all, tick());
+        WatchScreen screen = new WatchScreen("kvmirq watch, every 1.0 s", true, all, tick());
         screen.take(
                 tick(
                         new Event("affinity", WEB, "0000:3b:00.0", "MSI-X 0", "host irq 98 moved from CPU 3 to CPU 0"),
@@ -203,7 +203,7 @@ class WatchTest {
             WatchTerminal terminal = new WatchTerminal(line);
             terminal.draw(screen(true));
             assertThat(out.toString(StandardCharsets.UTF_8))
-                    .contains("kvmirq watch, each 1.0 s")
+                    .contains("kvmirq watch, every 1.0 s")
                     .doesNotContain("\033[31m");
             assertThat(terminal.needsDrawing()).isFalse();
             line.processInputBytes("s\033[A\033OB".getBytes(StandardCharsets.UTF_8));
