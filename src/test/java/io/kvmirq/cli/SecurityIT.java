@@ -22,7 +22,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** What src/docs/security.md promises: its tests exist, and strace shows what its table of commands lists. */
+/** The promises of src/docs/security.md have tests, and strace agrees with the page on what commands write and run. */
 class SecurityIT {
     private static final Path PAGE = Machine.root().resolve("src/docs/security.md");
     private static final Path UNIT = Machine.root().resolve("src/packaging/lib/systemd/system/kvmirq-textfile.service");
@@ -31,7 +31,7 @@ class SecurityIT {
             + "symlinkat,unlink,unlinkat,rename,renameat,renameat2,chmod,fchmodat,chown,fchownat,truncate,execve,connect,"
             + "bind,sendto,mount,init_module,finit_module,delete_module,bpf,perf_event_open,ptrace,process_vm_readv,"
             + "process_vm_writev,kill,pidfd_open,reboot,kexec_load,setxattr";
-    /** What a JVM does by itself, and opening a file only for reading. */
+    /** Calls of the JVM itself, and files opened only for reading. */
     private static final Pattern HARMLESS = Pattern.compile("open(at|at2)?\\([^|]*O_RDONLY.*|.* = -1 E[A-Z]+ .*"
             + "|.*\"/dev/(null|tty)\".*|.*(hsperfdata_|/proc/self/coredump_filter|\"/proc/self/mem).*"
             + "|openat\\(AT_FDCWD, \"\\d+\", O_RDWR\\|O_CREAT\\|O_NOFOLLOW.*");
