@@ -43,9 +43,16 @@ public final class DoctorCommand implements Command {
      * @param graded whether to print one line for monitoring
      * @param json as JSON
      * @param checks the checks on the command line. Empty for all that only read files
+     * @param except the checks that are left out
      */
     private record Options(
-            boolean quiet, boolean strict, boolean json, boolean graded, boolean twice, List<String> checks) {}
+            boolean quiet,
+            boolean strict,
+            boolean json,
+            boolean graded,
+            boolean twice,
+            List<String> checks,
+            List<String> except) {}
 
     @Override
     public void describe(Usage usage) {
@@ -77,6 +84,11 @@ public final class DoctorCommand implements Command {
                 .auxiliaryTypes(String.class)
                 .completionCandidates(ids)
                 .description("Run only this check. Repeat the option for several."));
+        usage.add(Command.option("--except", "ID", List.class)
+                .auxiliaryTypes(String.class)
+                .completionCandidates(ids)
+                .description("Leave out this check, such as one that this hardware can never pass. Repeat the option"
+                        + " for several."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--rules")
                 .description("Print the rules instead: each rule's name, state, sentence, files and remedies, then for"
                         + " each kind of fault how many have a rule, are harmless, or are shown by no file."));
@@ -102,7 +114,8 @@ public final class DoctorCommand implements Command {
                 arguments.hasMatchedOption("--json"),
                 arguments.hasMatchedOption(Nagios.OPTION),
                 arguments.hasMatchedOption(HostSource.TWICE),
-                arguments.matchedOptionValue("--check", List.of()));
+                arguments.matchedOptionValue("--check", List.of()),
+                arguments.matchedOptionValue("--except", List.of()));
         HostFiles tree = Commands.read(arguments, () -> HostSource.withoutPci(arguments));
         return run(options, tree, HostSource.isHere(arguments), terminal);
     }
@@ -134,24 +147,32 @@ public final class DoctorCommand implements Command {
         if (tree.list("sys/module").isEmpty()) {
             return Optional.empty();
         }
-        return Optional.of(run(new Options(quiet, strict, json, false, false, checks), tree, true, terminal));
+        return Optional.of(
+                run(new Options(quiet, strict, json, false, false, checks, List.of()), tree, true, terminal));
     }
 
     private static int run(Options options, HostFiles tree, boolean here, Terminal terminal) {
         EnumSet<Check> checks = EnumSet.noneOf(Check.class);
         for (Check check : Check.values()) {
-            if (options.checks().isEmpty()
-                    ? !check.isStepOfItsOwn()
-                    : options.checks().contains(check.id())) {
+            if ((options.checks().isEmpty()
+                            ? !check.isStepOfItsOwn()
+                            : options.checks().contains(check.id()))
+                    && !options.except().contains(check.id())) {
                 checks.add(check);
             }
         }
         List<String> known = ids(EnumSet.allOf(Check.class));
-        for (String id : options.checks()) {
-            if (!known.contains(id)) {
-                terminal.complain("--check " + KernelChoice.notOneOf(id, known) + ". See kvmirq doctor --help");
-                return ExitCode.USAGE;
+        for (String option : List.of("--check", "--except")) {
+            for (String id : option.equals("--check") ? options.checks() : options.except()) {
+                if (!known.contains(id)) {
+                    terminal.complain(option + " " + KernelChoice.notOneOf(id, known) + ". See kvmirq doctor --help");
+                    return ExitCode.USAGE;
+                }
             }
+        }
+        if (checks.isEmpty()) {
+            terminal.complain("--except leaves no check to run: leave out fewer. See kvmirq doctor --help");
+            return ExitCode.USAGE;
         }
         HostFacts host = HostSource.twice(
                 options.twice(), new HostFacts(tree, terminal.host()), look -> Doctor.examine(look, checks));

@@ -229,6 +229,23 @@ class DoctorCommandTest {
     }
 
     @Test
+    void checkThatThisHardwareCannotPassIsLeftOut() throws IOException {
+        RecordedHost host = host("intel-nopost");
+        assertThat(of(host, "--nagios").exited(1).out()).contains("posting: ");
+        assertThat(of(host, "--nagios", "--except", "posting", "--except=paths")
+                        .exited(0)
+                        .out())
+                .startsWith("KVMIRQ OK: ")
+                .doesNotContain("posting", "paths");
+        assertThat(of(host, "--except", "post").exited(ExitCode.USAGE).err())
+                .startsWith("kvmirq: --except 'post' is not one of kvm, irqchip,");
+        assertThat(of(host, "--check", "kvm", "--except", "kvm")
+                        .exited(ExitCode.USAGE)
+                        .err())
+                .startsWith("kvmirq: --except leaves no check to run");
+    }
+
+    @Test
     void bindingsAreNotTriedForAnArchive() throws IOException {
         Path archive = temporary.resolve("host.zip");
         try (OutputStream out = Files.newOutputStream(archive)) {
