@@ -149,7 +149,7 @@ final class X86Rules {
                 return new Posting.Unknown((inhibits.isEmpty()
                                 ? "AVIC is not inhibited any more"
                                 : "AVIC is inhibited (" + causes(inhibits) + ")")
-                        + "; KVM changes the entry when the vCPU next enters its guest, and no event says that it has");
+                        + "; KVM changes the entry when the vCPU next enters its guest, which no event reports");
             }
         }
         Optional<String> software = inhibits.isEmpty()

@@ -119,9 +119,12 @@ final class ForwardText implements ForwardSelftest.Listener {
     }
 
     private static String reason(Posting predicted) {
-        return predicted instanceof Posting.Posted posted
-                ? "posted" + posted.note().map(note -> ": " + note).orElse("")
-                : predicted.text();
+        if (predicted instanceof Posting.Posted posted) {
+            return "posted" + posted.note().map(note -> "; " + note).orElse("");
+        }
+        return predicted instanceof Posting.NotPosted not
+                ? "not posted, because " + not.reason() + "; remedy: " + not.remedy()
+                : "unknown, because " + ((Posting.Unknown) predicted).reason();
     }
 
     private void reasons(List<ForwardAnswer> answers) {

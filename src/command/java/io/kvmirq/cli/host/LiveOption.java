@@ -189,8 +189,8 @@ public final class LiveOption {
     // Output
 
     static void print(Live live, Terminal terminal) {
-        terminal.say("watched for " + live.time() + ", using " + percent(live) + " % of a CPU, and "
-                + live.around().toMillis() + " ms of CPU time to start and to read the trace");
+        terminal.say("watched for " + live.time() + "; kvmirq used " + percent(live) + " % of a CPU, plus "
+                + live.around().toMillis() + " ms of CPU time before and after");
         if (live.before().plus(live.afterwards()).compareTo(SHORT_READ) > 0) {
             terminal.say("  setting the probes took " + Live.seconds(live.before()) + ", reading and removing them "
                     + Live.seconds(live.afterwards())

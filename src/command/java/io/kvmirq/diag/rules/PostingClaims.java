@@ -363,7 +363,7 @@ public final class PostingClaims {
             return Claim.of(
                     Question.REQUESTED,
                     false,
-                    Evidence.predicted("KVM does not request posting while " + eligible.text()),
+                    Evidence.predicted("KVM requests posting only for interrupts that can be posted"),
                     "KVM does not request posting");
         }
         return Claim.unknown(

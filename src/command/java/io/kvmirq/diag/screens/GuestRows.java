@@ -103,7 +103,7 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                                 host.forDebugfs(
                                         "ls /sys/kernel/debug/kvm, where names begin with the thread that created the VM")));
         rows.add(vcpus(host, guest.vcpus(), path));
-        rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", GuestRules.BY_VMM));
+        rows.add(Row.notShown("irqfds", "no file shows KVM's irqfds or routes", GuestRules.BY_VMM));
         rows.add(Row.notShown(
                 "queues",
                 "virtqueues and their vectors are only in the guest's memory and in the VMM",

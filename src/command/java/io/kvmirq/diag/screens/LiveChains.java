@@ -28,7 +28,7 @@ import java.util.stream.Collectors;
  */
 public final class LiveChains {
     private static final String AFTER_HANDLER =
-            "live, after handlers of this host irq and no other, a worker of the kernel raised a GSI on the same CPU";
+            "live, a kernel worker raised a GSI on the same CPU after handlers of this host irq and of no other";
 
     private final HostFacts host;
     private final Live live;

@@ -211,7 +211,7 @@ public final class RemappingEntries {
 
     private Known<List<Entry>> ofAmd(PciAddress device) {
         Known<String> table = host.debugfs(
-                AMD, "boot Linux 6.17 or newer with CONFIG_AMD_IOMMU_DEBUGFS, then: echo " + device + " > " + DEVID);
+                AMD, "boot Linux 6.17 or newer with CONFIG_AMD_IOMMU_DEBUGFS; then echo " + device + " > " + DEVID);
         if (table.known()
                 .filter(text -> !text.stripLeading().startsWith("DeviceId " + device))
                 .isPresent()) {

@@ -106,7 +106,7 @@ final class Vcpus {
             recorded = new Known.Observed<>(
                     pointer == 0 ? Optional.empty() : Optional.of(id(checked(pointer, irqfd.vm()))));
         } else if (intel) {
-            recorded = new Known.Unknown<>("this kernel keeps no record of the vCPU", "none");
+            recorded = new Known.Unknown<>("this kernel does not record the vCPU", "none");
         } else {
             recorded = new Known.Observed<>(
                     found.filter(snapshot -> lists(snapshot, data)).map(Vcpus::id));

@@ -270,7 +270,7 @@ class LiveTest {
                         "  irqfd          ok         process 100: KVM raises the interrupt itself, so it is not posted"
                                 + " [observed: live, the probe of irqfd_wakeup]\n",
                         "  GSI            ok         gsi 24: the irqfd raises it",
-                        "  guest vector   ok         0x41: the message: address 0xfee01000, data 0x4041",
+                        "  guest vector   ok         0x41: the message is address 0xfee01000, data 0x4041",
                         """
                           stages, counted in the kernel:
                             host irq             20  27
