@@ -87,11 +87,11 @@ public final class VcpuExit {
         /** The guest made a Xen hypercall. {@link VcpuExit#word}(0) is the Xen exit type. */
         XEN(Uapi.KVM_EXIT_XEN),
         /**
-         * The guest has accepted no interrupts for longer than the VMM allows (KVM_CAP_X86_NOTIFY_VMEXIT). {@link
+         * The guest had no event window for longer than the VMM allows (KVM_CAP_X86_NOTIFY_VMEXIT). {@link
          * VcpuExit#word}(0) holds the exit's flags.
          */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
-        /** An instruction locked the memory bus. KVM reports this only if KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
+        /** The guest took a bus lock, for example by a split lock, and KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
         /**
          * The guest accessed the TPR. {@link VcpuExit#word}(0) is the instruction's address, word(1) is 1 if it wrote.
