@@ -87,7 +87,7 @@ public final class LapicPage {
     /** The id in the ID and LDR registers in xAPIC mode. In x2APIC mode, the whole register is the id. */
     public static final BitField XAPIC_ID = new BitField("xapic_id", 24, 8, always("ID", "xAPIC id"));
 
-    /** Version: 1 if a guest can itself send the EOI of a level-triggered interrupt to the IOAPIC. */
+    /** Version: 1 if the guest can suppress EOI broadcasts and write each EOI to the IOAPIC itself. */
     public static final BitField DIRECTED_EOI =
             BitField.flag("directed_eoi", 24, "", "EOIs are broadcast", "EOI broadcasts can be suppressed");
 

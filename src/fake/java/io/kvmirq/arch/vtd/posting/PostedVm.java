@@ -48,7 +48,7 @@ public final class PostedVm {
         this(host, vcpus, x2apic, ApicvKernel.FROM_6_17);
     }
 
-    /** Creates a VM like {@link #PostedVm(Host,int,boolean)}, on this kernel version. */
+    /** Creates a VM like {@link #PostedVm(HostCpus,int,boolean)}, on this kernel version. */
     public PostedVm(HostCpus host, int vcpus, boolean x2apic, ApicvKernel kernel) {
         this(
                 host,
