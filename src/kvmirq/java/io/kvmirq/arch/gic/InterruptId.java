@@ -12,7 +12,7 @@ public final class InterruptId {
     /** The first SPI. Lower ids are SGIs and PPIs, which are private to a CPU. */
     public static final int FIRST_SPI = Spi.FIRST;
 
-    /** The first special INTID, which no interrupt has. It follows the last SPI. */
+    /** The first special INTID, one above the last SPI. No interrupt has it. */
     public static final int FIRST_SPECIAL = Spi.LAST + 1;
 
     /** The first LPI's INTID. From 1020 to 8191, only the EPPIs and ESPIs of GICv3.1 are interrupts. */
@@ -30,12 +30,12 @@ public final class InterruptId {
         return Long.compareUnsigned(id, FIRST_PPI) < 0;
     }
 
-    /** Whether the id is an SGI or a PPI below 1020, which each CPU has for itself. */
+    /** Whether the id is an SGI or a PPI below 1020, which are private to each CPU. */
     public static boolean isPrivate(long id) {
         return Long.compareUnsigned(id, FIRST_SPI) < 0;
     }
 
-    /** Whether the id is special or reserved, so that no interrupt has it. */
+    /** Whether the id is special or reserved, so no interrupt has it. */
     public static boolean isNone(long id) {
         return Long.compareUnsigned(id, FIRST_SPECIAL) >= 0
                 && Long.compareUnsigned(id, FIRST_LPI) < 0

@@ -28,9 +28,9 @@ public enum ItsCommand {
     MAPTI(0x0a),
     /** Maps an event to the LPI with the same number. */
     MAPI(0x0b),
-    /** Makes the ITS reread the priority and the enable bit of an event's LPI. */
+    /** Makes the ITS reload the priority and the enable bit of an event's LPI. */
     INV(0x0c),
-    /** Makes the ITS reread the priority and the enable bit of all LPIs on a collection's vCPU. */
+    /** Makes the ITS reload the priorities and enable bits of all LPIs on a collection's vCPU. */
     INVALL(0x0d),
     /** Moves all LPIs of one vCPU to another vCPU. */
     MOVALL(0x0e),

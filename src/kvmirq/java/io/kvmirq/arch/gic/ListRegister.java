@@ -13,8 +13,8 @@ import java.util.Optional;
 /**
  * Fields of a GICv2 list register, GICH_LR, which holds an interrupt for a guest.
  *
- * <p>HW selects the meaning of bits 19:10, which are either the physical interrupt, or an SGI's source and the EOI
- * request. {@link #FORMAT} decodes and encodes only the fields that HW selects.
+ * <p>HW selects the meaning of bits 19:10: the physical interrupt, or an SGI's source and the EOI request. {@link
+ * #FORMAT} decodes and encodes only the fields that HW selects.
  *
  * <p>Source: ARM IHI 0048, "GICH_LRn".
  */
@@ -132,14 +132,14 @@ public final class ListRegister {
     }
 
     /**
-     * Whether the list register's bit in EISR (ended interrupts) is set. This is so if it held a software interrupt
-     * with {@link #EOI} set, and the guest has written the EOI.
+     * Whether the list register's EISR bit is set: its software interrupt had {@link #EOI} set, and the guest has
+     * written the EOI.
      */
     public static boolean isSpent(long word) {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);
     }
 
-    /** Whether the list register's bit in ELRSR is set, because the register is empty and its bit in EISR is clear. */
+    /** Whether the list register's ELRSR bit is set: the register is empty and its EISR bit is clear. */
     public static boolean isEmpty(long word) {
         return !STATE.isSet(word) && (HW.isSet(word) || !EOI.isSet(word));
     }

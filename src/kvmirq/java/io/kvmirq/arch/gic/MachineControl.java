@@ -8,8 +8,7 @@ import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Format;
 
 /**
- * Fields of GICH_VMCR and ICH_VMCR, through which the hypervisor accesses the guest's settings of its virtual CPU
- * interface.
+ * Fields of GICH_VMCR and ICH_VMCR, through which the hypervisor reads and writes the guest's CPU interface settings.
  *
  * <p>Source: ARM IHI 0048, "GICH_VMCR"; ARM IHI 0069, "ICH_VMCR_EL2".
  */

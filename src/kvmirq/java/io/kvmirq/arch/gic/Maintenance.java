@@ -8,9 +8,9 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Meaning;
 
 /**
- * Fields of MISR, EISR and ELRSR, which are read-only. They show why a virtual CPU interface raises its maintenance
- * interrupt, which list registers' interrupts have ended, and which list registers are empty. MISR has the same bits in
- * GICv2 and GICv3. EISR and ELRSR have one bit per list register: 64 bits in GICv2, 16 bits in GICv3.
+ * Fields of the read-only registers MISR, EISR and ELRSR, which show why the maintenance interrupt is asserted, which
+ * list registers' interrupts have ended, and which list registers are empty. MISR has the same bits in GICv2 and GICv3.
+ * EISR and ELRSR have one bit per list register: 64 bits in GICv2, 16 bits in GICv3.
  *
  * <p>Source: ARM IHI 0048, "GICH_MISR", "GICH_EISR0", "GICH_ELRSR0"; ARM IHI 0069, "ICH_MISR_EL2", "ICH_EISR_EL2".
  */

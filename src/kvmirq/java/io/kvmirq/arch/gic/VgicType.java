@@ -9,7 +9,7 @@ import io.kvmirq.arch.Format;
 import java.util.Optional;
 
 /**
- * Fields of GICH_VTR and ICH_VTR, which describe the virtual CPU interface and are read-only.
+ * Fields of GICH_VTR and ICH_VTR, read-only registers that describe the virtual CPU interface.
  *
  * <p>Source: ARM IHI 0048, "GICH_VTR"; ARM IHI 0069, "ICH_VTR_EL2".
  */

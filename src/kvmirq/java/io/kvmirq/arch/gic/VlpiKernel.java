@@ -2,8 +2,8 @@
 package io.kvmirq.arch.gic;
 
 /**
- * Kernel versions that differ in how KVM finds a host interrupt's LPI. A stable kernel older than 6.16 can behave like
- * 6.16, so the version alone does not determine the constant.
+ * Kernel ranges by how KVM finds a host interrupt's LPI. A stable kernel older than 6.16 can have 6.16's code, so the
+ * version alone does not determine the constant.
  */
 public enum VlpiKernel {
     /**

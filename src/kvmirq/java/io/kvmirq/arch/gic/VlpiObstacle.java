@@ -11,7 +11,7 @@ public enum VlpiObstacle {
     UNMAPPED(
             "the guest has not mapped the event yet, or its ITS or LPIs are disabled",
             "register the irqfd again later"),
-    /** Exists since Linux 6.16. Before, the host interrupt that registers last gets the LPI. */
+    /** Checked since Linux 6.16. Before, the host interrupt that is registered last gets the LPI. */
     TAKEN("the LPI is a vLPI of another host interrupt", "let the guest map each event to an LPI of its own");
 
     private final String text;
