@@ -14,11 +14,11 @@ import java.util.stream.Stream;
  * and methods such as {@link #required} return a changed copy. Immutable.
  *
  * @param label the short name in the manual, such as FPD
- * @param meaning explains each value for people
+ * @param meaning explains each value in words
  * @param role whether the field is decoded to a named value, and whether encoding needs the value
  * @param ordinary the value that encoding stores for a {@link Field.Role#DEFAULTED} field that is not given
  * @param isReserved whether the field is reserved, so that the manual requires the value 0
- * @param shift the number of low address bits that the structure does not store, because they are 0
+ * @param shift the number of low address bits that are always 0 and not stored
  * @param computed converts the field's bits to its value, such as a length code to a length
  * @param checks the manual's rules that forbid values of this field
  */
@@ -42,7 +42,7 @@ public record Description(
     /** A rule in the manual about one field. */
     @FunctionalInterface
     public interface Check {
-        /** Describes the error in {@code value}. Empty if the manual allows the value. */
+        /** A sentence on what is wrong with {@code value}. Empty if the manual allows it. */
         Optional<String> fault(long value, long[] bits);
     }
 

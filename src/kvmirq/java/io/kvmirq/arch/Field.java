@@ -17,7 +17,7 @@ public sealed interface Field permits BitField, SplitField {
         DEFAULTED,
         /** The value follows from other fields. Decoding returns it, but encoding does not need it. */
         DERIVED,
-        /** The field is printed for people, but is not decoded to a named value. */
+        /** The field is printed, but not decoded to a named value. */
         SHOWN
     }
 
@@ -52,7 +52,7 @@ public sealed interface Field permits BitField, SplitField {
         return description().computed().applyAsLong(value);
     }
 
-    /** The meaning of this field's value in a structure, for people. */
+    /** The meaning of this field's value in a structure, in words. */
     default String meaning(long[] bits) {
         return description().meaning().of(value(bits), bits);
     }

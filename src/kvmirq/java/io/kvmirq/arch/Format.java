@@ -16,10 +16,9 @@ import java.util.stream.Collectors;
  * The format of a hardware structure: its name for {@code kvmirq decode}, its words, and its fields in printing order.
  * Encoding the decoded values of a structure returns the same bits, reserved bits included.
  *
- * <p>A structure has two representations. The <em>words</em> of the structure have 32 or 64 bits each, as {@code kvmirq
- * decode} reads them, lowest address first. The <em>bits</em> are the same content in 64-bit words, to which the
- * positions of a {@link BitField} refer. Three 32-bit words occupy two 64-bit words, whose remaining bits are 0.
- * Immutable.
+ * <p>A structure has two representations. Its <em>words</em> have 32 or 64 bits each, as {@code kvmirq decode} reads
+ * them, lowest address first. Its <em>bits</em> are the same content in 64-bit words, in which a {@link BitField}
+ * counts positions. Three 32-bit words occupy two 64-bit words, whose remaining bits are 0. Immutable.
  */
 public final class Format {
     /** A sentence that is printed if {@code when} matches the bits. */
@@ -106,7 +105,7 @@ public final class Format {
         return kind;
     }
 
-    /** A short name of the structure for people, such as "VT-d IRTE, posted". */
+    /** A short human-readable name, such as "VT-d IRTE, posted". */
     public String title() {
         return title;
     }
@@ -152,7 +151,9 @@ public final class Format {
         return decodeOnly;
     }
 
-    /** A field's bits as the manual writes them, such as {@code 63:38}, or {@code data 7:0} if the words have names. */
+    /**
+     * A field's bit range in the manual's notation, such as {@code 63:38}, or {@code data 7:0} if the words have names.
+     */
     public String position(Field field) {
         StringBuilder text = new StringBuilder();
         String before = "";
@@ -283,7 +284,7 @@ public final class Format {
         return false;
     }
 
-    /** Sentences about bits that the manual allows but whose effect people should know. */
+    /** Remarks on bits that the manual allows but that have an effect worth knowing. */
     public List<String> remarks(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
         return remarks.stream()

@@ -70,7 +70,9 @@ public final class FormatBuilder {
         return this;
     }
 
-    /** Declares that hardware ignores a structure unless {@code when} matches. An ignored one has no violations. */
+    /**
+     * Declares that hardware ignores a structure unless {@code when} matches. An ignored structure has no violations.
+     */
     public FormatBuilder looked(Predicate<long[]> when) {
         Objects.requireNonNull(when, "when is null");
         looked = when;

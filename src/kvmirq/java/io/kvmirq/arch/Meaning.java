@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.function.IntFunction;
 
-/** The meaning of a field's value, for people. */
+/** The meaning of a field's value, in words. */
 @FunctionalInterface
 public interface Meaning {
     /** The meaning of one value in a few words. Empty if the value needs no explanation. */
@@ -29,12 +29,14 @@ public interface Meaning {
         return String.format("%02x:%02x.%x", id >>> 8 & 0xff, id >>> 3 & 0x1f, id & 7);
     }
 
-    /** The set bits' numbers in hex, where bit 0 is {@code first}. Contiguous bits are a range, {@code 0x20-0x23}. */
+    /**
+     * The numbers of the set bits in hex, counted from {@code first}. Contiguous bits form a range, {@code 0x20-0x23}.
+     */
     static String numbers(long word, int first) {
         return runs(word, bit -> "0x" + Integer.toHexString(first + bit));
     }
 
-    /** The numbers of the set bits in decimal. Contiguous bits are a range such as {@code 4-7}. */
+    /** The numbers of the set bits in decimal. Contiguous bits form a range such as {@code 4-7}. */
     static String decimals(long word) {
         return runs(word, Integer::toString);
     }

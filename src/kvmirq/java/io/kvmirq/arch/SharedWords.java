@@ -6,9 +6,9 @@ import java.lang.invoke.VarHandle;
 import java.util.Objects;
 
 /**
- * 64-bit words that threads, or a process and a device, share without a lock. All threads see all accesses in program
- * order, except that a read may pass an earlier {@link #set}. Each call of {@link #or}, {@link #and}, {@link #swap} or
- * {@link #replace} is one locked read-modify-write, even if the value stays the same. An index out of range throws
+ * 64-bit words that threads, or a process and a device, share without a lock. Accesses take effect in program order,
+ * except that a read may pass an earlier {@link #set}. Each call of {@link #or}, {@link #and}, {@link #swap} or {@link
+ * #replace} is one locked read-modify-write, even if the value stays the same. An index out of range throws
  * IndexOutOfBoundsException. No method allocates.
  *
  * <p>Thread-safe. The models of posting and of interrupt lines keep their state in shared words. Tests extend this
@@ -54,12 +54,12 @@ public abstract class SharedWords {
         swap(word + 1, high);
     }
 
-    /** Executes a full barrier, so that all threads see this thread's earlier writes before its later reads. */
+    /** Executes a full barrier, which orders this thread's earlier writes before its later reads. */
     public void fence() {
         VarHandle.fullFence();
     }
 
-    /** Takes a spinlock by waiting until the word is 0 and setting it to 1. */
+    /** Takes a spinlock: waits until the word is 0, then sets it to 1. */
     public void lock(int word) {
         while (!replace(word, 0, 1)) {
             Thread.onSpinWait();

@@ -4,8 +4,8 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A field that violates the manual, with its value and the expected one. Violations are returned in a list, not thrown,
- * because a machine's registers can hold any value.
+ * A field value that violates the manual, and the value that it requires. Violations are returned in a list, not
+ * thrown, because a machine's registers can hold any value.
  */
 public record Violation(String name, String text) {
     public Violation {

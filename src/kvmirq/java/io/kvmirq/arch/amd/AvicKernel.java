@@ -3,7 +3,7 @@ package io.kvmirq.arch.amd;
 
 import io.kvmirq.arch.LinuxVersion;
 
-/** Kernel versions that differ in how KVM and the IOMMU driver post interrupts with AVIC. */
+/** Kernel ranges by how KVM and the IOMMU driver post interrupts with AVIC. */
 public enum AvicKernel {
     /**
      * Linux 6.5 to 6.16. A posted entry always has GALogIntr set. If an entry moves to another vCPU, KVM writes the
@@ -26,7 +26,7 @@ public enum AvicKernel {
         return version.isSince(6, 17) ? FROM_6_17 : UP_TO_6_16;
     }
 
-    /** Whether GALogIntr is always set in posted entries, and not only while the vCPU blocks. */
+    /** Whether posted entries always have GALogIntr set, not only while the vCPU blocks. */
     public boolean alwaysLogs() {
         return this == UP_TO_6_16;
     }

@@ -6,7 +6,7 @@ import static io.kvmirq.arch.Description.always;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** Entries of the tables in which AVIC looks up a vCPU by physical or logical APIC id. */
+/** Entries of AVIC's tables, which map physical and logical APIC ids to vCPUs. */
 public final class AvicTables {
     /** Physical table: the APIC id of the host CPU on which the vCPU is loaded. */
     public static final BitField HOST_ID = new BitField("host_physical_id", 0, 12, always("HostPhysicalId", "APIC id"));

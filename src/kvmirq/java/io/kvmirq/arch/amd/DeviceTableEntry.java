@@ -16,7 +16,7 @@ public final class DeviceTableEntry {
     public static final BitField INTERRUPTS_VALID =
             BitField.flag("iv", 0, "IV", "interrupts pass unmapped", "what follows is valid");
 
-    /** The length of the device's remapping table, where value n means 2^n entries. */
+    /** The size of the device's remapping table: n means 2^n entries. */
     public static final BitField TABLE_LENGTH = new BitField(
             "inttablen",
             1,

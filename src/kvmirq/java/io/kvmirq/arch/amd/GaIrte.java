@@ -19,7 +19,7 @@ import io.kvmirq.arch.SplitField;
 public final class GaIrte {
     private static final int PAGE_BITS = 12;
 
-    /** Guest mode: 1 if an interrupt writes a GA log entry while the vCPU is not running. */
+    /** Guest mode: 1 if interrupts for a vCPU that is not running are logged in the GA log. */
     public static final BitField GA_LOG_INTR =
             BitField.flag("ga_log_intr", 2, "GALogIntr", "no GA log entry", "GA log entry if the vCPU does not run");
 

@@ -5,8 +5,8 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.LinuxVersion;
 
 /**
- * Kernel versions that differ in the layout of GATags, {@code AVIC_GATAG}. The vCPU field is as wide as an index into
- * AVIC's largest physical table.
+ * Kernel ranges by GATag layout ({@code AVIC_GATAG}). The vCPU field is as wide as an index into AVIC's largest
+ * physical APIC id table.
  */
 public enum GaTagKernel {
     /** Linux up to 6.0: 24-bit VM id, 8-bit vCPU id. */

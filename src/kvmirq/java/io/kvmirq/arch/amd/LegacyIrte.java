@@ -7,7 +7,7 @@ import static io.kvmirq.arch.Description.oneOf;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** A 32-bit remapping entry, the kernel's {@code union irte}. A remapped {@link GaIrte} has its fields in bits 6:0. */
+/** A 32-bit remapping entry, the kernel's {@code union irte}. Bits 6:0 are the same in a remapped {@link GaIrte}. */
 public final class LegacyIrte {
     /** 1 if the entry is in use. */
     public static final BitField VALID = BitField.flag("valid", 0, "RemapEn", "not in use", "in use");

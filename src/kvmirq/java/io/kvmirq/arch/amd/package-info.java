@@ -2,8 +2,8 @@
 /**
  * The structures of AMD's IOMMU and of AVIC.
  *
- * <p>Each structure's class holds only constants, which are the {@link io.kvmirq.arch.Format} and the fields that read
- * and write the words.
+ * <p>Each class holds only constants: a structure's {@link io.kvmirq.arch.Format}, and fields that read and write its
+ * words.
  *
  * <p>Source: drivers/iommu/amd/amd_iommu_types.h and arch/x86/include/asm/svm.h; reserved bits from the AMD I/O
  * Virtualization Technology specification.

@@ -22,7 +22,7 @@ import java.util.Objects;
  * @param data the data that the device writes, 32 bits
  */
 public record CompatibilityMsi(long address, int data) implements Structure {
-    /** The value of {@link #BASE_ADDRESS} in an interrupt message. */
+    /** The {@link #BASE_ADDRESS} of every interrupt message. */
     public static final int BASE = 0xfee;
 
     /** Address bits 1:0, ignored. */
@@ -32,7 +32,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Destination mode: 1 if the destination is a logical id. */
     public static final BitField LOGICAL = BitField.flag("dest_mode_logical", 2, "DM", "physical", "logical");
 
-    /** Redirection hint: 1 if one CPU of the destination gets the interrupt. */
+    /** Redirection hint: 1 if only one CPU of the destination gets the interrupt. */
     public static final BitField HINT =
             BitField.flag("redirect_hint", 3, "RH", "all of the destination", "one of the destination");
 
@@ -79,7 +79,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     private static final BitField RESERVED_75 =
             BitField.reserved("rsvd_75_77", 75, 3).ordinarily(0);
 
-    /** Level: 1 asserts a level-triggered interrupt, 0 deasserts it. */
+    /** Level: 1 asserts, 0 deasserts a level-triggered interrupt. */
     public static final BitField ASSERTED = BitField.bit(
             "level_assert",
             78,
@@ -98,7 +98,9 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             .fields(ASSERTED, BASE_ADDRESS, EXTENDED, REMAPPABLE, IGNORED_0, RESERVED_32, RESERVED_75, RESERVED_80)
             .build();
 
-    /** The bit that selects the MSI format. Any value but {@code expected} is the violation {@code otherwise}. */
+    /**
+     * The bit that selects the MSI format. Any value but {@code expected} is reported as violation {@code otherwise}.
+     */
     public static BitField format(int expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
         return BitField.bit(

@@ -63,13 +63,15 @@ public enum DeliveryMode {
         return this == FIXED || this == LOWEST_PRIORITY;
     }
 
-    /** Describes a field that holds a delivery mode. Reserved modes are violations. */
+    /** A description for a delivery mode field, in which reserved modes are violations. */
     public static Description description() {
         return Description.saying("DLM", (value, bits) -> of((int) value).text)
                 .forbidding(value -> of((int) value).isReserved(), value -> "delivery mode " + value + " is reserved");
     }
 
-    /** Adds a check that the vector is at least 0x10 if {@code mode} uses it, because LAPICs reject 0 to 0xf. */
+    /**
+     * Adds a check that the vector is at least 0x10 if {@code mode} uses it, because LAPICs reject vectors 0 to 0xf.
+     */
     public static Description deliverable(Description vector, BitField mode) {
         Objects.requireNonNull(mode, "mode is null");
         return vector.checked((value, bits) -> {

@@ -97,10 +97,10 @@ public final class LapicPage {
     /** LDR in x2APIC mode: the cluster's members, one bit each. */
     public static final BitField MEMBERS = new BitField("members", 0, 16, always("", "members of the cluster"));
 
-    /** DFR of the flat model: each of the 8 bits of a logical id stands for one LAPIC. */
+    /** DFR of the flat model, in which each of a logical id's 8 bits stands for one LAPIC. */
     public static final int DFR_FLAT = 0xffff_ffff;
 
-    /** DFR of the cluster model: a logical id is a 4-bit cluster number and one bit for each of its 4 LAPICs. */
+    /** DFR of the cluster model, in which a logical id is a 4-bit cluster number and one bit for each of 4 LAPICs. */
     public static final int DFR_CLUSTER = 0x0fff_ffff;
 
     /** SVR: 1 if software has enabled the LAPIC. */

@@ -11,9 +11,8 @@ import io.kvmirq.arch.Meaning;
 import io.kvmirq.arch.Structure;
 
 /**
- * The words of a posted-interrupt descriptor (PID), 64 bytes at a 64-byte boundary. Each vCPU has one, in which an
- * IOMMU or another CPU stores requested guest vectors. This record is a copy of the words, whereas {@code PiDescriptor}
- * models the live memory.
+ * A posted-interrupt descriptor (PID), 64 bytes at a 64-byte boundary. Each vCPU has one, into which an IOMMU or
+ * another CPU posts guest vectors. This record is a copy; {@code PiDescriptor} models the live memory.
  *
  * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM volume 3, Posted-Interrupt Processing;
  * {@code struct pi_desc} in arch/x86/include/asm/posted_intr.h.

@@ -11,8 +11,8 @@ import java.util.Set;
 import java.util.StringTokenizer;
 
 /**
- * The host features that decide whether KVM can post interrupts. The version {@code kernel} decides which inhibit
- * reasons exist, and the kernel's {@code commandLine} can disable features.
+ * Host features without which KVM cannot post interrupts. The version {@code kernel} decides which inhibit reasons
+ * exist, and the kernel's {@code commandLine} can disable features.
  */
 public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine, Set<Feature> features) {
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
@@ -84,7 +84,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         return features.contains(Feature.X2AVIC_EXT) && kernel.isSince(6, 18) ? VcpuId.MAX : X2AVIC_MAX_PHYSICAL_ID;
     }
 
-    /** The first obstacle that prevents posting for every VM on this host. Empty if the host can post. */
+    /** The first obstacle to posting that affects every VM on this host. Empty if the host can post. */
     public Optional<PostingObstacle> flaw() {
         boolean remapping = features.contains(Feature.REMAPPING);
         boolean unitsPost = features.contains(Feature.POSTING_UNITS);

@@ -10,7 +10,7 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * The traits that decide whether an interrupt can use direct EOI. For a PCI device that shares its line with one other
+ * Facts that decide whether an interrupt can use direct EOI. For a PCI device that shares its line with one other
  * device:
  *
  * <pre>{@code
@@ -22,7 +22,7 @@ import java.util.stream.Stream;
 public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     /** A fact about the interrupt that {@link DirectEoiPolicy#decide} considers. */
     public enum Trait {
-        /** The device is a platform device and not a PCI device, whose line can be shared. */
+        /** The device is a platform device, not a PCI device, whose line can be shared. */
         PLATFORM_DEVICE,
         /** The interrupt is level-triggered. */
         LEVEL,
@@ -91,8 +91,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * Allows or refuses direct EOI. The administrator's assertion outweighs only {@link NotDirect#SHARED} and {@link
-     * NotDirect#SHAREABLE}, not {@link NotDirect#REFUSED}, for which Linux refuses the line, or the hardware's reasons.
+     * Allows or refuses direct EOI. The administrator's assertion overrides only {@link NotDirect#SHARED} and {@link
+     * NotDirect#SHAREABLE}, not {@link NotDirect#REFUSED}, where Linux refuses the line, or the hardware's reasons.
      */
     public DirectEoiDecision decide() {
         List<NotDirect> reasons = Stream.of(NotDirect.values())

@@ -44,7 +44,7 @@ public enum NotDirect {
         return text;
     }
 
-    /** Whether the administrator's assertion that the platform is safe outweighs the reason. */
+    /** Whether the administrator's assertion that the platform is safe overrides this reason. */
     public boolean isOutweighed() {
         return outweighed;
     }

@@ -34,14 +34,14 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     /** FPD, bit 1: 1 if hardware does not record this entry's faults. */
     BitField FAULT_DISABLED = BitField.flag("fpd", 1, "FPD", "faults recorded", "faults not recorded");
 
-    /** AVAIL, bits 11:8, which hardware leaves to software. */
+    /** AVAIL, bits 11:8: available to software, ignored by hardware. */
     BitField AVAILABLE = new BitField("avail", 8, 4, always("AVAIL", "for software"));
 
     /** IM, bit 15: 1 if the entry posts to a descriptor, 0 if it remaps. */
     BitField POSTED =
             BitField.bit("pst", 15, oneOf("IM", "remapped", "posted").expecting(1, "the entry is of remapped form"));
 
-    /** V or VV, bits 23:16: the vector, which is a guest vector if the entry posts. */
+    /** V or VV, bits 23:16: the host vector, or the guest vector if the entry posts. */
     BitField VECTOR = new BitField("vector", 16, 8, always("VV", "guest vector"));
 
     /** SID, bits 79:64: a requester id, or the first and the last bus of a range. */
@@ -92,7 +92,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
         return field.isSet(field.word() == 0 ? low() : high());
     }
 
-    /** The vector, which is a guest vector if the entry posts. */
+    /** The host vector, or the guest vector if the entry posts. */
     default InterruptVector vector() {
         return new InterruptVector((int) VECTOR.of(low()));
     }

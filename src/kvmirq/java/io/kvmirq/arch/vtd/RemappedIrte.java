@@ -24,7 +24,7 @@ public record RemappedIrte(long low, long high) implements Irte {
     /** DM, bit 2: 1 if the destination is a logical id. */
     public static final BitField LOGICAL = BitField.flag("dst_mode", 2, "DM", "physical", "logical");
 
-    /** RH, bit 3: 1 if one CPU of the destination gets the interrupt. */
+    /** RH, bit 3: 1 if only one CPU of the destination gets the interrupt. */
     public static final BitField HINT =
             BitField.flag("redir_hint", 3, "RH", "all of the destination", "one of the destination");
 
@@ -50,7 +50,7 @@ public record RemappedIrte(long low, long high) implements Irte {
                             ? Optional.of("IM, bit 15, is 1: the entry is of posted form")
                             : Optional.empty()));
 
-    /** DST, bits 63:32: an x2APIC id, or an xAPIC id in bits 15:8. If DM is 1, DST is a logical id of CPUs. */
+    /** DST, bits 63:32: an x2APIC id, or an xAPIC id in bits 15:8. A logical id if DM is 1. */
     public static final BitField DESTINATION = new BitField(
             "dest_id",
             32,

@@ -22,7 +22,7 @@ import io.kvmirq.arch.Structure;
 public record UnitCapabilities(long cap, long ecap) implements Structure {
     private static final int RESERVED_DOMAINS = 7;
 
-    /** The number of domains, 16–65536, or 262144 for the reserved value. */
+    /** The number of domain ids, 16–65536, or 262144 for the reserved value. */
     public static final BitField DOMAINS = new BitField(
             "ndoms",
             0,
@@ -63,7 +63,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     /** 1 if the unit supports posted entries. Linux posts only if every unit has this bit. */
     public static final BitField POSTING = BitField.flag("pi", 59, "PI", "no posted interrupts", "posted interrupts");
 
-    /** 1 if hardware flushes its interrupt entry cache when software sets a new table. */
+    /** 1 if hardware invalidates its interrupt entry cache when software sets a new table. */
     public static final BitField FLUSHES_INTERRUPTS = BitField.flag(
             "esirtps", 62, "ESIRTPS", "software flushes for a new table", "hardware flushes for a new table");
 
