@@ -8,15 +8,13 @@ import io.kvmirq.arch.SharedWords;
  * runs. Thread-safe.
  */
 public final class HostCpu {
-    /**
-     * The first of four words with one bit for each vector, which is set while an interrupt of this vector is pending.
-     */
+    /** The first of four words with a pending bit for each vector. */
     public static final int PENDING = 0;
 
-    /** The word of a spinlock that a thread holds while it has the CPU's interrupts off. */
+    /** The word of the spinlock that models disabled interrupts on the CPU. */
     public static final int INTERRUPTS_OFF = PENDING + HostCpus.VECTORS / Long.SIZE;
 
-    /** The word with the number, from 1, of the thread whose guest runs; 0 if no guest runs. */
+    /** The word with the number, from 1, of the thread whose guest runs on the CPU; 0 if no guest runs. */
     public static final int GUEST = INTERRUPTS_OFF + 1;
 
     static final int WORDS = GUEST + 1;
@@ -102,7 +100,7 @@ public final class HostCpu {
         words.set(at(GUEST), thread);
     }
 
-    /** Notes that the guest of this thread does not run here any more. Interrupts are off. */
+    /** Records that this thread's guest has stopped running here. Interrupts are off. */
     void runsNoMore(int thread) {
         if (runsGuestOf(thread)) {
             words.set(at(GUEST), 0);

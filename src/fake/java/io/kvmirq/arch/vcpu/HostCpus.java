@@ -11,8 +11,8 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * The CPUs of a host, and the handlers of the interrupts that these CPUs take. Any number of VMs can share a host.
- * Thread-safe once all handlers and vCPUs are added. A vector is 0–255.
+ * A host's CPUs and interrupt handlers, which any number of VMs can share. Thread-safe once all handlers and vCPUs are
+ * added. A vector is 0–255.
  */
 public final class HostCpus {
     static final int VECTORS = 256;

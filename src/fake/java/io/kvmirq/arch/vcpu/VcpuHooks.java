@@ -4,8 +4,8 @@ package io.kvmirq.arch.vcpu;
 import java.util.Optional;
 
 /**
- * Methods that a {@link VcpuThread} calls at each step of its vCPU. A model of interrupt hardware, such as AVIC or VT-d
- * posting, overrides the methods that it needs. The default methods do nothing.
+ * Hooks that a {@link VcpuThread} calls at each step of its vCPU. A model of interrupt hardware, such as AVIC or VT-d
+ * posting, overrides the hooks that it needs. By default, they do nothing.
  */
 public interface VcpuHooks {
     /**
@@ -27,9 +27,7 @@ public interface VcpuHooks {
      */
     default void entering(HostCpu here) {}
 
-    /**
-     * Called when the guest runs, because the entry was not refused. Interrupts are off. A model acts as VMRUN does.
-     */
+    /** Called when the guest starts to run, as VMRUN does. Interrupts are off. */
     default void entered(HostCpu here) {}
 
     /** Called after a guest exit or a refused entry, with interrupts off. In this call a VGIC reads list registers. */
@@ -50,13 +48,14 @@ public interface VcpuHooks {
     default void blocking(HostCpu here) {}
 
     /**
-     * Whether an interrupt ends the vCPU's sleep. Called after the thread announced sleep and executed a full barrier.
+     * Whether a pending interrupt keeps the vCPU awake. Called after the thread announced sleep and executed a full
+     * barrier.
      */
     default boolean hasInterrupt() {
         return false;
     }
 
-    /** Called when the vCPU stayed awake, or was woken and loaded. Interrupts are on. AVIC sets IsRun here. */
+    /** Called when the vCPU has stayed awake, or was woken and loaded. Interrupts are on. AVIC sets IsRun here. */
     default void unblocked(HostCpu here) {}
 
     /** Called before the thread sleeps, with interrupts off. An interrupt ends an {@code interruptible} sleep. */

@@ -20,16 +20,13 @@ import java.util.Optional;
  * that does not block, sleep and unblock a vCPU that blocks.
  */
 public final class VcpuThread {
-    /**
-     * The word with the mode, which is outside the guest, in the guest, or in the guest with an exit requested by a
-     * kick.
-     */
+    /** The word with the mode: outside the guest, in the guest, or in the guest with an exit requested by a kick. */
     public static final int MODE = 0;
 
     /** The word with the number of the thread's current or last CPU; -1 before the first load. */
     public static final int CPU = 1;
 
-    /** The word that says whether the thread sleeps. */
+    /** The word that is 1 while the thread sleeps, otherwise 0. */
     public static final int ASLEEP = 2;
 
     /** The word that is 1 while the thread is on a CPU, otherwise 0. */
@@ -38,7 +35,7 @@ public final class VcpuThread {
     /** The word that says whether the vCPU blocks. */
     public static final int BLOCKING = 4;
 
-    /** The word that says whether {@link #request} was called since the last entry cleared earlier requests. */
+    /** The request word, which {@link #request} sets and each entry clears. */
     public static final int REQUEST = 5;
 
     /** The number of shared words that hold a thread's state. */
@@ -100,7 +97,7 @@ public final class VcpuThread {
     /**
      * Enters the guest. This method clears the request word, and then announces guest mode. The entry is refused if a
      * {@link #request} comes after the clearing, or a {@link #kick} after the announcement ({@code
-     * kvm_vcpu_exit_request}). The thread may then try again. The package's Javadoc explains the barriers.
+     * kvm_vcpu_exit_request}). The thread may then retry. The package's Javadoc explains the barriers.
      *
      * @return whether the guest runs
      * @throws IllegalStateException if the CPU runs another guest
@@ -134,9 +131,9 @@ public final class VcpuThread {
     }
 
     /**
-     * Models an exit for which the thread does short work and enters the guest again (the fast path of {@code
-     * vcpu_enter_guest}). The mode stays guest mode, and interrupts stay off. The thread calls {@link
-     * VcpuHooks#entering}, but not {@link VcpuHooks#prepare}. If a request or a kick is pending, the guest exits.
+     * Models a fast-path exit ({@code vcpu_enter_guest}), after which the thread does a little work and reenters the
+     * guest. The mode stays guest mode, and interrupts stay off. The thread calls {@link VcpuHooks#entering}, but not
+     * {@link VcpuHooks#prepare}. If a request or a kick is pending, the guest exits.
      *
      * @param fastPath the thread's work between exit and entry
      * @return true if the guest continues to run; false if it has exited
@@ -185,7 +182,7 @@ public final class VcpuThread {
     }
 
     /**
-     * Models a guest's halt. Calls {@link #startBlock} and {@link #sleep}, and returns the result of {@link #sleep}.
+     * Models HLT in the guest. Calls {@link #startBlock} and {@link #sleep}, and returns the result of {@link #sleep}.
      */
     public boolean block(boolean interruptible) {
         startBlock();
@@ -228,7 +225,7 @@ public final class VcpuThread {
         return asleep;
     }
 
-    /** Makes the vCPU stop blocking. Call this method when the thread is loaded after its sleep. */
+    /** Ends blocking. Call this when the thread is loaded after its sleep. */
     public void unblock() {
         HostCpu cpu = hereBlocking();
         words.set(at(BLOCKING), 0);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A model of vCPU threads on a host's CPUs, for any interrupt hardware.
+ * A model of a host's CPUs and the vCPU threads on them, for any interrupt hardware.
  *
  * <p>A {@link io.kvmirq.arch.vcpu.HostCpus} has CPUs, each with a number and an id for interrupt hardware. A CPU takes
  * interrupts of any vector and runs their handlers. A {@link io.kvmirq.arch.vcpu.VcpuThread} is loaded on a CPU, enters
  * and exits the guest, is preempted, blocks, and is woken and kicked. At each of these steps the thread calls its
  * {@link io.kvmirq.arch.vcpu.VcpuHooks}, which the models of posting, AVIC and a VGIC implement.
  *
- * <p>The thread has two full barriers. At an entry the thread announces guest mode, executes the first barrier, calls
- * {@code entering} and reads the request word. The sender of a request sets the request word and then reads the
+ * <p>The thread executes two full barriers. At an entry the thread announces guest mode, executes the first barrier,
+ * calls {@code entering} and reads the request word. The sender of a request sets the request word and then reads the
  * thread's mode, so either the sender sees guest mode or the thread sees the request. Before a sleep the thread
  * announces sleep, executes the second barrier and calls {@code hasInterrupt}. The sender makes its request and then
  * wakes the thread, so either {@code hasInterrupt} sees the request or the wake ends the sleep.

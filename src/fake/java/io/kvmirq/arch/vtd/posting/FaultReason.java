@@ -2,7 +2,7 @@
 package io.kvmirq.arch.vtd.posting;
 
 /**
- * The reason why a remapping unit blocked an interrupt request, as in the unit's fault record.
+ * The fault reason that a remapping unit records when it blocks an interrupt request.
  *
  * <p>Source: VT-d specification, "Interrupt Translation Faults". It is not verified that an entry's FPD also suppresses
  * the records of faults 0x27 and 0x28.
@@ -31,7 +31,7 @@ public enum FaultReason {
         return number;
     }
 
-    /** Whether FPD of the entry can suppress the record. It can only if the unit has read the entry. */
+    /** Whether the entry's FPD can suppress the record, which requires that the unit has read the entry. */
     boolean isOfEntry() {
         return switch (this) {
             case NOT_PRESENT, RESERVED_IN_ENTRY, WRONG_SOURCE, DESCRIPTOR_UNREADABLE, RESERVED_IN_DESCRIPTOR -> true;

@@ -13,9 +13,9 @@ import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
  * A posted-interrupt descriptor in shared memory. Senders set PIR and ON, and the vCPU's thread and the CPU clear them.
- * No lock is taken. Every write of a bit is one locked read-modify-write, even if it does not change the bit. If a
- * sender only tested a bit that is already set, nothing would order it against the receiver, which could take the bit
- * and read the sender's data before this data is visible. A vector is 0–255.
+ * No lock is taken. Every write of a bit is one locked read-modify-write, even if it does not change the bit. A sender
+ * that only tested a set bit would not be ordered against the receiver, which could clear the bit and miss the sender's
+ * data. A vector is 0–255.
  *
  * <p>Thread-safe, but only the vCPU's own thread may call {@link #load}, {@link #resume}, {@link #put} and {@link
  * #block}. Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d
@@ -56,7 +56,7 @@ public class PiDescriptor {
     }
 
     /**
-     * Posts a device's request, as a remapping unit does for a posted IRTE. Sets the vector's PIR bit, then ON unless a
+     * Posts a device interrupt, as a remapping unit does for a posted IRTE. Sets the vector's PIR bit, then ON unless a
      * notification is outstanding or suppressed. A real unit writes both bits in one 64-byte access. Because {@link
      * #load} and {@link #resume} clear SN and then read PIR, they see the bit in PIR, or this method sees SN clear.
      *
@@ -78,9 +78,9 @@ public class PiDescriptor {
     }
 
     /**
-     * Posts a request of software. Sets the PIR bit, then ON, each with a full barrier. The caller must read the vCPU's
-     * mode after this call. The vCPU writes its mode, executes a full barrier and calls {@link #sync}, so the caller
-     * sees guest mode, or the vCPU sees ON.
+     * Posts an interrupt from software. Sets the PIR bit, then ON, each with a full barrier. The caller must read the
+     * vCPU's mode after this call. The vCPU writes its mode, executes a full barrier and calls {@link #sync}, so the
+     * caller sees guest mode, or the vCPU sees ON.
      *
      * @return whether this call set ON; if true, the caller must notify or wake the vCPU
      */
@@ -112,7 +112,7 @@ public class PiDescriptor {
         return harvest(irr, at);
     }
 
-    /** Moves PIR to the IRR. A zero word costs no locked access, as in the kernel. */
+    /** Moves PIR to the IRR. As in the kernel, a zero word costs no locked access. */
     boolean harvest(SharedWords irr, int at) {
         boolean found = false;
         for (int i = 0; i < PIR_WORDS; i++) {
@@ -146,9 +146,9 @@ public class PiDescriptor {
     }
 
     /**
-     * Loads the vCPU on a CPU. NDST and NV then direct notifications to this CPU, and SN is clear. While SN was set,
-     * units set PIR without ON, so this call sets ON if PIR is not empty. Clearing SN is a full barrier before PIR is
-     * read, so a unit sees SN clear and sets ON, or it has set PIR before this read.
+     * Loads the vCPU on a CPU, so that notifications go to this CPU, and clears SN. While SN was set, units set PIR
+     * without ON, so this call sets ON if PIR is not empty. Clearing SN is a full barrier before PIR is read, so a unit
+     * either sees SN clear and sets ON, or has set PIR before this read.
      *
      * @param ndst the CPU's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
      * @throws IllegalArgumentException if {@code ndst} does not fit 32 bits
@@ -179,7 +179,7 @@ public class PiDescriptor {
         return NDST.put(NV.put(SN.put(old, 0), Apic.NOTIFICATION), ndst);
     }
 
-    /** The first half of {@link #resume}: devices notify again. Returns whether SN was set. */
+    /** The first half of {@link #resume}, which lets devices notify again. Returns whether SN was set. */
     boolean clearSuppress() {
         return SN.isSet(words.and(control, ~SN.mask()));
     }
@@ -231,9 +231,7 @@ public class PiDescriptor {
         words.swap(control, SN.mask() | NV.with(Apic.NOTIFICATION));
     }
 
-    /**
-     * Whether a vCPU that is not loaded has a request, which means that ON is set, or SN is set and PIR is not empty.
-     */
+    /** Whether a vCPU that is not loaded has a pending interrupt: ON is set, or SN is set and PIR is not empty. */
     public boolean hasPending() {
         long now = words.get(control);
         return ON.isSet(now) || SN.isSet(now) && hasRequests();

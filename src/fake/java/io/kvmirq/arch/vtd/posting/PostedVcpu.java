@@ -13,9 +13,9 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * A vCPU whose interrupts can be posted, with its thread, its descriptor and its IRR. Senders may call {@link #deliver}
- * and {@link #post} at any time. The vCPU changes its descriptor when its {@link #thread} is loaded, preempted or put to
- * sleep. It joins a wake-up list when it sleeps, and leaves the list when it is loaded. A vector is 0–255.
+ * A vCPU with posted interrupts: its thread, its descriptor and its IRR. Senders may call {@link #deliver} and {@link
+ * #post} at any time. The vCPU changes its descriptor when its {@link #thread} is loaded, preempted or put to sleep. It
+ * joins a wake-up list when it sleeps, and leaves the list when it is loaded. A vector is 0–255.
  *
  * <p>Thread-safe for the vCPU's own thread and any number of senders.
  */
@@ -56,8 +56,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * The descriptor's address for a posted IRTE. If halves of two such addresses are mixed, the result is not the
-     * address of a descriptor.
+     * The descriptor's address for a posted IRTE. An address mixed from two descriptors' halves belongs to no
+     * descriptor.
      */
     public long descriptorAddress() {
         long number = thread.number();
@@ -71,7 +71,7 @@ public final class PostedVcpu {
 
     /** The result of {@link #deliver} and {@link #deliverFromItself}. */
     public enum Delivery {
-        /** The sender did not notify: the vector was requested already, or a notification is outstanding. */
+        /** The sender did not notify, because the vector was pending already or a notification is outstanding. */
         PENDING,
         /** The sender notified the CPU on which the vCPU runs. */
         NOTIFIED,
@@ -122,7 +122,7 @@ public final class PostedVcpu {
         return pid.sync(words, irr);
     }
 
-    /** Whether the guest has an interrupt to take, after requests were synced ({@code kvm_apic_has_interrupt}). */
+    /** Whether the guest has an interrupt to take once PIR is synced ({@code kvm_apic_has_interrupt}). */
     public boolean hasInterrupt() {
         sync();
         return PiDescriptor.hasAny(words, irr);
@@ -174,8 +174,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * Returns the posting rules among R1, R2, R5 and R6 that the state breaks. All rules hold while no thread is in a
-     * method. Rules R3 and R4 order accesses, so the state cannot show whether they are broken.
+     * Returns which of the posting rules R1, R2, R5 and R6 the state violates. All hold while no thread is in a method.
+     * R3 and R4 order accesses, so no state shows a violation.
      */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();
@@ -215,8 +215,8 @@ public final class PostedVcpu {
         }
 
         /**
-         * A sender sets ON before it reads the mode: it sees guest mode and notifies, or this method takes its request.
-         * RVI is set even if no request is taken, because an earlier sync may have filled the IRR.
+         * A sender sets ON before it reads the mode, so either it sees guest mode and notifies, or this method takes
+         * its request. RVI is set even if no request is taken, because an earlier sync may have filled the IRR.
          */
         @Override
         public void entering(HostCpu here) {

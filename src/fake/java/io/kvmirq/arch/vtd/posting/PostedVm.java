@@ -13,17 +13,16 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * A VM with APICv on a host, with its vCPUs, the number of device interrupts that may be posted to it, and the CPUs'
- * wake-up lists. The VM adds handlers of the vectors 0xf2 and 0xf1 to its host.
+ * A VM with APICv: its vCPUs, the number of device interrupts that may be posted to it, and the CPUs' wake-up lists.
+ * The VM registers handlers for vectors 0xf2 and 0xf1 on its host.
  *
- * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.posting.RemappingUnit}, which finds
- * descriptors by {@link #descriptorAt}. With IPI virtualization a vCPU sleeps on a wake-up list even without a bypass,
- * and the CPU that sends an IPI posts as a remapping unit does. To model IPI virtualization, call {@link #startBypass}
- * once, and {@link PostedVcpu#post} for each IPI. It is not verified that the sending CPU treats SN and ON as a unit
- * does.
+ * <p>A device's MSI reaches a vCPU through a {@link RemappingUnit}, which finds descriptors by {@link #descriptorAt}.
+ * With IPI virtualization, a vCPU sleeps on a wake-up list even without a bypass, and a CPU posts the IPIs that it
+ * sends as a remapping unit does. To model this, call {@link #startBypass} once, and {@link PostedVcpu#post} for each
+ * IPI. It is not verified that the sending CPU treats SN and ON as a unit does.
  *
- * <p>Thread-safe. A thread that needs a CPU spins while another thread has this CPU's interrupts off. Source: {@code
- * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's Javadoc lists what the model omits.
+ * <p>Thread-safe. A thread that needs a CPU spins while another thread has disabled this CPU's interrupts. Source:
+ * {@code posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's Javadoc lists what the model omits.
  */
 public final class PostedVm {
     private final HostCpus host;
@@ -127,8 +126,8 @@ public final class PostedVm {
     }
 
     /**
-     * Allows posting of one more device interrupt. If none was allowed before, wakes all vCPUs, so that a vCPU that
-     * sleeps on no wake-up list checks for requests and then sleeps on a list ({@code vmx_pi_start_bypass}).
+     * Allows posting of one more device interrupt. The first call wakes all vCPUs, so that those that sleep on no
+     * wake-up list check for requests and go back to sleep on one ({@code vmx_pi_start_bypass}).
      */
     public void startBypass() {
         if (addBypass(1) == 0) {

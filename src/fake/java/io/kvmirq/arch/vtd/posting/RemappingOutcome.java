@@ -7,7 +7,7 @@ import io.kvmirq.arch.vtd.RemappedIrte;
 import java.util.Objects;
 import java.util.Optional;
 
-/** The outcome of a device's interrupt request in a remapping unit. */
+/** How a remapping unit handled a device's interrupt request. */
 public sealed interface RemappingOutcome {
     /** The unit sent the host interrupt that the remapped entry describes. */
     record Remapped(RemappedIrte entry) implements RemappingOutcome {

@@ -38,7 +38,7 @@ public final class RemappingTable {
     /** Receives every change of the remapping table. */
     public interface Observer {
         /**
-         * Called after an entry of the table was written.
+         * Called after a table entry was written.
          *
          * @param low bits 63:0 of the new entry
          * @param high bits 127:64 of the new entry
@@ -197,7 +197,7 @@ public final class RemappingTable {
 
     /**
      * Changes the host irq's affinity to a vector and DST. While the entry posts, only its stored remapped form
-     * changes, so that affinity never ends posting.
+     * changes, so an affinity change never ends posting.
      */
     public void move(int index, InterruptVector vector, long destination) {
         remapped[index] = remapped(index).moved(vector, destination);
@@ -274,8 +274,8 @@ public final class RemappingTable {
     }
 
     /**
-     * Handles a device's message. Blocks messages in compatibility format, because Linux configures units to do so. For
-     * a posted entry, sets PIR and ON and returns the notification that is due; {@link RemappingUnit} also sends it.
+     * Handles a device's MSI. Blocks compatibility format, as Linux configures units to do. For a posted entry, sets
+     * PIR and ON and returns the pending notification, which {@link RemappingUnit} also sends.
      *
      * @param requester the device's requester id, 16 bits
      */

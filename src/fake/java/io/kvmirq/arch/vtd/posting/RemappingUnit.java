@@ -8,7 +8,7 @@ import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 
 /**
- * A VT-d remapping unit of a host. {@link #request} sends a device's message to the CPU that the remapping entry or the
+ * A host's VT-d remapping unit. {@link #request} sends a device's MSI to the CPU that the remapping entry or the
  * posted-interrupt descriptor names. {@link HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of
  * {@link io.kvmirq.arch.vtd.posting.PostedVm} deliver the interrupt to the vCPU.
  *
@@ -30,7 +30,7 @@ public final class RemappingUnit {
         this.descriptors = descriptors;
     }
 
-    /** Handles the message of a device with this 16-bit requester id, and sends the resulting interrupt. */
+    /** Handles an MSI from the device with this 16-bit requester id, and sends the resulting interrupt. */
     public RemappingOutcome request(RemappableMsi message, int requester) {
         RemappingOutcome outcome = table.request(message, requester, descriptors);
         if (outcome instanceof RemappingOutcome.Posted posted) {

@@ -4,7 +4,7 @@ package io.kvmirq.arch.vtd.posting;
 import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.SharedWords;
 
-/** The vCPUs of a VM that sleep on one CPU, and that the CPU's wake-up vector wakes. */
+/** The VM's vCPUs that sleep on one CPU and are woken by its wake-up vector. */
 final class WakeupList extends SharedSet {
     WakeupList(SharedWords words, int base, int vcpus) {
         super(words, base, vcpus);
