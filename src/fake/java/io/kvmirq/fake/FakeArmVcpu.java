@@ -9,9 +9,9 @@ import java.util.Set;
 import java.util.function.IntPredicate;
 
 /**
- * A vCPU of a fake kernel on arm64. The vCPU runs no guest code. Instead, a test calls methods that access the
- * interrupt controller as a guest does. Only a vCPU of a host with GICv4 has a thread and a vPE. On other hosts the
- * methods for the thread and the vPE throw IllegalStateException. Thread-safe.
+ * An arm64 vCPU on a fake kernel. It runs no guest code. Instead, a test calls methods that access the interrupt
+ * controller as a guest does. Only on a GICv4 host does it have a thread and a vPE; on other hosts their methods throw
+ * IllegalStateException. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="armvcpu"}
  */
@@ -31,10 +31,9 @@ public final class FakeArmVcpu {
      *
      * <p>With a GICv3 the guest takes interrupts of group 1. At equal priority an LPI comes after other interrupts. The
      * distributor must be enabled by GICD_CTLR.EnableGrp1 (a test calls {@code VgicV3.writeDistributor(0, 2)}, as a
-     * guest's driver does first). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither EnableGrp1 nor EnableLPIs,
-     * because hardware delivers it. The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the
-     * interrupt's priority. A guest's driver sets these registers with MSR, and a test with {@code
-     * VgicV3.writeSystemRegister}.
+     * guest's driver does first). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither, because hardware delivers
+     * it. The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's priority. A guest's
+     * driver sets these registers with MSR, and a test with {@code VgicV3.writeSystemRegister}.
      *
      * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0
      * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. An interrupt can only be taken if bits 7:3 of its priority are
@@ -49,9 +48,8 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest writes EOIR to end an interrupt that it took. An LPI needs no EOI. The EOI of a level-triggered SPI
-     * signals its GSI's resamplefds. If HW is set in the interrupt's list register, the EOI deactivates the host
-     * interrupt.
+     * The guest writes EOIR to end an interrupt. An LPI needs no EOI. The EOI of a level-triggered SPI signals its
+     * GSI's resamplefds. If HW is set in the interrupt's list register, the EOI deactivates the host interrupt.
      *
      * @param answer the value that {@link #acknowledge} returned, for an SGI of a GICv2 including the source vCPU
      * @return whether the interrupt was active
@@ -61,8 +59,8 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest sends SGI 0 to 15 by a write to ICC_SGI1R_EL1, or to GICD_SGIR of a GICv2. Targets that the VM does not
-     * have are ignored. Throws IllegalArgumentException if {@code sgi} is not 0 to 15.
+     * The guest sends SGI 0 to 15 by a write to ICC_SGI1R_EL1, or to GICD_SGIR of a GICv2. Missing target vCPUs are
+     * ignored. Throws IllegalArgumentException if {@code sgi} is not 0 to 15.
      */
     public void sendSgi(int sgi, VcpuId... targets) {
         Set<VcpuId> all = Set.of(targets);

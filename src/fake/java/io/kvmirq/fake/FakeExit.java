@@ -12,8 +12,8 @@ import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
- * An exit that a test defines for a vCPU of a fake kernel; see {@link ScriptedVcpu#exits}. {@code
- * io.kvmirq.kvm.VcpuExit} describes the exits and their data.
+ * A vCPU exit that a test scripts, see {@link ScriptedVcpu#exits}. {@code io.kvmirq.kvm.VcpuExit} describes the exits
+ * and their data.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="exits"}
  */
@@ -58,7 +58,7 @@ public final class FakeExit {
         return ioIn(port, size, 1);
     }
 
-    /** A string instruction of the guest reads 1, 2 or 4 bytes {@code count} times, at most 4096 bytes in all. */
+    /** A guest's string instruction reads 1, 2 or 4 bytes {@code count} times, at most 4096 bytes in all. */
     public static FakeExit ioIn(int port, int size, int count) {
         String text = "ioIn(" + hex(port) + ", " + size + (count == 1 ? "" : ", " + count) + ")";
         requirePort(text, port, size, count);
@@ -126,7 +126,7 @@ public final class FakeExit {
     }
 
     /**
-     * Defines an exit {@code KVM_EXIT_*} for which this class has no method.
+     * Any other exit, by its {@code KVM_EXIT_*} number.
      *
      * @param words the data in {@code struct kvm_run}, at most 32 64-bit words, as {@code VcpuExit.word} reads them
      */

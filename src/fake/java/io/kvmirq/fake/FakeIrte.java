@@ -25,11 +25,11 @@ public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVecto
         Objects.requireNonNull(words, "words is null");
     }
 
-    /** The effect of an entry on the device's message. */
+    /** What the entry does with the device's MSI. */
     public enum Form {
-        /** The host has allocated no interrupt for the device's vector, so the vector has no entry. */
+        /** The host has allocated no irq for the device's vector, so there is no entry. */
         NONE,
-        /** The message interrupts the host, and VFIO signals the eventfd. */
+        /** The MSI interrupts the host, and VFIO signals the eventfd. */
         REMAPPED,
         /** The message is posted to a vCPU. */
         POSTED

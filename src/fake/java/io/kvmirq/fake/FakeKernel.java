@@ -34,9 +34,9 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 
 /**
- * A Linux kernel with KVM, simulated in Java for one process, with the process's descriptors and memory, {@code
- * /dev/kvm} and VMs. Thread-safe. The fake runs one call at a time, in the order of arrival. While a call is blocked,
- * other calls run.
+ * A Linux kernel with KVM, simulated in Java for one process, including the process's descriptors and memory, {@code
+ * /dev/kvm} and VMs. Calls run one at a time, in the order of arrival, but a blocked call does not hold up others.
+ * Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */
@@ -49,7 +49,7 @@ public final class FakeKernel {
     private final FakeTime time;
     private final VfioHost vfio;
 
-    /** Creates a kernel whose timeouts use the clock of this machine. */
+    /** Creates a kernel whose timeouts use this machine's clock. */
     public FakeKernel(Profile profile) {
         this(profile, false);
     }
@@ -74,8 +74,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Returns the files about the fake host's kernel, devices and interrupt hardware, such as {@code proc/version},
-     * {@code sys/bus/pci/devices} and {@code sys/class/iommu}. They show the host at the time of this call.
+     * Returns a copy of the fake host's files about its kernel, devices and interrupt hardware, such as {@code
+     * proc/version}, {@code sys/bus/pci/devices} and {@code sys/class/iommu}.
      */
     @NotPromised
     public HostFiles hostFiles() {
@@ -92,7 +92,7 @@ public final class FakeKernel {
         return new FakeKernel(profile, true);
     }
 
-    /** The system calls of the process; files are identified by descriptor. */
+    /** The process's system calls. */
     Libc libc() {
         return calls;
     }
@@ -110,8 +110,8 @@ public final class FakeKernel {
     // Conditions outside the calls
 
     /**
-     * Advances the virtual clock, so that blocked calls whose timeout is over return. Throws IllegalStateException if
-     * this kernel uses the machine's clock.
+     * Advances the virtual clock, so that blocked calls time out. Throws IllegalStateException if this kernel uses the
+     * machine's clock.
      */
     public void pass(Duration passed) {
         time.changing(() -> time.pass(passed));
@@ -126,7 +126,7 @@ public final class FakeKernel {
         time.changing(() -> host.files().setForeign(on));
     }
 
-    /** Sets RLIMIT_NOFILE, so that a call that needs a descriptor of this number or above fails with EMFILE. */
+    /** Sets RLIMIT_NOFILE. A call that needs a descriptor number of {@code limit} or above fails with EMFILE. */
     public void limitDescriptors(int limit) {
         if (limit < 0) {
             throw new IllegalArgumentException("a limit of " + limit + " descriptors: expected 0 or more");
@@ -135,8 +135,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets RLIMIT_MEMLOCK, so that a DMA mapping fails with ENOMEM if all mappings together would pin more bytes. By
-     * default there is no limit, as with CAP_IPC_LOCK. Existing mappings stay.
+     * Sets RLIMIT_MEMLOCK. A DMA mapping fails with ENOMEM if all mappings together would pin more bytes. By default
+     * there is no limit, as with CAP_IPC_LOCK. Existing mappings stay.
      */
     public void limitLockedMemory(long bytes) {
         if (bytes < 0) {
@@ -147,8 +147,8 @@ public final class FakeKernel {
 
     /**
      * Suspends the kernel's worker threads until {@link #runWorkers}. Until then, an irqfd stays assigned after its
-     * eventfd is closed, and no interrupt is injected through a pin. A call that must wait for the workers, because it
-     * deassigns an irqfd or releases the VM, does their work itself. On a real kernel, workers can be late too.
+     * eventfd is closed, and no interrupt is injected through a pin. A call that must wait for the workers, such as an
+     * irqfd deassign or the VM's release, does their work itself. On a real kernel, workers can be late, too.
      */
     public void holdWorkers() {
         time.changing(() -> host.work().hold());
@@ -209,8 +209,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Returns a vCPU of the arm64 VM that has the descriptor {@code vm}. Throws IllegalArgumentException if the vCPU
-     * does not exist, or the VGIC is not initialised.
+     * Returns a vCPU of the arm64 VM with descriptor {@code vm}. Throws IllegalArgumentException if the vCPU does not
+     * exist, or the VGIC is not initialised.
      */
     public FakeArmVcpu armVcpu(int vm, VcpuId id) {
         Objects.requireNonNull(id, "id is null");
@@ -225,8 +225,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Returns a vCPU whose exits the test defines, so that a test of a VMM needs no guest code. After the first call,
-     * all present and future vCPUs with this id, in any VM, share these exits and run no code.
+     * Returns a vCPU whose exits the test scripts, so that a VMM's test needs no guest code. After the first call, all
+     * present and future vCPUs with this id, in any VM, share these exits and run no code.
      *
      * @param id the vCPU's id, as in KVM_CREATE_VCPU
      */
@@ -273,7 +273,7 @@ public final class FakeKernel {
         return received;
     }
 
-    /** Returns the ids of all vCPUs that this kernel's VMs have had, including closed VMs, in ascending order. */
+    /** Returns the ids of all vCPUs ever created, including those of closed VMs, in ascending order. */
     @NotPromised
     public List<VcpuId> vcpuIds() {
         return time.locked(
@@ -291,7 +291,7 @@ public final class FakeKernel {
 
     /**
      * From now on, records for each delivery the name of the current call, which {@code call} supplies. The supplier
-     * runs in the calling thread, under the lock of the kernel, and must neither call a kernel nor throw.
+     * runs in the calling thread, under the kernel's lock, and must neither call a kernel nor throw.
      */
     public void traceCalls(Supplier<String> call) {
         time.locked(() -> {
@@ -307,9 +307,9 @@ public final class FakeKernel {
     }
 
     /**
-     * Returns the lost interrupts, which reached no vCPU and are not pending, one sentence each. An interrupt is lost
-     * if its GSI has no route, if no LAPIC accepts its message, or if the device could not send it. The sentence about
-     * a message names its source, the last place where it was pending, and the call that lost it. The list has up to 64
+     * Returns a sentence for each lost interrupt, which reached no vCPU and is not pending. An interrupt is lost if its
+     * GSI has no route, if no LAPIC accepts its message, or if the device could not send it. The sentence about a
+     * message names its source, the last place where it was pending, and the call that lost it. The list has up to 64
      * messages and 64 other interrupts. {@link #messages} counts all messages.
      *
      * <p>A message also counts as lost if the program read it from an eventfd that has an irqfd now, and did not pass

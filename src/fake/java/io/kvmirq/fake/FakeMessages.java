@@ -8,11 +8,11 @@ import java.util.List;
 import java.util.function.Supplier;
 
 /**
- * A fake kernel's ledger, which follows each message of a device's vector, and each eventfd signal, from its source to
- * the vCPU that takes it. Messages of one source merge while they wait in the same place. A message waits as a pending
- * bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the eventfd, as a posted
- * request, in the IRR of a LAPIC, or as a pending LPI. The ledger does not follow interrupt lines. To get it, call
- * {@link FakeKernel#messages}. Thread-safe.
+ * A fake kernel's ledger, which follows each device MSI and each eventfd signal, here called messages, from its source
+ * to the vCPU that takes it. Messages from one source merge while they wait in the same place. A message waits in a
+ * device's pending bit, in an eventfd's count, in a KVM worker, in the program that read the eventfd, in PIR, in a
+ * LAPIC's IRR, or as a pending LPI. The ledger does not follow interrupt lines. To get it, call {@link
+ * FakeKernel#messages}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="hardware"}
  */
@@ -31,7 +31,7 @@ public final class FakeMessages {
      * @param taken messages that a vCPU acknowledged or that set the level of a line, signals that the program made and
      *     read itself, and requests that the program got by KVM_GET_LAPIC and cleared by KVM_SET_LAPIC
      * @param merged messages that joined another message of the same source in the same place
-     * @param waiting messages that wait for delivery now
+     * @param waiting messages that are pending now
      * @param ended messages that the program dropped, because it closed the eventfd of a disabled vector, reset the
      *     device, a LAPIC or an ITS, or closed the VM. The number includes messages that an arm64 guest dropped,
      *     because it cleared the LPI, discarded the LPI's event, or enabled LPIs with another pending table
@@ -54,8 +54,8 @@ public final class FakeMessages {
      * From now on, each sentence about a lost or dropped message ends with the line of code that made the call.
      *
      * @param line supplies the line of code that makes the call or lets the device send. The supplier runs in the
-     *     calling thread, under the lock of the kernel, and must not call a kernel. If the supplier throws, the
-     *     sentence names the exception instead
+     *     calling thread, under the kernel's lock, and must not call a kernel. If the supplier throws, the sentence
+     *     names the exception instead
      */
     public void traceCallers(Supplier<String> line) {
         time.locked(() -> {
@@ -64,18 +64,18 @@ public final class FakeMessages {
         });
     }
 
-    /** Returns the messages that wait for delivery now, each with its source and its place. */
+    /** Returns the messages that are pending now, each with its source and its place. */
     public List<String> waiting() {
         return time.locked(() -> ledger.waiting(false));
     }
 
     /**
-     * Returns the rules of the ledger that are broken, one sentence each; empty unless the fake has a bug. A message
-     * breaks a rule in each of these cases, because the kernel must deliver it at once:
+     * Returns a sentence for each broken rule of the ledger; empty unless the fake has a bug. A message breaks a rule
+     * in each of these cases, because the kernel must deliver it at once:
      *
      * <ul>
-     * <li>The message waits in the count of an eventfd that has an irqfd, or for a worker of KVM that is not suspended.
-     * <li>The message waits as a vLPI of a vCPU that sleeps.
+     * <li>The message waits in the count of an eventfd that has an irqfd, or for a KVM worker that is not suspended.
+     * <li>The message waits as a vLPI of a sleeping vCPU.
      * <li>The message waits in PIR or, if the LAPIC would deliver it, in IRR of a vCPU that sleeps in KVM with
      * interrupts enabled. Without interrupt hardware in the profile, the fake models no sleep in KVM.
      * <li>On VT-d, the message waits in PIR, but no notification will come, because ON and SN are clear, or the vCPU is

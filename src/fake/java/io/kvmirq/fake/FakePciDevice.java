@@ -94,7 +94,7 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device an interrupt pin, but no DisINTx bit, like devices before PCI 2.3. A device without DisINTx
+         * Gives the device an interrupt pin but no DisINTx bit, as devices before PCI 2.3. A device without DisINTx
          * cannot share its interrupt line.
          */
         public Builder intxWithoutDisIntx() {
@@ -102,7 +102,7 @@ public final class FakePciDevice {
             return intx();
         }
 
-        /** Gives the device an interrupt pin, on a line that a host driver also uses. */
+        /** Gives the device an interrupt pin, on a line that it shares with a host driver. */
         public Builder onSharedLine() {
             return with(Trait.SHARES_LINE).intx();
         }
@@ -205,8 +205,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Adds BAR {@code number}, 0 to 5, with mappable registers that keep written values. {@code bytes} is a power
-         * of two from 4096 on.
+         * Adds memory BAR {@code number}, 0 to 5, whose mappable registers keep written values. {@code bytes} is a
+         * power of two from 4096 on.
          */
         public Builder bar(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.MEMORY, bytes), LAST_BAR, PAGE, Integer.MAX_VALUE);
@@ -223,7 +223,7 @@ public final class FakePciDevice {
         }
 
         /**
-         * Adds BAR {@code number}, 0 to 5, with I/O ports that keep written values. {@code bytes} is a power of two
+         * Adds port BAR {@code number}, 0 to 5, whose registers keep written values. {@code bytes} is a power of two
          * from 4 to 256.
          */
         public Builder ioBar(int number, int bytes) {
@@ -258,7 +258,7 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Puts the pending bits of MSI-X into a BAR, like {@link #msixTable}. By default they follow the table. */
+        /** Puts the MSI-X pending bits into a BAR, like {@link #msixTable}. By default they follow the table. */
         public Builder msixPending(int bar, int offset) {
             checkOffset(offset);
             pendingBar = OptionalInt.of(bar);
@@ -333,8 +333,7 @@ public final class FakePciDevice {
     }
 
     /**
-     * The device sends a vector's message by MSI or MSI-X, whichever is enabled. Without bus mastering it sends
-     * nothing.
+     * The device sends a vector's MSI or MSI-X message, whichever is enabled. Without bus mastering it sends nothing.
      *
      * @return whether the message signalled an eventfd; false, for example, if hardware posted it to a vCPU, see {@link
      *     #irte}
@@ -390,9 +389,8 @@ public final class FakePciDevice {
     }
 
     /**
-     * The host asks the program to release the device, and removes it as soon as the program has no file of the device
-     * open. Until then the device works, and a program can open more of its files. Source: {@code
-     * vfio_unregister_group_dev()}.
+     * The host asks the program to release the device, and removes it once the program has closed all its files. Until
+     * then the device works, and a program can open more files. Source: {@code vfio_unregister_group_dev()}.
      *
      * @return true if the host has removed the device, false if the program still has it open
      */
@@ -401,9 +399,9 @@ public final class FakePciDevice {
     }
 
     /**
-     * Simulates a host thread that locks or unlocks the device, as a write to the device's {@code reset} file in sysfs
-     * does. While the host holds the lock, VFIO refuses the program's reset with EAGAIN. {@link #remove} holds the lock
-     * until the device is removed.
+     * Locks or unlocks the device as another host thread, such as one that writes to the device's {@code reset} file in
+     * sysfs. While the host holds the lock, VFIO refuses the program's reset with EAGAIN. {@link #remove} holds the
+     * lock until the device is removed.
      */
     public void lockByHost(boolean locked) {
         time.locked(() -> {

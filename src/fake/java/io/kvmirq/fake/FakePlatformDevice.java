@@ -81,8 +81,8 @@ public final class FakePlatformDevice {
     }
 
     /**
-     * The host removes the device as soon as no file of the device is open ({@code vfio_unregister_group_dev()}).
-     * Returns false if a file is open.
+     * The host removes the device once its files are closed ({@code vfio_unregister_group_dev()}). Returns false if one
+     * is open.
      */
     public boolean remove() {
         return time.changing(device::remove);

@@ -19,9 +19,9 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 
 /**
- * A trace buffer of the fake kernel, like a tracefs instance. The buffer records the events chosen with {@link
- * #choose}, of all threads or of those that {@link #only} selects. To get a buffer, call {@link FakeKernel#tracing}.
- * Thread-safe.
+ * A trace buffer of the fake kernel, like a tracefs instance. The buffer records the events that {@link #choose}
+ * enabled, of all threads or only of those that {@link #only} selects. To get a buffer, call {@link
+ * FakeKernel#tracing}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="tracing"}
  */
@@ -50,8 +50,8 @@ public final class FakeTracing implements AutoCloseable {
     }
 
     /**
-     * Chooses an event such as {@code kvm/kvm_fpu}. Returns the text of the event's {@code format} file, or empty if
-     * this kernel never records the event.
+     * Enables an event such as {@code kvm/kvm_fpu}. Returns the event's {@code format} file, or empty if this kernel
+     * never records the event.
      */
     public Optional<String> choose(String event) {
         Objects.requireNonNull(event, "event is null");

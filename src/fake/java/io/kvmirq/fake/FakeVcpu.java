@@ -15,9 +15,9 @@ import java.util.function.Supplier;
 
 /**
  * A vCPU of a fake kernel whose profile names an x86 host's interrupt hardware. In place of {@code KVM_RUN} and the
- * host's scheduler, a test loads, enters, blocks and preempts the vCPU, and observes the interrupts that devices post.
- * To get vCPUs, call {@link FakeKernel#vcpus}. The host has 4 processors, each of which runs one vCPU at a time.
- * Loading a vCPU preempts the vCPU that the processor runs. Thread-safe.
+ * host's scheduler, a test loads, enters, blocks and preempts the vCPU, and reads which interrupts devices posted. To
+ * get vCPUs, call {@link FakeKernel#vcpus}. The host has 4 processors, each of which runs one vCPU at a time. Loading a
+ * vCPU preempts the vCPU that the processor runs. Thread-safe.
  *
  * <p>Methods that change the vCPU's state throw IllegalStateException while a thread is in {@code KVM_RUN}. {@link
  * #acknowledge}, {@link #end} and {@link #takeInterrupt} also throw this exception while the vCPU is not in the guest.
@@ -28,15 +28,14 @@ public final class FakeVcpu {
     /** The states of a vCPU: not on a processor, on a processor, or in the guest. */
     public enum State {
         /**
-         * The vCPU is on no processor and does not sleep: after a preemption, after {@code KVM_RUN}, or before the
-         * first load.
+         * The vCPU is awake but on no processor, after a preemption, after {@code KVM_RUN}, or before the first load.
          */
         PREEMPTED,
         /** The vCPU is on a processor, outside the guest. */
         LOADED,
         /** The vCPU is on a processor, in the guest. */
         IN_GUEST,
-        /** The vCPU is on no processor: the guest has halted, and the vCPU sleeps. */
+        /** The guest has halted, and the vCPU sleeps, on no processor. */
         BLOCKED
     }
 
@@ -156,9 +155,7 @@ public final class FakeVcpu {
         return time.locked(vcpu::cpu);
     }
 
-    /**
-     * Whether a vector is requested, which means that it is set in the LAPIC's IRR, or posted and not yet moved to IRR.
-     */
+    /** Whether a vector is pending: set in the LAPIC's IRR, or posted and not yet moved to the IRR. */
     public boolean isRequested(InterruptVector vector) {
         return time.locked(() -> vcpu.isRequested(vector.number()));
     }
@@ -184,7 +181,7 @@ public final class FakeVcpu {
         return time.locked(vcpu::physicalEntry);
     }
 
-    /** Returns the number of device interrupts on the vCPU's {@code ir_list}. Empty on Intel. */
+    /** Returns the length of the vCPU's {@code ir_list}. Empty on Intel. */
     public OptionalInt listed() {
         return time.locked(vcpu::listed);
     }

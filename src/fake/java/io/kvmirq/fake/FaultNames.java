@@ -42,7 +42,7 @@ final class FaultNames {
 
     /** Tables that are built when a rule or a count is first checked. */
     private static final class Tables {
-        /** The kernel calls of each typed primitive, found by calling the primitive once on a stub. */
+        /** The kernel calls that each typed primitive makes, found by calling it once on a stub. */
         static final Map<String, Set<String>> KERNELS = kernels();
 
         static final Set<String> ALL = Stream.of(
@@ -127,14 +127,14 @@ final class FaultNames {
         return Tables.KERNELS.getOrDefault(primitive, Set.of());
     }
 
-    /** Whether a call of this name can return an error. */
+    /** Whether a call with this name can fail. */
     static boolean canFail(String name) {
         return !NEVER_FAIL.contains(name);
     }
 
     /**
-     * The errnos that Linux returns from a call of this name, by the table of answers, in the order of their names.
-     * Empty if the name means all calls of a kind, or the table does not have the call.
+     * The errnos that Linux returns from calls with this name, per the table of answers, sorted by name. Empty if the
+     * name stands for all calls of a kind, or the table lacks the call.
      */
     static Set<Errno> errnos(String name) {
         Set<Errno> errnos = new TreeSet<>(Comparator.comparing(Errno::toString));

@@ -17,13 +17,13 @@ import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Makes chosen calls of a {@link Libc} or a backend fail, through a proxy, on the fake or a real kernel. Thread-safe.
+ * A proxy that makes chosen calls of a {@link Libc} or a backend fail, on the fake or a real kernel. Thread-safe.
  *
  * <p>A rule names a call, which is a function ({@code eventfd}, {@code mmap}), an ioctl's request ({@code KVM_IRQFD}),
  * or a method of {@link KernelBackend}, by the method's name ({@code irqfdAssign}) or the name of its kernel call.
- * {@link #ANY} names all calls that can fail. Each rule counts the calls with its name, from 1 for the first call after
- * the rule was added. A call that a rule makes fail does not reach the kernel, except that a releasing call ({@code
- * close}, {@code munmap}, {@code mapZeros}) does its work, because Linux closes a file even if close returns EINTR.
+ * {@link #ANY} names all calls that can fail. Each rule counts the calls with its name, starting at 1 when it is added.
+ * A failed call does not reach the kernel, except that a releasing call ({@code close}, {@code munmap}, {@code
+ * mapZeros}) does its work, because Linux closes a file even if close returns EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
@@ -134,9 +134,9 @@ public final class Faults {
     }
 
     /**
-     * Makes a call fail if the predicate {@code chosen} is true. The predicate gets the call's name, as in {@link
-     * #calls}, and runs in the calling thread. It is evaluated once for each call that can fail, by one thread at a
-     * time, and must not wait.
+     * Makes each call fail for which {@code chosen} is true. The predicate gets the call's name, as in {@link #calls},
+     * and runs in the calling thread. It is evaluated once for each call that can fail, by one thread at a time, and
+     * must not wait.
      */
     public synchronized Faults failIf(Predicate<String> chosen, Errno errno) {
         Objects.requireNonNull(chosen, "chosen is null");

@@ -16,10 +16,10 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernel that a fake imitates: a version, and switches for the kernel's configuration and patches and for the
- * host's hardware. A profile's text is the version and the switches, separated by commas: {@code 6.18,split}. Without a
- * version, {@code vtd-posting} means 6.18,vtd-posting, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic} means
- * 6.1,arm64,historic. The other switches for hardware work likewise.
+ * The kernel that a fake imitates: a version, and switches for its configuration, its patches and the host's hardware.
+ * A profile's text lists them, separated by commas, such as {@code 6.18,split}. Without a version, {@code vtd-posting}
+ * means 6.18,vtd-posting, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic} means 6.1,arm64,historic. The other
+ * switches for hardware work likewise.
  *
  * <p>Source: the profile 6.18,pvm was measured on a real kernel. The other x86 profiles follow Debian's kernels 6.1,
  * 6.12 and (for 7.1) 7.2, which {@code make lab} measures, and the git history of virt/kvm/eventfd.c (2cdd64cbf990) and
@@ -54,9 +54,9 @@ public final class Profile {
     private enum Switch {
         /** Built without CONFIG_KVM_IOAPIC: KVM emulates LAPICs only, and the VMM emulates PIC and IOAPIC. */
         SPLIT("split"),
-        /** One eventfd feeds one GSI of the host: the behaviour since 6.17, backported. */
+        /** An eventfd has an irqfd on only one GSI of all VMs, as since 6.17 (a backport). */
         IRQFD_HOST("irqfd-host"),
-        /** One eventfd may feed a GSI of each VM: the behaviour before 6.17, restored by a revert. */
+        /** An eventfd may have an irqfd in each VM, as before 6.17 (a revert). */
         IRQFD_VM("irqfd-vm"),
         /** The measured 6.18: with kvm_pvm, at most 1024 vCPUs, without System Management Mode and Hyper-V. */
         PVM("pvm"),
@@ -64,11 +64,11 @@ public final class Profile {
         ARM64("arm64"),
         /** Built with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV, so with /dev/iommu and /dev/vfio/devices. */
         CDEV("cdev"),
-        /** With an Intel IOMMU that remaps interrupts and cannot post them. */
+        /** With an Intel IOMMU that remaps interrupts but cannot post them. */
         VTD("vtd", Hardware.VTD),
         /** With an Intel IOMMU that posts interrupts. */
         VTD_POSTING("vtd-posting", Hardware.VTD_POSTING),
-        /** With an AMD IOMMU that remaps interrupts and cannot post them, as in the lab. */
+        /** With an AMD IOMMU that remaps interrupts but cannot post them, as in the lab. */
         AMD_VI("amd-vi", Hardware.AMD_VI),
         /** With an AMD IOMMU that posts interrupts. */
         AMD_AVIC("amd-avic", Hardware.AMD_AVIC),
@@ -80,7 +80,7 @@ public final class Profile {
         GICV3("gicv3", Hardware.GICV3),
         /** arm64 on a host with a GICv4. */
         GICV4("gicv4", Hardware.GICV4),
-        /** With the patches of 2014 that forward interrupts of VFIO devices. They have no effect on x86. */
+        /** With the patches of 2014 that forward VFIO device interrupts. They have no effect on x86. */
         HISTORIC("historic");
 
         private final String label;
@@ -105,10 +105,7 @@ public final class Profile {
     public static final Profile V6_1 = parse("6.1");
     /** The profile of Linux 6.12 in Debian 13. */
     public static final Profile V6_12 = parse("6.12");
-    /**
-     * Linux 6.18 as Debian would build it. The contract tests did not run on this kernel, but on a real {@code
-     * 6.18,pvm}.
-     */
+    /** Linux 6.18 as Debian would build it. The contract tests ran on a real {@code 6.18,pvm} instead. */
     public static final Profile V6_18 = parse("6.18");
 
     /** Linux 7.1. */

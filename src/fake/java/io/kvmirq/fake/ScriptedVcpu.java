@@ -12,9 +12,9 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * A vCPU of a fake kernel that runs no guest code, because a test defines its exits. To get one, call {@link
- * FakeKernel#vcpu}. To the VMM it looks like a vCPU that runs code. {@code KVM_RUN} returns with each exit in {@code
- * struct kvm_run}, an application processor waits for INIT and SIPI, a kick ends the call, and registers keep the VMM's
+ * A fake kernel's vCPU that runs no guest code, because a test scripts its exits. To get one, call {@link
+ * FakeKernel#vcpu}. To the VMM, it looks like a vCPU that runs code: {@code KVM_RUN} returns each exit in {@code struct
+ * kvm_run}, an application processor waits for INIT and SIPI, a kick ends the call, and registers keep the VMM's
  * values. Thread-safe.
  *
  * <p>After the last exit the guest halts with interrupts disabled. The vCPU then stays in {@code KVM_RUN} until exits

@@ -15,7 +15,7 @@
  * arm64} (VGIC and ITS; no guest code runs). A vCPU of either architecture can return exits that a test defines ({@link
  * io.kvmirq.fake.ScriptedVcpu}). {@code x86} and {@code arm64} do not use each other. {@code vfio} (devices, groups,
  * containers and iommufds) uses only {@code file}, and {@code kvm} does not use {@code posting}. Each kind of open file
- * is a {@code FakeFile} with a table of the requests that it handles.
+ * is a {@code FakeFile} with a table of its requests.
  *
  * <p>The fake has one lock, and neither a thread nor a clock of its own. The real kernel does some work asynchronously,
  * such as detaching an irqfd when its eventfd is closed, or injecting through a worker. The fake does this work before
@@ -23,9 +23,9 @@
  * io.kvmirq.NotModelledException} with its name, because the fake never guesses.
  *
  * <p>The {@code Ledger} in package {@code file} follows each device message, and each eventfd signal, from its source
- * to the vCPU that takes it. Code of the fake that moves a message notifies the ledger. After each call, the ledger
- * compares the place that it has for each message with the fake's state. If the message is no longer there, the ledger
- * reports that this call lost it, with its source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
+ * to the vCPU that takes it. Code that moves a message notifies the ledger. After each call, the ledger checks that
+ * each message is still where it was last recorded. If not, the ledger reports that this call lost it, with its source
+ * and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
  *
  * <p>The contract suite runs on the fake and on the real kernel. If the results differ, the fake is wrong.
  */
