@@ -123,8 +123,8 @@ public class Calls {
     }
 
     /**
-     * Records whether an irqfd consumes the eventfd's signals from now on, so that no reader sees them. If {@code on}
-     * is true, the caller must then make a full fence and call {@link #warnIfLoopsWait}.
+     * Records whether an irqfd now consumes the eventfd's signals, so that readers see none. If {@code on} is true, the
+     * caller must then make a full fence and call {@link #warnIfLoopsWait}.
      */
     public static void feedsIrqfd(EventFd event, boolean on) {
         event.feedsIrqfd(on);
@@ -193,14 +193,14 @@ public class Calls {
 
     /**
      * Keeps a file open until {@link #release}, even if its handle is closed earlier. Unlike {@link Fd#lease}, this
-     * allocates nothing, and the caller must not duplicate the descriptor. Refuses a closed handle.
+     * does not allocate, and the caller must not duplicate the descriptor. Refuses a closed handle.
      */
     public final Fd hold(Fd fd) {
         begin(fd);
         return fd;
     }
 
-    /** Ends the use of a file that {@link #hold} began. */
+    /** Ends a {@link #hold}. */
     public static void release(Fd held) {
         held.exit();
     }
@@ -211,8 +211,8 @@ public class Calls {
     }
 
     /**
-     * Whether {@link #release} closes the file in the kernel, because the handle is closed, no other call uses the
-     * file, and its descriptor never left the library, so no duplicate exists. Once true, this stays true.
+     * Whether {@link #release} will close the file in the kernel: the handle is closed, no other call uses the file,
+     * and the descriptor never left the library, so it has no duplicate. Once true, this stays true.
      */
     public static boolean holdsLastFile(Fd held) {
         return held.isLastUseOfPrivateFile();
@@ -225,7 +225,7 @@ public class Calls {
     }
 
     /**
-     * Makes the owner, such as a VM, of the descriptor that {@code call} returns. Closes the descriptor if this fails.
+     * Wraps the descriptor that {@code call} returns into its owner, such as a VM. Closes the descriptor on failure.
      *
      * @param call returns the descriptor's number, or {@code -errno}
      * @param failed makes the exception for {@code -errno}
@@ -239,7 +239,7 @@ public class Calls {
     }
 
     /**
-     * Makes the owner of a descriptor that other code opened. If this fails, the descriptor stays open.
+     * Wraps a descriptor that other code opened into its owner. On failure, the descriptor stays open.
      *
      * @param expected the expected kind of file, for the error message
      * @param kinds the allowed kinds of file, as labels of {@code UapiTable.FileKind}
@@ -259,7 +259,7 @@ public class Calls {
         return Fd.adopt(kernel, kind, number, ownership, owner);
     }
 
-    /** Whether other code opened the eventfd's descriptor, so that it may be open on another kind of file. */
+    /** Whether other code opened the eventfd's descriptor, which then may be another kind of file. */
     public static boolean isAdopted(EventFd event) {
         return event.isAdopted();
     }

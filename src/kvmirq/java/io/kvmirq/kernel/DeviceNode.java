@@ -13,7 +13,7 @@ import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Set;
 
-/** Checks a device node before any native code is loaded. Opening the node may still fail. */
+/** Checks a device node before native code is loaded. Opening the node may still fail. */
 final class DeviceNode {
     private static final Set<PosixFilePermission> GROUP_MAY =
             Set.of(PosixFilePermission.GROUP_READ, PosixFilePermission.GROUP_WRITE);

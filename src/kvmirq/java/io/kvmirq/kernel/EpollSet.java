@@ -76,8 +76,8 @@ final class EpollSet implements AutoCloseable {
     }
 
     /**
-     * Makes each wait report an eventfd's entry until {@link #listen}, whatever its count, by waiting for EPOLLOUT,
-     * because an eventfd is always writable unless its count is full. Takes no lock, so always pass the same eventfd.
+     * Makes each wait report an eventfd's entry until {@link #listen}, whatever its count. This waits for EPOLLOUT,
+     * because an eventfd is writable unless its count is full. Takes no lock, so always pass the same eventfd.
      */
     void force(Fd file, long data) {
         control(forced, Epoll.EPOLL_CTL_MOD, file, Epoll.EPOLLOUT, data);

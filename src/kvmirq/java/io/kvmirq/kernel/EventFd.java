@@ -23,8 +23,8 @@ import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel counter for signals (eventfd(2)). A device signals an eventfd, and an irqfd turns each signal into a guest
- * interrupt. With an ioeventfd, a guest write signals an eventfd.
+ * A kernel counter for signals (eventfd(2)). An irqfd turns a device's signal of an eventfd into a guest interrupt. An
+ * ioeventfd turns a guest write into a signal.
  *
  * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code
  * signal} and {@code drain} may run on virtual threads. {@code drain} never blocks, but {@code signal} does at a full
@@ -228,8 +228,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Adds the argument to the eventfd's count. An irqfd injects one interrupt, whatever the count is. An argument of
-     * 0, as in {@code to.signal(from.drain())}, writes nothing, because a write of 0 would wake an irqfd.
+     * Adds to the eventfd's count. An irqfd injects one interrupt, whatever the count. A {@code count} of 0, as in
+     * {@code to.signal(from.drain())}, writes nothing, because a write of 0 would wake an irqfd.
      *
      * @param count the number to add, unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1
@@ -313,7 +313,7 @@ public final class EventFd implements AutoCloseable {
     /**
      * Waits like {@link #await()}, for a limited time.
      *
-     * @param timeout the longest wait; no wait when zero or negative
+     * @param timeout the maximum wait; zero or negative does not wait
      * @return true if the count is not 0; false after the timeout or an interrupt, which {@link Thread#isInterrupted}
      *     distinguishes
      * @throws IllegalStateException on a virtual thread, unless the timeout is 0
@@ -325,7 +325,7 @@ public final class EventFd implements AutoCloseable {
     /**
      * Waits like {@link #await(Duration)}, and allocates nothing.
      *
-     * @param timeout the longest wait in nanoseconds; no wait when zero or negative
+     * @param timeout the maximum wait in nanoseconds; zero or negative does not wait
      */
     public boolean awaitNanos(long timeout) {
         return waits(Math.max(0, timeout));
@@ -411,7 +411,7 @@ public final class EventFd implements AutoCloseable {
             }
         }
 
-        /** Begins a use of the current wake descriptor or, if there is none, of {@code made}. */
+        /** Begins to use the current wake descriptor or, if there is none, {@code made}. */
         synchronized @Nullable Fd waker(@Nullable Fd made) {
             requireOpen();
             if (wake == null) {

@@ -22,10 +22,10 @@ import org.jspecify.annotations.Nullable;
  * }
  * }</pre>
  *
- * <p>A doorbell says only that there is work, which is stored elsewhere, as in virtio queues. The loop never reads a
- * doorbell's eventfd, so a doorbell is several times faster than {@link #register}. Use doorbells for ioeventfds. Rings
- * (signals) coalesce, so one handler call serves all rings before it, and each ring is followed by a call. A handler
- * that is registered or resumed may also be called without a ring.
+ * <p>A doorbell only announces work that is stored elsewhere, as in a virtqueue. The loop never reads its eventfd, so a
+ * doorbell is several times faster than {@link #register}. Use doorbells for ioeventfds. Rings (signals) coalesce: one
+ * handler call serves all earlier rings, and each ring is followed by a call. A handler that is registered or resumed
+ * may also be called without a ring.
  *
  * <p>{@link #register} reads each eventfd's count and passes it to the handler. Use it in a VMM without in-kernel
  * interrupt controllers.
@@ -123,9 +123,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Calls {@code handler} for the signals of {@code event}, at once for earlier ones. The registration keeps the
-     * eventfd open, so after {@link EventFd#close} its file closes with the registration. Until then, do not close the
-     * descriptor of a {@link Ownership#BORROWED} eventfd.
+     * Calls {@code handler} for signals of {@code event}, at once if it was signalled before. The registration keeps
+     * the eventfd open, so after {@link EventFd#close} its file closes with the registration. Until then, do not close
+     * the descriptor of a {@link Ownership#BORROWED} eventfd.
      *
      * @throws KernelException EEXIST if this loop already waits for the eventfd; ENOSPC beyond
      *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
@@ -209,8 +209,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. One call runs at most 256
-     * handlers, and the next call runs the rest. Use it in a VMM that has its own loop.
+     * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds, at most 256 per call. For
+     * a VMM with its own loop.
      *
      * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
      * @throws ClosedHandleException if the loop was closed before the call
@@ -224,8 +224,8 @@ public final class EventLoop implements AutoCloseable {
     /**
      * Waits and calls handlers like {@link #runOnce}, for a limited time.
      *
-     * @param timeout the longest wait; zero or negative does not wait, and is allowed on a virtual thread
-     * @return the number of handlers that were called; 0 also after the timeout
+     * @param timeout the maximum wait; zero or negative does not wait, and is allowed on a virtual thread
+     * @return the number of handlers that were called; also 0 after the timeout
      */
     public int poll(Duration timeout) {
         return turn(Interruption.nanos(timeout));
@@ -234,7 +234,7 @@ public final class EventLoop implements AutoCloseable {
     /**
      * Waits and calls handlers like {@link #poll(Duration)}, and allocates nothing.
      *
-     * @param timeout the longest wait in nanoseconds; no wait when zero or negative
+     * @param timeout the maximum wait in nanoseconds; zero or negative does not wait
      */
     public int pollNanos(long timeout) {
         return turn(Math.max(0, timeout));

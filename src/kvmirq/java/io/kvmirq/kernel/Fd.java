@@ -57,8 +57,7 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Makes a descriptor and the object that owns it. The handle is made first, and closes the descriptor if the owner
-     * cannot be made.
+     * Makes a descriptor and its owner. If the owner cannot be made, the descriptor is closed.
      *
      * @param call returns the number, or {@code -errno}
      * @param failed makes the exception for {@code -errno}
@@ -227,7 +226,7 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Makes an ioctl for which the library has no method. It must not wait, because the library repeats it after EINTR.
+     * Makes an ioctl that has no method in the library. It must not wait, because the library repeats it after EINTR.
      *
      * @param request the request number, such as a {@code KVM_*} of {@code io.kvmirq.uapi.Uapi}
      * @param argument a direct buffer that is as long as the structure
@@ -240,7 +239,7 @@ public final class Fd extends UseCount {
         return ioctl(request, raw -> kernel().libc().ioctl(raw, request, argument));
     }
 
-    /** Makes an ioctl like {@link #ioctl(long,ByteBuffer)}, with a number in place of the buffer. */
+    /** Makes an ioctl like {@link #ioctl(long,ByteBuffer)}, whose argument is a number. */
     public int ioctl(long request, long argument) {
         return ioctl(request, raw -> kernel().libc().ioctl(raw, request, argument));
     }

@@ -72,12 +72,12 @@ final class Handles {
             return made == null ? name(place) : name(place) + ", made at " + made;
         }
 
-        /** Notes that the owner closed the handle. Leases may hold it open. */
+        /** Records that the owner closed the handle. Leases may hold it open. */
         void closed(int place) {
             closed[place] = true;
         }
 
-        /** Notes that nothing holds the handle open any more. */
+        /** Records that the handle's last use has ended. */
         void released(int place) {
             remove(this, place);
         }
@@ -117,7 +117,7 @@ final class Handles {
         return asked == null ? "" : " (at " + asked.get() + ")";
     }
 
-    /** Makes each new handle remember the line where it was made. */
+    /** Makes each new handle record the line of code that made it. */
     void trace(Supplier<String> asked) {
         line = asked;
     }

@@ -238,7 +238,10 @@ public final class Kernel implements AutoCloseable {
                 () -> "capability=" + number);
     }
 
-    /** The facts that explain a failed call. Makes no system call, because the failed call may be their query. */
+    /**
+     * The known facts that explain a failed call. Makes no system call, because the failed call may have been their
+     * query.
+     */
     Set<Condition> knownFacts() {
         Set<Condition> all = EnumSet.copyOf(TYPED);
         if (isReal()) {
@@ -255,9 +258,9 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The binding's system calls, for requests that have no method yet. Pass a constant of {@link io.kvmirq.uapi} and
-     * the descriptor number of a lease, such as one of {@code Vcpu.fd()}. The library does not check these calls, and
-     * its objects do not see what they change.
+     * The binding's raw system calls, for requests without a method. Pass a constant of {@link io.kvmirq.uapi} and the
+     * number of a lease, such as of {@code Vcpu.fd()}. The library neither checks these calls nor notices their
+     * effects.
      *
      * @throws IllegalStateException if the backend is a mock that returns no {@link Libc}
      */
@@ -307,7 +310,7 @@ public final class Kernel implements AutoCloseable {
         }
     }
 
-    /** Open handles made from this kernel, including the KVM device. A test can check that none is left open. */
+    /** The open handles made from this kernel, including the KVM device, so that a test can check that none is left. */
     public List<String> openHandles() {
         return handles.stillOpen();
     }
@@ -315,8 +318,8 @@ public final class Kernel implements AutoCloseable {
     /**
      * Makes {@link #openHandles} and warnings name the line of code that made the handle or caused the warning.
      *
-     * @param line returns the running line of code, from the stack. The supplier runs in the thread that makes the
-     *     handle, which may hold locks, so it must not wait or call this library
+     * @param line returns the current line of code, from the stack. It runs in the thread that makes the handle, which
+     *     may hold locks, so it must not wait or call this library
      */
     public void traceHandles(Supplier<String> line) {
         Objects.requireNonNull(line, "line is null");

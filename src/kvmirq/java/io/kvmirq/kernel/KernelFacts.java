@@ -5,7 +5,7 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A kernel's properties: architecture and guest address size. A fake kernel has the imitated machine's properties.
+ * A kernel's properties: architecture and guest address size. For a fake kernel, they are the imitated machine's.
  *
  * @param architecture the architecture of this KVM's guests
  * @param guestAddressBits the largest guest-physical address size in bits, on arm64 ({@code KVM_CAP_ARM_VM_IPA_SIZE});

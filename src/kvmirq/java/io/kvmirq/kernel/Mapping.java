@@ -95,8 +95,8 @@ public final class Mapping {
     }
 
     /**
-     * The right to unmap a {@link Mapping}. The object that removes the memory from the guest keeps the owner, and
-     * passes only the mapping to other code. Thread-safe.
+     * The right to unmap a {@link Mapping}. Code that manages the memory's lifetime keeps the owner, and passes only
+     * the mapping to other code. Thread-safe.
      */
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
@@ -179,7 +179,7 @@ public final class Mapping {
         }
     }
 
-    /** The page that a vCPU shares with this process; it lasts as long as the vCPU. */
+    /** The page that a vCPU shares with this process, mapped as long as the vCPU exists. */
     static Owner ofVcpu(Fd vcpu, long length) {
         return of(vcpu, 0, length, false);
     }
@@ -259,7 +259,7 @@ public final class Mapping {
     }
 
     /**
-     * A part of the memory as a little-endian buffer, for fast access from any thread. For memory that a guest or a
+     * A little-endian buffer over part of the memory, for fast access from any thread. For memory that a guest or a
      * device also accesses, use a {@code VarHandle}: {@code MethodHandles.byteBufferViewVarHandle(short[].class,
      * LITTLE_ENDIAN)} has {@code getAcquire} and {@code setRelease} for the indices of a virtqueue. The handles for
      * {@code int[]} and {@code long[]} also have {@code compareAndSet}.

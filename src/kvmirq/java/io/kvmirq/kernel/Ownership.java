@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
-/** The party that closes a file descriptor passed to an {@code adopt} method: library or caller. */
+/** Whether the library or the caller closes a descriptor passed to an {@code adopt} method. */
 public enum Ownership {
     /** The {@code close()} of the library's object closes the descriptor. */
     OWNED,

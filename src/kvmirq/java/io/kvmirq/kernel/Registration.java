@@ -31,7 +31,7 @@ public abstract sealed class Registration implements AutoCloseable {
         this.state = paused ? PAUSED : 0;
     }
 
-    /** The handler that the loop calls when the kernel reports the eventfd. */
+    /** The handler that the loop calls when epoll reports the eventfd. */
     abstract Runnable handler();
 
     /** Begins to wait for signals, unless the registration is paused. The caller holds the lock. */
@@ -67,10 +67,9 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Stops calling the handler, so that signals stay in the eventfd. After this call, the handler does not run until
-     * {@link #resume}, and has received all drained signals. If the handler itself pauses, its current run is the last.
-     * A second call changes nothing. The call waits for a running handler, so do not hold a lock that the handler
-     * needs.
+     * Stops calling the handler until {@link #resume}. Signals stay in the eventfd, and the handler has received all
+     * drained ones. If the handler itself pauses, its current run is the last. A second call changes nothing. The call
+     * waits for a running handler, so do not hold a lock that the handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -106,8 +105,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Pauses, because the eventfd cannot be read and the kernel would report it for ever. Only the dispatcher calls
-     * this method. The registration may be closed already.
+     * Pauses a registration whose eventfd cannot be read, which epoll would report for ever. Called only by the
+     * dispatcher, maybe after close.
      */
     void giveUp() {
         handlers.lock.lock();

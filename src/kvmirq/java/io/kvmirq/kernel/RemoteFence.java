@@ -44,7 +44,7 @@ final class RemoteFence {
     }
 
     /**
-     * Passes the rare side. Never fails.
+     * Executes the rare side's fence. Never fails.
      *
      * @param frequent the thread of the other side
      */

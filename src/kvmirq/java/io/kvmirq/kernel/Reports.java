@@ -89,7 +89,7 @@ final class Reports {
         }
     }
 
-    /** Waits until all warnings are logged, but not for ever. Returns at once in a log handler. */
+    /** Waits a limited time until all warnings are logged. Returns at once in a log handler. */
     synchronized void awaitLogged() {
         long end = System.nanoTime() + PATIENCE_NANOS;
         ExitAwareWait.uninterruptibly(

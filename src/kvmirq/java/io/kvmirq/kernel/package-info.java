@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Handles, which are objects that own kernel resources, and the rules for all of them.
+ * Handles (objects that own kernel resources), and the rules that all handles follow.
  *
  * <p>A {@link io.kvmirq.kernel.Kernel} makes system calls through one binding, such as JNI. Only the first VM opens the
  * KVM device, so eventfds also work on a host without KVM. Each file descriptor is one {@link io.kvmirq.kernel.Fd},
