@@ -111,7 +111,7 @@ public record Errno(int number) {
     }
 
     /**
-     * The errno of a failed call.
+     * A failed call's errno.
      *
      * @param result {@code -errno}, as the kernel and every binding return it: -1 to -4095
      * @throws IllegalArgumentException for any other {@code int}; ArithmeticException for a longer number
@@ -134,8 +134,8 @@ public record Errno(int number) {
     }
 
     /**
-     * Parses an errno typed by a user, which may be a name in any case ({@code EBUSY}, {@code ebusy}), a number, or the
-     * negative number that a call returns. {@code -1} means EPERM, as in the kernel.
+     * Parses an errno typed by a user: a name in any case ({@code EBUSY}, {@code ebusy}), a number, or a call's
+     * negative result. {@code -1} means EPERM, as in the kernel.
      *
      * @return the errno, 0 for success, or empty if the text is neither a known name nor a number from -4095 to 4095
      */

@@ -11,7 +11,7 @@ public enum IrqKind {
     MSIX("MSI-X"),
     /** Signals an uncorrectable error of a PCI Express device. */
     ERROR("error"),
-    /** Signals that the host wants the device back, so the user should stop using it and close it. */
+    /** Signals that the host wants the device back. The user should stop using the device and close it. */
     REQUEST("request"),
     /** A platform device's interrupt. */
     PLATFORM("platform");

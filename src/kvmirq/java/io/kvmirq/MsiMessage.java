@@ -23,10 +23,10 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
         Objects.requireNonNull(deviceId, "deviceId is null");
     }
 
-    /** The first guest-physical MSI address on x86. After a reset, the LAPIC's registers are at the same address. */
+    /** The first guest-physical MSI address on x86, which is also the LAPIC's register base after a reset. */
     public static final long X86_WINDOW = 0xfee0_0000L;
 
-    /** The most vectors that a PCI function can have, by MSI-X's 11-bit table size. Source: PCI 3.0, 6.8.2.3. */
+    /** The maximum number of vectors of a PCI function, from MSI-X's 11-bit table size. Source: PCI 3.0, 6.8.2.3. */
     public static final int MOST_VECTORS = 2048;
 
     private static final int BROADCAST = 0xff;
@@ -47,9 +47,9 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For a vCPU id above 255, call
-     * {@code X86Vm.use32BitApicIds} first, because otherwise the kernel reads only the id's low 8 bits and delivers to
-     * another vCPU.
+     * Makes a fixed, edge-triggered message with one vCPU as physical destination. For a vCPU id above 255, call {@code
+     * X86Vm.use32BitApicIds} first, because otherwise the kernel reads only the id's low 8 bits and delivers to another
+     * vCPU.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id (use {@code
      *     X86Vm.x2apicMessage}), or for a vector below 16, which no LAPIC delivers
@@ -65,8 +65,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a message that raises a non-maskable interrupt (NMI) on one vCPU. An NMI ends HLT even while the guest has
-     * interrupts disabled.
+     * Makes a message that raises an NMI on one vCPU, which ends HLT even while the guest has interrupts disabled.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id
      */

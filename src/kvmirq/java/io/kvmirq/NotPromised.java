@@ -8,8 +8,8 @@ import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
 
 /**
- * Marks a public package, type or member that may still change or disappear in any release. Section "What is promised"
- * of {@code src/docs/library.md} lists the promised packages and the rules of the promise.
+ * Marks a public package, type or member that may change or disappear in any release. See "What is promised" in {@code
+ * src/docs/library.md}.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

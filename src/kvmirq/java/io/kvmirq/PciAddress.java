@@ -64,7 +64,9 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
         return byDomain != 0 ? byDomain : Integer.compare(requesterId(), other.requesterId());
     }
 
-    /** The 16-bit id (bus, device, function) that a device sends with each request. An IRTE can check it. */
+    /**
+     * The 16-bit requester id (bus, device, function), which a device sends with each request and an IRTE can check.
+     */
     public int requesterId() {
         return bus << 8 | device << 3 | function;
     }

@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * One entry of KVM's GSI routing table: the destination of an interrupt that is raised on {@link #gsi()}.
+ * An entry of KVM's GSI routing table: where an interrupt on {@link #gsi()} goes.
  *
  * <p>A GSI has one route or, on x86, several routes to pins of different chips.
  *

@@ -16,7 +16,7 @@ public enum X86Msr {
     TSC(0x10),
     /** LAPIC base address and mode. */
     APIC_BASE(0x1b),
-    /** Sum of all adjustments of the time stamp counter. */
+    /** Sum of all adjustments to the time stamp counter. */
     TSC_ADJUST(0x3b),
     /** Speculation control. */
     SPEC_CTRL(0x48),
@@ -89,7 +89,7 @@ public enum X86Msr {
         return Arrays.stream(values()).filter(msr -> msr.number == number).findFirst();
     }
 
-    /** A number with its name, such as {@code 0xc0000082 (LSTAR)}. */
+    /** An MSR number with its name, such as {@code 0xc0000082 (LSTAR)}. */
     public static String text(int number) {
         return "0x" + Integer.toHexString(number)
                 + of(number).map(msr -> " (" + msr + ")").orElse("");

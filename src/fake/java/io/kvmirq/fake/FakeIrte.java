@@ -25,7 +25,7 @@ public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVecto
         Objects.requireNonNull(words, "words is null");
     }
 
-    /** What the entry does with the device's MSI. */
+    /** The entry's effect on the device's MSI. */
     public enum Form {
         /** The host has allocated no irq for the device's vector, so there is no entry. */
         NONE,

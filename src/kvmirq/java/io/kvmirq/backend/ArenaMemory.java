@@ -77,7 +77,9 @@ final class ArenaMemory {
                 : buffer;
     }
 
-    /** Copies what the kernel wrote back to {@code buffer}. Throws IllegalStateException if its arena is closed. */
+    /**
+     * Copies the kernel's output back to {@code buffer}. Throws IllegalStateException if the buffer's arena is closed.
+     */
     @SuppressWarnings("ReferenceEquality") // equal buffers need not be the same buffer
     static void giveBack(ByteBuffer held, ByteBuffer buffer, long bytes) {
         if (held != buffer && bytes > 0) {

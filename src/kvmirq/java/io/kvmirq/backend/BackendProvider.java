@@ -4,8 +4,8 @@ package io.kvmirq.backend;
 import io.kvmirq.NotPromised;
 
 /**
- * Provides a {@link KernelBackend} that kvmirq uses only if the user selects it by name. {@link
- * java.util.ServiceLoader} finds the provider. The fake kernel needs one, because this package cannot depend on it.
+ * A service provider ({@link java.util.ServiceLoader}) of a {@link KernelBackend} that is used only if selected by
+ * name, such as the fake kernel, on which this package cannot depend.
  */
 @NotPromised
 public interface BackendProvider {
@@ -17,8 +17,8 @@ public interface BackendProvider {
 
     /**
      * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend. Java code
-     * always may. The fake kernel returns true only with the module {@code io.kvmirq.testkit}, so in production neither
-     * setting can replace the real kernel.
+     * always may. The fake kernel's provider returns true only with the module {@code io.kvmirq.testkit}, so in
+     * production neither setting can replace the real kernel.
      */
     default boolean isSelectedFromOutside() {
         return false;

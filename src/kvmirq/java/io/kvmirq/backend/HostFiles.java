@@ -15,8 +15,8 @@ import java.util.OptionalLong;
 import java.util.Set;
 
 /**
- * Read-only access to a host's files. Paths such as {@code sys/bus/pci/devices} are relative to the host's root. A file
- * that does not exist or cannot be read counts as absent. Thread-safe.
+ * Read-only access to a host's files. Paths such as {@code sys/bus/pci/devices} are relative to the host's root. An
+ * unreadable file counts as absent. Thread-safe.
  */
 @NotPromised
 public interface HostFiles {
@@ -74,7 +74,7 @@ public interface HostFiles {
         void close();
     }
 
-    /** Opens a file for repeated reads. By default, the reads return the bytes that the file had at this call. */
+    /** Opens a file for repeated reads. By default, they return the file's bytes at the time of this call. */
     default Optional<Kept> keep(String path) {
         Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(bytes -> new Kept() {
@@ -147,7 +147,9 @@ public interface HostFiles {
                 .findFirst();
     }
 
-    /** The last name in a symbolic link's target, such as the driver, group or device that sysfs points to. */
+    /**
+     * The last path element of a symbolic link's target, such as the driver, group or device that a sysfs link names.
+     */
     default Optional<String> linkName(String path) {
         Objects.requireNonNull(path, "path is null");
         Optional<String> target = link(path);
@@ -157,8 +159,8 @@ public interface HostFiles {
     }
 
     /**
-     * Files below the directory {@code root}, which is {@code /} for this machine, or a copy of another machine's
-     * files. Symbolic links are followed only within the directory, and only regular files are read.
+     * Files below {@code root}, which is {@code /} or a copy of another machine's files. Symbolic links are followed
+     * only within this directory, and only regular files are read.
      */
     static HostFiles at(Path root) {
         Objects.requireNonNull(root, "root is null");
@@ -168,8 +170,8 @@ public interface HostFiles {
     /**
      * Files in memory.
      *
-     * @param files the contents of each file, by path
-     * @param links the target of each symbolic link, by the link's path. Links are not followed
+     * @param files each file's contents, by path
+     * @param links each symbolic link's target, by path. Links are not followed
      */
     static HostFiles of(Map<String, byte[]> files, Map<String, String> links) {
         return of(files, links, Set.of());
@@ -187,7 +189,7 @@ public interface HostFiles {
     /**
      * Files in memory, with their owners.
      *
-     * @param owners the owner and permissions of each file, by path
+     * @param owners each file's owner and permissions, by path
      */
     static HostFiles of(
             Map<String, byte[]> files, Map<String, String> links, Set<String> denied, Map<String, Owner> owners) {

@@ -36,7 +36,7 @@ public interface KernelBackend {
     /** close(2). Do not repeat a failed close, even after EINTR, because {@code fd} may be another file by then. */
     int fdClose(int fd);
 
-    /** fcntl(2) with F_DUPFD_CLOEXEC. Returns a second descriptor of the same file. */
+    /** fcntl(2) with F_DUPFD_CLOEXEC. Returns a new descriptor of the same file. */
     int fdDup(int fd);
 
     /** Bit in the result of {@link #fdWait}: {@code fd} is readable, hung up or in error. */
@@ -45,11 +45,10 @@ public interface KernelBackend {
     int READY_WAKE = 2;
 
     /**
-     * Waits until the descriptor {@code fd} or {@code wake} is readable. Pass -1 as {@code wake} to wait only for
-     * {@code fd}.
+     * Waits until {@code fd} or {@code wake} is readable. A {@code wake} of -1 is ignored.
      *
      * @param timeoutNanos the timeout. A negative value waits without limit
-     * @return a combination of {@link #READY_FD} and {@link #READY_WAKE}, 0 after the timeout, -EINTR or -EBADF
+     * @return {@link #READY_FD}, {@link #READY_WAKE} or both, 0 after the timeout, -EINTR or -EBADF
      */
     int fdWait(int fd, int wake, long timeoutNanos);
 
@@ -107,7 +106,7 @@ public interface KernelBackend {
     /** KVM_CHECK_EXTENSION on the KVM device or a VM. Returns 0 if KVM does not support the capability. */
     int capabilityCheck(int fd, int capability);
 
-    /** KVM_CREATE_VM. Returns the new VM's descriptor. The {@code type} 0 is the architecture's default. */
+    /** KVM_CREATE_VM. Returns the new VM's descriptor. {@code type} 0 is the architecture's default. */
     int vmCreate(int kvm, long type);
 
     // irqchip
@@ -206,7 +205,7 @@ public interface KernelBackend {
     /** KVM_IRQFD with RESAMPLE. A signal raises the GSI, and the guest's EOI lowers it and signals {@code resample}. */
     int irqfdAssignLevel(int vm, int fd, int resample, int gsi);
 
-    /** KVM_IRQFD with DEASSIGN. Ends the irqfd, and returns when KVM has delivered the earlier signals. */
+    /** KVM_IRQFD with DEASSIGN. Returns once KVM has delivered the earlier signals. */
     int irqfdDeassign(int vm, int fd, int gsi);
 
     // ioeventfd
@@ -219,7 +218,10 @@ public interface KernelBackend {
     /** KVM_IOEVENTFD. A matching guest write signals the eventfd without an exit to user space. */
     int ioeventfdAssign(int vm, int fd, long address, int length, int flags, long datamatch);
 
-    /** KVM_IOEVENTFD with DEASSIGN. Ends the ioeventfd that {@link #ioeventfdAssign} assigned with equal arguments. */
+    /**
+     * KVM_IOEVENTFD with DEASSIGN. Removes the ioeventfd that {@link #ioeventfdAssign} assigned with the same
+     * arguments.
+     */
     int ioeventfdDeassign(int vm, int fd, long address, int length, int flags, long datamatch);
 
     // injection
@@ -232,7 +234,7 @@ public interface KernelBackend {
     /** KVM_IRQ_LINE. Drives a GSI high (1) or low (0). */
     int lineSet(int vm, int gsi, int level);
 
-    /** KVM_IRQ_LINE_STATUS. The line's 4-byte status is stored in {@code status}, where -1 is not an errno. */
+    /** KVM_IRQ_LINE_STATUS. Stores KVM's 4-byte status in {@code status}, where -1 is not an errno. */
     int lineSetStatus(int vm, int gsi, int level, ByteBuffer status);
 
     // devices
@@ -275,10 +277,10 @@ public interface KernelBackend {
     int VFIO_IRQS_HEADER_SIZE = 20;
 
     /**
-     * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index, from number {@code start}. Both are unsigned.
+     * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index, starting at {@code start}. Both are unsigned.
      *
      * <p>If the kernel rejects the arguments, nothing changes. If it cannot set a vector, it detaches the eventfds of
-     * all vectors from {@code start} to this one, including eventfds from earlier calls.
+     * all vectors from {@code start} up to that vector, including eventfds from earlier calls.
      *
      * @param flags one {@code VFIO_IRQ_SET_DATA_*} and one {@code VFIO_IRQ_SET_ACTION_*}
      * @param set {@link #VFIO_IRQS_HEADER_SIZE} bytes, then the data in native order: {@code count} bytes for BOOL,

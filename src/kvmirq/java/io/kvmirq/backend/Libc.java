@@ -9,7 +9,7 @@ import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Raw system calls with libc's signatures, which return {@code >= 0} or {@code -errno}. The caller encodes structures.
+ * Raw system calls, declared as in libc but returning {@code >= 0} or {@code -errno}. The caller encodes structures.
  *
  * <p>The interface is stable for callers only, because a new method may have a default that does not suit your
  * implementation.
@@ -111,7 +111,7 @@ public interface Libc {
     }
 
     /**
-     * Returns a buffer in native order over mapped memory. The buffer does not keep the mapping alive.
+     * Returns a native-order buffer over mapped memory. The buffer does not keep the mapping alive.
      *
      * @throws IllegalArgumentException for a length that is negative or above {@link Integer#MAX_VALUE}
      */

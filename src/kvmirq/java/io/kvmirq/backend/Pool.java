@@ -9,8 +9,8 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A pool of native memory for virtual threads, which can number millions and so must not keep memory each. Allocating
- * for each call would reach the JVM's direct memory limit before a garbage collection. Thread-safe.
+ * A pool of native memory for virtual threads, of which there may be too many for per-thread memory. Allocating for
+ * each call would reach the JVM's direct memory limit before a garbage collection. Thread-safe.
  */
 @NotPromised
 public final class Pool<T> {

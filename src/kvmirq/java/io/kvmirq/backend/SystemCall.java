@@ -12,9 +12,9 @@ public enum SystemCall {
     GETTID(186, 178),
     /** Sends a signal to a thread. Arguments: process, thread, signal. */
     TGKILL(234, 131),
-    /** Arguments: the operation, the addresses of the new and the old signal set, and the size of a set. */
+    /** Arguments: operation, addresses of the new and the old signal set, and set size. */
     RT_SIGPROCMASK(14, 135),
-    /** Arguments: the addresses of the signal set, a siginfo_t and a timeout, and the set's size. */
+    /** Arguments: addresses of a signal set, a siginfo_t and a timeout, and the set's size. */
     RT_SIGTIMEDWAIT(128, 137),
     /** Arguments: the address of a NUL-terminated name, and flags. */
     MEMFD_CREATE(319, 279),
@@ -27,7 +27,9 @@ public enum SystemCall {
     /** Arguments: command, flags, processor. */
     MEMBARRIER(324, 283);
 
-    /** Flags of {@link #MMAP} for zeroed memory, which the commit limit covers only with vm.overcommit_memory=2. */
+    /**
+     * Flags of {@link #MMAP} for zeroed memory, which counts towards the commit limit only with vm.overcommit_memory=2.
+     */
     public static final int MAP_ZEROS = Uapi.MAP_PRIVATE | Uapi.MAP_FIXED | Uapi.MAP_ANONYMOUS | Uapi.MAP_NORESERVE;
 
     private static final boolean ARM64 = System.getProperty("os.arch", "").equals("aarch64");
