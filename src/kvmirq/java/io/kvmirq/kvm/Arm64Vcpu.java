@@ -16,7 +16,7 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The arm64 part of a vCPU, returned by {@link Vcpu#arm64}: features, registers by id, timers and PMU. Call {@link
+ * The arm64 methods of a vCPU, from {@link Vcpu#arm64}: features, registers by id, timers and PMU. Call {@link
  * #initialize} first. Only the vCPU thread may use this object.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c, guest.c.
@@ -88,7 +88,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Fixes the SVE vector lengths. Set the lengths (register KVM_REG_ARM64_SVE_VLS) before this call. Call {@link
+     * Finalizes SVE. Set the vector lengths (register KVM_REG_ARM64_SVE_VLS) before this call, and call {@link
      * #registers} and run the guest only afterwards.
      *
      * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if called

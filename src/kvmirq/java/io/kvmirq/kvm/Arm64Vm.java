@@ -12,7 +12,7 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.function.Function;
 
 /**
- * The arm64 part of a VM, returned by {@link Vm#arm64}: its VGIC, its ITSs, and calls that drive SPI and PPI lines.
+ * The arm64 methods of a VM, from {@link Vm#arm64}: its VGIC, its ITSs, and calls that drive SPI and PPI lines.
  * Thread-safe. Errnos named in method comments are thrown as {@link io.kvmirq.KernelException}s.
  *
  * <p>Source: {@code kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
@@ -111,8 +111,8 @@ public final class Arm64Vm {
 
     /**
      * Drives one vCPU's PPI line from user space, as {@link #setSpi} drives an SPI line. Fails with EINVAL if the VM
-     * has no vCPU with this id. Linux 6.1 interprets the id as the vCPU's position in creation order, so create vCPUs
-     * 0, 1, 2 and so on in this order.
+     * has no vCPU with this id. Linux 6.1 takes the id for the vCPU's index in creation order, so create vCPUs in the
+     * order of their ids, from 0.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT

@@ -38,7 +38,7 @@ public record ArmRegister(long id) {
     public static final ArmRegister MPIDR_EL1 = system(3, 0, 0, 0, 5);
     /** EL1 system control register; bit 0 enables the MMU. */
     public static final ArmRegister SCTLR_EL1 = system(3, 0, 1, 0, 0);
-    /** Controls whether the guest's floating-point and SVE instructions trap to EL1. */
+    /** Controls whether floating-point and SVE instructions trap to EL1. */
     public static final ArmRegister CPACR_EL1 = system(3, 0, 1, 0, 2);
     /** The address of the page table for the lower virtual addresses. */
     public static final ArmRegister TTBR0_EL1 = system(3, 0, 2, 0, 0);
@@ -149,7 +149,7 @@ public record ArmRegister(long id) {
         return 1 << (id >>> UapiArm64.KVM_REG_SIZE_SHIFT & SIZE_MASK);
     }
 
-    /** The register's name, or the MRS operands of an unnamed system register, or the id of any other register. */
+    /** The register's name, the MRS operands of an unnamed system register, or the id of any other register. */
     @Override
     public String toString() {
         String name = NAMES.get(this);

@@ -8,8 +8,8 @@ import java.util.EnumSet;
 import java.util.Set;
 
 /**
- * A guest-physical page that holds registers of an in-kernel irqchip (x86). KVM accepts memory at this page, and the
- * processor decides whether the guest reaches the memory or the irqchip.
+ * A guest-physical page with registers of an in-kernel irqchip (x86). KVM accepts memory there, and it depends on the
+ * processor whether the guest reaches the memory or the irqchip.
  */
 enum ChipPage {
     LAPICS("LAPICs", MsiMessage.X86_WINDOW),

@@ -36,7 +36,7 @@ public final class Cpuid {
     private final List<Leaf> leaves;
 
     /**
-     * A CPUID leaf: the results of the CPUID instruction for one function and index.
+     * A CPUID leaf: the CPUID instruction's results for one function and index.
      *
      * @param function EAX before the instruction
      * @param index ECX before the instruction; ignored if bit 0 of {@code flags} is 0
@@ -57,7 +57,7 @@ public final class Cpuid {
     }
 
     /**
-     * All CPUID leaves that KVM supports on this host, x2APIC included.
+     * All CPUID leaves that KVM supports on this host, including x2APIC.
      *
      * @throws io.kvmirq.KernelException ENOENT or EACCES if the KVM device cannot be opened
      * @throws UnsupportedOperationException if the kernel is not x86
@@ -148,10 +148,10 @@ public final class Cpuid {
     }
 
     /**
-     * A copy for one vCPU, with this APIC id and with all vCPUs of the VM as cores of one package.
+     * A copy for one vCPU, with this APIC id and with the VM's vCPUs as cores of one package.
      *
      * @param apicId the vCPU's APIC id, which equals the vCPU's id
-     * @param vcpus the number of vCPUs of the VM, at least 1
+     * @param vcpus the VM's number of vCPUs, at least 1
      * @throws IllegalArgumentException if {@code apicId} is negative or {@code vcpus} is below 1
      */
     public Cpuid forVcpu(int apicId, int vcpus) {

@@ -6,8 +6,8 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * The guest memory pages that the guest or KVM wrote since the last {@link #take}. This process's writes through a
- * {@link io.kvmirq.kernel.Mapping} and device DMA are not logged, but a page that the guest only read may be logged.
+ * The pages that the guest or KVM wrote since the last {@link #take}. Device DMA and this process's writes through a
+ * {@link io.kvmirq.kernel.Mapping} are not logged, but a page that the guest only read may be.
  *
  * <pre>{@code
  * try (DirtyLog log = memory.logDirtyPages()) {

@@ -11,8 +11,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A VM's memory slot: memory that the guest and this process share. Until the slot is removed, the memory stays mapped
- * and the VM open, even if their handles are closed earlier. Thread-safe.
+ * A VM's memory slot, whose memory the guest shares with this process. Until the slot is removed, the memory stays
+ * mapped and the VM open, even if their handles are closed earlier. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="memory"}
  */
@@ -79,8 +79,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * The mapping of this memory, whose offset 0 is {@link #guestAddress}. A mapping that the caller passed is usable
-     * until its owner is closed. A mapping that the VM made is usable until {@link #close}.
+     * This memory's mapping, whose offset 0 is {@link #guestAddress}. A mapping that the caller passed is usable until
+     * its owner is closed. A mapping that the VM made is usable until {@link #close}.
      */
     public Mapping mapping() {
         return mapping;
@@ -121,7 +121,7 @@ public final class GuestMemory implements AutoCloseable {
         calls.getDirtyLog(vmLease, slot, request, bitmap);
     }
 
-    /** Ends a log. Never fails. If the kernel refuses, it keeps a log that nobody reads. */
+    /** Ends a log. Never fails. If the kernel refuses, it goes on logging. */
     synchronized void end(DirtyLog ended, ByteBuffer unlogged) {
         if (log == ended && !closed) {
             calls.changeMemory(vmLease, unlogged, pages);

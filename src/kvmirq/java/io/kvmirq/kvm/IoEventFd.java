@@ -45,7 +45,7 @@ public final class IoEventFd implements AutoCloseable {
         return address;
     }
 
-    /** Removes the ioeventfd. Afterwards, guest writes to its address exit to the VMM. Idempotent, never fails. */
+    /** Removes the ioeventfd, so that guest writes to its address exit to the VMM. Idempotent, never fails. */
     @Override
     public synchronized void close() {
         if (closed) {

@@ -42,7 +42,7 @@ public final class Irqfd implements AutoCloseable {
 
     private enum State {
         ASSIGNED,
-        /** An Error interrupted the assign or deassign, so the irqfd may exist. Another deassign is harmless. */
+        /** An Error interrupted the assign or deassign, so the irqfd may exist. A second deassign is harmless. */
         UNSURE,
         MASKED,
         /** The irqfd ended with its eventfd, but the kernel may not have finished its shutdown. */
@@ -411,7 +411,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Closes many irqfds, of one VM or several, as {@link #close} does. Close the {@link EventFd}s first, because an
      * irqfd ends with its eventfd's last descriptor, which is much faster than a deassign. Irqfds are deassigned one by
-     * one only if their eventfds may stay open (adopted or leased ones), or on arm64 if they are level-triggered.
+     * one only if their eventfds may stay open (because they are adopted or leased), or on arm64 if they are
+     * level-triggered.
      *
      * <p>A child process that another thread starts during this call holds the eventfds, and thereby the irqfds, until
      * its exec, but does not signal them. Idempotent, never fails.

@@ -54,7 +54,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Makes the ITS ready. Only kernels before 4.10 need this call; later kernels ignore it.
+     * Initialises the ITS. Only kernels before 4.10 need this call; later kernels ignore it.
      *
      * @throws io.kvmirq.KernelException ENXIO on a kernel without this call
      */

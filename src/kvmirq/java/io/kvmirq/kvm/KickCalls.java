@@ -126,7 +126,7 @@ final class KickCalls extends Calls {
                 .putLong(Uapi.KvmSignalMask.SIZE, before.getLong(0) & ~set.getLong(0));
     }
 
-    /** Notes that KVM_RUN unblocks the signal from now on, after a test that it can be sent. */
+    /** Records that KVM_RUN now unblocks the signal, after a test that it can be sent. */
     void ready() {
         process = libc().syscall(SystemCall.GETPID, 0, 0, 0, 0);
         long caller = libc().syscall(SystemCall.GETTID, 0, 0, 0, 0);
@@ -151,7 +151,7 @@ final class KickCalls extends Calls {
         return result;
     }
 
-    /** Notes the end of KVM_RUN and returns whether it consumed a kick's signal. {@link #left} must follow. */
+    /** Records KVM_RUN's return, and returns whether it consumed a kick's signal. {@link #left} must follow. */
     boolean end() {
         while (!state.compareAndSet(State.RUNNING, State.LEAVING)) {
             if (state.get() == State.SENT) {
@@ -164,7 +164,7 @@ final class KickCalls extends Calls {
         return false;
     }
 
-    /** Notes that the run is over, so that another thread may take the vCPU. */
+    /** Records that the run is over, so that another thread may take the vCPU. */
     void left() {
         state.set(State.OUT);
     }

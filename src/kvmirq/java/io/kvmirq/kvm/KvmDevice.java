@@ -21,7 +21,7 @@ import java.util.function.Supplier;
 public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
     /** The types of in-kernel devices. Source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
     public enum Type {
-        /** KVM-VFIO, through which KVM is given VFIO files. A VM has at most one. Forwarding works without it. */
+        /** KVM-VFIO, which passes VFIO files to KVM. A VM has at most one. Forwarding works without it. */
         VFIO(4),
         /** A GICv2 (arm64), see {@link Arm64Vm#createVgicV2}. */
         VGIC_V2(5),
@@ -90,7 +90,7 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         }
     }
 
-    /** Address of a VGIC or ITS part; empty until it is set. */
+    /** The address of a VGIC or ITS part; empty until it is set. */
     final OptionalLong place(int type) {
         long address = get(
                         KernelCall.ATTRIBUTE_GET,

@@ -26,8 +26,8 @@ final class LevelLines {
     }
 
     /**
-     * Whether this class lowers lines. No call lowers them on x86, where irqfds have their own source id on a pin. An
-     * adopted VM may have irqfds that are not counted here.
+     * Whether this class lowers lines. On x86, no call can, because irqfds have their own source id on a pin. In an
+     * adopted VM, there may be irqfds that are not counted here.
      */
     boolean areLowered() {
         return vm.has(Condition.OWN) && vm.isArm64();

@@ -181,8 +181,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Routes the vector to another message. From now on interrupts send this message, including an interrupt that waits
-     * for {@link #unmask}, and none is lost. Makes no system call if the message is unchanged.
+     * Routes the vector to another message, which later interrupts send, including one that waits for {@link #unmask}.
+     * No interrupt is lost. Makes no system call if the message is unchanged.
      *
      * @throws KernelException as {@link RouteTable#change}; after an error the message is unchanged
      * @throws ClosedHandleException after {@link #close}

@@ -7,7 +7,7 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.Set;
 
-/** Allocates memory slots from the highest down, because an adopted VM's VMM allocates its own from 0. Thread-safe. */
+/** Allocates memory slots from the highest number down, because an adopted VM's VMM allocates from 0. Thread-safe. */
 final class MemorySlots {
     private final VmCalls calls;
     private final int count;
@@ -21,7 +21,7 @@ final class MemorySlots {
         this.count = calls.memorySlots();
     }
 
-    /** Takes a slot, which {@code undo} gives back. Throws MemorySlotsExhaustedException if none is free. */
+    /** Allocates a slot, which {@code undo} frees. Throws MemorySlotsExhaustedException if none is free. */
     synchronized int take(Undo undo) {
         int slot = count == 0 ? -1 : taken.previousClearBit(count - 1);
         if (slot < 0) {

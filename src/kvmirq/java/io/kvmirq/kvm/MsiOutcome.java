@@ -22,7 +22,7 @@ public record MsiOutcome(int vcpus) {
 
     private static final MsiOutcome TO_ONE = new MsiOutcome(1);
 
-    /** The outcome for a number of vCPUs. For one vCPU, the frequent case, this allocates nothing. */
+    /** The outcome for a number of vCPUs. Does not allocate for one vCPU, the usual case. */
     static MsiOutcome delivered(int vcpus) {
         return vcpus == 1 ? TO_ONE : new MsiOutcome(vcpus);
     }

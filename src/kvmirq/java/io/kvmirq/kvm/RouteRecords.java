@@ -7,14 +7,14 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import java.nio.ByteBuffer;
 
-/** Routes encoded as the records that a binding reads. The next table reuses the memory. Not thread-safe. */
+/** Routes encoded as records for a binding. The next table reuses the memory. Not thread-safe. */
 final class RouteRecords {
     private static final int FIRST_CAPACITY = 64;
 
     private ByteBuffer records = Buffers.allocate(FIRST_CAPACITY * KernelBackend.ROUTE_SIZE);
     private int count;
 
-    /** Makes room for {@code routes} records and keeps those of GSIs below {@code first}. Records are sorted by GSI. */
+    /** Makes room for {@code routes} records and keeps those below GSI {@code first}. Records are sorted by GSI. */
     void begin(int routes, int first) {
         int bytes = routes * KernelBackend.ROUTE_SIZE;
         if (bytes > records.capacity()) {

@@ -81,7 +81,7 @@ public final class RouteTable {
         return new RouteTable(calls, List.of(), 0);
     }
 
-    /** The routes of an adopted VM. An empty list does not mean that the VM has none. */
+    /** An adopted VM's routes. An empty list does not mean that the VM has none. */
     static RouteTable ofAdopted(VmCalls calls, List<Route> now, Gsi firstFree) {
         RouteTable table = new RouteTable(
                 calls,
@@ -317,7 +317,7 @@ public final class RouteTable {
         });
     }
 
-    /** Removes the routes of GSIs that have no irqfd any more. Used in tear-down, so it never fails. */
+    /** Removes the routes of GSIs without an irqfd. Used in tear-down, so it never fails. */
     void letGo(List<Gsi> gsis) {
         try {
             edit(edit -> gsis.forEach(edit::remove));

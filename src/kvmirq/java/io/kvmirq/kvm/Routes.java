@@ -45,7 +45,7 @@ final class Routes {
         return size;
     }
 
-    /** One more than the last GSI that has a pin. */
+    /** The last GSI with a pin, plus one. */
     int gsisOfPins() {
         return pins.size();
     }

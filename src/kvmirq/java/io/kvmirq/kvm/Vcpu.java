@@ -15,12 +15,12 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A virtual CPU, with the methods of all architectures. {@link #x86} and {@link #arm64} return the methods of one
+ * A virtual CPU, with the methods common to all architectures. {@link #x86} and {@link #arm64} return those of one
  * architecture. On arm64 call {@link Arm64Vcpu#initialize} before other methods.
  *
  * <p>Only the platform thread that created a vCPU, or that called {@link #moveHere} last, may use it. Each call takes
- * the vCPU mutex in the kernel, so another thread would block for as long as the guest runs. Other threads may call
- * only {@link #kick} and {@link #close}.
+ * the vCPU mutex in the kernel, so another thread would block while the guest runs. Other threads may call only {@link
+ * #kick} and {@link #close}.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="run"}
  */
@@ -109,7 +109,7 @@ public final class Vcpu implements AutoCloseable {
         reserved.compareAndSet(Objects.requireNonNull(thread, "thread is null"), null);
     }
 
-    /** The run state: running, halted or waiting to be started. */
+    /** The run state: runnable, halted or waiting to be started. */
     public VcpuState state() {
         run.requireItsThread();
         return calls.state();
@@ -188,7 +188,7 @@ public final class Vcpu implements AutoCloseable {
         run.kick();
     }
 
-    /** This vCPU's phase, which other threads read while it runs. */
+    /** This vCPU's phase, which other threads may read while it runs. */
     WatchedVcpu watched() {
         return run.watched();
     }

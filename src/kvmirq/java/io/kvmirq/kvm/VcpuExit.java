@@ -10,11 +10,11 @@ import java.util.Objects;
 
 /**
  * The reason why a guest left {@link Vcpu#run}, with the exit's data. A vCPU has one VcpuExit, and each run replaces
- * its data. A method for a {@link #reason} other than the exit's throws {@link IllegalStateException}. Use the object
- * only in the vCPU thread.
+ * its data. A method that does not belong to the exit's {@link #reason} throws {@link IllegalStateException}. Use the
+ * object only in the vCPU thread.
  *
- * <p>If the guest reads a port or an address, {@link #answer} sets the value, which the next run delivers. Without an
- * answer the guest reads all ones, as from an empty bus.
+ * <p>If the guest reads from a port or an address, {@link #answer} sets the value, which the next run delivers. Without
+ * an answer, the guest reads all ones, as from an empty bus.
  *
  * <p>Source: {@code struct kvm_run} in linux/kvm.h.
  *
@@ -50,9 +50,9 @@ public final class VcpuExit {
      * method. Source: {@code KVM_EXIT_*} in linux/kvm.h.
      */
     public enum Reason {
-        /** The guest read or wrote a port that no in-kernel device serves. */
+        /** The guest accessed a port that no in-kernel device serves. */
         IO(Uapi.KVM_EXIT_IO),
-        /** The guest read or wrote an address that is neither memory nor an in-kernel device. */
+        /** The guest accessed an address that is neither memory nor an in-kernel device. */
         MMIO(Uapi.KVM_EXIT_MMIO),
         /** The guest executed HLT without an in-kernel LAPIC. With one, the kernel handles HLT. */
         HLT(Uapi.KVM_EXIT_HLT),
@@ -124,8 +124,8 @@ public final class VcpuExit {
     }
 
     /**
-     * Whether the guest can now take an interrupt from {@link X86Vcpu#injectInterrupt}. With a full irqchip this is
-     * always true, but {@code injectInterrupt} fails.
+     * Whether the guest can take an interrupt from {@link X86Vcpu#injectInterrupt} now. Always true with a full
+     * irqchip, where {@code injectInterrupt} fails.
      */
     public boolean isReadyForInterrupt() {
         int at = Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION;

@@ -164,7 +164,7 @@ final class VcpuRun {
                 Instant.now());
     }
 
-    /** Notes that the VMM has set these LAPIC registers. */
+    /** Records that the VMM has set these LAPIC registers. */
     void lapicSet(X86Lapic registers) {
         if (isBaseInPage || base != UNKNOWN) {
             watched.set(lapic(registers));
@@ -173,14 +173,14 @@ final class VcpuRun {
         }
     }
 
-    /** Notes that the VMM has set IA32_APIC_BASE, and with it the LAPIC mode. */
+    /** Records that the VMM has set IA32_APIC_BASE, and with it the LAPIC mode. */
     void baseSet(long value) {
         base = value;
         isBaseInPage = false;
         watched.forgetLapic();
     }
 
-    /** Notes that the VMM may have set IA32_APIC_BASE or LAPIC registers. */
+    /** Records that the VMM may have set IA32_APIC_BASE or LAPIC registers. */
     void lapicUnknown() {
         baseSet(UNKNOWN);
     }

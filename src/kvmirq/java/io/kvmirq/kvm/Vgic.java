@@ -46,7 +46,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /** The number of interrupts; 0 until it is read after init. */
     private volatile int interrupts;
 
-    /** @param initialized whether a VMM initialises the VGIC, so that init must not set default routes */
+    /** @param initialized whether a VMM initialises the VGIC, so init must not set default routes */
     Vgic(VgicCalls calls, RouteTable routes, Fd fd, int size, int distributorType, boolean initialized) {
         super(calls, fd);
         this.calls = calls;
@@ -114,7 +114,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes the VGIC ready, with 256 interrupts if no other number was set. Afterwards the VM accepts irqfds and lines,
+     * Initialises the VGIC, with 256 interrupts if no other number was set. Afterwards the VM accepts irqfds and lines,
      * but no more vCPUs. GSI n has a default route to pin n, which raises SPI n + 32. A second call changes nothing.
      *
      * @throws io.kvmirq.KernelException EBUSY while another thread creates a vCPU; ENOMEM if memory is short
@@ -145,7 +145,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /**
      * Reads a distributor register, as a VMM does to save it. Some registers read differently in the guest. For a
-     * GICv2's private interrupts, this reads vCPU 0's registers; {@link VgicV2#readDistributor(VcpuId,int)} reads any
+     * GICv2's private interrupts, this reads vCPU 0's registers, and {@link VgicV2#readDistributor(VcpuId,int)} any
      * vCPU's.
      *
      * @param offset the register's offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset

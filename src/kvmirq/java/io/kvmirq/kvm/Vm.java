@@ -17,11 +17,11 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A virtual machine, with the methods of all architectures. {@link #x86} and {@link #arm64} return the methods of one
+ * A virtual machine, with the methods common to all architectures. {@link #x86} and {@link #arm64} return those of one
  * architecture. Thread-safe. Errnos named in method comments are thrown as {@link io.kvmirq.KernelException}s.
  *
- * <p>Irqfds, ioeventfds and guest memory keep their VM open, so after {@link #close} its descriptor is closed with the
- * last of them. A vCPU does not keep its VM open.
+ * <p>Irqfds, ioeventfds and guest memory keep their VM open, so {@link #close} closes its descriptor only with the last
+ * of them. A vCPU does not keep its VM open.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="irqfd"}
  */
@@ -47,8 +47,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Creates a VM without irqchip, memory or vCPUs. On arm64 guest-physical addresses have 40 bits, or fewer if KVM
-     * supports only fewer.
+     * Creates a VM without irqchip, memory or vCPUs. On arm64, guest-physical addresses have 40 bits, or the host's
+     * limit if this is lower.
      *
      * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free; ENOMEM; EBUSY when another
      *     hypervisor uses the CPU; otherwise as {@link Kernel#device}, because the first VM opens the device
@@ -67,8 +67,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Wraps a VM that a VMM in this process created. Calls on another process's VM fail with EIO. The method needs no
-     * access to {@code /dev/kvm}, because a call on the VM determines the architecture.
+     * Wraps a VM that a VMM in this process created. Calls on another process's VM fail with EIO. This needs no access
+     * to {@code /dev/kvm}, because a call on the VM determines the architecture.
      *
      * @param number the VM's descriptor
      * @param routesNow all GSI routes of the VM. KVM has no call that reads routes, and each change replaces them all,
@@ -142,8 +142,8 @@ public final class Vm implements AutoCloseable {
     // Interrupts
 
     /**
-     * Makes the kernel raise {@code gsi} once, edge-triggered, at each signal of {@code event}, and at once if {@code
-     * event} was signalled before. Route {@code gsi} first, because signals are lost while it has no route.
+     * Makes KVM raise an edge on {@code gsi} at each signal of {@code event}, and at once if {@code event} was
+     * signalled before. Route {@code gsi} first, because signals are lost while it has no route.
      *
      * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip; EAGAIN on arm64 before {@link Vgic#init};
      *     EBUSY when {@code event} already has an irqfd of this VM, or, since 6.17, of any VM: 2cdd64cbf990 ("KVM:
@@ -233,7 +233,7 @@ public final class Vm implements AutoCloseable {
         calls.enable(number, arguments);
     }
 
-    /** Whether {@link #createDevice} supports this type on this kernel. Creates no device. */
+    /** Whether {@link #createDevice} supports this type on this kernel, without creating a device. */
     public boolean supports(KvmDevice.Type type) {
         return calls.testDevice(Objects.requireNonNull(type, "type is null").number());
     }

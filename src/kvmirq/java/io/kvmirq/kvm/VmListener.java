@@ -5,8 +5,8 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 
 /**
- * A listener for events of a VM and its vCPUs. The thread that changes the VM calls the listener without a lock, so a
- * listener may get an event twice while it is being added. Its exceptions are logged and do not undo the change.
+ * A listener for VM and vCPU events. The thread that changes the VM calls it without a lock, so it may get an event
+ * twice while it is being added. Its exceptions are logged and do not undo the change.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
@@ -18,7 +18,7 @@ public interface VmListener {
     /** A vCPU was added. In KVM the vCPU exists until the VM ends, even after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
-    /** Passes the object that shows whether a vCPU of this process is in KVM_RUN. Called after {@link #vcpuAdded}. */
+    /** Passes an object that shows whether this process's vCPU is in KVM_RUN. Called after {@link #vcpuAdded}. */
     default void vcpuWatched(WatchedVcpu vcpu) {}
 
     /** A call set a vCPU's LAPIC registers. See {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */

@@ -10,10 +10,10 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * The part of a {@link Vcpu} that other threads may read while it runs: whether the vCPU thread is in KVM_RUN and,
- * after {@link #askForLapic}, its LAPIC registers. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on {@link
- * Vcpu#fd}. KVM also loads the vCPU on a CPU for every other call, such as {@link X86Vcpu#registers}, but this class
- * does not show that. Thread-safe. No method waits or allocates.
+ * A {@link Vcpu}'s state that other threads may read while it runs: whether its thread is in KVM_RUN and, after {@link
+ * #askForLapic}, its LAPIC registers. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on {@link Vcpu#fd}. KVM
+ * also loads the vCPU on a CPU for every other call, such as {@link X86Vcpu#registers}, but this class does not show
+ * that. Thread-safe. No method waits or allocates.
  */
 @NotPromised
 public final class WatchedVcpu {
@@ -70,8 +70,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * The number of the current phase, which is one KVM_RUN or the time between two. The number changes before a
-     * KVM_RUN loads the vCPU and after it has returned, and is never reused.
+     * The current phase's number. A phase is one KVM_RUN or the time between two. The number changes before KVM_RUN
+     * loads the vCPU and after it returns, and is never reused.
      */
     public long phase() {
         return phase.getOpaque();
@@ -82,7 +82,7 @@ public final class WatchedVcpu {
         return (phase & KIND) == IN_RUN;
     }
 
-    /** Whether a KVM_RUN that did not fail came just before this phase; false before the vCPU's first run. */
+    /** Whether a successful KVM_RUN came just before this phase; false before the vCPU's first run. */
     public static boolean hasRun(long phase) {
         return (phase & KIND) == HAS_RUN || hasEntered(phase);
     }
@@ -134,14 +134,14 @@ public final class WatchedVcpu {
         lapicListener = listener;
     }
 
-    /** Notes that the VMM has set these LAPIC registers. */
+    /** Records that the VMM has set these LAPIC registers. */
     void set(Lapic registers) {
         lapic = Optional.of(registers);
         lapicPhase = phase.getPlain();
         lapicListener.run();
     }
 
-    /** Notes that the VMM has changed the LAPIC by another call. */
+    /** Records that the VMM has changed the LAPIC by another call. */
     void forgetLapic() {
         if (lapicPhase != -1) {
             lapicPhase = -1;

@@ -13,8 +13,8 @@ import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
- * A copy of an x86 vCPU's MSRs, in the order in which they were added, read by {@link X86Vcpu#msrs} and written by
- * {@link X86Vcpu#setMsrs}. Not thread-safe.
+ * A copy of an x86 vCPU's MSRs, in insertion order, read by {@link X86Vcpu#msrs} and written by {@link
+ * X86Vcpu#setMsrs}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_msrs} in asm/kvm.h.
  *
@@ -23,7 +23,7 @@ import java.util.stream.Collectors;
 public final class X86Msrs {
     private final Map<Integer, Long> values = new LinkedHashMap<>();
 
-    /** Makes an empty object, to which MSRs can be added. */
+    /** Makes an empty copy, to which MSRs can be added. */
     public X86Msrs() {}
 
     /**
@@ -71,7 +71,7 @@ public final class X86Msrs {
         return structure;
     }
 
-    /** The numbers of the MSRs, in the order in which they were added. */
+    /** The MSR numbers, in insertion order. */
     public List<Integer> numbers() {
         return List.copyOf(values.keySet());
     }

@@ -16,7 +16,7 @@ import java.util.Objects;
 public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
     /** An 8-bit register. Each bit belongs to one pin, unless the register's comment says otherwise. */
     public enum Name {
-        /** The level that each pin had last, for edge detection. */
+        /** The last level of each pin, for edge detection. */
         LAST_IRR(Uapi.KvmPicState.LAST_IRR),
         /** Interrupt requests. */
         IRR(Uapi.KvmPicState.IRR),
@@ -24,7 +24,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         IMR(Uapi.KvmPicState.IMR),
         /** Interrupts in service. */
         ISR(Uapi.KvmPicState.ISR),
-        /** The number of the pin whose interrupts have the highest priority. */
+        /** The number of the pin with the highest priority. */
         PRIORITY_ADD(Uapi.KvmPicState.PRIORITY_ADD),
         /** The vector of pin 0; pin n has this vector plus n. */
         VECTOR(Uapi.KvmPicState.IRQ_BASE),
@@ -55,7 +55,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         return load(new X86Pic(Objects.requireNonNull(chip, "chip is null")), bytes);
     }
 
-    /** The PIC that this state belongs to, master or slave. */
+    /** The PIC with this state, master or slave. */
     public Route.Chip chip() {
         return chip;
     }

@@ -19,7 +19,9 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         MODE_0(0, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 0 counts. */
         GATE_0(0, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** The host time when channel 0 began to count. {@link X86Vm#setPit} ignores it and restarts the channel. */
+        /**
+         * The host time at which channel 0 began to count. {@link X86Vm#setPit} ignores it and restarts the channel.
+         */
         LOADED_0(0, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Start value of channel 1's counter, 1 to 65536. */
         COUNT_1(1, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
@@ -27,7 +29,9 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         MODE_1(1, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 1 counts. */
         GATE_1(1, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** The host time when channel 1 began to count. {@link X86Vm#setPit} ignores it and restarts the channel. */
+        /**
+         * The host time at which channel 1 began to count. {@link X86Vm#setPit} ignores it and restarts the channel.
+         */
         LOADED_1(1, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Start value of channel 2's counter, 1 to 65536. */
         COUNT_2(2, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
@@ -35,7 +39,9 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         MODE_2(2, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 2 counts. */
         GATE_2(2, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** The host time when channel 2 began to count. {@link X86Vm#setPit} ignores it and restarts the channel. */
+        /**
+         * The host time at which channel 2 began to count. {@link X86Vm#setPit} ignores it and restarts the channel.
+         */
         LOADED_2(2, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES);
 
         private final int offset;

@@ -39,7 +39,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         }
     }
 
-    /** A control register, EFER, or the LAPIC base address; each has 64 bits. */
+    /** A 64-bit control register, EFER, or the LAPIC base address. */
     public enum Name {
         /** Control register 0: bit 0 enables protected mode, bit 31 enables paging. */
         CR0(Uapi.KvmSregs.CR0),

@@ -15,8 +15,8 @@ import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The x86 part of a vCPU, returned by {@link Vcpu#x86}: CPUID, registers, MSRs and LAPIC. Only the vCPU thread may use
- * this object.
+ * The x86 methods of a vCPU, from {@link Vcpu#x86}: CPUID, registers, MSRs and LAPIC. Only the vCPU thread may use this
+ * object.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c; for MSRs {@code __msr_io()}.
  *
@@ -82,7 +82,7 @@ public final class X86Vcpu {
         return Optional.ofNullable(cpuid);
     }
 
-    /** Shows the guest all CPUID leaves that KVM supports on this host, x2APIC included, with this vCPU's APIC id. */
+    /** Sets all CPUID leaves that KVM supports on this host, including x2APIC, with this vCPU's APIC id. */
     public void useHostCpuid() {
         run.requireItsThread();
         setCpuid(Cpuid.ofHost(calls.fd().kernel()).withApicId(id.number()));
@@ -107,9 +107,9 @@ public final class X86Vcpu {
     }
 
     /**
-     * Injects an interrupt from a controller that the VMM emulates, which is the PIC with a split irqchip or any
-     * controller without an irqchip. Without an irqchip, call {@link VcpuExit#isReadyForInterrupt} first, because a
-     * second call replaces an interrupt that was not taken yet.
+     * Injects an interrupt from a controller that the VMM emulates: the PIC with a split irqchip, or any controller
+     * without an irqchip. Without an irqchip, call {@link VcpuExit#isReadyForInterrupt} first, because a second call
+     * replaces an interrupt that was not taken yet.
      *
      * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST if an interrupt is pending with a split
      *     irqchip

@@ -19,7 +19,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
- * The x86 part of a VM, returned by {@link Vm#x86}: irqchip, lines, timer, clock, and APIC id size. Thread-safe. Errnos
+ * The x86 methods of a VM, from {@link Vm#x86}: irqchip, lines, timer, clock, and APIC id size. Thread-safe. Errnos
  * named in method comments are thrown as {@link io.kvmirq.KernelException}s.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="vm"}
@@ -91,7 +91,7 @@ public final class X86Vm {
     }
 
     /**
-     * Claims the VM's IOAPIC for a {@code GuestIoapic}. An adopted VM's pins are not known and not checked.
+     * Claims the VM's IOAPIC for a {@code GuestIoapic}. An adopted VM's pin count is unknown, so it is not checked.
      *
      * @throws IllegalArgumentException if the IOAPIC is claimed, or {@link #createSplitIrqchip} was called with other
      *     pins
@@ -117,8 +117,8 @@ public final class X86Vm {
     }
 
     /**
-     * Lets MSIs reach vCPUs with ids above 255. Without this call, the kernel uses only a destination's low 8 bits as
-     * the vCPU id. Fails with EINVAL on a kernel without 32-bit APIC ids.
+     * Lets MSIs reach vCPUs with ids above 255. Without this call, KVM uses only a destination's low 8 bits. Fails with
+     * EINVAL on a kernel without 32-bit APIC ids.
      */
     public void use32BitApicIds() {
         vm.use32BitApicIds();
@@ -126,8 +126,8 @@ public final class X86Vm {
     }
 
     /**
-     * Makes {@link X86Vcpu#events} report pending triple faults, and pending exceptions with their payloads, apart from
-     * exceptions that are being delivered. Fails with EINVAL on a kernel that cannot report them.
+     * Makes {@link X86Vcpu#events} report pending triple faults, and pending exceptions with their payloads separately
+     * from exceptions that are being delivered. Fails with EINVAL on a kernel that cannot report them.
      */
     public void reportWaitingFaults() {
         vm.enable(Uapi.KVM_CAP_EXCEPTION_PAYLOAD, 1);
@@ -145,8 +145,8 @@ public final class X86Vm {
     }
 
     /**
-     * Makes a message like {@link MsiMessage#to}, which can also go to vCPU 255. All LAPICs must be in x2APIC mode at
-     * that time.
+     * Makes a message like {@link MsiMessage#to}, but even to vCPU 255. All LAPICs must be in x2APIC mode when it is
+     * sent.
      *
      * @throws IllegalStateException unless both {@link #use32BitApicIds} and {@link #disableBroadcastQuirk} were called
      */
@@ -252,7 +252,7 @@ public final class X86Vm {
         return chip(KernelCall.IOAPIC_GET, Route.Chip.IOAPIC, new IoapicState());
     }
 
-    /** Sets the IOAPIC's state to a copy from {@link #ioapic}, which the caller may have changed. */
+    /** Writes the IOAPIC's state, usually a changed copy from {@link #ioapic}. */
     public void setIoapic(IoapicState state) {
         setChip(KernelCall.IOAPIC_SET, Route.Chip.IOAPIC, state);
     }
@@ -262,7 +262,7 @@ public final class X86Vm {
         return chip(KernelCall.PIC_GET, chip, new X86Pic(Objects.requireNonNull(chip, "chip is null")));
     }
 
-    /** Sets a PIC's state to this copy, which {@link #pic} returned and the caller may have changed. */
+    /** Writes a PIC's state, usually a changed copy from {@link #pic}. */
     public void setPic(X86Pic state) {
         setChip(KernelCall.PIC_SET, state.chip(), state);
     }

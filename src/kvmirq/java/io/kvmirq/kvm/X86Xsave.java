@@ -38,7 +38,10 @@ public final class X86Xsave extends X86State {
         return structure.capacity();
     }
 
-    /** XSTATE_BV. A component's bit is 0 in its initial state. Bit 0 is x87, bit 1 SSE and bit 2 AVX, as in XCR0. */
+    /**
+     * XSTATE_BV. A component's bit is 0 if it is in its initial state. Bit 0 is x87, bit 1 SSE and bit 2 AVX, as in
+     * XCR0.
+     */
     public long features() {
         return getLong(FEATURES);
     }
