@@ -31,7 +31,10 @@ final class ArmRules {
 
     private ArmRules() {}
 
-    /** The reason why KVM does not map a message's LPI to a vLPI when producer and consumer meet. Empty if it does. */
+    /**
+     * The reason why KVM does not map a message's LPI to a vLPI when it connects producer and consumer. Empty if it
+     * does.
+     */
     static Optional<Posting> obstacle(MirrorHost.Arm64 host, ItsMappings vm, List<Route> routes) {
         if (!host.gicv4().orElse(true)) {
             return Optional.of(refused(VlpiObstacle.NO_GICV4));
@@ -61,7 +64,9 @@ final class ArmRules {
                 : Optional.of(new Posting.Unknown("the host does not show whether KVM uses GICv4"));
     }
 
-    /** Why the LPI is not mapped to a vLPI after the guest changed its event while the ends met. */
+    /**
+     * Why the LPI is not mapped to a vLPI after the guest changed its event while producer and consumer were connected.
+     */
     static Posting unmapped(EventFdEnds ends) {
         return ends.obstacle().isEmpty()
                 ? LOST

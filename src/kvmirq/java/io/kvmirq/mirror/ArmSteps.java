@@ -7,7 +7,9 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** The arm64 steps that change which LPIs are mapped to vLPIs. KVM maps one only when an interrupt's two ends meet. */
+/**
+ * The arm64 steps that change which LPIs are mapped to vLPIs. KVM maps one only when it connects producer and consumer.
+ */
 record ArmSteps(State state, MirrorHost.Arm64 host) {
     private ItsMappings.@Nullable Mapping mapping(EventFdEnds ends) {
         return state.arm.mapping(ItsMappings.message(state.routes(ends)));
@@ -39,7 +41,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         }
     }
 
-    /** Handles a meeting or parting of an interrupt's ends, or a replaced irqfd. */
+    /** Handles a connect or disconnect of producer and consumer, or a replaced irqfd. */
     EventFdEnds meet(EventFdEnds before, EventFdEnds now) {
         boolean same = before.consumer().equals(now.consumer());
         if (ArmRules.isConnected(host, before) && !(now.isPaired() && same)) {

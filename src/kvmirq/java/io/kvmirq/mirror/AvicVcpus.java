@@ -31,7 +31,7 @@ final class AvicVcpus {
         vcpus.put(vcpu, inhibited ? Avic.UNKNOWN : new Avic(Optional.of(true), false));
     }
 
-    /** Handles changed inhibits. Each vCPU can enter its guest at any time from now on. */
+    /** Handles changed inhibits, which each vCPU may apply at any time from now on. */
     void change() {
         vcpus.clear();
     }

@@ -7,8 +7,8 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The guest end of a device interrupt, an irqfd that raises a GSI when its eventfd is signalled. For a level-triggered
- * interrupt, the guest's EOI signals the eventfd {@code resample}.
+ * The guest end of a device interrupt: an irqfd, which raises a GSI when its eventfd is signalled. For a
+ * level-triggered interrupt, the guest's EOI signals the eventfd {@code resample}.
  */
 public record Consumer(Gsi gsi, Optional<EventFdId> resample) {
     public Consumer {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
-/** The path by which a forwarding delivers a device interrupt. */
+/** How a forwarding delivers a device interrupt. */
 public enum DeliveryPath {
     /** An irqfd delivers the interrupt. Only on this path can hardware deliver it instead. */
     KERNEL,
-    /** The interrupt is masked, and delivered after the unmask. */
+    /** The interrupt is masked. It is delivered at the unmask. */
     MASKED,
     /** A program reads the eventfd and injects the interrupt. */
     USERSPACE,

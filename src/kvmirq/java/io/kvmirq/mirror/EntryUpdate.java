@@ -6,7 +6,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * KVM's last update of an x86 remapping entry, which decides its predicted form. Immutable.
+ * KVM's last update of an x86 remapping entry, from which its form is predicted. Immutable.
  *
  * @param last the event that made KVM write the entry
  * @param next the prediction after KVM's next update if an event after {@code last}, such as a new vCPU, changes it. A
@@ -34,7 +34,7 @@ public record EntryUpdate(Moment last, Optional<Posting> next) {
         IRQFD_ASSIGNED("the irqfd was assigned"),
         /** VFIO enabled the device's vector on the interrupt's eventfd. */
         VECTOR_ENABLED("VFIO enabled the vector"),
-        /** The MSI message in the route of the irqfd's GSI changed. */
+        /** The MSI in the route of the irqfd's GSI changed. */
         ROUTE_CHANGED("the message changed");
 
         private final String label;

@@ -104,7 +104,7 @@ public sealed interface Event {
      * An irqfd was assigned to an eventfd. A second irqfd on this eventfd replaces the first in the mirror, because the
      * kernel accepts it only after the first has ended.
      *
-     * @param resample the eventfd that the guest's EOI signals, for a level-triggered interrupt
+     * @param resample the eventfd that KVM signals at the guest's EOI, for a level-triggered interrupt
      */
     record ConsumerAdded(EventFdId event, Gsi gsi, Optional<EventFdId> resample) implements Event {
         public ConsumerAdded {
@@ -171,8 +171,8 @@ public sealed interface Event {
 
     /**
      * VFIO signals an eventfd for a device interrupt. The first MSI or MSI-X vector that signals an eventfd is its
-     * irqbypass producer. The kernel refuses a second one, which must be connected to the eventfd again after the first
-     * is removed.
+     * irqbypass producer. The kernel refuses a second producer, which must be wired to the eventfd again after the
+     * first is removed.
      */
     record ProducerAdded(EventFdId event, Producer producer) implements Event {
         public ProducerAdded {
@@ -193,7 +193,7 @@ public sealed interface Event {
     }
 
     /**
-     * A forwarding delivers a device interrupt by another path. The first path is {@link DeliveryPath#KERNEL}, the last
+     * A forwarding now delivers a device interrupt by another path. The first is {@link DeliveryPath#KERNEL}, the last
      * {@link DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
      */
     record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {
@@ -211,9 +211,9 @@ public sealed interface Event {
     }
 
     /**
-     * x86: the reasons that inhibit APIC virtualization changed to these. An AMD vCPU applies them at its next guest
-     * entry. Until {@link GuestEntered} reports this entry, it is unknown whether interrupts are posted to the vCPU. Up
-     * to Linux 6.16, the form of an IRTE that KVM wrote between {@code Inhibited} and {@code GuestEntered} is unknown
+     * x86: APIC virtualization is now inhibited for these reasons. An AMD vCPU applies them at its next guest entry.
+     * Until {@link GuestEntered} reports this entry, it is unknown whether interrupts are posted to the vCPU. Up to
+     * Linux 6.16, the form of an IRTE that KVM wrote between {@code Inhibited} and {@code GuestEntered} is unknown
      * until KVM writes it again.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
@@ -235,8 +235,8 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU thread is in KVM_RUN, where the vCPU is loaded, preempted or asleep. Until another event reports which,
-     * the mirror does not predict fields that depend on the schedule, such as IsRun.
+     * A vCPU thread is in KVM_RUN, where the vCPU may be loaded, preempted or asleep. Until another event reports
+     * which, the mirror does not predict fields that depend on the schedule, such as IsRun.
      */
     record VcpuEntered(VcpuId vcpu) implements Event {
         public VcpuEntered {
@@ -255,8 +255,8 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU thread is in user space, but it is unknown how KVM left the vCPU's descriptor, so PID.SN, PID.NV and
-     * PID.NDST are not predicted.
+     * A vCPU thread is in user space, but the state in which KVM left the vCPU's descriptor is unknown, so PID.SN,
+     * PID.NV and PID.NDST are not predicted.
      */
     record VcpuOutside(VcpuId vcpu) implements Event {
         public VcpuOutside {
@@ -286,7 +286,7 @@ public sealed interface Event {
         }
     }
 
-    /** A vCPU's {@code KVM_RUN} returned, and its thread is in user space. */
+    /** A vCPU's {@code KVM_RUN} returned to user space. */
     record VcpuLeft(VcpuId vcpu) implements Event {
         public VcpuLeft {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -315,10 +315,10 @@ public sealed interface Event {
     }
 
     /**
-     * x86: the ids that the guest wrote to a vCPU's LAPIC, which the mirror uses until the next event about this LAPIC.
-     * The mirror predicts a message with a logical destination only if all vCPUs' LAPIC ids are known when KVM writes
-     * the remapping entry. It samples the vCPUs that this process runs itself. For others, the VMM reads KVM_GET_LAPIC
-     * and {@code apic_base} in {@code struct kvm_run}.
+     * x86: the ids in a vCPU's LAPIC, as the guest wrote them. The mirror uses them until the next event about this
+     * LAPIC. The mirror predicts a message with a logical destination only if all vCPUs' LAPIC ids are known when KVM
+     * writes the remapping entry. It samples the vCPUs that this process runs itself. For others, the VMM reads
+     * KVM_GET_LAPIC and {@code apic_base} in {@code struct kvm_run}.
      */
     record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
         public LapicSampled {
@@ -358,8 +358,8 @@ public sealed interface Event {
     record EventUnmapped(long its, int device, int event) implements Event {}
 
     /**
-     * A device message is held back from the guest. This happens if its forwarding ended while it was pending, or if
-     * its interrupt was masked, rerouted, moved or ended while it may have been a pending vLPI. It also happens for a
+     * A device message is held back from the guest, because its forwarding ended while it was pending, because its
+     * interrupt was masked, rerouted, moved or ended while it may have been a pending vLPI, or because it is in a
      * guest's pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. No event reports a message
      * that arrives while its interrupt is masked, because the device signals the eventfd directly.
      */

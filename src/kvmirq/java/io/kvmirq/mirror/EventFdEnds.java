@@ -9,14 +9,14 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Interrupts whose ends meet at one eventfd.
+ * The producers and the consumer of one eventfd.
  *
  * @param producer the message that is registered with irqbypass
  * @param others lines, and messages that irqbypass refused, in the order of their events
  * @param direct whether the line has direct EOI
  * @param delivery the interrupt's delivery path
  * @param obstacle arm64: the reason, from an earlier step, why KVM mapped no vLPI
- * @param written x86: the last write of the entry, empty while the ends do not meet
+ * @param written x86: the last write of the entry, empty while producer and consumer are not connected
  * @param irq the prediction, empty while nothing is predicted yet
  * @param rest the predictions for {@code others}, except for the interrupt of {@code irq}
  * @param aim the destination on which the prediction depends, see {@link Prediction}
@@ -52,7 +52,7 @@ record EventFdEnds(
         return producer.isEmpty() && others.isEmpty() && consumer.isEmpty() && !direct;
     }
 
-    /** Whether irqbypass joins the two ends. */
+    /** Whether irqbypass connects producer and consumer. */
     boolean isPaired() {
         return producer.isPresent() && consumer.isPresent() && delivery != DeliveryPath.CLOSED;
     }
@@ -80,7 +80,7 @@ record EventFdEnds(
         return with(producer, List.copyOf(more), consumer, direct);
     }
 
-    /** These ends without a producer. A removed line has no direct EOI. */
+    /** A copy without a producer. A removed line has no direct EOI. */
     EventFdEnds without(Producer removed) {
         if (producer.filter(removed::equals).isPresent()) {
             return with(Optional.empty(), others, consumer, direct);

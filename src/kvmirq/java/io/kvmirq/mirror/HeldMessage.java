@@ -3,7 +3,7 @@ package io.kvmirq.mirror;
 
 import io.kvmirq.NotPromised;
 
-/** Whether an interrupt held back from the guest is known to have a pending message. */
+/** Whether a held-back interrupt is known to have a pending message. */
 @NotPromised
 public enum HeldMessage {
     /** The message is known to be pending. */

@@ -26,7 +26,7 @@ final class ItsMappings {
      */
     private final Map<EventFdId, Mapping> sent = new HashMap<>();
 
-    /** A guest event's LPI, or LPI 0 if it has none. */
+    /** A guest event's LPI; 0 if it has none. */
     record Mapping(int lpi, VcpuId vcpu) {
         static final Mapping NONE = new Mapping(0, new VcpuId(0));
     }
@@ -39,7 +39,7 @@ final class ItsMappings {
         return MsiMessage.toIts(its, 0, 0).address();
     }
 
-    /** The only message in a GSI's routes, or null if they are not exactly one message. */
+    /** A GSI's message, or null unless its routes are exactly one message. */
     static @Nullable MsiMessage message(List<Route> routes) {
         return routes.size() == 1 && routes.get(0) instanceof Route.Msi msi ? msi.message() : null;
     }
@@ -75,7 +75,7 @@ final class ItsMappings {
         return mapping == null ? null : owner(mapping.lpi());
     }
 
-    /** The mapping to which hardware sends a host interrupt's message, or null if the message does not go to a vLPI. */
+    /** The mapping that hardware uses for a host interrupt's message, or null if it goes to no vLPI. */
     @Nullable
     Mapping sent(EventFdId event) {
         return sent.get(event);

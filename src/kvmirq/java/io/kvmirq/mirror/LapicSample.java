@@ -10,14 +10,14 @@ import java.time.Instant;
 import java.util.Objects;
 
 /**
- * The ids that the guest has written to its LAPIC, read at one moment. Immutable.
+ * A LAPIC's ids, as the guest wrote them, read at one moment. Immutable.
  *
  * @param mode the LAPIC mode, from IA32_APIC_BASE
  * @param id the APIC id, 0–255, or up to {@link VcpuId#MAX} in x2APIC mode
  * @param enabled whether the guest has enabled the LAPIC (SVR bit 8)
  * @param logicalId LDR, whose bits 31:24 are the logical id in xAPIC mode. Unused in x2APIC mode, where the APIC id
  *     determines the logical id
- * @param logicalFormat DFR, which only xAPIC mode uses, all ones if logical ids follow the flat model
+ * @param logicalFormat DFR, used only in xAPIC mode; all ones for the flat model
  * @param taken the time at which the registers were read
  */
 @NotPromised
@@ -68,7 +68,7 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
                 taken);
     }
 
-    /** Whether another sample has the same ids, whatever the times. */
+    /** Whether another sample has the same ids, even if taken at another time. */
     boolean agrees(LapicSample other) {
         return new LapicSample(mode, id, enabled, logicalId, logicalFormat, other.taken).equals(other);
     }

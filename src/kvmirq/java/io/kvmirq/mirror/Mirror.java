@@ -12,10 +12,10 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Predicts the state of one VM's device interrupts from reported events. Events are stored in a list until the next
- * {@link #now} or {@link #irq}, which applies them all, so a mirror that is rarely queried computes few predictions. If
- * no event came since the last query, and no watched vCPU entered or left KVM_RUN, a query takes no lock and does not
- * allocate. Thread-safe.
+ * Predicts the state of a VM's device interrupts from reported events. Events are queued until the next {@link #now} or
+ * {@link #irq}, which applies them all, so a mirror that is rarely queried computes few predictions. If no event came
+ * since the last query, and no watched vCPU entered or left KVM_RUN, a query takes no lock and does not allocate.
+ * Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
@@ -135,8 +135,8 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd. If interrupts share the eventfd, {@link Snapshot#of} chooses the one. If
-     * {@link #apply(List)} runs at the same time, the prediction may reflect only some of its events.
+     * The current prediction for an eventfd, for a shared one as {@link Snapshot#of} selects. If {@link #apply(List)}
+     * runs at the same time, the prediction may reflect only some of its events.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

@@ -36,7 +36,7 @@ public sealed interface MirrorHost {
         return new Arm64(Optional.empty(), kernel);
     }
 
-    /** A host about which nothing is known. {@code reason} says why in one sentence. */
+    /** A host without known facts, for the reason in the sentence {@code reason}. */
     static MirrorHost unknown(String reason) {
         Objects.requireNonNull(reason, "reason is null");
         return new Unknown(reason);
@@ -61,7 +61,10 @@ public sealed interface MirrorHost {
         }
     }
 
-    /** An arm64 host. {@code gicv4} is whether KVM uses GICv4, if known, {@code kernel} how it finds an irq's LPI. */
+    /**
+     * An arm64 host. {@code gicv4} is whether KVM uses GICv4, if known; {@code kernel} is how KVM finds a host irq's
+     * LPI.
+     */
     record Arm64(Optional<Boolean> gicv4, VlpiKernel kernel) implements MirrorHost {
         public Arm64 {
             Objects.requireNonNull(gicv4, "gicv4 is null");
@@ -69,7 +72,7 @@ public sealed interface MirrorHost {
         }
     }
 
-    /** A host about which nothing is known. {@code reason} says why in one sentence. */
+    /** A host without known facts, for the reason in the sentence {@code reason}. */
     record Unknown(String reason) implements MirrorHost {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

@@ -12,8 +12,8 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The prediction for one interrupt. Immutable. A predicted part is a {@link Known.Predicted}, a {@link Known.None} if
- * the interrupt certainly has no such part, or a {@link Known.Unknown} with the fact that is missing.
+ * The prediction for one interrupt. Immutable. Each part is a {@link Known.Predicted}, a {@link Known.None} if the
+ * interrupt has no such part, or a {@link Known.Unknown} that names the missing fact.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  *

@@ -17,24 +17,24 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * A remapping entry's predicted form, and the bits that a VMM can know. The bits that the host chooses are not
- * predicted. They are a remapped entry's vector and destination, the address of a descriptor or backing page, the VM id
- * in a GATag, and the source id. Immutable.
+ * A remapping entry's predicted form, and the bits that a VMM can know. Bits that the host chooses are not predicted: a
+ * remapped entry's vector and destination, the address of a descriptor or backing page, the VM id in a GATag, and the
+ * source id. Immutable.
  */
 @NotPromised
 public sealed interface PredictedIrte {
-    /** A mask of bits 63:0 in which each known bit is set. */
+    /** The mask of known bits in bits 63:0. */
     long lowMask();
 
-    /** Known bits in bits 63:0. Unknown bits are 0. */
+    /** Bits 63:0, with unknown bits 0. */
     long low();
 
-    /** A mask of bits 127:64 in which each known bit is set, by default 0. */
+    /** The mask of known bits in bits 127:64; 0 by default. */
     default long highMask() {
         return 0;
     }
 
-    /** Known bits in bits 127:64. Unknown bits are 0. */
+    /** Bits 127:64, with unknown bits 0. */
     default long high() {
         return 0;
     }
@@ -65,7 +65,7 @@ public sealed interface PredictedIrte {
         return PredictedFields.of(format(), new long[] {lowMask(), highMask()}, new long[] {low(), high()}, stopped);
     }
 
-    /** VT-d: the entry has the remapped form, so a host CPU gets the interrupt. */
+    /** VT-d: the entry is in remapped form, so a host CPU gets the interrupt. */
     record VtdRemapped() implements PredictedIrte {
         @Override
         public Format format() {

@@ -4,15 +4,14 @@ package io.kvmirq.mirror;
 import java.util.Objects;
 
 /**
- * The list register of an interrupt that KVM injects on arm64, with its INTID (SPI 32–1019, or an LPI) and the effect
- * of the guest's EOI.
+ * The list register of an interrupt that KVM injects on arm64: its INTID (SPI 32–1019, or an LPI) and its EOI's effect.
  */
 public record PredictedListRegister(int intid, Eoi eoi) {
     public PredictedListRegister {
         Objects.requireNonNull(eoi, "eoi is null");
     }
 
-    /** The effect of the guest's EOI outside the guest. */
+    /** The EOI's effect outside the guest. */
     public enum Eoi {
         /** The EOI has no effect outside the guest. */
         NONE,

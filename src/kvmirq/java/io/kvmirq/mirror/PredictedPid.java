@@ -5,8 +5,8 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * The posted-interrupt descriptor fields that depend on the vCPU's schedule, for a vCPU with posted interrupts. PID.ON
- * and PIR change with each interrupt and are not predicted.
+ * The posted-interrupt descriptor fields that depend on the vCPU's schedule. PID.ON and PIR change with each interrupt
+ * and are not predicted.
  *
  * @param nv PID.NV, the notification vector, 0xf1 (wake-up) while the vCPU sleeps, otherwise 0xf2. Up to Linux 6.16, a
  *     vCPU that is preempted while it goes to sleep also has 0xf1, but no event distinguishes it from other preempted

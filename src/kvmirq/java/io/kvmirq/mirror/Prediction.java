@@ -33,7 +33,7 @@ record Prediction(
      * The prediction on an unknown host.
      *
      * @param message whether the interrupt is a message
-     * @param joined whether irqbypass joins the interrupt's two ends
+     * @param joined whether irqbypass connects producer and consumer
      */
     static Prediction unknown(String reason, boolean message, boolean joined, Known<PredictedListRegister> list) {
         return new Prediction(
@@ -54,7 +54,7 @@ record Prediction(
         return new Known.Unknown<>("no event reported the routes of its GSI");
     }
 
-    /** A part that an interrupt with {@code posting} does not have, or that is unknown if {@code posting} is. */
+    /** None, or unknown if {@code posting} is. */
     static <T> Known<T> without(Posting posting) {
         return posting instanceof Posting.Unknown unknown ? new Known.Unknown<>(unknown.reason()) : Known.none();
     }

@@ -5,7 +5,7 @@ import io.kvmirq.DeviceName;
 import java.util.Objects;
 
 /**
- * The device end of an interrupt, a vector or a line that signals an eventfd.
+ * The device end of an interrupt: a vector or a line that signals an eventfd.
  *
  * @param number the MSI or MSI-X vector, the platform interrupt's number, or 0 for INTx
  */

@@ -35,7 +35,7 @@ public final class Snapshot {
     @NotPromised
     public static final Hop<EntryUpdate> UPDATE = Hop.beside("update", EntryUpdate.class);
 
-    /** The schedule state of the vCPU that gets an interrupt, as a hop of the path. */
+    /** The schedule state of the interrupt's vCPU, as a hop of the path. */
     public static final Hop<VcpuStage> SCHEDULE = Hop.beside("schedule", VcpuStage.class);
 
     /** The time of the oldest LAPIC sample that decides a message with a logical destination. */
@@ -173,10 +173,10 @@ public final class Snapshot {
     }
 
     /**
-     * The structure from which hardware reads where a vCPU runs. It is {@link Hop#PID} on Intel, and on AMD {@link
-     * Hop#AVIC_ENTRY}, as KVM's copy of the vCPU's entry. If the module parameter {@code enable_ipiv} is off, IsRun in
-     * the table that hardware reads is always 0. Each field has its predicted value or the reason why it is not
-     * predicted. None if no interrupt is posted to the vCPU, unknown if one may be.
+     * The structure that tells hardware where a vCPU runs: {@link Hop#PID} on Intel, and on AMD {@link Hop#AVIC_ENTRY},
+     * which is KVM's copy of the vCPU's entry. If the module parameter {@code enable_ipiv} is off, IsRun in the table
+     * that hardware reads is always 0. Each field has its predicted value or the reason why it is not predicted. None
+     * if no interrupt is posted to the vCPU, unknown if one may be.
      */
     public Known<HopValue<HardwareFields>> vcpuStructure(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");

@@ -222,7 +222,7 @@ final class State {
         return new PostingVm(vm.lapicsInKernel(), apicIds32Bit, lapics.setUp(apicIds32Bit), vm.inhibits());
     }
 
-    /** The VM's facts that decide about a message now. For a logical destination, all LAPICs must have been sampled. */
+    /** The VM facts that decide whether a message is posted now. A logical destination needs samples of all LAPICs. */
     PostingVm vm(boolean logical) {
         if (!logical) {
             return vm;
@@ -232,7 +232,7 @@ final class State {
         return vm.withDestinations(known);
     }
 
-    /** A number that changes with each fact on which a write of an entry depends. */
+    /** A counter that changes with each fact that influences an entry write. */
     long facts() {
         return facts;
     }
@@ -275,7 +275,7 @@ final class State {
                 : avic.isOn(vcpu);
     }
 
-    /** A vCPU's schedule as its entries show it. Null if not known. */
+    /** A vCPU's place as its entries show it. Null if not known. */
     @Nullable
     VcpuPlace runOfEntries(VcpuId vcpu) {
         VcpuPlace run = runs.get(vcpu);

@@ -5,14 +5,13 @@ import io.kvmirq.NotPromised;
 import java.util.Optional;
 
 /**
- * A vCPU's phase, which is whether its thread in this process is in KVM_RUN, and its LAPIC ids if a sample was
- * requested. A {@link Mirror} reads the phase at each query and before each event, so the vCPU thread never waits for
- * the mirror. Two {@code VcpuPhase} objects for one vCPU are equal. Thread-safe. The methods do not wait and do not
- * allocate.
+ * A vCPU's phase (whether its thread in this process is in KVM_RUN), and its LAPIC ids if a sample was requested. A
+ * {@link Mirror} reads the phase at each query and before each event, so the vCPU thread never waits for the mirror.
+ * Two {@code VcpuPhase} objects for one vCPU are equal. Thread-safe. No method waits or allocates.
  */
 @NotPromised
 public interface VcpuPhase {
-    /** The current phase's number. Each entry to KVM_RUN and each return from it starts a phase with a new number. */
+    /** The current phase's number. Each entry to KVM_RUN and each return from it begins a new phase. */
     long number();
 
     /** Whether the vCPU's thread is in KVM_RUN in phase {@code number}, or is about to enter KVM_RUN. */
@@ -32,7 +31,7 @@ public interface VcpuPhase {
      */
     default void askForLapic() {}
 
-    /** The last LAPIC sample, which is the same object until there is a new sample. */
+    /** The last LAPIC sample, the same object until the next sample. */
     default Optional<LapicSample> lapic() {
         return Optional.empty();
     }

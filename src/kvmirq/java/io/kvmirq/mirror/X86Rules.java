@@ -56,8 +56,8 @@ final class X86Rules {
     private X86Rules() {}
 
     /**
-     * The prediction for an interrupt from KVM's last write of its entry, which {@code met} records, or if the ends do
-     * not meet, from the current facts.
+     * The prediction for an interrupt from KVM's last write of its entry, which {@code met} records, or without an
+     * entry from the current facts.
      *
      * @param irq the interrupt's current facts
      */
@@ -199,7 +199,8 @@ final class X86Rules {
     }
 
     /**
-     * The only vCPU of a message that KVM delivers in software. Unlike for an entry, KVM looks it up at each interrupt.
+     * The only target vCPU of a message that KVM delivers in software. Unlike for an entry, KVM looks it up at each
+     * interrupt.
      *
      * @param routes the routes of the irqfd's GSI
      */
