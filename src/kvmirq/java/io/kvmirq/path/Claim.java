@@ -6,14 +6,14 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * A claim that answers one question about posting an interrupt. Immutable. Escape its texts before output.
+ * The answer to one question about posting an interrupt. Immutable. Escape its texts before output.
  *
- * @param holds whether the claim is true, empty if no file that was read shows it
+ * @param holds whether the claim is true, empty if no file shows it
  * @param evidence the evidence that the claim is true or false, empty if {@code holds} is
  * @param text the claim as one sentence without a full stop
  * @param remedies changes that make the claim true, or tools that check it, empty if there is nothing to do
- * @param never whether no VM can make the claim true on this host, because the host or the interrupt's kind decides, or
- *     because no VM has the device
+ * @param never whether the claim cannot become true for any VM on this host, because of the host or the kind of
+ *     interrupt, or because no VM has the device
  */
 public record Claim(
         Question question,
@@ -30,7 +30,7 @@ public record Claim(
         remedies = List.copyOf(Objects.requireNonNull(remedies, "remedies is null"));
     }
 
-    /** A question about posting an interrupt, which one claim answers. */
+    /** A question about posting an interrupt. */
     public enum Question {
         /** The host and the VM can post the interrupt. */
         ELIGIBLE("can be posted"),
@@ -69,12 +69,12 @@ public record Claim(
         return new Claim(question, holds, evidence, text, remedies, true);
     }
 
-    /** A claim that no file that was read proves or disproves. {@code tool} names a tool that can prove it. */
+    /** A claim that no file proves or disproves. {@code tool} names a tool that can. */
     public static Claim unknown(Question question, String text, String tool) {
         return unknown(question, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** A claim that no file that was read proves or disproves. {@code remedies} name tools that can prove it. */
+    /** A claim that no file proves or disproves. {@code remedies} name tools that can. */
     public static Claim unknown(Question question, String text, List<Remedy> remedies) {
         return new Claim(question, Optional.empty(), Optional.empty(), text, remedies, false);
     }

@@ -47,7 +47,7 @@ public record Evidence(Kind kind, String from) {
         return new Evidence(Kind.PREDICTED, from);
     }
 
-    /** Wraps a value as known by this kind of evidence. */
+    /** Wraps a value that is known by this kind of evidence. */
     <T> Known<T> known(T value) {
         return switch (kind) {
             case SET_UP -> new Known.SetUp<>(value);

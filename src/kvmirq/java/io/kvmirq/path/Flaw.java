@@ -75,7 +75,7 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
         }
     }
 
-    /** Whether this is a past delay, which no exit code reports. */
+    /** Whether this is a past delay, which affects no exit code. */
     public boolean isPastDelay() {
         return weight == Weight.SLOW && span == Span.EVER;
     }

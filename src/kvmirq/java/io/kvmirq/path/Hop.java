@@ -10,12 +10,12 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A hop on a device interrupt's path into a guest, with the type of its value. Each hop is one constant, so {@code ==}
- * compares hops. They sort in the order of an {@link InterruptPath}. Immutable.
+ * A hop on a device interrupt's path into a guest, with the type of its value. Hops are constants, so compare them by
+ * {@code ==}. They sort in path order. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="hop"}
  *
- * @param <T> the type of the value, {@link Void} if the hop has none
+ * @param <T> the type of the value; {@link Void} if the hop has none
  */
 public final class Hop<T> implements Comparable<Hop<?>> {
     /** The device in {@link InterruptPath#interrupt}. The link shows whether it has power and can send interrupts. */
@@ -24,7 +24,7 @@ public final class Hop<T> implements Comparable<Hop<?>> {
     /** The Linux irq number in {@code /proc/interrupts}. */
     public static final Hop<HostIrq> HOST_IRQ = new Hop<>(1, "host irq", HostIrq.class);
 
-    /** The device's vector or interrupt pin. The link shows whether VFIO has the device and signals its eventfd. */
+    /** The device's vector or interrupt pin. The link shows whether VFIO has the device and signals an eventfd. */
     public static final Hop<Interrupt> DEVICE_VECTOR = new Hop<>(2, "device vector", Interrupt.class);
 
     /** The VM's process. The link shows whether its threads run, or are stopped, traced or frozen. */
@@ -33,7 +33,7 @@ public final class Hop<T> implements Comparable<Hop<?>> {
     /** The eventfd that VFIO signals. */
     public static final Hop<EventFdId> EVENTFD = new Hop<>(4, "eventfd", EventFdId.class);
 
-    /** The irqfd, through which KVM raises a GSI for each eventfd signal. The value is the process that has the VM. */
+    /** The irqfd, through which KVM raises a GSI at each eventfd signal. The value is the process that has the VM. */
     public static final Hop<ProcessId> IRQFD = new Hop<>(5, "irqfd", ProcessId.class);
 
     /** The GSI that the irqfd raises, and its route. */

@@ -9,7 +9,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * Identifies a host device interrupt. Equal records identify the same interrupt. Immutable.
+ * A host device interrupt's identity. Immutable.
  *
  * @param kind the kind, empty if this record stands for all of the device's interrupts
  * @param vector the number of a vector or platform interrupt, empty for INTx, for all interrupts, and for a message
@@ -49,7 +49,7 @@ public record Interrupt(DeviceName device, Optional<IrqKind> kind, OptionalInt v
         return new Interrupt(device, Optional.empty(), OptionalInt.empty(), Optional.empty());
     }
 
-    /** Whether this stands for all of the device's interrupts. */
+    /** Whether this record stands for all of the device's interrupts. */
     public boolean isAll() {
         return kind.isEmpty();
     }

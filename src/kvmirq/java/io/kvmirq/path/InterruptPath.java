@@ -39,7 +39,7 @@ public record InterruptPath(
     }
 
     /**
-     * The guest that gets an interrupt.
+     * The guest that gets the interrupt.
      *
      * @param name the name of the guest or its process, as read from files
      * @param process the guest's process id
@@ -137,7 +137,7 @@ public record InterruptPath(
         return claims.stream().filter(claim -> claim.question() == question).findFirst();
     }
 
-    /** The first link that interrupts do not pass. Empty if no link is broken. */
+    /** The first broken link. Empty if no link is broken. */
     public Optional<Link> firstBroken() {
         return first(Link.State.BROKEN);
     }
@@ -147,7 +147,10 @@ public record InterruptPath(
         return first(Link.State.DOUBTFUL);
     }
 
-    /** Whether a link is {@link Link.State#IDLE}, so the path ends without failure because the interrupt is unused. */
+    /**
+     * Whether a link is {@link Link.State#IDLE}: the path ends there because the interrupt is unused, which is not a
+     * failure.
+     */
     public boolean isIdle() {
         return first(Link.State.IDLE).isPresent();
     }
@@ -171,8 +174,8 @@ public record InterruptPath(
     }
 
     /**
-     * The claim that explains why an interrupt is not posted on a host that could post it, because the VM cannot post
-     * it, or the IRTE or ITS does not. Empty if a link is broken, or the interrupt is not used.
+     * The claim that explains why an interrupt is not posted on a host that could post it: the VM prevents it, or the
+     * IRTE or ITS does not post. Empty if a link is broken, or the interrupt is not used.
      */
     public Optional<Claim> unposted() {
         return firstBroken().isPresent() || isIdle()
@@ -193,7 +196,7 @@ public record InterruptPath(
         return claim(Claim.Question.ELIGIBLE).filter(claim -> !claim.holds().orElse(true));
     }
 
-    /** Whether the files that were read show none of the path's links, except the device itself. */
+    /** Whether no file shows any of the path's links, except the device itself. */
     public boolean isUnseen() {
         return links.stream()
                 .filter(link -> link.hop() != Hop.DEVICE)

@@ -71,7 +71,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A fact that certainly has no value here, for example because this kernel does not have the file. */
+    /** A fact that has no value here, for example because this kernel lacks the file. */
     record None<T>() implements Known<T> {
         @Override
         public String toString() {
@@ -113,7 +113,7 @@ public sealed interface Known<T> {
      * @param remedy the step that makes the fact known, such as {@code run as root}, or {@link #NONE}
      */
     record Unknown<T>(Reason reason, String why, String remedy) implements Known<T> {
-        /** The remedy if no step makes the fact known. */
+        /** The remedy of a fact that no step makes known. */
         public static final String NONE = "none";
 
         public Unknown {
@@ -127,7 +127,7 @@ public sealed interface Known<T> {
             this(Reason.NOT_SHOWN, why, remedy);
         }
 
-        /** Creates a fact that no source shows, with the remedy {@link #NONE}. */
+        /** Creates an unknown fact without a remedy. */
         public Unknown(String why) {
             this(why, NONE);
         }

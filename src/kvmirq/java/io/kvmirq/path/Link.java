@@ -16,16 +16,16 @@ import java.util.stream.Collectors;
  * output.
  *
  * @param hop the hop on the path
- * @param state whether interrupts pass the link
+ * @param state whether the link passes interrupts
  * @param evidence the evidence for the state, empty if the state is not shown
  * @param value the hop's number or name in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}, empty
  *     if not shown
  * @param text the state as one sentence without a full stop
  * @param remedies remedies for a broken or doubtful link, or tools that would show a link that is not shown. Empty if
  *     interrupts pass
- * @param numbers the hop's values, of the type of {@code hop}, several if the source does not show which one applies,
+ * @param numbers the hop's values, of the type of {@code hop}: several if the source does not show which one applies,
  *     empty if not known
- * @param unseen the reasons why some sources that would show a flaw were not read
+ * @param unseen the reasons why sources that would show a flaw were not read
  * @param flaws the flaws behind the state first, then past delays, which do not affect it
  */
 public record Link(
@@ -61,15 +61,15 @@ public record Link(
 
     /** Whether interrupts pass a link. */
     public enum State {
-        /** Interrupts pass the link, or at least no known fact contradicts this. */
+        /** Interrupts pass the link, as far as is known. */
         WHOLE("ok"),
         /** Interrupts do not pass the link. */
         BROKEN("broken"),
-        /** The evidence is contradictory and does not prove whether interrupts pass. */
+        /** The evidence is contradictory, or too weak to prove whether interrupts pass. */
         DOUBTFUL("doubtful"),
         /** The interrupt is not used, so no interrupt is expected. */
         IDLE("not used"),
-        /** No file that was read shows the state, or a file that would show a flaw was not read. */
+        /** No file shows the state, or a file that would show a flaw was not read. */
         NOT_SHOWN("not shown");
 
         private final String label;

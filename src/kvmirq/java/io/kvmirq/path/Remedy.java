@@ -6,7 +6,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * Advice to the administrator: a change to make, or a fact to check. Immutable.
+ * Advice to the administrator: a change to make or a fact to check. Immutable.
  *
  * @param text exactly what to do, without a full stop
  * @param takes the time at which the change takes effect
