@@ -17,17 +17,17 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel interface for forwarding lines that was proposed in 2014 and never merged. It adds the attributes
- * FORWARD_IRQ and UNFORWARD_IRQ in KVM-VFIO's group KVM_DEV_VFIO_DEVICE. VFIO's handler for a forwarded line signals
- * the eventfd without masking the line, and the guest's EOI also ends the host interrupt. Thread-safe.
+ * A kernel ABI for forwarding lines, proposed in 2014 and never merged. It adds the attributes FORWARD_IRQ and
+ * UNFORWARD_IRQ to KVM-VFIO, in the group KVM_DEV_VFIO_DEVICE. VFIO's handler for a forwarded line signals the eventfd
+ * without masking the line, and the guest's EOI also ends the host interrupt. Thread-safe.
  *
- * <p>No header defines the attributes' numbers and layout, so they are taken from the patches. A patch series from 2025
- * proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this ABI.
- * Call {@link #named}, which returns it, only on a kernel that you patched yourself.
+ * <p>The attributes' numbers and layout come from the patches. A series of 2025 proposes the same numbers for another
+ * purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this ABI. Call {@link #named} only on a kernel
+ * that you patched yourself.
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
  * forwarding, FORWARD_IRQ returns 0 and does nothing. To test whether a line is forwarded, let the device interrupt
- * twice without an unmask. A forwarded line signals its eventfd twice, any other line only once.
+ * twice without an unmask: a forwarded line signals its eventfd twice, any other line once.
  *
  * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and the replies on the list.
  *
@@ -40,8 +40,8 @@ public final class Abi2014 {
         /** The kernel returns ENXIO, as every released kernel does. */
         ABSENT("this kernel lacks KVM_DEV_VFIO_DEVICE, so use an irqfd on the interrupt's eventfd"),
         /**
-         * KVM-VFIO has attributes 1 and 2 of group 2. They are FORWARD_IRQ and UNFORWARD_IRQ of 2014, or TDI_BIND and
-         * TDI_UNBIND of 2025.
+         * KVM-VFIO has attributes 1 and 2 in group 2: FORWARD_IRQ and UNFORWARD_IRQ of 2014, or TDI_BIND and TDI_UNBIND
+         * of 2025.
          */
         AMBIGUOUS("the kernel has attributes 1 and 2 of group 2, which may be FORWARD_IRQ and UNFORWARD_IRQ of 2014 or"
                 + " TDI_BIND and TDI_UNBIND of 2025: name the ABI of 2014 only if you know which patches the"
@@ -80,7 +80,7 @@ public final class Abi2014 {
         return kvmVfio.abi2014().calls.hasForwarding(kvmVfio.fd()) ? Probe.AMBIGUOUS : Probe.ABSENT;
     }
 
-    /** Returns the ABI without a check. The caller must know that the kernel has the patches of 2014. */
+    /** Returns the ABI without checking the kernel, which must have the patches of 2014. */
     public static Abi2014 named(KvmVfio kvmVfio) {
         return kvmVfio.abi2014();
     }

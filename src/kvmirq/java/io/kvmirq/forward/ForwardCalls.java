@@ -23,7 +23,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.function.Function;
 
-/** The calls on KVM-VFIO devices. A lease keeps each file open, so a call can remove it after its owner is closed. */
+/** The calls on KVM-VFIO devices. A lease keeps each file open, so that it can be removed after its owner is closed. */
 final class ForwardCalls extends Calls {
     ForwardCalls(Kernel kernel) {
         super(kernel);
@@ -90,7 +90,10 @@ final class ForwardCalls extends Calls {
         return true;
     }
 
-    /** The argument of both attributes. Only this method passes VFIO's index, which a line has alone, to KVM. */
+    /**
+     * The argument of both attributes. Only this method passes a VFIO index to KVM, because a line is alone in its
+     * index.
+     */
     ByteBuffer forwarded(Fd.Lease device, LineIrq irq, Gsi gsi) {
         int index = irq.info().kind() == IrqKind.PLATFORM ? irq.number() : UapiVfio.VFIO_PCI_INTX_IRQ_INDEX;
         return Buffers.allocate(KvmArchForwardedIrq.SIZE)

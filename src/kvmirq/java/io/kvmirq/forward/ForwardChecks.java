@@ -34,7 +34,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     }
 
     /**
-     * @param wired whether vectors that another owner wired are already forwarded, so that the kernel need not be
+     * @param wired whether other vectors that another owner wired are already forwarded, so the kernel need not be
      *     probed again
      * @return whether another program has enabled this kind of interrupt
      * @throws KernelException EBUSY if the interrupt has a foreign trigger that the caller does not, or cannot, take
@@ -99,7 +99,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         return there;
     }
 
-    /** Whether the VM accepts irqfds. Without an irqchip, KVM refuses every irqfd, even one on an unused GSI. */
+    /** Whether the VM accepts irqfds. Without an irqchip, KVM refuses them all, even on an unused GSI. */
     boolean takesIrqfds() {
         try (EventFd scratch = EventFd.create(vm.kernel());
                 Irqfd irqfd = vm.maskedIrqfd(scratch, new Gsi(Gsi.MAX))) {

@@ -16,7 +16,7 @@ import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
-/** Changes a forwarding's interrupts. Masks and reroutes several with as few kernel calls as possible, or moves one. */
+/** Masks or reroutes several of a forwarding's interrupts with as few kernel calls as possible, or moves one. */
 final class ForwardedChange {
     private final Forwarding forwarding;
 
@@ -287,7 +287,7 @@ final class ForwardedChange {
             }
         }
 
-        /** Keeps the interrupt held back after a successful change. */
+        /** Keeps the interrupt masked after a successful change. */
         void keep() {
             ends = false;
         }

@@ -31,7 +31,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A device interrupt forwarded to a guest. {@link #close} ends the forwarding, and removes the irqfd and the route that
- * the forwarding added. The device, the VM and this object may be closed in any order. Thread-safe.
+ * it added. Device, VM and this object may be closed in any order. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarded"}
  */
@@ -153,8 +153,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract DeviceIrq irq();
 
     /**
-     * The eventfd that the device interrupt signals, open until {@link #close}. Reading it loses interrupts, and
-     * writing to it sends the guest one.
+     * The eventfd that the device interrupt signals, open until {@link #close}. Reading it loses interrupts; writing to
+     * it interrupts the guest.
      */
     public abstract EventFd event();
 
@@ -180,8 +180,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Predicts from the set-up and host facts whether hardware delivers the interrupt to the guest, and if not, why. No
-     * kernel reports this. A masked interrupt is not posted.
+     * Predicts from the set-up and host facts whether hardware delivers the interrupt to the guest, and if not, why
+     * not. No kernel reports this. A masked interrupt is not posted.
      */
     public final Posting predicted() {
         return posting()
@@ -194,11 +194,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * The interrupt's current path, which is its eventfd, mechanism, GSI, guest vector and vCPU, and whether hardware
-     * posts it, but not its host irq. {@link InterruptPath#known} reports for each fact whether it was set up, is
-     * predicted or is unknown. It also returns the predicted fields of {@link io.kvmirq.path.Hop#IRTE} and of the
-     * vCPU's {@link io.kvmirq.path.Hop#PID}, and the hops of {@link io.kvmirq.mirror.Snapshot}. After {@link #close},
-     * the path names only the device.
+     * The interrupt's current path: its eventfd, mechanism, GSI, guest vector and vCPU, and whether hardware posts it,
+     * but not its host irq. {@link InterruptPath#known} reports for each fact whether it was set up, is predicted or is
+     * unknown. It also returns the predicted fields of {@link io.kvmirq.path.Hop#IRTE} and of the vCPU's {@link
+     * io.kvmirq.path.Hop#PID}, and the hops of {@link io.kvmirq.mirror.Snapshot}. After {@link #close}, the path names
+     * only the device.
      */
     public final InterruptPath path() {
         return path(Optional.empty(), "no HostIrqs was given");
@@ -273,14 +273,14 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Masks the interrupt until {@link #unmask}. No interrupt is lost, because all signals in the eventfd become one
+     * Masks the interrupt until {@link #unmask}. No interrupt is lost: signals stay in the eventfd and become one
      * interrupt at the unmask, and the device keeps a line asserted. No program can read whether a GICv4 vLPI was
-     * pending, so a guest on an arm64 host with vLPIs can get one extra interrupt. The GSI's route stays. After the
+     * pending, so on an arm64 host with vLPIs the guest may get one extra interrupt. The GSI's route stays. After the
      * call returns, the guest can still take an interrupt that was raised before it.
      *
      * <p>If this process injects the interrupt, the call waits for a running injection, as do {@link #moveTo}, {@link
-     * #close} and {@link #reroute} of an unmasked interrupt. Do not call any of these while you hold a lock that the
-     * injector needs, but see {@link #beginMask}.
+     * #close} and, for an unmasked interrupt, {@link #reroute}. Do not call any of these while you hold a lock that the
+     * injector needs; call {@link #beginMask} instead.
      *
      * @throws KernelException if {@link Irqfd#mask} fails. The interrupt then stays unmasked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -294,9 +294,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Masks like {@link #mask}, but does not wait for a running injection in this process. While you hold a lock that
-     * the injector needs, you may call this, then {@link #reroute} and {@link #unmask}. The running injection can still
-     * send the message from before the {@code reroute}, but later injections cannot. Call {@link #mask}, {@link
-     * #moveTo} and {@link #close} without the lock, because they wait.
+     * the injector needs, you may call this, then {@link #reroute} and {@link #unmask}. The running injection may still
+     * send the old message, but later ones do not. Call {@link #mask}, {@link #moveTo} and {@link #close} without the
+     * lock, because they wait.
      */
     public final void beginMask() {
         RelayedIrq held = masked();
@@ -339,7 +339,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Drains pending signals from our eventfd, after the device is disarmed and before the eventfd is closed. */
+    /** Drains pending signals from our eventfd, between disarming the device and closing the eventfd. */
     final void keepPending() {
         synchronized (lock()) {
             kept |= mayKeep && event().drain() != 0;
@@ -449,7 +449,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     // Moves keep the eventfd, whose next reader gets the pending signals
 
     /**
-     * Moves the injection from the kernel into this process, or back. No interrupt is lost, because undelivered signals
+     * Moves injection from the kernel into this process, or back. No interrupt is lost, because undelivered signals
      * stay in the eventfd. A masked interrupt stays masked. A move to the current mechanism does nothing.
      *
      * @param to {@link Mechanism#USERSPACE}, or the in-kernel mechanism, which is {@link Mechanism#IRQFD} for a message
@@ -463,7 +463,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** Creates a relay for the eventfd, which is held. */
     abstract RelayedIrq relayed(Userspace userspace);
 
-    /** Creates a masked irqfd, for an interrupt that this process has injected from the start. */
+    /** Creates a masked irqfd, for an interrupt that this process injected from the start. */
     abstract Irqfd maskedIrqfd();
 
     /** Changes the device's set-up for a move into this process, while the irqfd is masked. */
@@ -486,8 +486,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract void endOfInterrupt();
 
     /**
-     * Signals the eventfd through VFIO's loopback, as the device would, to test the path to the guest. The device is
-     * not involved. If another program armed the device with the eventfd, this writes to the eventfd instead.
+     * Signals the eventfd through VFIO's loopback, without involving the device, to test the path to the guest. If
+     * another program armed the device with the eventfd, this writes to the eventfd instead.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
@@ -542,7 +542,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Ends the forwarding. Afterwards no interrupt is injected, not even one held back. Idempotent, never fails. */
+    /** Ends the forwarding. Afterwards no interrupt is injected, not even a pending one. Idempotent, never fails. */
     @Override
     public final void close() {
         forwarding.unforward(List.of(this));

@@ -250,7 +250,7 @@ final class ForwardedLine extends ForwardedIrq {
 
     // The end
 
-    /** Tears down all parts except the relay, the device first, so that no later signal waits for an EOI. */
+    /** Tears down everything but the relay, the device first, so that no later signal waits for an EOI. */
     void tearDown() {
         synchronized (lock()) {
             if (ofUser) {

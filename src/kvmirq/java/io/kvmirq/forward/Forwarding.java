@@ -47,7 +47,7 @@ import java.util.stream.Collectors;
  * then the device's eventfds, and torn down in reverse order. A method that fails changes nothing, except that {@code
  * takeOver} cannot restore replaced eventfds. {@code close} never fails, even after the VM or the device was closed.
  *
- * <p>One lock guards set-up and tear-down, and another the delivery of each interrupt. The set-up lock is taken first.
+ * <p>One lock guards set-up and tear-down, another one each interrupt's delivery. The set-up lock is taken first.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarding"}
  */
@@ -121,8 +121,7 @@ public final class Forwarding implements AutoCloseable {
         /**
          * Sets the mirror that predicts how interrupts are delivered. The forwarding reports its steps and the VM's
          * vCPU events to it. Use one mirror for all of a VM's devices. By default, the forwarding creates its own,
-         * which reads host files. If another program created the VM, report the events of vCPUs that this process did
-         * not create to the mirror.
+         * which reads host files. For vCPUs that this process did not create, report the events to the mirror yourself.
          */
         public Builder mirror(Mirror mirror) {
             Objects.requireNonNull(mirror, "mirror is null");
@@ -131,10 +130,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Lets the loop and injector of {@code relay} inject interrupts for which KVM accepts no irqfd, which are all
-         * interrupts of an x86 VM without an in-kernel irqchip, and lines with a split irqchip. {@link
-         * ForwardedIrq#moveTo} can move other interrupts too. A line can interrupt before {@link Forwarding#forward}
-         * returns, so report an earlier EOI afterwards. Throws IllegalArgumentException for another VM's injector.
+         * Lets {@code relay} inject interrupts for which KVM accepts no irqfd: all interrupts of an x86 VM without an
+         * in-kernel irqchip, and lines with a split irqchip. {@link ForwardedIrq#moveTo} can move other interrupts too.
+         * A line can interrupt before {@link Forwarding#forward} returns, so report an earlier EOI afterwards. Throws
+         * IllegalArgumentException for another VM's injector.
          */
         public Builder userspace(Userspace relay) {
             Objects.requireNonNull(relay, "relay is null").injector().requireOf(vm, List.of());
@@ -182,7 +181,7 @@ public final class Forwarding implements AutoCloseable {
         return mirror;
     }
 
-    /** Set-up defects that do not stop interrupts, one sentence each. They are also logged. */
+    /** Set-up defects that do not stop interrupts, one sentence each, which are also logged. */
     public List<String> warnings() {
         if (device.isHeld() || device.access() == VfioDevice.Access.ADOPTED) {
             return List.of();
@@ -205,8 +204,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards an MSI or MSI-X vector to a GSI that the caller chose. If the GSI is already routed to {@code message},
-     * the forwarding uses this route and does not remove it at the end.
+     * Forwards an MSI or MSI-X vector to a GSI of the caller's choice. If the GSI is already routed to {@code message},
+     * the forwarding uses this route, and leaves it in place at the end.
      *
      * @throws IllegalArgumentException if the GSI has another route or an irqfd
      * @throws RuntimeException as {@link #forwardAll}
@@ -239,7 +238,7 @@ public final class Forwarding implements AutoCloseable {
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
      * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors. The exception holds the number
      *     left
-     * @throws io.kvmirq.vfio.VectorsDisturbedException if a failed call disabled other vectors for a moment
+     * @throws io.kvmirq.vfio.VectorsDisturbedException if a failed call briefly disabled other vectors
      * @throws IllegalStateException if the kernel cannot add vectors to those of another {@code Forwarding}, or after
      *     {@link #close}
      */
@@ -250,7 +249,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors masked, as a guest's MSI-X vectors are at first. Signals wait in the eventfds until {@link
+     * Forwards vectors masked, as a guest's MSI-X vectors initially are. Signals wait in the eventfds until {@link
      * ForwardedIrq#unmask}, which also assigns the irqfds. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
@@ -348,24 +347,23 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line that another program, or the device's user, has already armed. The line's eventfd and unmask
-     * eventfd are replaced, and not restored when the forwarding ends. No interrupt is lost, because the device keeps
-     * the line asserted. Otherwise like {@link #forward(LineIrq,Gsi)}.
+     * Forwards a line that another program, or the device's user, has already armed. Its eventfd and unmask eventfd are
+     * replaced, and not restored when the forwarding ends. No interrupt is lost, because the device keeps the line
+     * asserted. Otherwise like {@link #forward(LineIrq,Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
         return forward(irq, gsi, true, Optional.empty());
     }
 
     /**
-     * Forwards a line with direct EOI, where the guest's EOI ends the host interrupt, and the host does not mask the
-     * line. This needs a kernel with the ABI of 2014, which the caller asserts by passing {@code abi}, and a platform
-     * on which the missing mask harms no other device.
+     * Forwards a line with direct EOI: the guest's EOI ends the host interrupt, and the host does not mask the line.
+     * This needs a kernel with the ABI of 2014, as the caller asserts by passing {@code abi}, and a platform where an
+     * unmasked line harms no other device.
      *
      * @param policy facts about the line that no kernel call returns: its other handlers, whether it is shareable, and
-     *     the administrator's assertion. The device kind, the trigger mode, and whether the EOI deactivates the
-     *     physical interrupt are filled in
-     * @return the line, whose {@link ForwardedIrq#directEoi} returns the decision and the conflicts that direct EOI
-     *     causes
+     *     the administrator's assertion. The library fills in the device kind, the trigger mode, and whether the EOI
+     *     deactivates the physical interrupt
+     * @return the line, whose {@link ForwardedIrq#directEoi} returns the decision and its conflicts
      * @throws IllegalStateException if the policy refuses direct EOI. The message lists the reasons
      * @throws KernelException ENXIO without the ABI of 2014, other errnos as for {@link #forward(LineIrq,Gsi)}
      */
@@ -478,8 +476,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Ends interrupts, first in the device and last in the routes. Relays are closed without the lock, because an
-     * injector may wait for a thread that waits for the lock. Until then, the interrupts cannot be forwarded again.
+     * Ends interrupts, starting at the device and ending with the routes. Relays are closed without the lock, because
+     * an injector may wait for a thread that waits for the lock. Until then, the interrupts cannot be forwarded again.
      */
     void unforward(List<? extends ForwardedIrq> ended) {
         synchronized (this) {

@@ -217,7 +217,7 @@ final class ForwardingSetup {
     }
 
     /**
-     * Tears down all parts except the relays. After an Error, the next call starts at the first step again. Routes are
+     * Tears down everything but the relays. After an Error, the next call starts again from the first step. Routes are
      * removed last, because a freed GSI may be allocated at once.
      */
     void tearDown(List<? extends ForwardedIrq> ended) {

@@ -19,9 +19,9 @@ import java.util.OptionalLong;
 import java.util.stream.Stream;
 
 /**
- * Reads the LPI and vCPU of each forwarded MSI message from an arm64 guest's ITS tables, because KVM executes the
- * guest's ITS commands and the VMM does not see them. Only {@link #tell} reads the tables, so after a guest's MOVI,
- * DISCARD or MAPTI, the mirror predicts a wrong LPI or vCPU until the next {@code tell}.
+ * Reads each forwarded MSI's LPI and vCPU from an arm64 guest's ITS tables, because KVM executes the guest's ITS
+ * commands without the VMM. Only {@link #tell} reads the tables, so after a guest's MOVI, DISCARD or MAPTI, the mirror
+ * predicts a wrong LPI or vCPU until the next {@code tell}.
  *
  * <p>During {@link #tell} no vCPU may run, and all device interrupts of the VM must be masked, because KVM decides at
  * the unmask whether to map an LPI to a vLPI, and with GICv4.0 cannot write the ITS tables to memory while a vLPI is

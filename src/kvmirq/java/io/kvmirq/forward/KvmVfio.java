@@ -15,12 +15,12 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * A VM's KVM-VFIO device. A VM has at most one, which passes the VFIO files that the guest uses to KVM, and the VM to
- * the files' VFIO drivers. Without it, interrupts still reach the guest, but non-coherent DMA and drivers that need the
- * VM, such as those of mediated devices, do not work. Thread-safe.
+ * A VM's KVM-VFIO device, at most one per VM. It passes the guest's VFIO files to KVM, and the VM to their VFIO
+ * drivers. Without it, interrupts still reach the guest, but non-coherent DMA and drivers that need the VM, such as
+ * those of mediated devices, do not work. Thread-safe.
  *
- * <p>Add a file before its device is opened, and remove it before the file is closed, because the calls take the file's
- * open descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} and the device's {@code close} do this for you.
+ * <p>Add a file before its device is opened, and remove it before the file is closed, because both calls take the open
+ * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} and the device's {@code close} do this for you.
  *
  * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.
  *

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-/** Mechanisms that deliver a device interrupt to the guest, best first. */
+/** The mechanisms that deliver a device interrupt to the guest, best first. */
 public enum Mechanism {
     /**
-     * VFIO signals an irqfd's eventfd, and KVM injects the interrupt. If hardware can post the interrupt, it bypasses
-     * VFIO and KVM. No kernel reports this, but {@link ForwardedIrq#predicted} predicts it.
+     * VFIO signals an irqfd's eventfd, and KVM injects the interrupt. If hardware posts the interrupt, it bypasses VFIO
+     * and KVM, which no kernel reports but {@link ForwardedIrq#predicted} predicts.
      */
     IRQFD("irqfd"),
     /**

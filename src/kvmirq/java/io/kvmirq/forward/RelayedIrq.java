@@ -34,7 +34,7 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
     /** Called when the last hold ends. */
     void resuming() {}
 
-    /** Leaves signals in the eventfd until {@link #release} ends each hold. A hold that throws must be ended too. */
+    /** Leaves signals in the eventfd until {@link #release} has ended each hold, even one that threw. */
     final void hold() {
         holds++;
         if (holds == 1) {

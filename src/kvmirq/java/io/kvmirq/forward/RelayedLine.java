@@ -75,7 +75,7 @@ final class RelayedLine extends RelayedIrq {
         happened(SIGNALLED);
     }
 
-    /** Handles a guest EOI by lowering a high line and unmasking the device, or leaves both to the acting thread. */
+    /** Handles a guest EOI: lowers a high line and unmasks the device, or leaves both to the thread at work. */
     void endOfInterrupt() {
         happened(ENDED);
     }

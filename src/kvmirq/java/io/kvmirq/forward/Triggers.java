@@ -71,7 +71,7 @@ final class Triggers {
         return last.info().noResize() && last.number() >= now.enabled();
     }
 
-    /** Throws IllegalStateException before any change if the kernel cannot add to the vectors another owner enabled. */
+    /** Throws IllegalStateException, before any change, if the kernel cannot add vectors to another owner's. */
     void requireRoom(MessageIrqs irqs) {
         ArmedVectors now = stillArmed();
         MessageIrq last = irqs.get(irqs.size() - 1);

@@ -11,8 +11,8 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * Injects interrupts from this process if KVM accepts no irqfd. An event loop in a VMM thread reads the eventfds and
- * calls the VMM's injector. A VMM passes both to {@link Forwarding}.
+ * The event loop and injector with which this process injects interrupts for which KVM accepts no irqfd. The loop runs
+ * in a VMM thread, reads the eventfds and calls the injector.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
  *
@@ -47,8 +47,8 @@ public record Userspace(EventLoop loop, Injector injector) {
         /**
          * Raises a device's level-triggered line until the guest's EOI, which lowers it. An interrupt controller that
          * overrides this lowers the line at the EOI, under its own lock, so that the line is never high after the EOI
-         * of a guest that served the device. After it lowers the line, also in {@link #line}, it calls {@code ended}
-         * once. If the method throws, the line may be high, and {@code ended} may still be called.
+         * of a guest that served the device. Whenever it lowers the line, including in {@link #line}, it then calls
+         * {@code ended} once. If the method throws, the line may be high, and {@code ended} may still be called.
          *
          * <p>The default calls {@link #line}, and the VMM must call {@link ForwardedIrq#endOfInterrupt} at the EOI.
          *
