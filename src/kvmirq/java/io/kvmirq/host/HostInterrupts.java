@@ -55,7 +55,7 @@ public final class HostInterrupts implements HostIrqs {
      * @param kind INTx, MSI or MSI-X
      * @param vector the MSI or MSI-X vector, or 0 for INTx
      * @param chip the interrupt controller's name
-     * @param count how often the host handled the irq, on all CPUs
+     * @param count the number of interrupts handled, over all CPUs
      * @param sharers the names of other drivers' handlers for the same irq
      */
     public record ArmedVector(
@@ -70,7 +70,7 @@ public final class HostInterrupts implements HostIrqs {
         }
     }
 
-    /** A row with an irq, its interrupt controller, its count on all CPUs, and its handlers' names, comma-separated. */
+    /** An irq's row: interrupt controller, count over all CPUs, and comma-separated handler names. */
     public record Row(HostIrq irq, String chip, long count, String handlers) {
         public Row {
             Objects.requireNonNull(irq, "irq is null");
@@ -116,7 +116,7 @@ public final class HostInterrupts implements HostIrqs {
     private HostInterrupts() {}
 
     /**
-     * Reads pieces of whole lines. A line longer than a piece does not come from the kernel, and is skipped.
+     * Reads chunks of whole lines. A line longer than a chunk cannot come from the kernel, and is skipped.
      *
      * @throws UncheckedIOException if there are more than {@link #LONGEST_FILE} bytes
      * @throws IOException if reading fails or there is no row, as in a copy made by tar, which copies 0 bytes of files
@@ -363,9 +363,8 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * The number of interrupts on all CPUs in a row with a name instead of an irq number, such as {@code PIN}
-     * (posted-interrupt notifications outside guest mode) and {@code PIW} (wake-ups of blocked vCPUs). Empty if no row
-     * has this name.
+     * The count over all CPUs in a row with a name instead of an irq number, such as {@code PIN} (posted-interrupt
+     * notifications outside guest mode) and {@code PIW} (wake-ups of blocked vCPUs). Empty if no row has this name.
      */
     public OptionalLong count(String row) {
         Objects.requireNonNull(row, "row is null");

@@ -62,8 +62,7 @@ public enum KernelBug {
     }
 
     /**
-     * A sentence for each bug that a release may have, with the affected releases, the effect, and the kernel to boot
-     * instead.
+     * A sentence for each bug that a release may have: affected releases, effect, and the kernel to boot instead.
      *
      * @param vendor the x86 processor's vendor, empty for arm64
      */

@@ -6,7 +6,7 @@ import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** Linux changes that affect host facts, each with its first release and its place in the source. */
+/** Linux changes that affect host facts, each with its first release and source function. */
 public enum KernelChange {
     /** vfio-pci refuses some device ids. Source: {@code vfio_pci_dev_in_denylist()} in drivers/vfio/pci/vfio_pci.c. */
     DENYLIST("5.9"),

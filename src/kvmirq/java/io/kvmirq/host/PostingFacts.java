@@ -18,7 +18,7 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Facts that decide whether a host posts interrupts, as its files show its processor, kernel, IOMMUs and interrupt
+ * Facts that decide whether a host posts interrupts, read from its files about processor, kernel, IOMMUs and interrupt
  * controllers. Large files are read once, at first use. Thread-safe.
  */
 public final class PostingFacts {
@@ -172,14 +172,14 @@ public final class PostingFacts {
         return before;
     }
 
-    /** The rules by which this kernel posts with AVIC. Empty if its version is unknown. */
+    /** This kernel's rules for posting with AVIC. Empty if its version is unknown. */
     public Optional<AvicKernel> avicKernel() {
         return version().map(AvicKernel::of);
     }
 
     /**
-     * The rule by which KVM on arm64 finds a host irq's guest LPI, to map it to a vLPI. Empty if the version is not
-     * known. A stable kernel can have a later version's rule.
+     * This kernel's rule for finding a host irq's guest LPI on arm64. Empty if the version is unknown. A stable kernel
+     * can have a later version's rule.
      */
     public Optional<VlpiKernel> vlpiKernel() {
         return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);

@@ -64,7 +64,7 @@ final class PostingReading {
         return List.copyOf(unreadable);
     }
 
-    /** The host's obstacle, or the parts that cause it. Empty if it has none, or a fact is unknown. */
+    /** The host's obstacle to posting, or the parts at fault. Empty if it has none, or a fact is unknown. */
     Optional<String> flaw() {
         return host.flatMap(PostingHost::flaw)
                 .map(flaw -> flaw == PostingObstacle.UNIT_CANNOT_POST && !lacking.isEmpty()
