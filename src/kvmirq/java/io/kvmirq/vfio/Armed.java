@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A device's armed interrupts, all of one kind (such as MSI-X). The kernel signals their eventfds, which stay open
- * while they are armed. Closing this object or the device disarms all of the interrupts. Thread-safe.
+ * meanwhile. Closing this object or the device disarms them. Thread-safe.
  *
  * <p>If the kernel fails to set eventfds, it also detaches the former eventfds of these interrupts. The method that
  * requested the change attaches them again and throws {@link VectorsDisturbedException}.
@@ -185,7 +185,9 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
-    /** Enables the index with {@code total} vectors, or the former ones on a refusal. The caller holds the lock. */
+    /**
+     * Enables the index with {@code total} vectors, or on a refusal with the former ones. The caller holds the lock.
+     */
     final void replaceAll(int first, EventFd[] events, int total, int before) {
         requireOpen();
         try (Undo undo = new Undo()) {

@@ -69,7 +69,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     /** Rejects an eventfd that masks or unmasks this interrupt. */
     void requireApart(EventFd event) {}
 
-    /** Detaches the eventfds that mask and unmask the interrupt while it has no eventfd to signal. */
+    /** Detaches the mask and unmask eventfds while the interrupt has no eventfd to signal. */
     void suspend() {}
 
     void resume() {}

@@ -13,8 +13,8 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An armed INTx, or a platform device's armed interrupt. The kernel masks a level-triggered line whenever it signals.
- * After the guest has served the device, unmask the line by {@link #unmask} or through an eventfd, such as an irqfd's
+ * An armed INTx, or a platform device's armed interrupt. The kernel masks a level-triggered line at each signal. Once
+ * the guest has served the device, unmask the line by {@link #unmask} or through an eventfd, such as an irqfd's
  * resample eventfd. If the device still asserts the line, unmasking signals the eventfd again. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
@@ -81,7 +81,7 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     /**
-     * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if its count is not 0. {@code
+     * Makes the kernel unmask the line at each signal of {@code event}, and at once if its count is not 0. {@code
      * event} replaces the former unmask eventfd. If the former one is signalled during this call, the line is unmasked.
      * The line keeps {@code event} open, because it could otherwise stay masked after the file is closed.
      *
@@ -102,7 +102,7 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     /**
-     * Makes the kernel mask the line whenever {@code event} is signalled. Works only for platform devices.
+     * Makes the kernel mask the line at each signal of {@code event}. Works only for platform devices.
      *
      * @throws io.kvmirq.KernelException as {@link #unmaskBy}
      * @throws UnsupportedOperationException for a PCI device's INTx

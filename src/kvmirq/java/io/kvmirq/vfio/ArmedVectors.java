@@ -46,7 +46,7 @@ public final class ArmedVectors extends Armed {
         }
     }
 
-    /** The number n of enabled vectors, which are vectors 0 to n - 1. */
+    /** The number of enabled vectors, which start at vector 0. */
     public int enabled() {
         synchronized (irqs()) {
             return enabled;

@@ -194,7 +194,7 @@ final class DeviceCalls extends Calls {
         return result;
     }
 
-    /** The number of devices that a bus or slot reset affects. */
+    /** The number of devices affected by a bus or slot reset. */
     int hotResetAffects() {
         int size = VfioPciHotResetInfo.SIZE + DEVICES_OF_BUS * VfioPciDependentDevice.SIZE;
         return ask(

@@ -5,8 +5,8 @@ import io.kvmirq.IrqKind;
 import java.util.Optional;
 
 /**
- * A device interrupt. The object only identifies the interrupt and holds no resource. Two objects for one interrupt are
- * equal. To receive the interrupt, arm it and use the object that arming returns. Immutable.
+ * Identifies a device interrupt, without holding any resource. To receive the interrupt, arm it and use the object that
+ * arming returns. Two objects for one interrupt are equal. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
@@ -33,14 +33,14 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
         return info;
     }
 
-    /** The number within its kind, which is the vector of MSI and MSI-X, a platform device's index, and otherwise 0. */
+    /** The number within its kind: the vector for MSI and MSI-X, the index for a platform device, otherwise 0. */
     public final int number() {
         return number;
     }
 
     /**
-     * The armed interrupts of this {@link VfioDevice} that prevent this one from being armed. They are of the same kind
-     * (for a platform device, index), or another of INTx, MSI and MSI-X, of which only one can be armed.
+     * The armed interrupts of this {@link VfioDevice} that prevent arming this one: of the same kind (for a platform
+     * device, index), or another of INTx, MSI and MSI-X, of which only one can be armed.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);

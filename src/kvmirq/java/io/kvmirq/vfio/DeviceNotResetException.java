@@ -14,8 +14,8 @@ public final class DeviceNotResetException extends IllegalStateException {
     private final boolean resettable;
 
     /**
-     * {@code alone} is true if the device supports a reset. {@code refusals} are the failures of each kind of reset,
-     * with the cause first. {@code runs} says why the device may still be bus master.
+     * {@code alone} is true if the device supports a reset. {@code refusals} has each reset's failure, the cause first.
+     * {@code runs} says why the device may still be bus master.
      */
     DeviceNotResetException(boolean alone, List<RuntimeException> refusals, Optional<String> runs) {
         super(

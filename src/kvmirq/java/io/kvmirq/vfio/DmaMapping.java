@@ -7,8 +7,7 @@ import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 
 /**
- * A DMA mapping, through which devices access memory. It keeps its {@link DmaSpace} open and the memory mapped.
- * Thread-safe.
+ * A DMA mapping of memory for devices. It keeps its {@link DmaSpace} open and the memory mapped. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
-/** A range of unsigned addresses that devices can use for DMA, from {@code first} to {@code last} inclusive. */
+/** A range of DMA addresses, unsigned, from {@code first} to {@code last} inclusive. */
 public record DmaRange(long first, long last) {
     /** Whether the range contains all addresses from {@code from} to {@code to} inclusive. */
     public boolean contains(long from, long to) {

@@ -105,7 +105,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
         }
     }
 
-    /** Removes the kernel objects that closing the file does not remove. */
+    /** Removes kernel objects that would outlive the file's close. */
     void forget() {}
 
     abstract void map(Fd.Lease lease, long iova, Mapping memory, boolean writable);

@@ -121,7 +121,7 @@ final class HostDevice {
         return files().linkName(path() + "/driver");
     }
 
-    /** The reason why no VFIO driver has the device. Empty if one is bound to it, or sysfs cannot be read. */
+    /** The reason why no VFIO driver is bound to the device. Empty if one is, or sysfs cannot be read. */
     Optional<String> notBound() {
         Optional<String> driver = driver();
         if (driver.filter(HostDevice::isDriver).isPresent()

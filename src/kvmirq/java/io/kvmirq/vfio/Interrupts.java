@@ -128,7 +128,7 @@ final class Interrupts {
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);
     }
 
-    /** The kind that any program has enabled. {@code likely} is the index to probe first. */
+    /** The kind that some program has enabled. {@code likely} is the index to probe first. */
     synchronized Optional<IrqKind> enabledKind(int likely) {
         return IntStream.concat(
                         IntStream.of(likely),

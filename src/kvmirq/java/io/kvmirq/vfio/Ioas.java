@@ -57,8 +57,8 @@ public final class Ioas extends DmaSpace {
     }
 
     /**
-     * Creates an address space in an iommufd that other code opened. If {@code ownership} is BORROWED, the address
-     * space is removed when this object, its mappings and its devices are closed, and not with the iommufd.
+     * Creates an address space in an iommufd that other code opened. With BORROWED {@code ownership}, the address space
+     * is removed once this object, its mappings and its devices are closed, not with the iommufd.
      *
      * @param iommufd the descriptor of {@code /dev/iommu}
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file

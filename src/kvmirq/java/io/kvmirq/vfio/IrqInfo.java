@@ -5,7 +5,7 @@ import io.kvmirq.IrqKind;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Objects;
 
-/** A kind of interrupt as VFIO describes it, with the device's count of them, possibly 0, and VFIO_IRQ_INFO_* flags. */
+/** VFIO's description of an interrupt kind: the device's number of them, possibly 0, and VFIO_IRQ_INFO_* flags. */
 public record IrqInfo(IrqKind kind, int count, int flags) {
     public IrqInfo {
         Objects.requireNonNull(kind, "kind is null");
@@ -31,12 +31,12 @@ public record IrqInfo(IrqKind kind, int count, int flags) {
         return (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0;
     }
 
-    /** Whether the bus driver raises the interrupt, and not the device. */
+    /** Whether the bus driver raises the interrupt, not the device. */
     boolean isNotice() {
         return kind == IrqKind.ERROR || kind == IrqKind.REQUEST;
     }
 
-    /** Whether this is INTx, MSI or MSI-X, of which a device uses only one at a time. */
+    /** Whether this is one of INTx, MSI and MSI-X, which exclude each other. */
     boolean excludesOthers() {
         return kind == IrqKind.INTX || kind == IrqKind.MSI || kind == IrqKind.MSIX;
     }

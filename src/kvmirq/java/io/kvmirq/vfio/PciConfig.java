@@ -2,8 +2,8 @@
 package io.kvmirq.vfio;
 
 /**
- * A PCI device's config space as shown by vfio-pci, which emulates some bits instead of passing them through. Values
- * are unsigned, except those of {@link #getInt}. Thread-safe, except for {@link #enableBusMaster}, {@link
+ * A PCI device's config space as vfio-pci shows it, with some bits emulated instead of passed through. Values are
+ * unsigned, except those of {@link #getInt}. Thread-safe, except for {@link #enableBusMaster}, {@link
  * #disableBusMaster} and {@link #enableMemory}, which read a register and then write it.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="region"}

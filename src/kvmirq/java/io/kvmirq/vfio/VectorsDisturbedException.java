@@ -4,11 +4,11 @@ package io.kvmirq.vfio;
 import java.util.List;
 
 /**
- * Thrown if a change of armed interrupts failed, and interrupts that were armed before had no eventfd for a moment,
- * because the kernel detaches eventfds when a change fails. The former eventfds were attached again as far as the
- * kernel allowed. An interrupt from in between may be lost. An MSI-X interrupt stays pending in the device instead,
- * unless all vectors were disabled to add vectors. Since Linux 6.9, INTx keeps its eventfd, but this exception is
- * thrown even then. The exception's cause is the failure of the change.
+ * Thrown if a change of armed interrupts failed, and interrupts that were armed before briefly had no eventfd, because
+ * the kernel detaches eventfds when a change fails. The former eventfds were attached again as far as the kernel
+ * allowed. An interrupt in between may be lost. An MSI-X interrupt stays pending in the device instead, unless all
+ * vectors were disabled to add vectors. Since Linux 6.9, INTx keeps its eventfd, but this exception is thrown even
+ * then. The exception's cause is the failure of the change.
  */
 public final class VectorsDisturbedException extends IllegalStateException {
     private static final long serialVersionUID = 1;
@@ -27,9 +27,9 @@ public final class VectorsDisturbedException extends IllegalStateException {
     }
 
     /**
-     * The numbers of the interrupts that had no eventfd for a moment. Empty if no vector had one before the change, and
-     * for the first arming of a device that another program opened, because it is not known which interrupts that
-     * program armed.
+     * The numbers of the interrupts that briefly had no eventfd. Empty if no vector had one before the change, and for
+     * the first arming of a device that another program opened, because it is not known which interrupts that program
+     * armed.
      */
     public List<Integer> interrupted() {
         return interrupted;

@@ -17,7 +17,7 @@ public final class VectorsExhaustedException extends IllegalStateException {
         this.available = available;
     }
 
-    /** The number n of vectors that the host can allocate, which are the device's vectors 0 to n - 1. */
+    /** The number of vectors that the host can allocate, starting at the device's vector 0. */
     public int available() {
         return available;
     }

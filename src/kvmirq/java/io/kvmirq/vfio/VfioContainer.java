@@ -17,8 +17,8 @@ import java.util.Optional;
 import java.util.function.Supplier;
 
 /**
- * A container of groups, {@code /dev/vfio/vfio}, with version 2 of the type 1 IOMMU driver. It can map memory once it
- * has a group, and drops its mappings when its last group leaves. Thread-safe.
+ * A container of groups, {@code /dev/vfio/vfio}, that uses version 2 of the type 1 IOMMU driver. It can map memory once
+ * it has a group, and drops its mappings when its last group leaves. Thread-safe.
  *
  * <p>Source: drivers/vfio/container.c, vfio_iommu_type1.c.
  *

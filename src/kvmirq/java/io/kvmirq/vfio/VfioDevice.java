@@ -184,7 +184,7 @@ public final class VfioDevice implements AutoCloseable {
         return access;
     }
 
-    /** VFIO's description of the device, read when the device was opened. */
+    /** VFIO's description of the device, as read at open. */
     public DeviceInfo info() {
         return info;
     }

@@ -13,7 +13,7 @@
  * one of a PCI device's INTx, MSI and MSI-X can be armed at a time. Users see VFIO's index and subindex only in error
  * messages.
  *
- * <p>If VFIO_DEVICE_SET_IRQS returns a positive number, no interrupt is enabled, and the library throws {@link
+ * <p>If VFIO_DEVICE_SET_IRQS returns a positive number, it has enabled no interrupt, and the library throws {@link
  * io.kvmirq.vfio.VectorsExhaustedException}. If setting eventfds fails, the kernel also detaches the former eventfds.
  * The library attaches them again, and {@link io.kvmirq.vfio.VectorsDisturbedException} names the affected interrupts.
  * On a kernel that cannot add vectors while others are enabled, {@code growLosingInterrupts} adds vectors but can lose
