@@ -61,7 +61,7 @@ final class Bar implements AutoCloseable {
 
         void write(long at, int size, long value);
 
-        /** The guest reaches the BAR at this address now, and the parts of it that {@code answers} accepts. */
+        /** The guest now reaches the BAR at this address, and the parts of it that {@code answers} accepts. */
         default void shown(long address, Answers answers) {}
 
         /** The guest no longer reaches the BAR. Does not throw. */
@@ -175,7 +175,7 @@ final class Bar implements AutoCloseable {
         }
     }
 
-    /** Removes the mapped parts from guest memory: each access exits to the VMM. */
+    /** Removes the mapped parts from guest memory, so that each access exits to the VMM. */
     void hide() {
         region.hidden();
         slots.forEach(GuestMemory::close);

@@ -44,7 +44,7 @@ final class BusAddresses {
         /** Whether the guest reaches a BAR. */
         boolean shows(Bar bar);
 
-        /** Whether the guest reaches a BAR at just this place. */
+        /** Whether the guest reaches a BAR at exactly this place. */
         boolean shows(Place place);
 
         void hide(Bar bar);
@@ -95,7 +95,7 @@ final class BusAddresses {
         return at;
     }
 
-    /** Gives up the ports that BARs had: after a reset of the guest, each BAR is at home. */
+    /** Releases the ports that BARs had, because after a guest reset each BAR is at home. */
     synchronized void resetPorts() {
         ports.clear();
         homes.forEach(this::keepPorts);
@@ -139,7 +139,7 @@ final class BusAddresses {
         return at >= hole && at < holeEnd;
     }
 
-    /** The reason why a BAR cannot answer at an address, whatever other BARs do. */
+    /** The reason why a BAR cannot answer at an address, regardless of other BARs. */
     synchronized Optional<String> flaw(Bar bar, long at) {
         if (!isInside(bar, at)) {
             return Optional.of("outside of the hole for BARs, 0x" + Long.toHexString(first(bar)) + " to 0x"
@@ -199,7 +199,7 @@ final class BusAddresses {
         return answering;
     }
 
-    /** Lets doorbells and mapped parts follow: all that have to move are hidden before any is shown. */
+    /** Moves doorbells and mapped parts. All that must move are hidden before any is shown. */
     void settle() {
         List<Place> moved;
         settling.lock();

@@ -5,7 +5,7 @@ import io.kvmirq.vfio.PciConfig;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
-/** The configuration space behind the one that a guest sees: a device's, or the memory of an emulated function. */
+/** The configuration space behind the guest's view: a device's, or an emulated function's memory. */
 interface ConfigSource {
     /** Reads 1, 2 or 4 bytes at a multiple of the size, zero-extended. */
     int read(int at, int size);

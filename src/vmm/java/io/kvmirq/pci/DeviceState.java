@@ -5,11 +5,11 @@ import io.kvmirq.Gsi;
 import io.kvmirq.kernel.EventFd;
 import java.util.List;
 
-/** A part of a guest's device whose state can be saved: its MSI, its MSI-X, or the whole PCI function. */
+/** A saveable part of a guest's device: its MSI, its MSI-X, or the whole PCI function. */
 public sealed interface DeviceState permits GuestMessages, PciFunction {
     /**
-     * Masks all interrupts of the device until {@link #release}, whatever the guest writes. Interrupts that the device
-     * sends before {@code release} stay pending, so that {@link #state} is consistent. A second call does nothing.
+     * Masks all of the device's interrupts until {@link #release}, whatever the guest writes. Interrupts that the
+     * device sends meanwhile stay pending, so that {@link #state} is consistent. A second call does nothing.
      *
      * @throws io.kvmirq.KernelException if {@link io.kvmirq.forward.ForwardedIrq#mask} fails; no interrupt stays held
      */
@@ -18,13 +18,13 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
     /** Ends {@link #hold}. Delivers each pending interrupt once, except those that the guest has masked. */
     void release();
 
-    /** Returns whether {@link #hold} masks the device's interrupts now. */
+    /** Whether {@link #hold} currently masks the device's interrupts. */
     boolean isHeld();
 
-    /** Returns the GSIs that the device's interrupt vectors use now. */
+    /** Returns the GSIs that the device's vectors currently use. */
     List<Gsi> gsis();
 
-    /** Returns how many of the device's interrupts (its vectors and its line) are forwarded to {@code gsi} now. */
+    /** Returns how many of the device's vectors and lines are currently forwarded to {@code gsi}. */
     int forwardedTo(Gsi gsi);
 
     /**
@@ -34,7 +34,7 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
     List<EventFd> events();
 
     /**
-     * Returns a state for {@link #restore}: the registers, and pending bits except those of the device itself.
+     * Returns a state for {@link #restore}: the registers and the pending bits, except the device's own.
      *
      * @throws IllegalStateException if a virtual thread calls this method
      */
@@ -47,6 +47,6 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
      */
     void restore(byte[] bytes);
 
-    /** Resets the state like a device reset, so that no interrupt is enabled or pending. */
+    /** Resets the state as a device reset does: no interrupt stays enabled or pending. */
     void reset();
 }

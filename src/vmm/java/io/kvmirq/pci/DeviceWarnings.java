@@ -24,7 +24,7 @@ final class DeviceWarnings {
         this.receiver = receiver;
     }
 
-    /** The sentence of the library's exception; class and message of another, which may have no message. */
+    /** The sentence of a library exception, or class and message of any other, which may have none. */
     static String text(RuntimeException e) {
         return e.getClass().getName().startsWith("io.kvmirq.") ? String.valueOf(e.getMessage()) : e.toString();
     }

@@ -28,8 +28,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A PCI function that this process emulates on a guest's {@link PciHostBridge}, which may also have host devices. This
- * class implements the configuration space, the BARs, INTx, MSI, MSI-X, and doorbells, on which a guest write signals
- * an eventfd. The user of this class implements the device's {@link Registers}.
+ * class implements the configuration space, the BARs, INTx, MSI, MSI-X, and doorbells, which signal an eventfd at a
+ * guest write. The user of this class implements the device's {@link Registers}.
  *
  * <pre>{@code
  * EmulatedVectors vectors = EmulatedVectors.create(vm, 4);
@@ -78,10 +78,10 @@ public final class EmulatedFunction extends PciFunction {
         /** Handles the guest's write of a register. A write that matches a doorbell does not call this method. */
         void write(int bar, long at, int size, long value);
 
-        /** Resets the device at a guest's reset, after interrupts and BARs. Then pending signals are dropped. */
+        /** Resets the device at a guest reset, after interrupts and BARs. Pending signals are dropped afterwards. */
         default void reset() {}
 
-        /** Returns the values of the device's registers, which a snapshot saves for {@link #restore}. */
+        /** Returns the device's register values, which a snapshot saves for {@link #restore}. */
         default byte[] state() {
             return new byte[0];
         }
@@ -114,7 +114,7 @@ public final class EmulatedFunction extends PciFunction {
         }
     }
 
-    /** Collects the options of an emulated function and builds it. */
+    /** Builds an emulated function. */
     public static final class Builder {
         private final PciHostBridge bridge;
         private final int slot;
@@ -183,7 +183,7 @@ public final class EmulatedFunction extends PciFunction {
             return bar(index, size, false);
         }
 
-        /** Adds a BAR of I/O ports (x86), whose size is a power of two from 4 to 256 bytes. */
+        /** Adds an I/O port BAR (x86), whose size is a power of two from 4 to 256 bytes. */
         public Builder ports(int index, int size) {
             return bar(index, size, true);
         }
@@ -258,9 +258,9 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors, of
-         * which only one of the two delivers interrupts at a time. If MSI has vectors of its own, it delivers their
-         * interrupts even while MSI-X is enabled.
+         * Adds MSI with per-vector masks and 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors;
+         * then only one of the two delivers interrupts at a time. With separate vectors, MSI delivers interrupts even
+         * while MSI-X is enabled.
          */
         public Builder msi(EmulatedVectors vectors) {
             int count = Objects.requireNonNull(vectors, "vectors is null").count();
@@ -318,7 +318,7 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds a vendor-specific capability, such as a capability of virtio.
+         * Adds a vendor-specific capability, such as a virtio capability.
          *
          * @param body the bytes of the capability after id, next pointer and length
          */
@@ -332,10 +332,10 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds a doorbell. A guest write at this offset in the BAR signals the eventfd without an exit.
+         * Adds a doorbell: a guest write at this BAR offset signals the eventfd without an exit.
          *
          * @param length the length in bytes of writes that match: 1, 2, 4 or 8; 0 matches any length
-         * @throws IllegalArgumentException if the eventfd is of another {@code Kernel}, or the BAR lacks the offset
+         * @throws IllegalArgumentException if the eventfd belongs to another {@code Kernel}, or it is outside the BAR
          * @throws io.kvmirq.kernel.ClosedHandleException if the eventfd is closed
          */
         public Builder doorbell(int bar, long at, int length, EventFd event) {
@@ -359,8 +359,8 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Sets the receiver of warnings about this function. Each warning is one sentence, and no lock is held during
-         * the call. Without a receiver, warnings go to the logger {@code io.kvmirq}.
+         * Sets the receiver of this function's warnings, each one sentence, which is called without a lock. By default,
+         * warnings go to the logger {@code io.kvmirq}.
          */
         public Builder warned(Consumer<String> receiver) {
             warned = Objects.requireNonNull(receiver, "receiver is null");
@@ -411,7 +411,7 @@ public final class EmulatedFunction extends PciFunction {
             return ports;
         }
 
-        /** Rejects doorbells that take the same write, or one that MSI-X needs, because its ioeventfd would swallow it. */
+        /** Rejects doorbells that match the same write, or one that MSI-X needs, which an ioeventfd would swallow. */
         void requireApart() {
             for (int i = 0; i < doorbells.size(); i++) {
                 Doorbell bell = doorbells.get(i);
@@ -446,7 +446,7 @@ public final class EmulatedFunction extends PciFunction {
             return registers.read(index, at, bytes);
         }
 
-        /** A doorbell comes here if the kernel refused its ioeventfd. */
+        /** Rings a doorbell whose ioeventfd the kernel refused. */
         @Override
         public void write(long at, int bytes, long value) {
             Optional<Doorbell> bell = doorbells.stream()
@@ -527,7 +527,7 @@ public final class EmulatedFunction extends PciFunction {
 
     /**
      * Asserts the function's INTA# until {@link #lowerLine}, a reset or {@link #close}. The pin is level-triggered, so
-     * if it is still asserted at the guest's EOI, the guest gets the interrupt again. The bit Interrupt Status of
+     * if it is still asserted at the guest's EOI, the guest gets the interrupt again. The Interrupt Status bit of
      * STATUS shows the level. The wire to the IOAPIC is low while the guest has set Interrupt Disable or enabled MSI or
      * MSI-X, and during {@link #hold}. It rises afterwards if the pin is still asserted. Idempotent. Thread-safe.
      *
@@ -540,7 +540,7 @@ public final class EmulatedFunction extends PciFunction {
         setLine(true);
     }
 
-    /** Ends {@link #raiseLine}. Call it after the guest served the function, before its EOI. Throws like raiseLine. */
+    /** Ends {@link #raiseLine}. Call it when the guest has served the function, before its EOI. Throws likewise. */
     public void lowerLine() {
         setLine(false);
     }

@@ -20,9 +20,9 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The interrupt vectors of an emulated device. The device may signal the eventfd of a vector at any time. A vector gets
- * an irqfd and a route when the guest enables and unmasks it. If the device signals a disabled or masked vector, the
- * signals stay in the eventfd and become one interrupt. Pass the vectors to {@link GuestMsix} or {@link GuestMsi}.
+ * An emulated device's interrupt vectors, each with an eventfd that the device may signal at any time. A vector gets an
+ * irqfd and a route when the guest enables and unmasks it. Signals of a disabled or masked vector stay in the eventfd
+ * and become one interrupt. Pass the vectors to {@link GuestMsix} or {@link GuestMsi}.
  *
  * <p>Other threads and processes may signal a vector's eventfd, and so may vhost after VHOST_SET_VRING_CALL. {@link
  * #signal} and {@link #event} are thread-safe, but other methods are not.
@@ -59,7 +59,7 @@ public final class EmulatedVectors implements AutoCloseable {
     /**
      * Makes a vector for each of these eventfds, which the caller must close after {@link #close}.
      *
-     * @throws IllegalArgumentException if an eventfd is of another {@code Kernel}, or there are none or more than 2048
+     * @throws IllegalArgumentException unless there are 1 to 2048 eventfds, all of this VM's {@code Kernel}
      * @throws io.kvmirq.kernel.ClosedHandleException if an eventfd is closed
      */
     public static EmulatedVectors create(Vm vm, List<EventFd> events) {
@@ -69,7 +69,7 @@ public final class EmulatedVectors implements AutoCloseable {
         return new EmulatedVectors(vm, List.copyOf(events), false);
     }
 
-    /** The kernel would refuse it only when the guest opens the vector, or enables the doorbell's BAR. */
+    /** Checks an eventfd before the guest opens its vector, or enables the doorbell's BAR. */
     static void requireOf(Vm vm, EventFd event) {
         if (Objects.requireNonNull(event, "event is null").fd().kernel() != vm.kernel()) {
             throw new IllegalArgumentException(event + " belongs to another Kernel than " + vm
@@ -114,7 +114,7 @@ public final class EmulatedVectors implements AutoCloseable {
         event(vector).signal();
     }
 
-    /** Begins the use by a function, one at a time: two would take each other's interrupts. */
+    /** Reserves the vectors for one function, because two would take each other's interrupts. */
     void begin(Vm ofFunction, Object function) {
         if (ofFunction != vm) {
             throw new IllegalArgumentException(
@@ -208,7 +208,7 @@ public final class EmulatedVectors implements AutoCloseable {
             MaskableVector.rerouteAll(vectors(which), messages);
         }
 
-        /** The eventfds keep the interrupts pending. {@link EmulatedVectors#close} may have ended a vector before. */
+        /** Returns none, because the eventfds keep interrupts pending. Skips vectors that were closed before. */
         @Override
         public BitSet disconnect(BitSet which) {
             BitSet connected = (BitSet) which.clone();
@@ -235,7 +235,7 @@ public final class EmulatedVectors implements AutoCloseable {
                     && events.get(vector).awaitNanos(0);
         }
 
-        /** Skips connected vectors: the other kind disconnects them, and then forgets them. */
+        /** Skips connected vectors, which the other kind disconnects and then forgets. */
         @Override
         public void forget() {
             for (int i = 0; i < count(); i++) {

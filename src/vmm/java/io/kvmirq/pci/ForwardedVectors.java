@@ -47,7 +47,7 @@ final class ForwardedVectors implements VectorSource {
         return forwarding.irqs().stream().anyMatch(irq -> irq.irq().info().kind() != kind);
     }
 
-    /** The device keeps messages pending only while a vector is connected. */
+    /** False, because the device keeps messages pending only while a vector is connected. */
     @Override
     public boolean keepsPending() {
         return false;
@@ -117,7 +117,7 @@ final class ForwardedVectors implements VectorSource {
         irq(vector).event().signal();
     }
 
-    /** The device's own reset forgets its pending messages. */
+    /** Does nothing, because the device's own reset drops its pending messages. */
     @Override
     public void forget() {}
 

@@ -50,7 +50,7 @@ final class GuestConfig {
     private static final int LINE = 0x3c;
     private static final int PIN = 0x3d;
 
-    /** The place of the MSI-X table or PBA: a BAR and an area of it. */
+    /** The place of the MSI-X table or PBA: a BAR and an area in it. */
     record Place(int bar, Region.Area area) {
         boolean has(Bar other, long at) {
             return other.index() == bar && at >= area.at() && at < area.at() + area.length();
@@ -135,8 +135,8 @@ final class GuestConfig {
     private boolean mayMaster = true;
 
     /**
-     * {@code line} is the Interrupt Line register as firmware sets it, negative without a pin. {@code messages} creates
-     * the guest's MSI from the device's Message Control; empty without MSI.
+     * {@code line} is Interrupt Line as firmware sets it, negative without a pin. {@code messages} creates the guest's
+     * MSI from the device's Message Control; empty without MSI.
      */
     GuestConfig(
             ConfigSource device, List<Bar> bars, int line, boolean hasMsix, Optional<IntFunction<GuestMsi>> messages) {
@@ -277,7 +277,7 @@ final class GuestConfig {
         return (byteOf(msiAt + 2, at, size, value) & 1) != 0;
     }
 
-    /** Passes the bytes of a guest's write that belong to the MSI capability. */
+    /** Passes on those bytes of a guest write that belong to the MSI capability. */
     void writeMsi(int at, int size, int value) {
         Objects.requireNonNull(msi).write(at - msiAt, size, value);
     }
@@ -358,7 +358,7 @@ final class GuestConfig {
         return value & bits(size);
     }
 
-    /** Whether a write resets the function. Its other bits are ignored. */
+    /** Whether a write resets the function. If so, its other bits are ignored. */
     boolean resets(int at, int size, int value) {
         return hasReset && (byteOf(express + EXPRESS_CONTROL, at, size, value) & EXPRESS_RESET) != 0
                 || advanced != 0 && (byteOf(advanced + ADVANCED_CONTROL, at, size, value) & 1) != 0;
@@ -369,7 +369,7 @@ final class GuestConfig {
         return offset >= at && offset < at + size ? value >>> Byte.SIZE * (offset - at) & 0xff : 0;
     }
 
-    /** Does the first half of a write: stores the kept bits. */
+    /** Does the first half of a write, which stores the emulated bits. */
     void keep(int at, int size, int value) {
         for (int i = at; i < at + size; i++) {
             int bits = writable[i];
@@ -378,7 +378,7 @@ final class GuestConfig {
         }
     }
 
-    /** Does the second half of a write: passes the device's bits. */
+    /** Does the second half of a write, which passes the device's bits to it. */
     void pass(int at, int size, int value) {
         if (isPassed(at, size)) {
             device.write(at, size, value);
@@ -395,7 +395,7 @@ final class GuestConfig {
         device.putShort(COMMAND, command() & (PORTS | MEMORY | (mayMaster ? MASTER : 0)));
     }
 
-    /** Sets the registers to their reset values, and disables DMA of the device. */
+    /** Sets the registers to their reset values, and disables the device's DMA. */
     void reset() {
         image.put(0, fresh);
         asserted = false;
@@ -408,7 +408,7 @@ final class GuestConfig {
 
     // Save and restore
 
-    /** A text that is equal for two devices with the same layout of registers. */
+    /** A text that is equal for devices with the same register layout. */
     String identity(List<Bar> bars) {
         StringBuilder text = new StringBuilder(String.format(
                 "%04x:%04x of class %06x, revision %02x, subsystem %04x:%04x, INT pin %d",
@@ -429,7 +429,7 @@ final class GuestConfig {
         return text.toString();
     }
 
-    /** Saves the kept registers that the guest wrote, the power state, and Device Control of PCI Express. */
+    /** Saves the emulated registers that the guest wrote, the power state, and PCI Express Device Control. */
     void save(ByteBuffer to) {
         to.put(image.array())
                 .putInt(powerState)

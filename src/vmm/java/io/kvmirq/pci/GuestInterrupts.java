@@ -102,7 +102,7 @@ final class GuestInterrupts {
 
     /**
      * Forwards or ends INTx as the registers require, or sets the level of an emulated function's pin. While interrupts
-     * are held, forwarding waits for the release: the device keeps its line asserted.
+     * are held, forwarding waits for the release, because the device keeps its line asserted.
      */
     void settleLine() {
         boolean messages = msix != null && msix.isEnabled()
@@ -139,7 +139,7 @@ final class GuestInterrupts {
 
     // Steps of the host
 
-    /** Holds all interrupts. If the kernel refuses one, all are as before the call. */
+    /** Holds all interrupts, or none if the kernel refuses one. */
     void hold() {
         held = true;
         boolean done = false;

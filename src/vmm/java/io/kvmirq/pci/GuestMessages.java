@@ -12,11 +12,11 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The methods that {@link GuestMsi} and {@link GuestMsix} have in common. {@link #state} saves the capability.
+ * The common part of {@link GuestMsi} and {@link GuestMsix}. {@link #state} saves the capability.
  *
- * <p>No value that a guest writes causes an exception. But if the kernel refuses a write's effect, the write throws a
- * {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers
- * keep the written value. The affected vectors stay masked until the next write or {@link #settle} tries again.
+ * <p>A guest cannot cause an exception by the value that it writes. But if the kernel refuses a write's effect, the
+ * write throws a {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}.
+ * The registers keep the value, and the affected vectors stay masked until the next write or {@link #settle} retries.
  *
  * <p>Not thread-safe, so make one access to a device at a time. If an injector of the forwarding takes a lock, do not
  * hold this lock when you call a method, or the call deadlocks.

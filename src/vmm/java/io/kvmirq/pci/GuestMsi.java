@@ -13,16 +13,16 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * The MSI capability in the configuration space of a guest's device. The VMM passes the guest's accesses to this
- * object, and each access has taken effect in the kernel when the call returns. While this object is in use, no other
- * code may change the MSI vectors of the {@code Forwarding}.
+ * The MSI capability of a guest's device. The VMM passes the guest's accesses to this object, and each access has taken
+ * effect in the kernel when the call returns. While this object is in use, no other code may change the MSI vectors of
+ * the {@code Forwarding}.
  *
- * <p>Multiple Message Enable is the number of vectors that the guest enables. The vectors are forwarded with one call
- * when the guest sets MSI Enable, because Linux cannot add vectors to enabled MSI. Each message has the address and
- * data that the guest wrote, with the vector's number in the low bits of the data. A vector is open while MSI is
- * enabled and the vector is not masked. A message that the device sends for a masked vector sets the vector's pending
- * bit, and is delivered when the vector opens. Because this process masks the vectors, {@code messageControl} can have
- * Per-Vector Masking Capable even if the device's register does not.
+ * <p>Multiple Message Enable is the number of vectors that the guest enables. They are forwarded by one call when the
+ * guest sets MSI Enable, because Linux cannot add vectors to enabled MSI. Each message has the address and data that
+ * the guest wrote, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the
+ * vector is not masked. A message that the device sends for a masked vector sets the vector's pending bit, and is
+ * delivered when the vector opens. Because this process masks the vectors, {@code messageControl} can have Per-Vector
+ * Masking Capable even if the device's register does not.
  *
  * <p>Disabling MSI keeps masks and pending bits, but {@link #reset} clears them. If a guest changes Multiple Message
  * Enable while MSI is enabled, each vector interrupts once, because messages may be lost during the change. While INTx

@@ -154,7 +154,7 @@ public final class GuestMsix extends GuestMessages {
      * Handles the guest's read of the MSI-X table.
      *
      * @param at the offset in bytes from the start of the table
-     * @param size 4 or 8 bytes; a read of another size, or at no multiple of the size, returns 0
+     * @param size 4 or 8 bytes; a read of another size, or at an offset that is not a multiple of it, returns 0
      */
     public long readTable(long at, int size) {
         if (!isEntry(at, size)) {
@@ -188,7 +188,7 @@ public final class GuestMsix extends GuestMessages {
      * Handles the guest's read of the PBA, which is read-only.
      *
      * @param at the offset in bytes from the start of the PBA
-     * @param size 4 or 8 bytes; a read of another size, or at no multiple of the size, returns 0
+     * @param size 4 or 8 bytes; a read of another size, or at an offset that is not a multiple of it, returns 0
      * @throws IllegalStateException if a virtual thread calls this method
      */
     public long readPending(long at, int size) {

@@ -47,7 +47,7 @@ final class GuestVectors {
         return source.events();
     }
 
-    /** Whether no pending bit is in the device's own registers, as of a vector that was never open. */
+    /** Whether no pending bit is in the device's own registers, as with a vector that was never open. */
     boolean keepsPending() {
         return source.keepsPending();
     }
@@ -60,7 +60,7 @@ final class GuestVectors {
         return kept.get(vector) || source.isPending(vector) && !isOfOther();
     }
 
-    /** The vectors with a message that waits, here or for another kind of interrupts over the same vectors. */
+    /** The vectors with a pending message, here or in another capability over the same vectors. */
     BitSet waiting() {
         BitSet waiting = (BitSet) kept.clone();
         IntStream.range(0, count()).filter(source::isPending).forEach(waiting::set);
@@ -197,8 +197,8 @@ final class GuestVectors {
     }
 
     /**
-     * Marks vectors of a saved state as pending. MSI and MSI-X over the same vectors have both saved their
-     * messages: the kind that is in use restores them, or the one that is restored last.
+     * Marks vectors of a saved state as pending. If MSI and MSI-X share vectors, both saved the messages, so only the
+     * one in use restores them, or else the one that is restored last.
      */
     void keep(BitSet pending) {
         Objects.checkFromToIndex(0, pending.length(), count());
@@ -210,7 +210,7 @@ final class GuestVectors {
         }
     }
 
-    /** Clears all pending bits, except those of another kind that is in use. */
+    /** Clears all pending bits, except those of another capability in use. */
     void forget() {
         kept.clear();
         if (!isOfOther()) {

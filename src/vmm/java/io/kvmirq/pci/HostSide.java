@@ -28,7 +28,7 @@ final class HostSide {
         return device.info().irqs().stream().anyMatch(irq -> irq.kind() == kind && irq.count() > 0);
     }
 
-    /** @param space empty for the DMA space that was created with the device */
+    /** @param space the DMA space; empty for the one that was created with the device */
     void share(List<GuestMemory> memory, Optional<DmaSpace> space, Undo undo) {
         if (!memory.isEmpty()) {
             DmaSpace used = space.orElseGet(device::dma);
@@ -47,7 +47,7 @@ final class HostSide {
         }
     }
 
-    /** Listens for errors of the device, and for requests of the host to give it back. */
+    /** Listens for the device's errors, and for the host's requests to return it. */
     void listen(EventLoop loop, Runnable failed, Runnable askedBack, Undo undo) {
         if (has(device, IrqKind.ERROR)) {
             listen(loop, device.err(), failed, undo);

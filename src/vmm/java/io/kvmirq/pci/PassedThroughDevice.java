@@ -33,9 +33,9 @@ import java.util.OptionalInt;
  * }</pre>
  *
  * <p>The guest accesses the device's registers without an exit, except in the pages of the MSI-X table and the PBA.
- * {@link GuestMsix} emulates the table and the PBA. Accesses to other registers in these pages are passed to the
- * device. {@link GuestMsi} emulates the MSI capability. At most one of INTx, MSI and MSI-X is forwarded. INTx is
- * forwarded while the guest has enabled decoding of BARs and has not set Interrupt Disable.
+ * {@link GuestMsix} emulates both. Accesses to other registers in these pages are passed to the device. {@link
+ * GuestMsi} emulates the MSI capability. At most one of INTx, MSI and MSI-X is forwarded. INTx is forwarded while the
+ * guest has enabled decoding of BARs and has not set Interrupt Disable.
  *
  * <p>A function-level reset by the guest becomes a VFIO_DEVICE_RESET.
  *
@@ -52,8 +52,8 @@ public final class PassedThroughDevice extends PciFunction {
     /** Receives a device's warnings and errors, and the host's requests. No lock is held when a method is called. */
     public interface Notices {
         /**
-         * Called if a guest access had no effect, or the kernel refused a call for the device. {@code sentence} begins
-         * with the device's name.
+         * Called if a guest access had no effect, or if the kernel refused a call. {@code sentence} begins with the
+         * device's name.
          */
         default void warned(String sentence) {}
 
@@ -67,7 +67,7 @@ public final class PassedThroughDevice extends PciFunction {
         default void askedBack() {}
     }
 
-    /** Collects the options of a passed-through device and builds it. */
+    /** Builds a passed-through device. */
     public static final class Builder {
         private final PciHostBridge bridge;
         private final int slot;
@@ -110,8 +110,8 @@ public final class PassedThroughDevice extends PciFunction {
         }
 
         /**
-         * Sets the receiver of the device's events. The thread that runs {@code inLoop} reports the device's errors and
-         * the host's requests to it.
+         * Sets the receiver of the device's events. Errors and requests are reported in the thread that runs {@code
+         * inLoop}.
          */
         public Builder notices(EventLoop inLoop, Notices notices) {
             Objects.requireNonNull(inLoop, "inLoop is null");
@@ -228,8 +228,8 @@ public final class PassedThroughDevice extends PciFunction {
     }
 
     /**
-     * Reports the guest's EOI of the INTx pin, if an IOAPIC of your own injects the line. If the device still asserts
-     * the line, it interrupts again. Does nothing if KVM or a {@link io.kvmirq.irqchip.GuestIoapic} injects the line, or
+     * Reports the guest's EOI for the INTx pin, if your own IOAPIC injects the line. If the device still asserts the
+     * line, it interrupts again. Does nothing if KVM or a {@link io.kvmirq.irqchip.GuestIoapic} injects the line, or
      * while INTx is not forwarded. Does not take this function's lock, so an injector may call it.
      */
     public void endOfInterrupt() {

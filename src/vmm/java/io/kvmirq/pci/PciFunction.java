@@ -21,13 +21,13 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A PCI function on a guest's {@link PciHostBridge}, either a host device or an emulated device. The guest sees its
- * configuration space, BARs and interrupts. At most one of INTx, MSI and MSI-X is in use, unless an emulated function
- * has separate vectors for MSI and MSI-X.
+ * A PCI function on a guest's {@link PciHostBridge}, with configuration space, BARs and interrupts: either a host
+ * device or an emulated device. At most one of INTx, MSI and MSI-X is in use, unless an emulated function has separate
+ * vectors for MSI and MSI-X.
  *
- * <p>A guest access never throws. If it is refused, a read returns all ones, and a write has no effect. The VMM gets
- * each kind of warning at most once between two resets. A BAR that the guest moves onto memory keeps the written
- * address, but is inaccessible until the memory is removed. {@link PciHostBridge} describes overlapping BARs.
+ * <p>A guest access never throws. A refused read returns all ones, and a refused write has no effect. The VMM gets each
+ * kind of warning at most once between two resets. A BAR that the guest moves onto memory keeps the written address,
+ * but is inaccessible until the memory is removed. {@link PciHostBridge} describes overlapping BARs.
  *
  * <p>Thread-safe.
  *
@@ -98,7 +98,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     /** Called after a reset, without the lock. */
     void wasReset() {}
 
-    /** Whether the registers behind the BARs are called without the lock. */
+    /** Whether the registers behind the BARs are accessed without the lock. */
     abstract boolean hasOwnLock();
 
     /** The function's own registers, which follow in {@link #state}. */
@@ -265,8 +265,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     // Save and restore
 
     /**
-     * Returns a text of all constant properties that the guest sees: ids, sizes of BARs, offsets of capabilities, the
-     * pin. A state can be restored only into a function with the same text.
+     * Returns a text with all constant properties that the guest sees: ids, BAR sizes, capability offsets, pin. A state
+     * can be restored only into a function with the same text.
      */
     public final synchronized String identity() {
         return config.identity(bars) + gsi.map(pin -> " at " + pin).orElse("");
@@ -295,8 +295,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
 
     /**
      * Returns the values that the guest wrote to the configuration space (such as BAR addresses and Device Control of
-     * PCI Express), the state of MSI and MSI-X ({@link GuestMessages}), and an emulated function's own registers.
-     * Registers and memory of a host device cannot be saved: the guest's driver must write them again after a restore.
+     * PCI Express), the state of MSI and MSI-X ({@link GuestMessages}), and an emulated function's own registers. A
+     * host device's registers and memory cannot be saved, so the guest's driver must write them again after a restore.
      * An emulated function's state includes the level of its pin, but a host device asserts its line itself.
      *
      * @throws IllegalStateException if a virtual thread calls this method, or after {@link #close}
@@ -320,8 +320,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
 
     /**
      * Resets the function and restores a state that {@link #state} returned: the configuration space with BARs, DMA and
-     * interrupts, and an emulated function's own registers. If the kernel refuses the reset, the device does no DMA, as
-     * after {@link #reset}.
+     * interrupts, and an emulated function's own registers. If the kernel refuses the reset, the device cannot do DMA,
+     * as after {@link #reset}.
      *
      * @throws IllegalArgumentException if the state belongs to another kind of function, or a BAR has an address that
      *     is not free here; the function is then as after {@link #reset}
@@ -381,9 +381,9 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     /**
      * Resets the function when the guest resets, and sets its BARs to the addresses that firmware would choose. A host
      * device without its own reset is reset with its bus, if no other device is on the bus. A device that cannot be
-     * reset keeps the values of its registers, and does no DMA until the guest enables bus mastering. If the kernel
-     * refuses a reset that the device supports, the VMM gets a warning, and bus mastering stays off. Each write of the
-     * guest that enables bus mastering tries the reset again.
+     * reset keeps its register values, and cannot do DMA until the guest enables bus mastering. If the kernel refuses a
+     * reset that the device supports, the VMM gets a warning, and bus mastering stays off. Each write of the guest that
+     * enables bus mastering tries the reset again.
      */
     @Override
     public final void reset() {

@@ -13,8 +13,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * PCI bus 0 of a guest. Each slot has one device or none. Slot 0 is the bridge itself. An x86 guest finds the devices
- * by configuration mechanism 1, at ports 0xcf8 and 0xcfc. Mechanism 1 needs no ACPI, and Linux uses it with {@code
+ * A guest's PCI bus 0, with at most one device per slot. Slot 0 is the bridge itself. An x86 guest finds the devices by
+ * configuration mechanism 1, at ports 0xcf8 and 0xcfc. Mechanism 1 needs no ACPI, and Linux uses it with {@code
  * pci=conf1}. An arm64 guest finds the devices by ECAM, a memory area with 4 KiB of configuration space for each
  * function. Like firmware, the bridge assigns an address to each BAR, in a hole of guest memory for memory BARs, and
  * from 0xc000 on for port BARs. The guest may change the addresses of BARs.
@@ -28,15 +28,15 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>The hole for memory BARs must not overlap guest memory, and E820 must not list the hole. The guest cannot access a
  * BAR that is outside of the hole or on guest memory. As in hardware, each access is decoded by the BARs' addresses at
- * that time, and doorbells and mapped memory follow each change of an address. Where BARs overlap, the one in the
- * lowest slot answers, and in one function the BAR with the lowest index.
+ * that time, and doorbells and mapped memory follow each change of an address. Of overlapping BARs, the one in the
+ * lowest slot answers, and within a function the one with the lowest index.
  *
  * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
 public final class PciHostBridge {
-    /** The number of slots of a bus, including slot 0 of the bridge. */
+    /** The number of slots on a bus, including the bridge's slot 0. */
     public static final int SLOTS = 32;
 
     /** The size of the ECAM of bus 0 in bytes. */
@@ -186,7 +186,7 @@ public final class PciHostBridge {
         return slots[slot];
     }
 
-    /** Returns the wire that the pins of emulated functions share: this one, or one of the same receiver and GSI. */
+    /** Returns the wire to share: an existing one with the same receiver and GSI, or else this one. */
     synchronized Wire shared(Wire wire) {
         Optional<Wire> other = wires.stream().filter(wire::isSame).findFirst();
         if (other.isEmpty()) {
@@ -250,7 +250,7 @@ public final class PciHostBridge {
         return !ports && at >= ecam && at < ecam + ECAM_BYTES;
     }
 
-    /** Whether the bus decodes an access: to configuration space, to a BAR of ports, or to memory in the PCI hole. */
+    /** Whether the bus decodes an access: to configuration space, a port BAR, or the PCI hole. */
     boolean isOurs(boolean ports, long at, int size) {
         return isAddress(ports, at, size)
                 || isData(ports, at)
@@ -259,8 +259,8 @@ public final class PciHostBridge {
     }
 
     /**
-     * Handles the guest's read of a port or of memory, without a {@link VcpuExit}, for a VMM that decodes accesses
-     * itself or a test without a guest.
+     * Handles a guest read from a port or memory without a {@link VcpuExit}, for a VMM that decodes accesses itself, or
+     * a test without a guest.
      *
      * @param at the port, or the guest-physical address
      * @param size the number of bytes, 1 to 8
@@ -295,7 +295,7 @@ public final class PciHostBridge {
         return place == null || device == null ? -1 : device.read(place.bar(), at, size);
     }
 
-    /** Handles the guest's write to a port or to memory, without a {@link VcpuExit}, like {@link #read}. */
+    /** Handles a guest write to a port or memory without a {@link VcpuExit}, like {@link #read}. */
     public void write(boolean ports, long at, int size, long value) {
         requireSize(size);
         if (isAddress(ports, at, size)) {

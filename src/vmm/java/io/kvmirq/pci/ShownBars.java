@@ -149,7 +149,7 @@ final class ShownBars implements BusAddresses.Owner {
     }
 
     /**
-     * The BARs that the guest reaches unless another function is over them, one bit each. The other function may be
+     * The BARs that the guest reaches, one bit each, unless another function overlaps them. That function may be
      * restored later, and move.
      */
     int mask() {

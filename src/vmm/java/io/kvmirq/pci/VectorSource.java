@@ -12,9 +12,8 @@ import java.util.Optional;
 import java.util.function.IntFunction;
 
 /**
- * The vectors of a device behind a guest's MSI or MSI-X. A vector is connected, masked at first, until it is
- * disconnected; calls other than {@link #connect}, {@link #isPending} and {@link #forget} name connected vectors. Not
- * thread-safe.
+ * A device's vectors behind a guest's MSI or MSI-X. A newly connected vector is masked. Calls other than {@link
+ * #connect}, {@link #isPending} and {@link #forget} require connected vectors. Not thread-safe.
  */
 interface VectorSource {
     int count();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * PCI devices of a guest: passed-through devices, with the parts that a VMM emulates, and emulated devices.
+ * A guest's PCI devices: passed-through devices, with the parts that a VMM emulates, and emulated devices.
  *
  * <p>{@link io.kvmirq.pci.PassedThroughDevice} is a whole host device on the guest's {@link
  * io.kvmirq.pci.PciHostBridge}, to which a VMM passes the guest's accesses to ports and to unmapped memory. A VMM with
@@ -9,7 +9,7 @@
  * io.kvmirq.forward.Forwarding} in batches.
  *
  * <p>Theory of operation. Four mechanisms connect the guest with a passed-through device. The VMM emulates
- * configuration space, except registers that it reads and writes in the device. The guest accesses BARs directly, as
+ * configuration space, except registers whose accesses it passes to the device. The guest accesses BARs directly, as
  * mapped memory, except the pages of the MSI-X table and the PBA. Interrupts are forwarded once the guest enables INTx,
  * MSI or MSI-X, of which at most one is in use. Guest memory is mapped for DMA at its guest-physical addresses.
  *
