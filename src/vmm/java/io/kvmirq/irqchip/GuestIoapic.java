@@ -22,7 +22,7 @@ import java.util.function.Predicate;
 import java.util.stream.Stream;
 
 /**
- * The IOAPIC of a guest with a split irqchip. GSI n drives pin n. The VMM passes guest accesses at {@link #ADDRESS} to
+ * The IOAPIC of a guest with a split irqchip. GSI n drives pin n. The VMM passes guest accesses to {@link #ADDRESS} to
  * {@link #read} and {@link #write}, and calls {@link #endOfInterrupt} on KVM_EXIT_IOAPIC_EOI. Thread-safe.
  *
  * <p>An edge-triggered pin interrupts when its line becomes high, but an edge on a masked pin is lost. A
@@ -30,15 +30,15 @@ import java.util.stream.Stream;
  * class sends a pin's MSI to the LAPICs with KVM_SIGNAL_MSI. Because KVM reports a vector's EOI only if a GSI route has
  * this vector, this class routes a level-triggered pin's GSI to the pin's MSI before the pin first sends it. If no
  * LAPIC accepts an MSI, the pin sends it again only after its line or its entry changes, so enable the LAPICs first.
- * The polarity bit is stored but has no effect, and a high line is always asserted. Destination APIC ids have 8 bits.
+ * The polarity bit is stored but has no effect: a high line is always asserted. Destination APIC ids have 8 bits.
  *
  * <p>Several devices may share a pin, which is high while any of their lines is high. Create a {@link #source} for each
- * forwarding and each emulated device. All calls of {@link #line} count as one more source. VFIO masks a device's
+ * forwarding and each emulated device. All calls of {@link #line} together are one more source. VFIO masks a device's
  * forwarded line at each interrupt. The guest's EOI lowers the line before the pin is read, and unmasks the device,
  * which interrupts again if it still asserts its line. The same happens when the guest writes the entry of an unmasked
  * pin that awaits no EOI. Because an edge-triggered pin has no EOI, each signal of the device becomes one edge.
  *
- * <p>One lock guards registers and lines. It is held during kernel calls, but not while end listeners or unmasks run.
+ * <p>One lock guards registers and lines. It is held during kernel calls, but not in end listeners or unmasks.
  *
  * <p>Source: 82093AA datasheet, plus the EOI register of IOAPIC version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c
  * behaves like this class, except that it reports version 0x11 and ignores writes of the EOI register; {@code
@@ -110,10 +110,10 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Creates an IOAPIC in its reset state, in which all pins are masked.
+     * Creates an IOAPIC in its reset state, with all pins masked.
      *
      * @param vm a VM with a split irqchip of the same number of pins ({@link io.kvmirq.kvm.X86Vm#createSplitIrqchip})
-     * @param pins the number of pins, 1 to 120; usually 24
+     * @param pins the number of pins, 1 to 120, usually 24
      * @throws IllegalArgumentException if {@code pins} is out of range or differs from the pins of createSplitIrqchip,
      *     or if the VM has the full irqchip or another IOAPIC
      * @throws UnsupportedOperationException on arm64
@@ -272,7 +272,7 @@ public final class GuestIoapic implements Userspace.Injector {
         return ofLines.high.stream().mapToObj(Gsi::new).toList();
     }
 
-    /** Delivers an MSI message to the LAPICs directly, because a device's MSI bypasses the IOAPIC. */
+    /** Delivers a device's MSI to the LAPICs, bypassing the IOAPIC. */
     @Override
     public void message(MsiMessage message) {
         ours.message(message);
@@ -386,9 +386,9 @@ public final class GuestIoapic implements Userspace.Injector {
     // The end of an interrupt
 
     /**
-     * Adds a step that runs at each EOI of a level-triggered pin, before this class reads whether the line is still
-     * high. A forwarded line needs no step. But if its injector does not pass on {@link #raiseUntilEoi}, add {@link
-     * io.kvmirq.forward.ForwardedIrq#endOfInterrupt}. The step also runs when the guest unmasks a high pin.
+     * Adds a step that runs at each EOI of a level-triggered pin, before this class samples the line again, and when
+     * the guest unmasks a high pin. A forwarded line needs no step, unless its injector does not pass on {@link
+     * #raiseUntilEoi}. Then add {@link io.kvmirq.forward.ForwardedIrq#endOfInterrupt}.
      *
      * @param step called without a lock, in the thread that handles the EOI or the unmasking write. If the step throws,
      *     the thread first completes the EOI or write, and then gets the exception
@@ -407,8 +407,8 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Handles KVM_EXIT_IOAPIC_EOI, which reports the guest's EOI of this vector. If the line of a level-triggered pin
-     * with this vector is still high, the pin sends its MSI again.
+     * Handles KVM_EXIT_IOAPIC_EOI, which reports the guest's EOI for this vector. A level-triggered pin with this
+     * vector whose line is still high sends its MSI again.
      */
     public void endOfInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
@@ -440,9 +440,7 @@ public final class GuestIoapic implements Userspace.Injector {
         }
     }
 
-    /**
-     * Resets the IOAPIC at a guest reset. All pins are then masked, and none awaits an EOI. Lines keep their levels.
-     */
+    /** Resets the IOAPIC at a guest reset: all pins are masked, and none awaits an EOI. Lines keep their levels. */
     public synchronized void reset() {
         registers.reset();
     }

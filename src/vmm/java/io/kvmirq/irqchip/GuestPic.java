@@ -5,8 +5,8 @@ import java.util.Arrays;
 import java.util.Objects;
 
 /**
- * The registers of two 8259A PICs that Linux accesses at boot: initialization, mask, and edge/level registers. These
- * emulated PICs never interrupt. Not thread-safe.
+ * The registers of two 8259A PICs that Linux accesses at boot: initialization, mask, and edge/level. These PICs never
+ * interrupt. Not thread-safe.
  *
  * <p>Source: 8259A datasheet; {@code probe_8259A()} and {@code init_8259A()} in arch/x86/kernel/i8259.c.
  *
@@ -29,7 +29,7 @@ public final class GuestPic {
     /** For each PIC, the number of initialization words still expected at the mask port. */
     private final int[] awaited = new int[COMMANDS.length];
 
-    /** Returns whether an I/O port belongs to the PICs: 0x20, 0x21, 0xa0, 0xa1, 0x4d0 and 0x4d1. */
+    /** Whether an I/O port belongs to the PICs: 0x20, 0x21, 0xa0, 0xa1, 0x4d0 or 0x4d1. */
     public static boolean isPort(int port) {
         return Arrays.stream(COMMANDS).anyMatch(command -> port >> 1 == command >> 1) || port >> 1 == EDGE_LEVEL >> 1;
     }
@@ -50,13 +50,13 @@ public final class GuestPic {
         return port;
     }
 
-    /** Handles the guest's read of a port's byte. Throws IllegalArgumentException if {@link #isPort} is false. */
+    /** Handles a guest read of one byte from a port. Throws IllegalArgumentException if {@link #isPort} is false. */
     public int read(int port) {
         int chip = chip(require(port));
         return isLevels(port) ? levels[chip] : (port & 1) == 1 ? masks[chip] : 0;
     }
 
-    /** Handles the guest's write of a port's byte. Throws IllegalArgumentException if {@link #isPort} is false. */
+    /** Handles a guest write of one byte to a port. Throws IllegalArgumentException if {@link #isPort} is false. */
     public void write(int port, int value) {
         int chip = chip(require(port));
         if (isLevels(port)) {

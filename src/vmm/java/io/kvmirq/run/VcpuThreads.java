@@ -17,8 +17,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The threads of a VM's vCPUs. Each thread runs its vCPU and passes each exit to the {@link Owner}, until the owner or
- * {@link #stop} ends the guest. Thread names are as in QEMU, such as {@code CPU 0/KVM}.
+ * A VM's vCPU threads. Each runs its vCPU and passes each exit to the {@link Owner}, until the owner or {@link #stop}
+ * ends the guest. Thread names are as in QEMU, such as {@code CPU 0/KVM}.
  *
  * <pre>{@code
  * try (VcpuThreads threads = VcpuThreads.start(vcpus, owner)) {
@@ -30,8 +30,8 @@ import org.jspecify.annotations.Nullable;
  * }
  * }</pre>
  *
- * <p>Thread-safe. The owner and the step of a reboot are called without a lock. Of this class, they may call only
- * {@link #stop}, {@link #reboot} and {@link #close} in a vCPU's thread.
+ * <p>Thread-safe. The owner and a reboot's step are called without a lock. In a vCPU thread, they may call only {@link
+ * #stop}, {@link #reboot} and {@link #close} of this class.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="threads"}
  */
@@ -211,7 +211,7 @@ public final class VcpuThreads implements AutoCloseable {
         return new VcpuThreads(vcpus, owner, false);
     }
 
-    /** Like {@link #start}, but no vCPU runs before {@link #resume}, so that the caller can set registers first. */
+    /** Starts threads like {@link #start}, but paused, so that the caller can set registers before {@link #resume}. */
     public static VcpuThreads startPaused(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, true);
     }
@@ -343,7 +343,7 @@ public final class VcpuThreads implements AutoCloseable {
      * return true, and the guest's access is completed before the step. In other threads, this method returns after the
      * step. A call during another reboot joins that reboot, and its own step is not called. During {@link #pause}, a
      * reboot takes the vCPUs from the thread that has taken them, which must call {@link Vcpu#moveHere} again
-     * afterwards. Do not call this method in a handler whose return the step waits for.
+     * afterwards. Do not call this method in a handler for which the step waits.
      *
      * @param step usually calls {@code VmParts.reset()} and loads the VMM's firmware. If it throws, the guest ends, and
      *     {@link Owner#failed} is called
@@ -419,8 +419,8 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Waits until all threads have ended. {@link #failure} then says whether a failure ended the guest. While the JVM
-     * exits, this method returns after at most 500 ms.
+     * Waits until all threads have ended. {@link #failure} then returns the failure that ended the guest, if any. While
+     * the JVM exits, this method returns after at most 500 ms.
      *
      * @throws IllegalStateException if a vCPU's thread calls this method
      */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The threads of a VM's vCPUs.
+ * vCPU threads.
  *
  * <p>{@link io.kvmirq.run.VcpuThreads} runs each vCPU in its own thread, passes exits to the VMM's handler, and can
  * pause all vCPUs, for example for a snapshot.

@@ -21,7 +21,7 @@ import java.util.TreeSet;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 
-/** Checks whether a VM and its host have the properties that a snapshot needs. Changes nothing. */
+/** Checks whether a VM and its host meet a snapshot's requirements, without changing anything. */
 record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
     static VmParts.Device device(VmParts parts, String name) {
         return Objects.requireNonNull(parts.devices.get(name));

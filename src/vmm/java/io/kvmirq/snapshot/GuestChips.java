@@ -53,8 +53,8 @@ record GuestChips(Optional<String> ioapic, Optional<String> pic, Map<String, Lis
     }
 
     /**
-     * Lets lines interrupt. A vCPU may be kicked between an EOI and the KVM_EXIT_IOAPIC_EOI that reports it, and the
-     * exit is lost with the old VM. So a pin that awaits an EOI ends here if no LAPIC has its interrupt.
+     * Lets lines interrupt. If a vCPU is kicked between an EOI and the KVM_EXIT_IOAPIC_EOI that reports it, the exit is
+     * lost with the old VM, so a pin that awaits an EOI gets it here if no LAPIC has its interrupt.
      */
     static void settle(GuestIoapic ioapic, List<X86Lapic> lapics) {
         for (int pin = 0; pin < ioapic.pins(); pin++) {

@@ -103,7 +103,7 @@ final class HeldVm implements AutoCloseable {
     }
 
     /**
-     * Adds what the devices signalled since. The state of a host device stays: the device is closed before the new VM
+     * Adds the signals since then. A host device's state stays as it is, because the device is closed before the new VM
      * opens it.
      */
     void refresh() {
@@ -141,7 +141,7 @@ final class HeldVm implements AutoCloseable {
         }
     }
 
-    /** Moves signals that came to this VM's eventfds after it had moved into another VM. */
+    /** Moves signals that arrived at this VM's eventfds after the move into another VM. */
     void forward(VmParts to) {
         List<Runnable> steps = new ArrayList<>();
         events.forEach((name, event) -> to.event(name).ifPresent(next -> steps.add(() -> forward(event, next))));

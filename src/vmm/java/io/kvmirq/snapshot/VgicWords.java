@@ -284,7 +284,7 @@ final class VgicWords {
         }
     }
 
-    /** Twice, because a register of tables is written only while another one has turned their use off. */
+    /** Resets twice, because a table register can be written only while another register has disabled the table. */
     void reset() {
         units.forEach(Its::reset);
         List<Word> written = words.stream().filter(word -> word.reset != KEPT).toList();

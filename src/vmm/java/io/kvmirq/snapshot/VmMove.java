@@ -8,8 +8,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The move of a guest from a paused VM into another VM, in this or another process. {@link VmParts} names the parts,
- * which need the same names in both VMs. Devices may signal the old VM's eventfds during the move.
+ * Moves a guest from a paused VM into another VM, in this or another process. {@link VmParts} names the parts, whose
+ * names must be the same in both VMs. Devices may signal the old VM's eventfds during the move.
  *
  * <pre>{@code
  * try (VmMove move = VmMove.from(old.parts())) { // a paused VM, whose irqfds are masked from here on
@@ -40,8 +40,8 @@ public final class VmMove implements AutoCloseable {
     }
 
     /**
-     * Begins to move a paused VM. Its irqfds, vectors and devices are masked until {@link #close}. After this call, you
-     * may close devices that the new VM needs.
+     * Begins to move a paused VM, and masks its irqfds, vectors and devices until {@link #close}. Devices that the new
+     * VM needs may be closed now.
      *
      * @throws IllegalArgumentException if a vCPU, an irqfd or the GuestIoapic of the VM is not among the parts
      * @throws IllegalStateException if a vCPU runs, or has exited in the middle of an instruction

@@ -33,8 +33,8 @@ import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /**
- * The parts of a VM that a snapshot saves, each with a name that the VMM chooses. A restore writes a saved part into
- * the new VM's part of the same name. {@link #reset} resets the parts. Not thread-safe.
+ * The parts of a VM that a snapshot saves, under names that the VMM chooses. A restore writes each saved part into the
+ * new VM's part with the same name. {@link #reset} resets the parts. Not thread-safe.
  *
  * <p>Each method that adds a part throws IllegalArgumentException, and adds nothing, if the part belongs to another VM
  * or was added before, or if another part has its name.
@@ -61,7 +61,7 @@ public final class VmParts {
     private final Set<Gsi> leftOut = new HashSet<>();
     private Optional<PciHostBridge> bus = Optional.empty();
 
-    /** Creates a list with only the VM's own parts: its irqchip, timer, GSI routes, interrupt lines and clock. */
+    /** Creates a list with only the VM's irqchip, timer, GSI routes, interrupt lines and clock. */
     public VmParts(Vm vm) {
         Objects.requireNonNull(vm, "vm is null");
         this.vm = vm;
@@ -150,8 +150,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds an eventfd whose count is part of the VM's state: the eventfd of an irqfd, of an ioeventfd (a doorbell), or
-     * the resample eventfd of a line that awaits its EOI. The eventfd must be of the VM's {@code Kernel}.
+     * Adds an eventfd whose count is part of the VM's state: that of an irqfd or ioeventfd (a doorbell), or the
+     * resample eventfd of a line that awaits its EOI. The eventfd must belong to the VM's {@code Kernel}.
      */
     public VmParts event(String name, EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -208,7 +208,7 @@ public final class VmParts {
         return this;
     }
 
-    /** Adds the MSI or MSI-X of a device. For a device with MSI and MSI-X, call this method twice, with two names. */
+    /** Adds a device's MSI or MSI-X. For a device with both, call this method twice, with two names. */
     public VmParts messages(String name, VfioDevice device, GuestMessages messages) {
         Objects.requireNonNull(name, "name is null");
         Objects.requireNonNull(device, "device is null");
@@ -327,8 +327,8 @@ public final class VmParts {
     }
 
     /**
-     * A GSI with an irqfd of the VM that was neither added nor left out, and belongs to no added device. Call it while
-     * no vCPU runs, because a running guest moves the vectors of its devices.
+     * A GSI with an irqfd that was neither added nor left out, and belongs to no added device. Call this while no vCPU
+     * runs, because a running guest moves its devices' vectors.
      */
     Optional<String> stray() {
         for (int number = 0; number <= Gsi.MAX; number++) {
@@ -353,7 +353,7 @@ public final class VmParts {
         });
     }
 
-    /** The number of irqfds of a GSI that {@link #irqfd} added. */
+    /** The number of irqfds on a GSI that {@link #irqfd} added. */
     long irqfdsOf(Gsi gsi) {
         return irqfds.values().stream().filter(irqfd -> irqfd.gsi().equals(gsi)).count();
     }

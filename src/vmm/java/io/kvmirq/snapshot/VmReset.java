@@ -49,7 +49,7 @@ record VmReset(
     /** The mode of a PIT channel before the guest programs it. */
     private static final int NO_MODE = 0xff;
 
-    /** Lines are driven again after the chips were read and written, so that no level gets lost between. */
+    /** Drives the lines again after the chips were read and written, so that no level is lost in between. */
     void apply() {
         bus.ifPresent(PciHostBridge::reset);
         devices.stream().filter(device -> !isOnBus(device)).forEach(DeviceState::reset);

@@ -74,8 +74,8 @@ public final class VmSnapshot {
 
     /**
      * Restores this state into another VM. The other VM must have the same irqchip, vCPUs with the same ids that have
-     * never run, parts with the same names, no other irqfds, and the guest's memory. Irqfds and vectors get their saved
-     * GSIs and masks. The restore also reads the VM's state back and compares it with the snapshot.
+     * never run, parts with the same names and no other irqfds, and the guest's memory. Irqfds and vectors get their
+     * saved GSIs and masks. The restore also reads the VM's state back and compares it with the snapshot.
      *
      * <p>A snapshot that does not fit is refused before any change. After any later exception, close the VM. Its
      * irqfds, vectors and routes are then as before, and its devices are reset.

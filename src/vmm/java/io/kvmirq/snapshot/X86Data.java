@@ -115,7 +115,7 @@ record X86Data(
     }
 
     /**
-     * Writes lines before chips: the state of the chips replaces the interrupts that a rising line raises, and the
+     * Writes lines before chips, because the chips' state replaces the interrupts that a rising line raises, and the
      * level stays.
      */
     @Override
