@@ -335,7 +335,7 @@ public final class EmulatedFunction extends PciFunction {
          * Adds a doorbell: a guest write at this BAR offset signals the eventfd without an exit.
          *
          * @param length the length in bytes of writes that match: 1, 2, 4 or 8; 0 matches any length
-         * @throws IllegalArgumentException if the eventfd belongs to another {@code Kernel}, or it is outside the BAR
+         * @throws IllegalArgumentException if {@code at} is not in the BAR, or {@code event} has another {@code Kernel}
          * @throws io.kvmirq.kernel.ClosedHandleException if the eventfd is closed
          */
         public Builder doorbell(int bar, long at, int length, EventFd event) {
