@@ -65,7 +65,7 @@ class DocumentedTest {
         assertThat(missing).isEmpty();
     }
 
-    /** Each names the region of a test. Data, exceptions, enums, interfaces and services have none. */
+    /** An example is a test region of 3–11 lines. Records, enums, exceptions, interfaces, member classes need none. */
     @Test
     void everyPromisedClassHasAnExample() throws IOException, ReflectiveOperationException {
         Path tests = Machine.root().resolve("src/test/java");

@@ -185,7 +185,7 @@ public final class Profile {
                 + labels(Switch::standsAlone);
     }
 
-    /** Returns the names that are a profile's whole text: versions, and switches that need no version. */
+    /** Returns the names that are complete profiles: versions, and switches that need no version. */
     public static List<String> names() {
         return Stream.concat(
                         labels().stream(),

@@ -25,10 +25,10 @@ public record Abi(int version, int routeSize, int irqchipSize, int vfioIrqSize, 
     /** The argument of {@code kvmirq_abi_record_size()} for the record of a route. */
     public static final int RECORD_ROUTE = 0;
 
-    /** The argument of {@code kvmirq_abi_record_size()} for the state of an interrupt chip. */
+    /** The argument of {@code kvmirq_abi_record_size()} for an irqchip's state. */
     public static final int RECORD_IRQCHIP = 1;
 
-    /** The argument of {@code kvmirq_abi_record_size()} for the interrupts of a VFIO index. */
+    /** The argument of {@code kvmirq_abi_record_size()} for a VFIO index's interrupts. */
     public static final int RECORD_VFIO_IRQ = 2;
 
     /** The argument of {@code kvmirq_abi_record_size()} for one record of {@link KernelBackend#irqfdsAssign}. */

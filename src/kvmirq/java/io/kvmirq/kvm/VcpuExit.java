@@ -132,7 +132,7 @@ public final class VcpuExit {
         return (head[at / Long.BYTES] >>> at % Long.BYTES * Byte.SIZE & 0xff) != 0;
     }
 
-    /** The words into which a run copies its exit, before {@link #become}. */
+    /** The array to which a run copies the first words of {@code struct kvm_run}, before {@link #become}. */
     long[] head() {
         return head;
     }

@@ -96,7 +96,7 @@ final class Declared {
     @Retention(RetentionPolicy.RUNTIME)
     @interface Count {}
 
-    /** A constant that is neither a flag nor a value, although its name begins like one: a mask, or feature number. */
+    /** A mask or feature number, although its name has the prefix of flags or values. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface NotAFlag {}
 

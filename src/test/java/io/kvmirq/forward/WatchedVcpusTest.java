@@ -134,7 +134,7 @@ class WatchedVcpusTest {
         vcpu.x86().setLapic(vcpu.x86().lapic().set(X86Lapic.Name.LDR, id << 24).set(X86Lapic.Name.DFR, -1));
     }
 
-    /** A look asks, and the next return from KVM_RUN answers. */
+    /** If a prediction needs a LAPIC, the mirror reads the LAPIC when the vCPU next returns from KVM_RUN. */
     @Test
     void logicalMessageIsPredictedWhenEachVcpuHasRun() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");

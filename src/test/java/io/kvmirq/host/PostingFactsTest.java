@@ -278,7 +278,7 @@ class PostingFactsTest {
         assertThat(x2apic(host)).as("no flags are shown").isEmpty();
     }
 
-    /** As an Apple machine, whose interrupts go through no GIC. c_show() in arch/arm64/kernel/cpuinfo.c. */
+    /** An Apple machine has an AIC instead of a GIC. Source: c_show() in arch/arm64/kernel/cpuinfo.c. */
     @Test
     void arm64IsKnownByItsProcessor() throws IOException {
         RecordedHost host = RecordedHost.of("arm64-6.12")

@@ -122,7 +122,7 @@ class RouteTableTest {
         assertThat(routes.commits()).isEqualTo(2);
     }
 
-    /** It is the kernel's table from then on. */
+    /** The edit rejects routes once its table is passed to the kernel. */
     @Test
     void editHasEndedWhenTheKernelIsTold() {
         RouteTable.Edit[] kept = new RouteTable.Edit[1];

@@ -116,7 +116,7 @@ class SplitSnapshotTest {
         }
     }
 
-    /** The LAPIC has it in its ISR: the guest took it and has not ended it. */
+    /** The vector is in the LAPIC's ISR, because the guest has taken the interrupt but not sent its EOI. */
     @Test
     void interruptInServiceIsNotSentAgain() {
         try (Split from = new Split();

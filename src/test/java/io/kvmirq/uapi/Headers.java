@@ -107,7 +107,7 @@ final class Headers {
         return capabilities;
     }
 
-    /** The tag of the structure in a request's number; empty for none. */
+    /** The structure tag in a request's number, or empty. */
     String structOf(String request) {
         return requests.getOrDefault(request, "");
     }

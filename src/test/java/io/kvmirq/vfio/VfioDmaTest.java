@@ -134,7 +134,7 @@ class VfioDmaTest {
         container.map(IOVA, memory).close();
     }
 
-    /** Devices write to the pages, so nothing else may come to their address. */
+    /** Devices can still DMA to the pages, so munmap waits until the DMA mapping is closed. */
     @ParameterizedTest
     @ValueSource(strings = {"6.1", "7.1,cdev"})
     void memoryStaysUntilItIsUnmappedFromDevices(String profile) {

@@ -102,7 +102,7 @@ final class KvmInvocation
         return GIVEN.containsKey(type) || type == Vcpu.class;
     }
 
-    /** The calls of the run that Linux can let fail with the error; empty if the run failed. */
+    /** The run's calls for which Linux can return the errno. Empty if the run failed or was disabled. */
     List<Turn> turns() {
         if (turns == null) {
             throw new Mistake(

@@ -204,7 +204,7 @@ final class GuestInterrupts {
         return messages().map(GuestMessages::state).toList();
     }
 
-    /** Restores the output of {@link #states}, in which each state follows its length. */
+    /** Restores the states from {@link #states}, each preceded by its length. */
     void restore(ByteBuffer state) {
         messages().forEach(kind -> {
             byte[] part = new byte[Math.max(0, Math.min(state.getInt(), state.remaining()))];

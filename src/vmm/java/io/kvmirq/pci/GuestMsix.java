@@ -270,8 +270,8 @@ public final class GuestMsix extends GuestMessages {
     }
 
     /**
-     * Resets MSI-X at a function, bus or guest reset. MSI-X is then disabled, all vectors are masked and no message is
-     * pending. After this call, reset the device ({@link VfioDevice#reset}).
+     * Resets MSI-X at a function, bus or guest reset. This disables MSI-X, masks all vectors, and clears their messages
+     * and pending bits. After this call, reset the device ({@link VfioDevice#reset}).
      */
     @Override
     public void reset() {

@@ -141,7 +141,7 @@ public final class PciHostBridge {
         }
     }
 
-    /** @throws IllegalArgumentException if the VM has memory in the hole or the ECAM, besides mapped parts of BARs */
+    /** @throws IllegalArgumentException if the BAR hole or the ECAM contains VM memory other than mapped BAR parts */
     void requireOutside(Vm vm) {
         requireNone(vm, "the hole for BARs", hole, holeEnd);
         if (ecam != NO_ECAM) {

@@ -97,8 +97,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * Requests a vector for the guest's IPI to its own vCPU. Sends no notification, because {@link VcpuThread#reenter}
-     * or the next {@link VcpuThread#enter} syncs ({@code kvm_vcpu_trigger_posted_interrupt}).
+     * Requests the vector of a self-IPI. Sends no notification, because {@link VcpuThread#reenter} or the next
+     * {@link VcpuThread#enter} syncs PIR to the IRR ({@code kvm_vcpu_trigger_posted_interrupt}).
      */
     public Delivery deliverFromItself(int vector) {
         return pid.deliver(vector) ? Delivery.OWN : Delivery.PENDING;
