@@ -193,12 +193,12 @@ final class PostingReading {
             return units("ivhd", "amd-iommu/features", this::hasGuestApic);
         }
         if (!hasFlag(processor, "cx16")) {
-            lacking.add("the processor lacks cx16");
+            lacking.add("the processor lacks cx16, so it cannot post");
             return Optional.of(false);
         }
         Optional<Boolean> all =
                 units("dmar", "intel-iommu/cap", text -> hex(text).map(UnitCapabilities.POSTING::isSet));
-        lacking.replaceAll(name -> name + " cannot post (its CAP.PI is 0)");
+        lacking.replaceAll(name -> name + " cannot post (CAP.PI is 0)");
         return all;
     }
 

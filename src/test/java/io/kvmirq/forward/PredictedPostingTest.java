@@ -234,7 +234,7 @@ class PredictedPostingTest {
             value = {
                 "vtd-posting | posted to vcpu 0, vector 0x30",
                 "amd-avic    | posted to vcpu 0, vector 0x30",
-                "vtd         | not posted: a remapping unit cannot post, or the processor has no cx16"
+                "vtd         | not posted: the hardware cannot post interrupts"
             })
     void hostIsKnownByItsFilesWithoutAMirror(String profile, String said) {
         try (ForwardWorld other = new ForwardWorld(profile);

@@ -7,24 +7,24 @@ public enum PostingObstacle {
             "the host does not remap interrupts",
             "irq_remapping_prepare(), at boot",
             "/proc/interrupts has no chip whose name begins with IR-",
-            "enable the IOMMU in firmware; remove intremap=off and nointremap from the kernel's command line"),
+            "enable the IOMMU in firmware; remove intremap=off and nointremap from the kernel command line"),
     SWITCHED_OFF(
             "the kernel command line disables posting",
             "irq_remapping_cap(), from intremap=nopost or intremap=off; AMD hosts obey it too",
             "/proc/cmdline",
-            "remove intremap=nopost from the kernel's command line"),
+            "remove intremap=nopost from the kernel command line"),
     /** The obstacle exists on Intel hosts only. */
     UNIT_CANNOT_POST(
-            "a remapping unit cannot post, or the processor has no cx16",
+            "the hardware cannot post interrupts",
             "set_irq_posting_cap(), which asks all units",
             "bit 59 of /sys/class/iommu/dmar*/intel-iommu/cap; cx16 in /proc/cpuinfo",
-            "none, because this hardware cannot post; this is normal for an emulated IOMMU"),
+            "none on this hardware; normal for an emulated IOMMU"),
     /** The obstacle exists on AMD hosts only. */
     NO_VIRTUAL_APIC(
             "the IOMMU does not use its virtual APIC mode",
             "enable_iommus_vapic(), from EFR bit 21 (GAM), GASup, SNP without SNPAVIC, and amd_iommu_intr=legacy",
             "dmesg has no line \"AMD-Vi: Virtual APIC enabled\"; features of /sys/class/iommu/ivhd*/amd-iommu",
-            "remove amd_iommu_intr=legacy from the kernel's command line; if it is not set, this hardware cannot post"),
+            "remove amd_iommu_intr=legacy from the kernel command line; if it is not there, this hardware cannot post"),
     NO_APIC_VIRTUALIZATION(
             "KVM does not virtualize the APIC",
             "vmx hardware_setup() or avic_want_avic_enabled(), when the module is loaded",
@@ -42,7 +42,7 @@ public enum PostingObstacle {
             "the errno of KVM_IRQFD",
             "create an in-kernel irqchip, full or split"),
     NO_PRODUCER(
-            "no driver offers it to irqbypass, because it is INTx, emulated, or not enabled through VFIO",
+            "the interrupt has no irqbypass producer; VFIO registers one for each enabled MSI or MSI-X vector",
             "vfio_msi_set_vector_signal() and vhost-vDPA register producers, nothing else does",
             "/proc/interrupts has no vfio-msi[N](BDF) or vfio-msix[N](BDF) for it",
             "have the guest use MSI or MSI-X, and enable the vector through VFIO"),
@@ -57,17 +57,17 @@ public enum PostingObstacle {
             "dmesg: irq bypass producer|consumer (eventfd ...) registration fails: -16",
             "give each vector its own eventfd"),
     NOT_ONE_MESSAGE(
-            "the GSI has no route, a route to a pin, or several routes",
+            "the GSI does not have exactly one MSI route",
             "irqfd_update() and kvm_arch_irq_bypass_add_producer()",
             "the tracepoint kvm_set_irq shows a pin where kvm_msi_set_irq would show a message",
             "set one MSI route for the GSI; while the guest masks the vector, a VMM may have none"),
     NOT_DECODED(
-            "KVM cannot decode the message, because with 32-bit APIC ids, address bits [39:32] must be 0",
+            "the message sets address bits [39:32], which must be 0 with 32-bit APIC ids",
             "kvm_set_routing_entry()",
             "KVM_SET_GSI_ROUTING fails with EINVAL",
             "put destination bits [31:8] into address bits [63:40]"),
     MODE_NOT_POSTABLE(
-            "the delivery mode is not fixed or lowest priority",
+            "the delivery mode is neither fixed nor lowest priority",
             "kvm_irq_is_postable()",
             "the tracepoint kvm_msi_set_irq shows the mode",
             "none, because software delivers SMI, NMI, INIT and ExtINT"),
@@ -84,7 +84,7 @@ public enum PostingObstacle {
             "attach the group to a container, or the device to an IOAS"),
     /** The obstacle exists on AMD hosts only. */
     INHIBITED(
-            "KVM inhibits APIC virtualization for this VM, so it posts nothing",
+            "KVM inhibits AVIC for this VM",
             "avic_pi_update_irte() and avic_refresh_apicv_exec_ctrl()",
             "the last inhibits= of the tracepoint kvm_apicv_inhibit_changed; kvm_pi_irte_update says \"enabled\""
                     + " nevertheless",
