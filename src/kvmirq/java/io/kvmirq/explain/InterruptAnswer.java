@@ -117,7 +117,7 @@ public enum InterruptAnswer implements Answer {
     // KVM_DEV_VFIO_DEVICE of 2014, as in its third version and the review, because no released kernel has it
     FORWARD_ABSENT(refusal(UNTESTED, KVM_VFIO_FORWARD, ENXIO,
         "this kernel does not have the forwarding of 2014, which was never merged",
-        "use an irqfd on the eventfd of the interrupt", "vfio.c kvm_vfio_set_attr()").or(VFIO_ATTRIBUTE.row)),
+        "use an irqfd on the interrupt's eventfd", "vfio.c kvm_vfio_set_attr()").or(VFIO_ATTRIBUTE.row)),
     FORWARD_NOT_A_DEVICE(refusal(SOURCE, KVM_VFIO_FORWARD, EINVAL, "the file is not an open VFIO device",
         "the descriptor in struct kvm_arch_forwarded_irq", FORWARDING)),
     FORWARD_TWICE(refusal(SOURCE, KVM_VFIO_FORWARD, EINVAL,

@@ -38,13 +38,13 @@ public final class Abi2014 {
     /** The result of {@link Abi2014#probe}, which checks for KVM-VFIO's attribute group KVM_DEV_VFIO_DEVICE. */
     public enum Probe {
         /** The kernel returns ENXIO, as every released kernel does. */
-        ABSENT("this kernel lacks KVM_DEV_VFIO_DEVICE, so use an irqfd on the interrupt's eventfd"),
+        ABSENT("the kernel lacks KVM_DEV_VFIO_DEVICE, so use an irqfd on the interrupt's eventfd"),
         /**
          * KVM-VFIO has attributes 1 and 2 in group 2: FORWARD_IRQ and UNFORWARD_IRQ of 2014, or TDI_BIND and TDI_UNBIND
          * of 2025.
          */
         AMBIGUOUS("the kernel has attributes 1 and 2 of group 2, which may be FORWARD_IRQ and UNFORWARD_IRQ of 2014 or"
-                + " TDI_BIND and TDI_UNBIND of 2025: name the ABI of 2014 only if you know which patches the"
+                + " TDI_BIND and TDI_UNBIND of 2025; select the ABI of 2014 only if you know which patches the"
                 + " kernel has");
 
         private final String text;

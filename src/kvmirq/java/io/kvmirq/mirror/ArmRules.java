@@ -20,14 +20,14 @@ import org.jspecify.annotations.Nullable;
  */
 final class ArmRules {
     static final Posting LOST = new Posting.NotPosted(
-            "KVM makes a vLPI only when the irqfd is assigned, and the route or the LPI changed since",
+            "KVM maps a vLPI only when the irqfd is assigned, and the route or the LPI has changed since",
             "remove the irqfd and assign it again");
 
     private static final Posting UNMAPPED = refused(VlpiObstacle.UNMAPPED);
 
     /** Applies to {@link VlpiKernel#BY_ROUTE}. */
-    private static final String STALE = "the LPI is that of an old route, which kernels before 6.16 leave as it was;"
-            + " remove the irqfd before the route changes, and assign it again";
+    private static final String STALE = "the LPI belongs to an old route, whose vLPI kernels before 6.16 keep;"
+            + " remove the irqfd before the route changes, then assign it again";
 
     private ArmRules() {}
 

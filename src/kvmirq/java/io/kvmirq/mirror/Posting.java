@@ -26,7 +26,7 @@ public sealed interface Posting {
 
         @Override
         public String text() {
-            return "posted to " + what + note.map(more -> ": " + more).orElse("");
+            return "posted to " + what + note.map(more -> "; " + more).orElse("");
         }
     }
 
@@ -45,7 +45,7 @@ public sealed interface Posting {
 
         @Override
         public String text() {
-            return "not posted: " + reason + " (" + remedy + ")";
+            return "not posted because " + reason + "; remedy: " + remedy;
         }
     }
 
@@ -57,7 +57,7 @@ public sealed interface Posting {
 
         @Override
         public String text() {
-            return "unknown whether posted, because " + reason;
+            return "posting is unknown because " + reason;
         }
     }
 

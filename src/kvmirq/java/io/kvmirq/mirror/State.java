@@ -548,10 +548,10 @@ final class State {
     private static Posting line(Producer.Kind kind) {
         return kind == Producer.Kind.INTX
                 ? new Posting.NotPosted(
-                        "hardware posts messages only, and INTx is a line", "let the guest use MSI or MSI-X")
+                        "hardware posts only messages, and INTx is a line", "have the guest use MSI or MSI-X")
                 : new Posting.NotPosted(
-                        "hardware posts messages of PCI devices only, and this is a platform interrupt",
-                        "nothing to do, because KVM always delivers such an interrupt");
+                        "hardware posts only PCI messages, and this is a platform interrupt",
+                        "none, because KVM always delivers platform interrupts");
     }
 
     private Prediction ofHost(EventFdEnds met, Optional<Producer> producer) {

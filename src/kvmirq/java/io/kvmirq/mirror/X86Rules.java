@@ -33,13 +33,13 @@ final class X86Rules {
 
     /** Applies to {@link AvicKernel#UP_TO_6_16}. */
     static final Posting WRITTEN_ONCE = new Posting.NotPosted(
-            "KVM wrote the entry while AVIC was inhibited, and up to Linux 6.16 does not write it again when the"
+            "KVM wrote the entry while AVIC was inhibited, and up to Linux 6.16 KVM does not rewrite it when the"
                     + " inhibit ends",
             "mask and unmask the interrupt");
 
     private static final Posting.Unknown WRITTEN_BETWEEN = new Posting.Unknown(
-            "KVM wrote the entry after AVIC's inhibits had changed, and no event says whether the vCPU had applied the"
-                    + " change; up to Linux 6.16 the entry depends on that (mask and unmask the interrupt)");
+            "KVM wrote the entry after AVIC's inhibits had changed, and no event shows whether the vCPU had applied the"
+                    + " change, on which the entry depends up to Linux 6.16 (mask and unmask the interrupt)");
 
     private static final Posting TABLE =
             new Posting.Unknown("a vCPU id above 511 inhibits AVIC unless the processor has"
@@ -49,7 +49,7 @@ final class X86Rules {
             Optional.of("the guest's LAPICs had this logical destination when they were sampled");
 
     private static final Known<VcpuId> CHOSEN_BY_GUEST =
-            new Known.Unknown<>("no message names a vCPU: the guest's interrupt controller chooses it");
+            new Known.Unknown<>("the guest's interrupt controller chooses the vCPU, not a message");
 
     private static final int GA_BITS = 128;
 
@@ -136,7 +136,7 @@ final class X86Rules {
             }
             if (never || on.equals(Optional.of(false))) {
                 return new Posting.NotPosted(
-                        PostingObstacle.INHIBITED.text() + ": " + causes(inhibits),
+                        PostingObstacle.INHIBITED.text() + " (" + causes(inhibits) + ")",
                         inhibits.stream().map(InhibitReason::remedy).collect(Collectors.joining("; ")));
             }
             if (state.needsLongTable()) {
@@ -147,14 +147,14 @@ final class X86Rules {
             }
             if (on.isEmpty()) {
                 return new Posting.Unknown((inhibits.isEmpty()
-                                ? "AVIC is not inhibited any more"
+                                ? "AVIC is no longer inhibited"
                                 : "AVIC is inhibited (" + causes(inhibits) + ")")
-                        + "; KVM changes the entry when the vCPU next enters its guest, which no event reports");
+                        + ", but KVM updates the entry only at the vCPU's next VM entry, which no event has shown");
             }
         }
         Optional<String> software = inhibits.isEmpty()
                 ? Optional.empty()
-                : Optional.of("software takes the vector to the guest at the next VM entry, since " + causes(inhibits));
+                : Optional.of("KVM injects the vector at the next VM entry, because " + causes(inhibits));
         String notes =
                 Stream.of(software, decision.note()).flatMap(Optional::stream).collect(Collectors.joining("; "));
         return new Posting.Posted(decision.target().get(), notes.isEmpty() ? Optional.empty() : Optional.of(notes));
@@ -264,7 +264,7 @@ final class X86Rules {
 
     private static Posting notPosted(PostingDecision.Unposted unposted) {
         PostingObstacle row = unposted.reason();
-        String reason = unposted.detail().equals(row.text()) ? row.text() : row.text() + ": " + unposted.detail();
+        String reason = unposted.detail().equals(row.text()) ? row.text() : row.text() + " (" + unposted.detail() + ")";
         return new Posting.NotPosted(reason, unposted.remedy());
     }
 
@@ -272,9 +272,9 @@ final class X86Rules {
     private static String unread(ApicMessage message, State state) {
         String destination = "destination 0x" + Integer.toHexString(message.destination32());
         if (!state.lapics.isKnown()) {
-            return "no vCPU of the VM is known, and " + destination + " need not be the number of one";
+            return "no vCPU of the VM is known, and " + destination + " need not be a vCPU id";
         }
-        return "logical " + destination + " is an id that the guest gives its LAPICs, and not all of these were read";
+        return "the guest assigns logical " + destination + " to its LAPICs, and not all LAPICs were read";
     }
 
     private static PredictedIrte remapped(MirrorHost.X86 host) {

@@ -285,7 +285,7 @@ class ForwardedPathTest {
                     .doesNotContain("after a mask");
             world.vm.createVcpu(new VcpuId(2)).close();
             assertThat(irq.path().toString())
-                    .contains("physical destination 0x2 means no vCPU")
+                    .contains("physical destination 0x2 matches no vCPU")
                     .contains("after a mask and an unmask: posted to vcpu 2, vector 0x31");
             irq.mask();
             assertThat(irq.path().toString()).doesNotContain("KVM looked");

@@ -395,7 +395,7 @@ class ForwardingTest {
     void closedDeviceIsNotPosted() {
         ForwardedIrq irq = four().get(0);
         world.device.close();
-        assertThat(irq.predicted().text()).startsWith("not posted: 0000:3b:00.0 is closed");
+        assertThat(irq.predicted().text()).startsWith("not posted because 0000:3b:00.0 is closed");
     }
 
     @Test

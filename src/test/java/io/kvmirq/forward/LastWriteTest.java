@@ -208,9 +208,9 @@ class LastWriteTest {
             assertThat(irq.predicted().text())
                     .startsWith(
                             lastOne
-                                    ? "posted to vcpu 1, vector 0x41: the guest's LAPICs had this logical destination"
-                                    : "not posted: the message targets no vCPU, or more than one: logical destination 0x2"
-                                            + " means vCPUs 0, 1");
+                                    ? "posted to vcpu 1, vector 0x41; the guest's LAPICs had this logical destination"
+                                    : "not posted because the message does not target exactly one vCPU (logical"
+                                            + " destination 0x2 matches vCPUs 0, 1)");
         }
     }
 
@@ -232,7 +232,7 @@ class LastWriteTest {
             assertThat(world.entry().form()).isEqualTo(FakeIrte.Form.REMAPPED);
             assertThat(irq.predicted().text())
                     .isEqualTo(
-                            "unknown whether posted, because a vCPU id above 511 inhibits AVIC unless the processor has"
+                            "posting is unknown because a vCPU id above 511 inhibits AVIC unless the processor has"
                                     + " X2AVIC_EXT, and no file shows whether it has");
         }
     }

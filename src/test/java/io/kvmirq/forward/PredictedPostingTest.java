@@ -214,7 +214,7 @@ class PredictedPostingTest {
     void lineIsNotPosted(MirrorHost host) {
         Forwarding forwarding = on(host);
         ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
-        assertThat(reason(line)).isEqualTo("hardware posts messages only, and INTx is a line");
+        assertThat(reason(line)).isEqualTo("hardware posts only messages, and INTx is a line");
     }
 
     /** The files of this host say nothing: the kernel posts if it can. */
@@ -223,7 +223,7 @@ class PredictedPostingTest {
         try (Forwarding forwarding = Forwarding.create(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
             assertThat(irq.predicted().text())
-                    .startsWith("unknown whether posted, because /proc/cpuinfo names no Intel or AMD processor");
+                    .startsWith("posting is unknown because /proc/cpuinfo names no Intel or AMD processor");
             assertThat(irq.mechanism()).isEqualTo(Mechanism.IRQFD);
         }
     }
@@ -234,7 +234,7 @@ class PredictedPostingTest {
             value = {
                 "vtd-posting | posted to vcpu 0, vector 0x30",
                 "amd-avic    | posted to vcpu 0, vector 0x30",
-                "vtd         | not posted: the hardware cannot post interrupts"
+                "vtd         | not posted because the hardware cannot post interrupts"
             })
     void hostIsKnownByItsFilesWithoutAMirror(String profile, String said) {
         try (ForwardWorld other = new ForwardWorld(profile);

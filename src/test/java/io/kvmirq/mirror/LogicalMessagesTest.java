@@ -105,7 +105,7 @@ class LogicalMessagesTest {
         update(mirror);
         assertThat(posting(mirror).text())
                 .isEqualTo(
-                        "posted to vcpu 1, vector 0x41: the guest's LAPICs had this logical destination when they were"
+                        "posted to vcpu 1, vector 0x41; the guest's LAPICs had this logical destination when they were"
                                 + " sampled");
         assertThat(mirror.now().byVcpu(vcpu(1))).hasSize(1);
         mirror.apply(route(0x3, 0));

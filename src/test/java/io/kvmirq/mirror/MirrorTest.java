@@ -178,7 +178,7 @@ class MirrorTest {
                 .contains(new EntryUpdate(EntryUpdate.Moment.VECTOR_ENABLED, Optional.empty()));
         mirror.apply(List.of(new Event.ConsumerRemoved(fd(0), gsi(0)), route(0, message(9, 0x41)), consumer(0)));
         Posting before = irq(mirror, 0).posting();
-        assertThat(before.text()).contains("physical destination 0x9 means no vCPU");
+        assertThat(before.text()).contains("physical destination 0x9 matches no vCPU");
         assertThat(irq(mirror, 0).update().known())
                 .contains(new EntryUpdate(EntryUpdate.Moment.IRQFD_ASSIGNED, Optional.empty()));
         mirror.apply(new Event.VcpuAdded(vcpu(9)));
@@ -213,7 +213,7 @@ class MirrorTest {
         Mirror mirror = mirror(vendor);
         mirror.apply(List.of(delivery(DeliveryPath.CLOSED), delivery(DeliveryPath.KERNEL), consumer(0)));
         assertThat(irq(mirror, 0).posting().text())
-                .isEqualTo("not posted: 0000:3b:00.0 is closed (open it again, and forward it again)");
+                .isEqualTo("not posted because 0000:3b:00.0 is closed; remedy: open it again, and forward it again");
         assertThat(mirror.now().byVcpu(vcpu(1))).isEmpty();
         mirror.apply(List.of(
                 new Event.ProducerRemoved(fd(0), msix(0)), new Event.ConsumerRemoved(fd(0), gsi(0)), producer(0)));
@@ -293,7 +293,7 @@ class MirrorTest {
                 assertThat(posting.remedy())
                         .isEqualTo(
                                 switch (row) {
-                                    case NOT_ONE_VCPU -> "let the guest direct the vector to a vCPU that the VM has";
+                                    case NOT_ONE_VCPU -> "have the guest direct the vector to an existing vCPU";
                                     case INHIBITED -> InhibitReason.PIT_REINJ.remedy();
                                     default -> row.remedy();
                                 });
@@ -651,8 +651,8 @@ class MirrorTest {
         mirror.apply(route(0, new MsiMessage(0xfee02000L | LOGICAL, 0x41)));
         assertThat(irq(mirror, 0).posting().text())
                 .isEqualTo(
-                        "unknown whether posted, because logical destination 0x2 is an id that the guest gives its LAPICs,"
-                                + " and not all of these were read when KVM wrote the entry");
+                        "posting is unknown because the guest assigns logical destination 0x2 to its LAPICs, and not all"
+                                + " LAPICs were read when KVM wrote the entry");
         assertThat(irq(mirror, 0).irte().known()).isEmpty();
         mirror.apply(new Event.ProducerRemoved(fd(0), msix(0)));
         assertThat(irq(mirror, 0).posting().text()).contains(PostingObstacle.NO_PRODUCER.text());
@@ -664,14 +664,14 @@ class MirrorTest {
                 mirror(PostingHost.of(Vendor.AMD), List.of(route(0, message(9, 0x41)), consumer(0), producer(0)));
         assertThat(irq(mirror, 0).posting().text())
                 .isEqualTo(
-                        "unknown whether posted, because no vCPU of the VM is known, and destination 0x9 need not be the"
-                                + " number of one");
+                        "posting is unknown because no vCPU of the VM is known, and destination 0x9 need not be a vCPU"
+                                + " id");
         mirror.apply(new Event.VcpuAdded(vcpu(9)));
         assertThat(irq(mirror, 0).posting()).as("written before").isInstanceOf(Posting.Unknown.class);
         mirror.apply(route(0, message(9, 0x42)));
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(9, 0x42));
         mirror.apply(route(0, message(8, 0x42)));
-        assertThat(irq(mirror, 0).posting().text()).contains("physical destination 0x8 means no vCPU");
+        assertThat(irq(mirror, 0).posting().text()).contains("physical destination 0x8 matches no vCPU");
     }
 
     @Test
@@ -688,7 +688,7 @@ class MirrorTest {
                 PostingHost.of(Vendor.AMD),
                 List.of(new Event.VmCreated(), route(0, message(9, 0x41)), consumer(0), producer(0)));
         Posting none = irq(mirror, 0).posting();
-        assertThat(none.text()).contains("physical destination 0x9 means no vCPU");
+        assertThat(none.text()).contains("physical destination 0x9 matches no vCPU");
         mirror.apply(new Event.VcpuAdded(vcpu(9)));
         assertThat(irq(mirror, 0).posting()).isEqualTo(none);
         assertThat(irq(mirror, 0).update().known().orElseThrow().next()).contains(postedTo(9, 0x41));
@@ -709,8 +709,8 @@ class MirrorTest {
         assertThat(line.handler().known()).contains(LineHandler.DIRECT_EOI);
         assertThat(line.irte()).isEqualTo(Known.none());
         assertThat(line.posting().text())
-                .isEqualTo("not posted: hardware posts messages only, and INTx is a line (let the guest use MSI or"
-                        + " MSI-X)");
+                .isEqualTo("not posted because hardware posts only messages, and INTx is a line; remedy: have the guest use MSI"
+                        + " or MSI-X");
         mirror.apply(new Event.LineUnforwarded(fd(20)));
         assertThat(mirror.now().line(NIC).known().orElseThrow().handler().known())
                 .contains(LineHandler.AUTO_MASK);

@@ -232,7 +232,7 @@ class VlpiPredictionTest {
                 new Event.ProducerAdded(FIRST, vector(0)),
                 new Event.ConsumerAdded(FIRST, GSI));
         assertThat(irq(mirror, FIRST).posting().text())
-                .isEqualTo("unknown whether posted, because only the guest knows the LPI of event 5 of device 0x10");
+                .isEqualTo("posting is unknown because only the guest knows the LPI of event 5 of device 0x10");
         Mirror unknown = Mirror.create(MirrorHost.arm64(VlpiKernel.BY_HOST_IRQ));
         unknown.apply(mapped(5, 8192, 1));
         unknown.apply(route(GSI, 5));

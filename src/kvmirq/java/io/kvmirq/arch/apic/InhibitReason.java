@@ -20,28 +20,28 @@ public enum InhibitReason {
     HYPERV(
             true,
             true,
-            "the guest uses AutoEOI of a SynIC",
+            "the guest uses SynIC AutoEOI",
             "offer the guest the hint \"deprecating AutoEOI\" (QEMU: hv-apicv)"),
-    ABSENT(true, true, "the VM has no irqchip yet", "create it: KVM_CREATE_IRQCHIP or KVM_CAP_SPLIT_IRQCHIP"),
+    ABSENT(true, true, "the VM has no irqchip yet", "create it with KVM_CREATE_IRQCHIP or KVM_CAP_SPLIT_IRQCHIP"),
     BLOCKIRQ(true, true, "a debugger blocks interrupts (KVM_GUESTDBG_BLOCKIRQ)", "end the single step"),
     PHYSICAL_ID_ALIASED(
-            true, true, "two enabled LAPICs have one physical id", "set KVM_X2APIC_API_USE_32BIT_IDS in the VMM"),
+            true, true, "two enabled LAPICs share a physical id", "set KVM_X2APIC_API_USE_32BIT_IDS in the VMM"),
     APIC_ID_MODIFIED(
             true,
             true,
-            "the guest changed a LAPIC's id in xAPIC mode",
-            "have the guest leave the id as the vCPU's number, or use x2APIC mode"),
+            "the guest changed a LAPIC's xAPIC id",
+            "have the guest keep the vCPU id as APIC id, or use x2APIC mode"),
     APIC_BASE_MODIFIED(
             true,
             false,
             "the guest moved a LAPIC away from 0xfee00000",
-            "have the guest leave the LAPIC there, and create a new VM"),
+            "have the guest leave the LAPIC at that address, and create a new VM"),
     /** Inhibits only one vCPU's APIC virtualization, never the VM's. */
     NESTED(false, true, "the vCPU runs a nested guest", "none: it ends with the nested guest"),
     IRQWIN(
             false,
             true,
-            "KVM waits to inject an interrupt of the PIC",
+            "KVM waits to inject a PIC interrupt",
             "none: it ends when the guest takes the interrupt"),
     PIT_REINJ(
             false,
@@ -52,14 +52,14 @@ public enum InhibitReason {
     LOGICAL_ID_ALIASED(
             false,
             true,
-            "logical LAPIC ids are not unique, as with more than 8 vCPUs in the flat model; normal for a moment while"
-                    + " a guest boots",
+            "logical LAPIC ids are not unique, as with more than 8 vCPUs in the flat model; this is normal for a"
+                    + " moment while a guest boots",
             "have the guest use x2APIC mode (QEMU: -cpu ...,+x2apic)"),
     PHYSICAL_ID_TOO_BIG(
             false,
             false,
-            "a vCPU id is above what the AVIC table holds: 254, with x2AVIC 511, with X2AVIC_EXT and Linux 6.18 4095;"
-                    + " before Linux 6.17 KVM_CREATE_VCPU fails with EINVAL",
+            "a vCPU id exceeds the AVIC table (254; 511 with x2AVIC; 4095 with X2AVIC_EXT on Linux 6.18); before Linux"
+                    + " 6.17 KVM_CREATE_VCPU fails with EINVAL",
             "give the vCPUs lower ids");
 
     private final boolean intel;

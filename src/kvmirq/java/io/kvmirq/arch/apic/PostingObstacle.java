@@ -72,7 +72,7 @@ public enum PostingObstacle {
             "the tracepoint kvm_msi_set_irq shows the mode",
             "none, because software delivers SMI, NMI, INIT and ExtINT"),
     NOT_ONE_VCPU(
-            "the message targets no vCPU, or more than one",
+            "the message does not target exactly one vCPU",
             "kvm_intr_is_single_vcpu()",
             "the tracepoint kvm_msi_set_irq shows dst; in the guest, /proc/irq/N/effective_affinity",
             "have the guest direct the vector to exactly one of the VM's vCPUs"),

@@ -11,8 +11,8 @@ public enum VlpiObstacle {
     UNMAPPED(
             "the guest has not mapped the event yet, or its ITS or LPIs are disabled",
             "register the irqfd again later"),
-    /** Checked since Linux 6.16. Before, the host interrupt that is registered last gets the LPI. */
-    TAKEN("the LPI is a vLPI of another host interrupt", "let the guest map each event to an LPI of its own");
+    /** Exists since Linux 6.16. Before, the host interrupt that registers last gets the LPI. */
+    TAKEN("the LPI is a vLPI of another host interrupt", "have the guest map each event to its own LPI");
 
     private final String text;
     private final String remedy;

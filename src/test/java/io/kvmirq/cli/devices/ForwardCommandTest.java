@@ -77,7 +77,7 @@ class ForwardCommandTest {
     void planOfALineSaysThatItIsNotPosted() {
         assertThat(run("--fake vtd-posting --kind intx" + NIC).exited(0).out())
                 .contains(
-                        "forward INTx into", "posting is off: hardware posts messages only, and INTx is a line (test");
+                        "forward INTx into", "posting is off: hardware posts only messages, and INTx is a line (test");
         assertThat(run("--fake vtd-posting --kind intx --json" + NIC).exited(0).out())
                 .contains("\"kind\":\"intx\",\"inDevice\":1,\"first\":0,\"count\":1},\"posting\":{\"posts\":false,");
         assertThat(run("--fake gicv2 --json" + NIC).exited(3).out()).contains("\"plan\":null,");

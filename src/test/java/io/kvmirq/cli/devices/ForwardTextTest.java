@@ -65,10 +65,10 @@ class ForwardTextTest {
     @Test
     void firstLineSaysHowManyReachedTheGuest() {
         assertThat(printed(Optional.empty(), List.of(), 1, 1))
-                .startsWith("FAKE all 2 interrupts of 0000:3b:00.0 reached the guest\n")
+                .startsWith("FAKE both interrupts of 0000:3b:00.0 reached the guest\n")
                 .endsWith(": PASS\n");
         assertThat(printed(Optional.empty(), List.of(), 1, 0))
-                .startsWith("FAKE only 1 of 2 interrupts of 0000:3b:00.0 reached the guest: see NOT below\n")
+                .startsWith("FAKE only 1 of 2 interrupts of 0000:3b:00.0 reached the guest; see the lines marked NOT\n")
                 .contains("NOT answered");
     }
 

@@ -325,7 +325,7 @@ class VfioCommandTest {
         host.link(devices + "0000:03:00.1/driver", "../../../bus/pci/drivers/snd_hda_intel")
                 .put(devices + "0000:04:00.0/reset_method", "bus\n");
         assertThat(of(host, "0000:03:00.0").out())
-                .contains("bus only: VFIO resets the whole bus, and only for a program that also has 0000:03:00.1"
+                .contains("bus only: VFIO resets the whole bus, and only for a program that also owns 0000:03:00.1"
                         + " (no group, driver snd_hda_intel)\n");
         assertThat(Cli.run("vfio", "--root", temporary.toString(), "0000:04:00.0")
                         .out())
@@ -338,7 +338,7 @@ class VfioCommandTest {
         RecordedHost host = RecordedHost.of("amd-6.1").put(device.substring(1) + "driver_override", "virtio-pci\n");
         assertThat(of(host, "0000:00:05.0").out())
                 .contains(
-                        "afterwards, to return it to its driver:\n  echo virtio-pci > " + device + "driver_override\n");
+                        "to return the device to its driver afterwards:\n  echo virtio-pci > " + device + "driver_override\n");
         host.put(device.substring(1) + "driver_override", "$(reboot)\n");
         assertThat(giveBack(host)).isEqualTo("[]");
         host.link(device.substring(1) + "driver", "x/vfio-pci");

@@ -45,9 +45,9 @@ class DecideCommandIT {
     @CsvSource({
         "0xfee01000/0x441, the delivery mode is NMI",
         "0xfee01000/0x241, the delivery mode is SMI",
-        "0xfeeff000/0x41, 'physical destination 0xff means vCPUs 0, 1, 2, 3'",
-        "0xfee09000/0x41, physical destination 0x9 means no vCPU",
-        "0xfee03004/0x41, 'logical destination 0x3 means vCPUs 0, 1'"
+        "0xfeeff000/0x41, 'physical destination 0xff matches vCPUs 0, 1, 2, 3'",
+        "0xfee09000/0x41, physical destination 0x9 matches no vCPU",
+        "0xfee03004/0x41, 'logical destination 0x3 matches vCPUs 0, 1'"
     })
     void otherMessagesAreToldWithTheirReason(String msi, String detail) throws Exception {
         Cli.Ended ended =
@@ -60,8 +60,8 @@ class DecideCommandIT {
             delimiter = '|',
             value = {
                 "0xfee01000/0x41 | give the VM's vCPU count with --vcpus N; 1 is assumed",
-                "0xfee09000/0x41 --vcpus 4 | let the guest direct the vector to a vCPU that the VM has",
-                "0xfeeff000/0x41 --vcpus 4 | let the guest direct the vector to one of them, as irqbalance does",
+                "0xfee09000/0x41 --vcpus 4 | have the guest direct the vector to an existing vCPU",
+                "0xfeeff000/0x41 --vcpus 4 | have the guest direct the vector to one of them, as irqbalance does",
                 "0xfee00000/0x41 --inhibit pit_reinj --inhibit hyperv | offer the guest the hint \"deprecating AutoEOI\""
                         + " (QEMU: hv-apicv); KVM_REINJECT_CONTROL 0 ends this (QEMU: -global"
                         + " kvm-pit.lost_tick_policy=discard)"
@@ -91,9 +91,9 @@ class DecideCommandIT {
         "flat, 9, 7.1, 1, logical LAPIC ids are not unique",
         "flat, 8, 7.1, 0, posted to vcpu 0",
         "flat, 9, 6.1, 0, posted to vcpu 0",
-        "x2apic, 600, 7.1, 1, a vCPU id is above what the AVIC table holds",
+        "x2apic, 600, 7.1, 1, a vCPU id exceeds the AVIC table",
         "x2apic, 600, 7.1 --x2avic-ext, 0, posted to vcpu 0",
-        "x2apic, 600, 6.17 --x2avic-ext, 1, a vCPU id is above what the AVIC table holds",
+        "x2apic, 600, 6.17 --x2avic-ext, 1, a vCPU id exceeds the AVIC table",
         "x2apic, 512, 6.1, 0, posted to vcpu 0"
     })
     void idsThatAvicCannotServeAreRemapped(String mode, String vcpus, String kernel, int code, String said)

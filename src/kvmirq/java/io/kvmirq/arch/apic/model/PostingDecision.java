@@ -45,7 +45,7 @@ public sealed interface PostingDecision {
         }
         Optional<MsiMessage> found = irq.message();
         if (found.isEmpty()) {
-            return new Unposted(PostingObstacle.NOT_ONE_MESSAGE, "the routes of the GSI are " + irq.routes());
+            return new Unposted(PostingObstacle.NOT_ONE_MESSAGE, "the GSI's routes are " + irq.routes());
         }
         ApicMessage message = ApicMessage.of(
                 new CompatibilityMsi(found.get().address(), found.get().data()));
@@ -102,15 +102,15 @@ public sealed interface PostingDecision {
         return all.isEmpty()
                 ? new Unposted(
                         PostingObstacle.NOT_ONE_VCPU,
-                        destination + " means no vCPU",
-                        "let the guest direct the vector to a vCPU that the VM has")
+                        destination + " matches no vCPU",
+                        "have the guest direct the vector to an existing vCPU")
                 : new Unposted(
                         PostingObstacle.NOT_ONE_VCPU,
-                        destination + " means vCPUs "
+                        destination + " matches vCPUs "
                                 + all.stream()
                                         .map(LocalApic::vcpuId)
                                         .map(String::valueOf)
                                         .collect(Collectors.joining(", ")),
-                        "let the guest direct the vector to one of them, as irqbalance does");
+                        "have the guest direct the vector to one of them, as irqbalance does");
     }
 }
