@@ -41,16 +41,15 @@ public final class DecodeCommand implements Command {
                 .description(
                         "Prints each field of a structure with its bit range, its names in the manual and in the"
                                 + " kernel, value and meaning, then each violation of the manual. Exit code 1 if there"
-                                + " is one. Words are hex, with or without 0x, lowest address first. Does not call"
-                                + " KVM.",
+                                + " is one. Words are hex, 0x or not, lowest address first. Does not call KVM.",
                         "",
-                        "For a kind that is a debugfs file, name the FILE instead of words; - is standard input."
+                        "For a debugfs kind, pass a FILE instead of words, or - for standard input."
                                 + " On an arm64 host, FILE is "
                                 + FileSentence.DEBUGFS
-                                + "/kvm/TID-FD/vgic-state while the VM runs, and vgic-its-state@BASE from Linux 6.16"
-                                + " on. TID is the thread that created the VM; in a Java VMM, it differs from the"
-                                + " process id. Only root may read the file. While printing it, the kernel holds a lock"
-                                + " that VM setup also takes.",
+                                + "/kvm/TID-FD/vgic-state while the VM runs, and since Linux 6.16 vgic-its-state@BASE."
+                                + " TID is the thread that created the VM; in a Java VMM, it differs from the process"
+                                + " id. Only root can read the file. While printing it, the kernel holds a lock that VM"
+                                + " setup also takes.",
                         "",
                         "With --batch, reads JSON lines such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]}"
                                 + " from FILE or standard input, and writes each line with its fields, violations and"
@@ -62,7 +61,7 @@ public final class DecodeCommand implements Command {
                 .hideParamSyntax(true)
                 .description("Words of the structure, or a debugfs file."));
         usage.add(OptionSpec.builder(HIGH_FIRST)
-                .description("Take the words highest address first, as ir_translation_struct prints them."));
+                .description("Read the words highest address first, as ir_translation_struct prints them."));
         usage.add(OptionSpec.builder(JSON)
                 .description("Print one JSON document: for words, as a line of --batch; for a file, with all"
                         + " interrupts."));

@@ -26,9 +26,9 @@ public final class EncodeCommand implements Command {
                         "Prints the words of a structure from its field values, lowest address first, then each"
                                 + " violation of the manual. Exit code 1 if there is one. Values are hex, with or"
                                 + " without 0x. kvmirq decode shows the fields of a kind. Fields named derived_... are"
-                                + " computed from others and ignored here. Fields that another field excludes, as hw=1"
-                                + " excludes eoi in a list register, are refused. To check the result, run kvmirq"
-                                + " decode KIND $(kvmirq encode KIND ...). Does not call KVM.",
+                                + " computed from others and ignored here. Refuses fields that another field excludes,"
+                                + " as hw=1 excludes eoi in a list register. To check the result, run kvmirq decode"
+                                + " KIND $(kvmirq encode KIND ...). Does not call KVM.",
                         "",
                         "With --batch, reads JSON lines such as"
                                 + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE"

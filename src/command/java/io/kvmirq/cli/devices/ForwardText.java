@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.stream.Collectors;
 
 /** Prints the self-test of {@code kvmirq forward} when it has ended: as text with a verdict first, or as JSON. */
 final class ForwardText implements ForwardSelftest.Listener {
@@ -67,20 +68,16 @@ final class ForwardText implements ForwardSelftest.Listener {
         }
     }
 
-    private void line(String text) {
-        lines.add(text);
-    }
-
     @Override
     public void begin(ForwardPlan plan) {
         guestRuns = plan.guestRuns();
-        line(kernel.nameAndBinding());
-        line(terminal.bold(plan.device() + "  " + what(plan)) + " → "
+        lines.add(kernel.nameAndBinding());
+        lines.add(terminal.bold(plan.device() + "  " + what(plan)) + " → "
                 + (guestRuns ? "a throwaway guest" : "a throwaway VGIC; no guest runs")
                 + (plan.rounds() > 1 ? ", " + plan.atOnce() + " at a time in " + plan.rounds() + " rounds" : ""));
         plan.abi2014()
                 .filter(probe -> probe != Abi2014.Probe.ABSENT || plan.kind() == IrqKind.INTX)
-                .ifPresent(probe -> line("direct EOI: " + probe.text()));
+                .ifPresent(probe -> lines.add("direct EOI: " + probe.text()));
     }
 
     private static String what(ForwardPlan plan) {
@@ -99,12 +96,12 @@ final class ForwardText implements ForwardSelftest.Listener {
     public void answered(ForwardAnswer answer) {
         if (!guestRuns && !saysHow && answer.predicted() instanceof Posting.Posted) {
             saysHow = true;
-            line("each is triggered while KVM delivers its LPI, then forwarded again, because KVM does not show"
-                    + " which GICv4 vLPIs are pending");
+            lines.add("each interrupt is triggered while KVM delivers its LPI, then forwarded again, because KVM does"
+                    + " not show which GICv4 vLPIs are pending");
         }
         String name = answer.kind().label() + (answer.kind() == IrqKind.INTX ? "" : " " + answer.vector());
         String gsi = answer.gsi().map(Gsi::toString).orElse("user space");
-        line("  " + KernelReport.padded(name, 10) + " → " + KernelReport.padded(answer.event(), 16) + " → "
+        lines.add("  " + KernelReport.padded(name, 10) + " → " + KernelReport.padded(answer.event(), 16) + " → "
                 + KernelReport.padded(gsi, 8) + " → "
                 + KernelReport.padded(answer.target(), 11) + "  " + arrived(answer) + "  "
                 + KernelReport.padded(answer.mechanism().label(), 8) + "  " + posting(answer.predicted()));
@@ -112,29 +109,32 @@ final class ForwardText implements ForwardSelftest.Listener {
 
     /** The prediction in a word or two; {@link #end} prints the reason once for all vectors with it. */
     static String posting(Posting predicted) {
-        if (predicted instanceof Posting.Posted) {
-            return "posted";
-        }
-        return predicted instanceof Posting.NotPosted ? "not posted" : "posting unknown";
+        return predicted instanceof Posting.Posted
+                ? "posted"
+                : predicted instanceof Posting.NotPosted ? "not posted" : "posting unknown";
     }
 
     private static String reason(Posting predicted) {
-        if (predicted instanceof Posting.Posted posted) {
-            return "posted" + posted.note().map(note -> "; " + note).orElse("");
-        }
-        return predicted instanceof Posting.NotPosted not
-                ? "not posted, because " + not.reason() + "; remedy: " + not.remedy()
-                : "unknown, because " + ((Posting.Unknown) predicted).reason();
+        return predicted instanceof Posting.Posted posted
+                ? "posted" + posted.note().map(note -> "; " + note).orElse("")
+                : predicted instanceof Posting.Unknown unknown
+                        ? unknown.reason()
+                        : "not posted because " + ((Posting.NotPosted) predicted).reason();
     }
 
     private void reasons(List<ForwardAnswer> answers) {
-        Map<String, List<ForwardAnswer>> having = new LinkedHashMap<>();
-        for (ForwardAnswer answer : answers) {
-            having.computeIfAbsent(reason(answer.predicted()), reason -> new ArrayList<>())
-                    .add(answer);
-        }
-        having.forEach((reason, which) -> line(
-                "predicted for " + (having.size() == 1 && which.size() > 1 ? "all" : named(which)) + ": " + reason));
+        Map<String, List<ForwardAnswer>> having = answers.stream()
+                .collect(Collectors.groupingBy(
+                        answer -> reason(answer.predicted()), LinkedHashMap::new, Collectors.toList()));
+        having.forEach((reason, which) -> {
+            String irqs = having.size() == 1 && which.size() > 1 ? "all" : named(which);
+            Posting predicted = which.get(0).predicted();
+            boolean known = !(predicted instanceof Posting.Unknown);
+            lines.add((known ? "predicted for " + irqs + ": " : "no prediction for " + irqs + " because ") + reason);
+            if (predicted instanceof Posting.NotPosted not) {
+                lines.add("  do: " + not.remedy());
+            }
+        });
     }
 
     private static String named(List<ForwardAnswer> answers) {
@@ -165,10 +165,10 @@ final class ForwardText implements ForwardSelftest.Listener {
     void end(ForwardResult result, List<String> left) {
         kernel.line(headline(result, left));
         reasons(result.answers());
-        result.failure().ifPresent(failure -> line(terminal.bad("FAIL") + "  " + failure));
-        left.forEach(part -> line(terminal.bad("LEFT") + "  " + part));
+        result.failure().ifPresent(failure -> lines.add(terminal.bad("FAIL") + "  " + failure));
+        left.forEach(part -> lines.add(terminal.bad("LEFT") + "  " + part));
         int count = result.plan().count();
-        line(result.answered() + " of " + count + (count == 1 ? " interrupt" : " interrupts")
+        lines.add(result.answered() + " of " + count + (count == 1 ? " interrupt" : " interrupts")
                 + (guestRuns ? " answered" : " seen pending, no guest ran") + ", "
                 + (left.isEmpty() ? "nothing left behind" : "something left behind") + ": "
                 + (result.passed() && left.isEmpty() ? terminal.good("PASS") : terminal.bad("FAIL")));
@@ -178,15 +178,15 @@ final class ForwardText implements ForwardSelftest.Listener {
     /** The verdict in one sentence, for readers who know no link. */
     private String headline(ForwardResult result, List<String> left) {
         int count = result.plan().count();
-        String who = (count == 1 ? "interrupt" : "interrupts") + " of "
-                + result.plan().device();
+        String who = (count == 1 ? "interrupt of " : "interrupts of ") + result.plan().device();
+        String all = (count == 1 ? "the " : count == 2 ? "both " : "all " + count + " ") + who;
         String where = guestRuns ? " reached the guest" : " reached the VGIC (no guest ran)";
         if (result.answered() < count) {
             return terminal.bad("only " + result.answered() + " of " + count + " " + who + where
-                    + result.failure().map(failure -> ": " + failure).orElse(": see NOT below"));
+                    + result.failure().map(failure -> ": " + failure).orElse("; see the lines marked NOT"));
         }
         if (!result.passed() || !left.isEmpty()) {
-            return terminal.bad("the test failed, though " + (count == 1 ? "the " : "all " + count + " ") + who + where
+            return terminal.bad("the test failed, though " + all + where
                     + ": " + (left.isEmpty() ? "" : "something was left behind, ")
                     + result.failure().orElse("see below"));
         }
@@ -197,7 +197,7 @@ final class ForwardText implements ForwardSelftest.Listener {
         String how = posted == count
                 ? "; hardware will deliver the device's own interrupts (posted)"
                 : posted == 0 && sure ? "; KVM will deliver the device's own interrupts (not posted)" : "";
-        return terminal.good((count == 1 ? "the " : "all " + count + " ") + who + where + how);
+        return terminal.good(all + where + how);
     }
 
     static void write(HostFacts host, Kernel kernel, ForwardResult result, List<String> left, Terminal terminal) {

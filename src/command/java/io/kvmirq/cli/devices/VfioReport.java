@@ -148,15 +148,15 @@ record VfioReport(
         refusals();
         commands("to bind the device:", binding.bind());
         boolean used = outlook.refusals().stream().anyMatch(refusal -> refusal.cause() == VfioOutlook.Obstacle.IN_USE);
-        String when = used ? "once no process has the device open, " : device.isBoundToVfio() ? "" : "afterwards, ";
-        commands(when + "to return it to its driver:", binding.giveBack());
+        String when = used ? ", once no process has it open" : device.isBoundToVfio() ? "" : " afterwards";
+        commands("to return the device to its driver" + when + ":", binding.giveBack());
     }
 
     /** Why a verdict may be wrong: a process that is not visible may have the devices open. */
     private static void ifHidden(HostFacts host, Terminal terminal, String devices) {
         host.hidesProcesses()
                 .or(() -> host.interrupts().isEmpty() ? Optional.of(host.noInterrupts()) : Optional.empty())
-                .ifPresent(hidden -> terminal.say("unless a hidden process has " + devices + " open: " + hidden.why()));
+                .ifPresent(hidden -> terminal.say("a hidden process may have " + devices + " open: " + hidden.why()));
     }
 
     /** The verdict in one sentence, for readers who know no link. */
@@ -192,8 +192,8 @@ record VfioReport(
         return !shown
                 ? "not shown"
                 : others.isEmpty()
-                        ? "none: the kernel cannot reset the device, so each guest gets it as the last one left it"
-                        : "bus only: VFIO resets the whole bus, and only for a program that also has "
+                        ? "none: the kernel cannot reset the device, so each guest gets it as the last guest left it"
+                        : "bus only: VFIO resets the whole bus, and only for a program that also owns "
                                 + others.stream().map(VfioReport::inGroup).collect(Collectors.joining(", "));
     }
 
