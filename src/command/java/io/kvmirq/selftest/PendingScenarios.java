@@ -178,7 +178,7 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
             vm.routes().edit(edit -> edit.add(Route.Pin.to(FREE, ONE)));
             require(!state.isLatched(ONE), "an interrupt without a route arrived");
             journal.step(
-                    "the trap: remove the route, signal, add the route", "lost, as expected: keep the route to mask");
+                    "remove the route, signal, add the route", "lost, as expected; deassign the irqfd to mask");
             interrupt.signal();
             journal.step("signal", answer(isTaken(state, ONE), ""));
         }
@@ -210,7 +210,7 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
                     second += onFirst ? 0 : 1;
                     journal.progress(Math.min(sent, count), count);
                 }
-                journal.step("change the route meanwhile", rerouter.end() + " changes");
+                journal.step("change the route at the same time", rerouter.end() + " changes");
             }
             tally.count(sent, first + second);
             journal.step("count by SPI", first + " on " + ONE.number() + ", " + second + " on " + OTHER.number());

@@ -160,7 +160,7 @@ record Scenarios(
                         board.name(FIRST_OF_MANY + i) + " was answered "
                                 + devices.get(i).answered() + " times on its ioeventfd");
             }
-            journal.step("raise all 64 at once, " + rounds + " times", "each in its own slot, " + rounds + " times");
+            journal.step("raise all 64 at once (rounds: " + rounds + ")", "each in its own slot in every round");
         }
     }
 
@@ -215,7 +215,7 @@ record Scenarios(
         require(
                 arrived == 1,
                 "of an unrouted interrupt and a marker after it, " + arrived + " arrived, expected only the marker");
-        journal.step("the trap: remove the route, signal, add the route", "lost, as expected: keep the route to mask");
+        journal.step("remove the route, signal, add the route", "lost, as expected; deassign the irqfd to mask");
     }
 
     void reroute(Guest guest) {
@@ -235,7 +235,7 @@ record Scenarios(
                     rerouter.requireHealthy();
                     journal.progress(Math.min(i + 1, count), count);
                 }
-                journal.step("change the route meanwhile", rerouter.end() + " changes");
+                journal.step("change the route at the same time", rerouter.end() + " changes");
             }
             settle(guest, gsi, device, ONE);
             settle(guest, gsi, device, OTHER);
@@ -267,7 +267,7 @@ record Scenarios(
             try (Vcpu vcpu = vm.createVcpu(Board.VCPU);
                     EventFd interrupt = EventFd.create(kernel)) {
                 vcpu.x86().enableLapic();
-                journal.step("create vcpu 0, never run; enable its LAPIC", "ok");
+                journal.step("create vcpu 0, enable its LAPIC, do not run it", "ok");
                 Gsi gsi = vm.routes().add(MsiMessage.to(Board.VCPU, VECTOR));
                 try (Irqfd irqfd = vm.assignIrqfd(interrupt, gsi)) {
                     journal.step(irqfd + " → " + MsiMessage.to(Board.VCPU, VECTOR), "assigned");

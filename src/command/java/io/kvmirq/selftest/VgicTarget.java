@@ -107,7 +107,7 @@ final class VgicTarget extends ForwardTarget {
     }
 
     private long arrivals(BooleanSupplier pending, Runnable trigger) {
-        Scenarios.require(!pending.getAsBoolean(), "it was pending before it was triggered");
+        Scenarios.require(!pending.getAsBoolean(), "the interrupt was pending before it was triggered");
         trigger.run();
         return patience.eventually(pending) ? 1 : 0;
     }

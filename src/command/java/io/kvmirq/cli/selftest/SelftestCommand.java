@@ -37,10 +37,10 @@ public final class SelftestCommand implements Command {
     @Override
     public void describe(Usage usage) {
         usage.description("Starts a throwaway VM with one vCPU for each scenario, raises interrupts as a device"
-                        + " does, and prints what the kernel and the guest did. Needs access to /dev/kvm, but not root."
+                        + " would, and prints what the kernel and the guest did. Needs access to /dev/kvm but not root."
                         + " --backend fake runs the same on a fake kernel, marks every line FAKE, and is used"
-                        + " only if you select it. A fake kernel runs no arm64 guest, so there the test looks for"
-                        + " pending interrupts in the VGIC. Exit code 1 if a scenario fails or all are skipped, 3"
+                        + " only if you select it. A fake kernel runs no arm64 guest, so the test looks for"
+                        + " pending interrupts in its VGIC. Exit code 1 if a scenario fails or all are skipped, 3"
                         + " if KVM cannot be used.")
                 .footer(scenarios());
         usage.add(Command.option("--count", "N", Integer.class)
