@@ -186,7 +186,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public final Posting predicted() {
         return posting()
                 .filter(posting -> !isEnded())
-                .orElseGet(() -> new Posting.Unknown(irq() + " is not forwarded any more"));
+                .orElseGet(() -> new Posting.Unknown(irq() + " is no longer forwarded"));
     }
 
     private Optional<Posting> posting() {

@@ -55,30 +55,30 @@ record ForwardedPath(
     InterruptPath of(Optional<HostIrq> hostIrq, String unseen, Snapshot now) {
         Optional<PredictedIrq> known = now.of(event);
         Posting posting =
-                known.map(PredictedIrq::posting).orElseGet(() -> new Posting.Unknown("it is not forwarded any more"));
+                known.map(PredictedIrq::posting).orElseGet(() -> new Posting.Unknown("it is no longer forwarded"));
         Optional<VcpuId> vcpu = vcpu(known, posting);
         List<Link> links = List.of(
                 hostIrq.map(irq -> Link.whole(
                                 Hop.HOST_IRQ,
                                 Evidence.observed("the host's files"),
                                 List.of(irq.number()),
-                                "serves it"))
+                                "handles the interrupt"))
                         .orElseGet(() -> unknown(Hop.HOST_IRQ, unseen)),
                 Link.whole(Hop.DEVICE_VECTOR, SET_UP, device.toString(), masked ? "masked" : "signals the eventfd")
                         .with(Hop.DEVICE_VECTOR, List.of(interrupt(device))),
                 Link.whole(Hop.EVENTFD, SET_UP, event.toString(), "joins device and guest")
                         .with(Hop.EVENTFD, List.of(event)),
-                Link.whole(Hop.IRQFD, SET_UP, mechanism.label(), "the mechanism that delivers it")
+                Link.whole(Hop.IRQFD, SET_UP, mechanism.label(), "delivers the interrupt")
                         .with(Hop.IRQFD, List.of(new ProcessId((int)
                                 ProcessHandle.current().pid()))),
-                gsi.map(target -> Link.whole(Hop.GSI, SET_UP, List.of(target.number()), "the guest's end"))
+                gsi.map(target -> Link.whole(Hop.GSI, SET_UP, List.of(target.number()), "guest end of the path"))
                         .orElseGet(() -> unknown(Hop.GSI, "this process injects the interrupt, without a GSI")),
                 vector(),
                 vcpu.map(to -> Link.whole(
                                 Hop.VCPU,
                                 PREDICTED,
                                 List.of(to.number()),
-                                posting instanceof Posting.NotPosted ? "through KVM" : "hardware posts to it"))
+                                posting instanceof Posting.NotPosted ? "through KVM" : "hardware posts to this vCPU"))
                         .orElseGet(() -> unknown(Hop.VCPU, posting.text())));
         return InterruptPath.of(interrupt(device), Optional.empty(), links, List.of(claim(posting)), List.of())
                 .with(values(known, vcpu, posting, now));
@@ -91,7 +91,7 @@ record ForwardedPath(
                 Optional.empty(),
                 List.of(),
                 List.of(),
-                List.of("the interrupt is closed, and is not forwarded any more"));
+                List.of("the interrupt is closed and no longer forwarded"));
     }
 
     private static Interrupt interrupt(Producer producer) {
@@ -121,14 +121,14 @@ record ForwardedPath(
     private Link vector() {
         if (message.isEmpty()) {
             return unknown(
-                    Hop.GUEST_VECTOR, "a line has a pin, and the guest's interrupt controller gives it a vector");
+                    Hop.GUEST_VECTOR, "the guest's interrupt controller assigns the line's vector");
         }
         if (!x86) {
-            return unknown(Hop.GUEST_VECTOR, "the guest's ITS gives the event an LPI");
+            return unknown(Hop.GUEST_VECTOR, "the guest's ITS maps the event to an LPI");
         }
         int data = message.get().data();
         if ((data & MODES_WITHOUT_VECTOR) != 0) {
-            return unknown(Hop.GUEST_VECTOR, "the delivery mode of the message has no vector");
+            return unknown(Hop.GUEST_VECTOR, "the message's delivery mode has no vector");
         }
         InterruptVector vector = new InterruptVector(data & VECTOR);
         return Link.whole(Hop.GUEST_VECTOR, SET_UP, vector.toString(), "in the message")
@@ -157,7 +157,7 @@ record ForwardedPath(
                 Snapshot.SCHEDULE,
                 now.stage(to)
                         .<Known<VcpuStage>>map(Known.Predicted::new)
-                        .orElseGet(() -> new Known.Unknown<>("no event said how " + to + " is scheduled")))));
+                        .orElseGet(() -> new Known.Unknown<>("no event has shown how " + to + " is scheduled")))));
         known.flatMap(irq -> irq.update().known()).ifPresent(update -> values.add(predicted(Snapshot.UPDATE, update)));
         return values;
     }

@@ -18,22 +18,22 @@ import java.util.OptionalInt;
 
 /** Creates predicted fields, each with a value or the reason why it is not predicted. */
 final class PredictedFields {
-    private static final String SCHEDULE = "it follows the schedule of the vCPU, which is not known now";
+    private static final String SCHEDULE = "it depends on the vCPU's schedule, which is not known now";
     private static final String LOG =
-            "it follows the version of the kernel and the schedule of the vCPU, of which one is not known now";
+            "it depends on the kernel version and the vCPU's schedule, one of which is not known now";
     private static final String EACH = "each interrupt changes it";
     private static final String NDST_STOPPED = "the vCPU does not run, and the field keeps an old value";
     /** The highest id of a CPU in xAPIC mode, just below the broadcast id. */
     private static final int LAST_XAPIC_ID = 0xfe;
 
-    private static final String ADDRESS = "an address in the host's memory";
+    private static final String ADDRESS = "it holds a host memory address";
 
     /** The reason why a field is not predicted, by field name. */
     private static final Map<String, String> REASONS = Map.ofEntries(
             Map.entry(PostedIrte.ADDRESS_LOW.name(), ADDRESS),
             Map.entry(PostedIrte.ADDRESS_HIGH.name(), ADDRESS),
             Map.entry(GaIrte.ROOT.name(), ADDRESS),
-            Map.entry(GaIrte.GA_TAG.name(), "KVM chooses the number of the VM"),
+            Map.entry(GaIrte.GA_TAG.name(), "KVM chooses the VM number"),
             Map.entry(GaIrte.GA_LOG_INTR.name(), LOG),
             Map.entry(GaIrte.IS_RUN.name(), SCHEDULE));
 
@@ -81,7 +81,7 @@ final class PredictedFields {
     /** Id 0 is the same in both modes, and an id above 254 belongs to a CPU in x2APIC mode. */
     private static Known<Long> ndst(OptionalInt cpu, Optional<Boolean> x2apic) {
         if (cpu.isEmpty()) {
-            return new Known.Unknown<>("no event named the CPU on which the vCPU was loaded last");
+            return new Known.Unknown<>("no event has shown on which CPU the vCPU was last loaded");
         }
         int id = cpu.getAsInt();
         if (id == 0 || id > LAST_XAPIC_ID || x2apic.orElse(false)) {
@@ -89,7 +89,7 @@ final class PredictedFields {
         }
         return x2apic.isPresent()
                 ? new Known.Predicted<>(PostedInterruptDescriptor.destinationXapic(id))
-                : new Known.Unknown<>("it is APIC id " + id + " in x2APIC mode, and in bits 15:8 in xAPIC mode, and no"
+                : new Known.Unknown<>("it holds APIC id " + id + ", in bits 15:8 if the host is in xAPIC mode, and no"
                         + " file shows the host's mode");
     }
 

@@ -208,11 +208,11 @@ public final class Snapshot {
 
     private static String unknownPid(@Nullable VcpuPlace run) {
         if (run == null) {
-            return "no event said how the vCPU is scheduled";
+            return "no event has shown how the vCPU is scheduled";
         }
         return run.stage() instanceof VcpuStage.InRun
-                ? "the vCPU is in KVM_RUN, and no event said whether it is loaded"
-                : "KVM may have had nothing to post when the vCPU stopped, and then leaves the descriptor as it was";
+                ? "the vCPU is in KVM_RUN, and no event has shown whether it is loaded"
+                : "KVM leaves the descriptor as it was if it had nothing to post when the vCPU stopped";
     }
 
     /** The time of the oldest LAPIC sample. Empty unless all vCPUs' LAPICs were sampled. */

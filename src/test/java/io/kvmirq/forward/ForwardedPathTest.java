@@ -312,9 +312,9 @@ class ForwardedPathTest {
             forwarding.mirror().apply(another);
             assertThat(irq.path().toString())
                     .isEqualTo(
-                            "0000:3b:00.0  MSI-X 0\n  note: the interrupt is closed, and is not forwarded any more\n");
+                            "0000:3b:00.0  MSI-X 0\n  note: the interrupt is closed and no longer forwarded\n");
             assertThat(irq.path().known(Hop.GSI).known()).isEmpty();
-            assertThat(irq.predicted().text()).contains("is not forwarded any more");
+            assertThat(irq.predicted().text()).contains("is no longer forwarded");
             assertThat(next.predicted()).isInstanceOf(Posting.Posted.class);
         }
     }

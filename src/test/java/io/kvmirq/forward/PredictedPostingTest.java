@@ -259,7 +259,7 @@ class PredictedPostingTest {
             ForwardedIrq irq = forwarding.irqs().get(2);
             irq.close();
             assertThat(mirror.now().irqs()).hasSize(3);
-            assertThat(irq.predicted().text()).contains("is not forwarded any more");
+            assertThat(irq.predicted().text()).contains("is no longer forwarded");
         }
         assertThat(mirror.now().irqs()).isEmpty();
     }

@@ -160,7 +160,7 @@ class RecordedPidTest {
         assertThat(field(mirror(Optional.of(true), loaded(5)), ndst)).isEqualTo(new Known.Predicted<>(5L));
         assertThat(field(mirror(Optional.of(false), loaded(0xfe)), ndst)).isEqualTo(new Known.Predicted<>(0xfe00L));
         assertThat(field(mirror(Optional.empty(), loaded(5)), ndst).toString())
-                .isEqualTo("unknown: it is APIC id 5 in x2APIC mode, and in bits 15:8 in xAPIC mode, and no file shows"
+                .isEqualTo("unknown: it holds APIC id 5, in bits 15:8 if the host is in xAPIC mode, and no file shows"
                         + " the host's mode");
         Stream.of(0, 0xff, 0x1000).forEach(id -> assertThat(field(mirror(Optional.empty(), loaded(id)), ndst))
                 .as("id %s has one form", id)

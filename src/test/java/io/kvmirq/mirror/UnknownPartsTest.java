@@ -229,7 +229,7 @@ class UnknownPartsTest {
         PostingHost intel = PostingHost.of(Vendor.INTEL)
                 .withKernel(LinuxVersion.parse("6.12").orElseThrow());
         Mirror mirror = joined(MirrorHost.x86(intel), message);
-        isUnknown(mirror.now().pid(FIRST), "no event said how the vCPU is scheduled");
+        isUnknown(mirror.now().pid(FIRST), "no event has shown how the vCPU is scheduled");
         mirror.apply(new Event.VcpuEntered(FIRST));
         isUnknown(mirror.now().pid(FIRST), "in KVM_RUN");
         mirror.apply(stopped);
