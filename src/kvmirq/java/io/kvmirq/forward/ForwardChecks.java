@@ -22,7 +22,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     /** @throws IllegalArgumentException if the interrupt belongs to another device handle */
     void requireOpen(DeviceIrq irq) {
         if (irq.device() != device) {
-            throw new IllegalArgumentException(irq + " is of another device handle than this forwarding, which is of "
+            throw new IllegalArgumentException(irq + " belongs to another device handle than this forwarding of "
                     + device.name() + ": take interrupts of the device that it was made with");
         }
         if (device.fd().isClosed()) {
@@ -70,14 +70,14 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
             throw busy(irq, "of another program: end that, or take it over");
         }
         if (!takesOver && kind == IrqKind.PLATFORM) {
-            throw busy(irq, "or may have one: no kernel tells of an adopted platform device; take it over");
+            throw busy(irq, "or may have one, which no kernel shows for an adopted platform device: take it over");
         }
         return enabled.isPresent();
     }
 
     private static KernelException busy(DeviceIrq irq, String whose) {
         return new KernelException(
-                "forward", irq.toString(), Errno.EBUSY, "it has a trigger that is not ours, " + whose);
+                "forward", irq.toString(), Errno.EBUSY, "it already has a trigger " + whose);
     }
 
     /**
@@ -118,7 +118,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     /** @throws IllegalArgumentException if signals on the GSI would be lost */
     void requireRoute(Gsi gsi, DeviceIrq irq) {
         if (needsRoutes() && vm.routes().of(gsi).isEmpty()) {
-            throw new IllegalArgumentException(gsi + " of " + vm + " has no route, so that each interrupt of " + irq
+            throw new IllegalArgumentException(gsi + " of " + vm + " has no route, so each interrupt of " + irq
                     + " would be lost: route it to a pin first");
         }
     }
@@ -128,7 +128,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         requireRoute(gsi, irq);
         if (needsRoutes() && vm.routes().of(gsi).stream().noneMatch(Route.Pin.class::isInstance)) {
             throw new IllegalArgumentException(
-                    gsi + " of " + vm + " is routed to a message, whose end KVM does not see, so" + " that " + irq
+                    gsi + " of " + vm + " is routed to a message, for which KVM sees no EOI, so " + irq
                             + " would stay masked: route it to a pin");
         }
     }

@@ -31,7 +31,7 @@ final class ForwardedChange {
         for (ForwardedIrq irq : which) {
             if (irq.forwarding() != forwarding) {
                 throw new IllegalArgumentException(
-                        irq + " is not of the " + forwarding + ": change it by the forwarding that made it");
+                        irq + " is not of the " + forwarding + ": change it with the forwarding that made it");
             }
             if (!seen.add(irq)) {
                 throw new IllegalArgumentException(irq + " is given twice: give each interrupt once");

@@ -108,7 +108,7 @@ final class ForwardedEvents {
             case MSI -> Producer.Kind.MSI;
             case MSIX -> Producer.Kind.MSI_X;
             case PLATFORM -> Producer.Kind.PLATFORM;
-            case ERROR, REQUEST -> throw new IllegalArgumentException(irq + " is of the host, not of a guest");
+            case ERROR, REQUEST -> throw new IllegalArgumentException(irq + " is for the host, not for a guest");
         };
     }
 }

@@ -156,7 +156,7 @@ final class ForwardedLine extends ForwardedIrq {
     @Override
     ForwardedMessage rerouted() {
         throw new UnsupportedOperationException(
-                irq + " is a line and has no message: change the routes of " + gsi + " by vm.routes()");
+                irq + " is a line and has no message: change the routes of " + gsi + " with vm.routes()");
     }
 
     @Override

@@ -137,7 +137,7 @@ final class ForwardedMessage extends ForwardedIrq {
     @Override
     public void endOfInterrupt() {
         throw new UnsupportedOperationException(
-                irq() + " is a message: it has no line that its end of interrupt lowers");
+                irq() + " is a message, so it has no line that an EOI lowers");
     }
 
     // The end

@@ -67,7 +67,7 @@ public final class ItsEvents {
                 .toList();
         this.place = its.address()
                 .orElseThrow(() -> new IllegalArgumentException(
-                        "the ITS has no address, so that no message reaches it: Its.setAddress comes first"));
+                        "the ITS has no address, so no message reaches it: Its.setAddress comes first"));
     }
 
     /**
@@ -89,7 +89,7 @@ public final class ItsEvents {
             List<ForwardedIrq> irqs = forwarding.irqs();
             irqs.stream().filter(irq -> !irq.isMasked()).findFirst().ifPresent(irq -> {
                 throw new IllegalStateException(
-                        irq.irq() + " is not masked, so that KVM has decided about its vLPI: mask all"
+                        irq.irq() + " is not masked, so KVM has already decided about its vLPI: mask all"
                                 + " interrupts before the events are read");
             });
             List<MsiMessage> messages = irqs.stream()

@@ -115,7 +115,7 @@ class ForwardingRulesTest {
             world.faults.listen();
             assertThat(refused(
                             Errno.EBUSY, () -> forwarding.forward(device.msix().get(0), message(0x30))))
-                    .endsWith("EBUSY (it has a trigger that is not ours, of this process, " + armed
+                    .endsWith("EBUSY (it already has a trigger of this process, " + armed
                             + ": end that, or take it over)");
             assertThat(world.faults.calls()).isEmpty();
         }

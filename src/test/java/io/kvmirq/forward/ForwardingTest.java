@@ -388,7 +388,7 @@ class ForwardingTest {
         Gsi gsi = world.vm.routes().add(message(0x30));
         assertThatThrownBy(() -> forwarding.forward(world.device.intx(), gsi))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("is routed to a message, whose end KVM does not see");
+                .hasMessageContaining("is routed to a message, for which KVM sees no EOI");
     }
 
     @Test
@@ -404,7 +404,7 @@ class ForwardingTest {
         try (ForwardWorld other = new ForwardWorld("6.12")) {
             assertThatThrownBy(() -> forwarding.forward(other.device.msix().get(0), message))
                     .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessageContaining("is of another device handle");
+                    .hasMessageContaining("belongs to another device handle");
             assertThatThrownBy(() -> Forwarding.create(world.vm, other.device))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining("belong to two kernels");

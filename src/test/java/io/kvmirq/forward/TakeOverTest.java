@@ -155,7 +155,7 @@ class TakeOverTest {
                 VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
                 Forwarding second = Forwarding.create(world.vm, adopted)) {
             assertThat(refused(Errno.EBUSY, () -> second.takeOver(adopted.intx(), PIN)))
-                    .contains("EBUSY (it has a trigger that is not ours, of another program, which uses MSI-X");
+                    .contains("EBUSY (it already has a trigger of another program, which uses MSI-X");
             assertThat(armed.isSet(0)).isTrue();
         }
     }
