@@ -146,7 +146,7 @@ class ForwardCommandTest {
     @Test
     void helpSaysThatOpeningResetsAndFitsATerminal() {
         String help = run("--help").out();
-        assertThat(help.replaceAll("\\s+", " ")).contains("Opening the device resets it", "after Ctrl-C");
+        assertThat(help.replaceAll("\\s+", " ")).contains("Opening a device resets it", "after Ctrl-C");
         assertThat(help.lines()).allMatch(line -> line.length() <= 80);
     }
 }
