@@ -29,8 +29,10 @@ import java.util.stream.Collectors;
 /** The four claims about posting a device's interrupts. For one use by one thread. */
 public final class PostingClaims {
     private static final String DELTA =
-            "compare the counts over time: hardware delivers if only the guest's count in /proc/interrupts grows,"
-                    + " not the host irq's";
+            "compare the guest's count in /proc/interrupts with the host irq's over time; if only the guest's grows,"
+                    + " hardware delivers";
+
+    private static final Evidence BY_ENTRY = Evidence.inferred("the entry is posted, and only KVM requests that");
 
     private final boolean arm;
     private final HostFacts host;
@@ -98,11 +100,7 @@ public final class PostingClaims {
         Claim eligible = isPosted && isSeen && cannot ? despite(expected, form) : expected;
         boolean goesThroughHost = !isPosted && (cannot || broken || form.holds().isPresent());
         Claim requested = isPosted && isSeen
-                ? Claim.of(
-                        Question.REQUESTED,
-                        true,
-                        Evidence.inferred("an entry posts only after KVM requested it"),
-                        "KVM requested posting")
+                ? Claim.of(Question.REQUESTED, true, BY_ENTRY, "KVM requested posting")
                 : requested(eligible, interrupt);
         return List.of(eligible, requested, form, delivered(count, goesThroughHost, isPosted && isSeen));
     }

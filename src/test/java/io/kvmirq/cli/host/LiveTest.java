@@ -989,7 +989,7 @@ class LiveTest {
         assertThat(printed.exited(0).out())
                 .contains(
                         "  requested      yes        KVM requested posting\n"
-                                + "                            inferred: an entry posts only after KVM requested it",
+                                + "                            inferred: the entry is posted, and only KVM requests that",
                         "  by hardware    not shown  the host irq stayed silent for 10.0 s, which does not prove"
                                 + " delivery by"
                                 + " hardware");
