@@ -109,9 +109,9 @@ public final class PostingClaims {
     private static Claim despite(Claim expected, Claim form) {
         String other = expected.evidence()
                 .filter(evidence -> evidence.kind() == Evidence.Kind.INFERRED)
-                .map(evidence -> "the command line says otherwise: " + evidence.from())
-                .orElse("other facts say otherwise: " + expected.text());
-        return Claim.of(Question.ELIGIBLE, true, form.evidence().orElseThrow(), "the entry is posted, though " + other);
+                .map(evidence -> "the command line suggests otherwise (" + evidence.from() + ")")
+                .orElse("other facts suggest otherwise (" + expected.text() + ")");
+        return Claim.of(Question.ELIGIBLE, true, form.evidence().orElseThrow(), "the entry is posted, but " + other);
     }
 
     private boolean hasRemapping() {
@@ -170,8 +170,8 @@ public final class PostingClaims {
         };
     }
 
-    private static Claim obstacle(PostingObstacle obstacle, Evidence evidence) {
-        return Claim.of(Question.ELIGIBLE, false, evidence, obstacle.text()).with(List.of(ofVm(obstacle)));
+    private static Claim obstacle(PostingObstacle obstacle, String text, Evidence evidence) {
+        return Claim.of(Question.ELIGIBLE, false, evidence, text).with(List.of(ofVm(obstacle)));
     }
 
     /** The remedy of an obstacle of a VM: another command line of the VMM. */
@@ -186,15 +186,15 @@ public final class PostingClaims {
             return ofHost;
         }
         if (interrupt.isLine()) {
-            return obstacle(PostingObstacle.NO_PRODUCER, Evidence.observed(PostingObstacle.NO_PRODUCER.seen()))
-                    .byHost();
+            PostingObstacle line = PostingObstacle.NO_PRODUCER;
+            return obstacle(line, "no driver offers INTx to irqbypass", Evidence.observed(line.seen())).byHost();
         }
         if (process.isEmpty() || ofHost.holds().isEmpty()) {
             return ofHost.holds().isEmpty()
                     ? ofHost
                     : Claim.unknown(
                             Question.ELIGIBLE,
-                            ofHost.text() + "; no visible VM uses the device",
+                            ofHost.text() + ", but no visible VM uses the device",
                             host.hidesProcesses().map(Known.Unknown::remedy).orElse("start the guest"));
         }
         return arm ? ofGic(process.get()) : ofLapics(process.get(), interrupt);
@@ -228,7 +228,8 @@ public final class PostingClaims {
         Optional<String> userspace =
                 vmm.noIrqfd(device.address(), interrupt.id().kind().orElseThrow());
         if (userspace.isPresent()) {
-            return obstacle(PostingObstacle.NO_CONSUMER, Evidence.inferred(userspace.get()));
+            PostingObstacle none = PostingObstacle.NO_CONSUMER;
+            return obstacle(none, none.text(), Evidence.inferred(userspace.get()));
         }
         if (posting.vendor() == Vendor.INTEL) {
             return Claim.of(
@@ -263,8 +264,8 @@ public final class PostingClaims {
                         Question.ELIGIBLE,
                         false,
                         evidence,
-                        "AVIC is inhibited (" + String.join(", ", reasons) + "), so the entry stays remapped"
-                                + (causes.isEmpty() ? "" : ": " + causes))
+                        "AVIC is inhibited (" + String.join(", ", reasons) + ") and the entry stays remapped"
+                                + (causes.isEmpty() ? "" : " because " + causes))
                 .with(known.stream()
                         .map(reason -> InhibitChecks.remedy(reason, reason.remedy()))
                         .toList());
@@ -385,8 +386,8 @@ public final class PostingClaims {
         }
         return Claim.unknown(
                 Question.DELIVERED,
-                handled + (isPosted && count.orElse(0) > 0 ? ", while they were not posted" : "")
-                        + "; a silent host irq does not prove delivery by hardware",
+                handled + (isPosted && count.orElse(0) > 0 ? " while it was not posted" : "")
+                        + ", which does not prove delivery by hardware",
                 DELTA);
     }
 }

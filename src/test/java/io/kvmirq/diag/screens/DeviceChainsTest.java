@@ -71,8 +71,8 @@ class DeviceChainsTest {
     /** A monitor may have changed what the command line says, and a module what its parameter says. */
     @ParameterizedTest
     @CsvSource({
-        "amd-pit, false, the command line says otherwise: QEMU's machine pc-q35-9.2 ",
-        "amd-avic, true, other facts say otherwise: "
+        "amd-pit, false, the command line suggests otherwise (QEMU's machine pc-q35-9.2 ",
+        "amd-avic, true, other facts suggest otherwise ("
     })
     void entryThatIsPostedIsNotOverruled(String name, boolean off, String other) throws IOException {
         RecordedHost host = GuestHosts.of(name);
@@ -86,7 +86,7 @@ class DeviceChainsTest {
         assertThat(chain.isNeverPosted()).isFalse();
         assertThat(chain.whyNot()).isEmpty();
         assertThat(claim(chain, Question.ELIGIBLE).holds()).contains(true);
-        assertThat(claim(chain, Question.ELIGIBLE).text()).startsWith("the entry is posted, though " + other);
+        assertThat(claim(chain, Question.ELIGIBLE).text()).startsWith("the entry is posted, but " + other);
     }
 
     /** Without the rows that have a text. */
