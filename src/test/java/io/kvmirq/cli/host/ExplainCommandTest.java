@@ -373,7 +373,7 @@ class ExplainCommandTest {
             })
     void lastSettingOfTheDeviceDecides(String options) throws IOException {
         RecordedHost host = GuestHosts.guest(pit(), "02", "/usr/bin/qemu-system-x86_64 " + options);
-        assertThat(of(host, AMD, "0").out()).contains("; no file shows KVM's irqfds or routes; ");
+        assertThat(of(host, AMD, "0").out()).contains("; KVM shows neither irqfds nor routes; ");
     }
 
     /** An irqfd may listen to an eventfd that is in an epoll too. */
@@ -387,9 +387,9 @@ class ExplainCommandTest {
         host.put("proc/100/fdinfo/30", polled.toString());
         assertThat(of(host, AMD, "0").exited(17).out())
                 .contains(
-                        "  not shown      eventfd, irqfd, GSI, guest vector, vCPU: VFIO does not show which eventfd it signals; process"
-                                + " 100 has eventfd descriptors 20, 21, 22, 23, 24, all in its epolls; no file"
-                                + " shows KVM\'s irqfds or routes; ");
+                        "  not shown      eventfd, irqfd, GSI, guest vector, vCPU: VFIO does not show which eventfd of"
+                                + " process 100 it signals (descriptors 20, 21, 22, 23, 24, all in its epolls); KVM shows"
+                                + " neither irqfds nor routes; ");
     }
 
     /** An irqfd drains its eventfd since Linux 5.11. QEMU's main loop waits by ppoll(), which no file shows. */

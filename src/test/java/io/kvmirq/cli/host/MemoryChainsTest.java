@@ -317,8 +317,8 @@ class MemoryChainsTest {
         host.image.put(host.vm, "kvm", "arch.apicv_inhibit_reasons", 1L << bit);
         assertThat(host.run("explain", host.device, "3").out().replaceAll("\\s+", " "))
                 .contains(
-                        "can be posted no AVIC is inhibited (PIT_REINJ) and the entry stays remapped because the PIT reinjects"
-                                + " lost ticks")
+                        "can be posted no AVIC is inhibited (PIT_REINJ) and the entry stays remapped because the PIT"
+                                + " reinjects lost ticks")
                 .contains("observed: kernel memory, kvm_arch.apicv_inhibit_reasons", "lost_tick_policy=discard");
     }
 
