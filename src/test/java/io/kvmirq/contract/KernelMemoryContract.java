@@ -169,8 +169,8 @@ class KernelMemoryContract {
                         vector.irq(),
                         table
                                 + (entry.isPostedToGuest()
-                                        ? ": vector, for the guest is "
-                                        : ": vector, for the CPU is "));
+                                        ? ": guest vector is "
+                                        : ": host vector is "));
                 planted(places, inCopy, vector.irq(), table + ": vector is ");
                 planted(places, messages.get(1) + 8, vector.irq(), "kvm_kernel_irqfd.irq_entry.msi is ");
                 planted(places, messages.get(0) + toGsi, vector.irq(), "kvm_kernel_irqfd.irq_entry.msi is ");

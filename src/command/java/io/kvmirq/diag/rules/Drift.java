@@ -166,7 +166,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
                         ? unobservable(Hop.VCPU, descriptor + "ON", "no vector waits in PIR, or SN holds it back")
                         : compare(
                                 Hop.VCPU,
-                                descriptor + "ON, with a vector in PIR",
+                                descriptor + "ON with a vector in PIR",
                                 1,
                                 PostedInterruptDescriptor.ON.of(control),
                                 "the sender, or vmx_vcpu_pi_load() when it clears SN"));
@@ -272,7 +272,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
 
     private static void remapped(RemappingEntry entry, RemappingEntry.Target target, String table, List<Drift> all) {
         String writer = "the kernel's vector domain: apic_chip_data.hw_irq_cfg";
-        all.add(compare(Hop.HOST_IRQ, table + "vector, for the CPU", target.vector(), entry.vector(), writer));
+        all.add(compare(Hop.HOST_IRQ, table + "host vector", target.vector(), entry.vector(), writer));
         long destination;
         if (entry.unit() == Vendor.INTEL) {
             destination = RemappedIrte.DESTINATION.of(entry.low());
@@ -283,18 +283,18 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         } else {
             destination = GaIrte.DESTINATION.of(entry.low(), entry.high());
         }
-        all.add(compare(Hop.HOST_IRQ, table + "destination, of the CPU", target.apicId(), destination, writer));
+        all.add(compare(Hop.HOST_IRQ, table + "host APIC id", target.apicId(), destination, writer));
     }
 
     private static void posted(KernelPath path, RemappingEntry entry, String table, List<Drift> all) {
         List<KernelIrqfd> irqfds = path.irqfds().known().orElse(List.of());
-        String field = table + "vector, for the guest";
+        String field = table + "guest vector";
         String writer = "KVM, from kvm_kernel_irqfd.irq_entry.msi.data";
         if (path.staysPosted()) {
             BitField form = entry.unit() == Vendor.INTEL ? Irte.POSTED : GaIrte.GUEST_MODE;
             String eventfd = path.eventfd().known().orElseThrow().orElseThrow().toString();
             String remapper = "kvm_arch_irq_bypass_del_producer(), before KVM frees the irqfd";
-            all.add(compare(Hop.HOST_IRQ, table + form.name() + ", without an irqfd of " + eventfd, 0, 1, remapper));
+            all.add(compare(Hop.HOST_IRQ, table + form.name() + " without an irqfd of " + eventfd, 0, 1, remapper));
         } else if (irqfds.size() == 1 && irqfds.get(0).vector().isPresent()) {
             all.add(compare(Hop.HOST_IRQ, field, irqfds.get(0).vector().get(), entry.vector(), writer));
         } else {
@@ -330,11 +330,11 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
                     "vmx_vcpu_pi_load(), or pi_enable_wakeup_handler() while the vCPU is blocked"));
             all.add(unobservable(Hop.HOST_IRQ, "pi_desc: PIR, ON, SN, NDST", CHANGES_WITH_RUN));
         } else if (AvicTables.IS_RUNNING.isSet(posted.state())) {
-            all.add(unobservable(Hop.HOST_IRQ, table + "IsRun, of the vCPU", CHANGES_WITH_RUN));
+            all.add(unobservable(Hop.HOST_IRQ, table + "vCPU's IsRun", CHANGES_WITH_RUN));
         } else {
             all.add(compare(
                     Hop.HOST_IRQ,
-                    table + "IsRun, of the vCPU",
+                    table + "vCPU's IsRun",
                     0,
                     posted.runsInTheTableAlone() ? 1 : 0,
                     "avic_vcpu_put(), with the vCPU's entry in the physical APIC id table"));

@@ -223,7 +223,7 @@ class MemoryChainsTest {
                 new Host("amd-avic", kernel, true),
                 host -> flip(host, entry(host, 3), 6),
                 "host irq",
-                "irq_remap_table.table: IsRun, of the vCPU is 0x1, expected 0x0 (written by avic_vcpu_put()");
+                "irq_remap_table.table: vCPU's IsRun is 0x1, expected 0x0 (written by avic_vcpu_put()");
         drifts(
                 new Host("amd-avic", kernel, true),
                 host -> flip(host, entry(host, 3) + 8, 12),
@@ -246,12 +246,12 @@ class MemoryChainsTest {
                 new Host("intel-without-pi", kernel, false),
                 host -> host.image.target(host.descs[3], HOST_VECTOR + 3, 2),
                 "host irq",
-                "ir_table.base: destination, of the CPU is 0x100, expected 0x2 (written by the kernel's vector domain");
+                "ir_table.base: host APIC id is 0x100, expected 0x2 (written by the kernel's vector domain");
         drifts(
                 new Host("intel-posted", kernel, true),
                 host -> flip(host, entry(host, 3), 17),
                 "host irq",
-                "ir_table.base: vector, for the guest is 0x56, expected 0x54 (written by KVM");
+                "ir_table.base: guest vector is 0x56, expected 0x54 (written by KVM");
         drifts(
                 new Host("amd-avic", kernel, true),
                 host -> page(host, host.image.target(host.vcpus[0]) ^ 1 << 30),
@@ -353,13 +353,13 @@ class MemoryChainsTest {
                 new Host(name, kernel, true),
                 host -> host.image.deassign(host.irqfds[3]),
                 "host irq",
-                field + ", without an irqfd of eventfd-id 4 is 0x1, expected 0x0 (written by"
+                field + " without an irqfd of eventfd-id 4 is 0x1, expected 0x0 (written by"
                         + " kvm_arch_irq_bypass_del_producer(), before KVM frees the irqfd)");
         Host paired = new Host(name, kernel, true);
         paired.image.put(paired.irqfds[3], "kvm_kernel_irqfd", "eventfd", paired.image.eventfd(99));
         assertThat(paired.run("explain", paired.device, "3", "--evidence").out())
                 .as("another irqfd has the host irq as producer")
-                .contains("UNOBSERVABLE  " + field.replaceAll(":.*", ": vector, for the guest"))
+                .contains("UNOBSERVABLE  " + field.replaceAll(":.*", ": guest vector"))
                 .doesNotContain("without an irqfd");
     }
 
@@ -390,11 +390,11 @@ class MemoryChainsTest {
         // Up to 6.4, KVM writes it in the table alone.
         flip(host, entry(host, 3), 6);
         assertThat(host.run("explain", host.device, "3", "--evidence").out())
-                .contains("UNOBSERVABLE  irq_remap_table.table: IsRun, of the vCPU  it changes whenever")
+                .contains("UNOBSERVABLE  irq_remap_table.table: vCPU's IsRun  it changes whenever")
                 .doesNotContain("DIFFER");
         host.image.state(host.vcpus[1], 1L << 63);
         assertThat(host.run("explain", host.device, "3", "--evidence").out().replaceAll("\\s+", " "))
-                .contains("DIFFER irq_remap_table.table: IsRun, of the vCPU 0x1, expected 0x0");
+                .contains("DIFFER irq_remap_table.table: vCPU's IsRun 0x1, expected 0x0");
     }
 
     @Test
@@ -545,7 +545,7 @@ class MemoryChainsTest {
                         "wake-up   on the list that vector 0xf1 wakes",
                         "AGREE         pi_desc of vCPU 0: NV  0xf2",
                         "AGREE         pi_desc of vCPU 0: NDST  " + (isX2apic ? "0x5" : "0x500"),
-                        "AGREE         pi_desc of vCPU 1: ON, with a vector in PIR  0x1")
+                        "AGREE         pi_desc of vCPU 1: ON with a vector in PIR  0x1")
                 .doesNotContain("DIFFER");
         String json = host.run("explain", "--vm", "web", "--vcpus", "--evidence", "--json")
                 .exited(0)
@@ -564,7 +564,7 @@ class MemoryChainsTest {
             value = {
                 "0 | 0x5_00f10000 | vCPU 0: NV  0xf1, expected 0xf2",
                 "0 | 0x4_00f20000 | vCPU 0: NDST  0x4, expected 0x5",
-                "1 | 0x4_00f10000 | vCPU 1: ON, with a vector in PIR  0x0, expected 0x1",
+                "1 | 0x4_00f10000 | vCPU 1: ON with a vector in PIR  0x0, expected 0x1",
                 "1 | 0x4_00f20001 | vCPU 1: NV  0xf2, expected 0xf1",
                 "0 | 0x5_00f20004 | vCPU 0: rsvd_258_271  0x1, expected 0x0"
             })
