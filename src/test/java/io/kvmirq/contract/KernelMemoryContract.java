@@ -241,7 +241,7 @@ class KernelMemoryContract {
         assertThat(without.out()).doesNotContain("kernel memory");
         assertThat(with.exitCode()).isEqualTo(without.exitCode());
         assertThat(with.out())
-                .contains("the message is " + message + " [observed: kernel memory, kvm_kernel_irqfd.irq_entry.msi]")
+                .contains("from message " + message + " [observed: kernel memory, kvm_kernel_irqfd.irq_entry.msi]")
                 .contains("GSI            ok ")
                 .contains("[observed: kernel memory, ir")
                 .doesNotContain("DIFFER");

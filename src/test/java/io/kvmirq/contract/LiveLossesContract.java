@@ -246,7 +246,7 @@ class LiveLossesContract extends VfioSuite {
                         .of(DeviceChains.read(after, after.pci(nic).orElseThrow(), 1))
                         .remarks())
                 .anyMatch(text -> text.startsWith(
-                        "no stage counted it: the device sent nothing, or its vector mask holds it back"));
+                        "no stage counted it, so the device sent nothing or its vector mask holds it back"));
     }
 
     /** A driver that sets up its queues while it is watched: another vector was armed before. */

@@ -268,7 +268,7 @@ class ExplainCommandTest {
                 .contains("  also MSI-X 2, host irq 29: not used\n");
         assertThat(of(withoutHandler(pit(), ""), AMD, "2").exited(0).out())
                 .contains("  device vector  not used   VFIO has not armed MSI-X 2, but has armed other vectors of the"
-                        + " device: the guest masks this one or does not use it [observed: /proc/interrupts]\n")
+                        + " device, so the guest masks this one or does not use it [observed: /proc/interrupts]\n")
                 .endsWith("nothing visible is broken; the interrupt is not used\n");
     }
 
@@ -402,11 +402,11 @@ class ExplainCommandTest {
         assertThat(of(host, AMD, "0").out()).doesNotContain("has count");
         host.put("proc/100/comm", "vmm\n");
         assertThat(of(host, AMD, "0").out())
-                .contains("  note: eventfd id 2 of process 100 has count 3: nothing has read it\n");
+                .contains("  note: eventfd id 2 of process 100 has count 3 because nothing has read it\n");
         host.put("proc/version", "Linux version 5.10.0-30-amd64 (a@b)\n");
         assertThat(of(host, AMD, "0").out())
-                .contains("  note: whether anything reads eventfd id 2 of process 100 is unknown, because the kernel's"
-                        + " release")
+                .contains("  note: it is not known whether anything reads eventfd id 2 of process 100, because the kernel's"
+                        + " version")
                 .doesNotContain("has count");
         host.put("proc/version", "Linux version 5.10.200 (a@b)\n");
         assertThat(of(host, AMD, "0").out()).doesNotContain("has count").doesNotContain("resets the count");

@@ -248,7 +248,7 @@ class LiveTest {
     void filesAndProbesThatDifferAreInDoubt() throws IOException {
         others = false;
         assertThat(explained(counted(20, 20, 20, 1), 0))
-                .contains("  eventfd        ok         id 9: the handler signals it; descriptor 39 of process 100")
+                .contains("  eventfd        ok         id 9: signalled by the handler, descriptor 39 of process 100")
                 .doesNotContain("sources disagree");
         eventfds = Map.of(8, 20);
         assertThat(explained(counted(20, 20, 20, 1), 0).replaceAll("\\s+", " "))
@@ -266,11 +266,11 @@ class LiveTest {
         whole.counts("_by_worker", "id,ret", new long[] {3, 1, 4}, new long[] {3, 0, 1}, new long[] {3, -1, 1});
         assertThat(explained(whole, 0))
                 .contains(
-                        "  eventfd        ok         id 9: the handler signals it",
+                        "  eventfd        ok         id 9: signalled by the handler",
                         "  irqfd          ok         process 100: KVM raises the interrupt itself, so it is not posted"
                                 + " [observed: live, the probe of irqfd_wakeup]\n",
                         "  GSI            ok         gsi 24: the irqfd raises it",
-                        "  guest vector   ok         0x41: the message is address 0xfee01000, data 0x4041",
+                        "  guest vector   ok         0x41: from message address 0xfee01000, data 0x4041",
                         """
                           stages, counted in the kernel:
                             host irq             20  27
@@ -937,8 +937,8 @@ class LiveTest {
         Watched watched = new Watched(host, traced("x86-7.2", handlers)).during(() -> count(host, "27", 2));
         assertThat(run(watched, AMD, "0", "--live", "10").exited(17).out())
                 .contains(
-                        "; KVM took no message and raised no GSI in the handlers: no irqfd uses the eventfd, or the VMM"
-                                + " reads it and injects the interrupt itself; ");
+                        "; KVM took no message and raised no GSI in the handlers, so either no irqfd uses the eventfd or"
+                                + " the VMM reads it and injects the interrupt itself; ");
         // Some events were lost, so nothing follows from those that are not there.
         Known<Tracing> lossy = new Known.Observed<>(RecordedTracing.of("x86-7.2", handlers, 1));
         assertThat(run(new Watched(host, lossy), AMD, "0", "--live", "10")

@@ -445,7 +445,7 @@ class MemoryChainsTest {
             changed.image.word(items + 8, items);
         });
         assertThat(host.run("explain", host.device, "3").out())
-                .contains("id 4: the handler signals it; descriptor 23 of process 100")
+                .contains("id 4: signalled by the handler, descriptor 23 of process 100")
                 .contains("no VM has an irqfd for this eventfd");
     }
 

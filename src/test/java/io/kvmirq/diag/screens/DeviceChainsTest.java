@@ -279,8 +279,8 @@ class DeviceChainsTest {
                 .isEqualTo(
                         "process 200 (crosvm) has the device or its group open but holds no VM, so it is not a VMM, or"
                                 + " its VM"
-                                + " is in another process; web (process 100) also has open its eventfds with eventfd-id"
-                                + " 2, 3");
+                                + " is in another process; web (process 100) shares eventfds with it"
+                                + " (eventfd-id 2, 3)");
         assertThat(link(chain, Hop.IRQFD).text())
                 .isEqualTo(link(chain, Hop.EVENTFD).text());
         assertThat(chain.fails()).isEmpty();
@@ -354,7 +354,7 @@ class DeviceChainsTest {
         assertThat(link(masked, Hop.DEVICE_VECTOR).text())
                 .isEqualTo("VFIO has not armed the vector of host irq 31, whose number is not shown, but has armed"
                         + " other"
-                        + " vectors of the device: the guest masks this one or does not use it");
+                        + " vectors of the device, so the guest masks this one or does not use it");
         assertThat(masked.isIdle()).isTrue();
         assertThat(masked.fails()).isEmpty();
     }
