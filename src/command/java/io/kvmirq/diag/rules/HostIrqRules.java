@@ -703,14 +703,14 @@ public final class HostIrqRules {
                 .anyMatch(vcpu -> vmm.get().thread(host.files(), vcpu).isPresent());
         return known || vmm.get().vcpus().isEmpty()
                 ? new Known.Observed<>(true)
-                : host.notInDebugfs("the CPUs of vCPUs, whose threads no file names", Guests.NAMES);
+                : host.notInDebugfs("the CPUs of vCPUs (no file shows their threads)", Guests.NAMES);
     }
 
     private static <T> Known<T> notSeen(HostFacts host) {
         Optional<Known.Unknown<Boolean>> hidden = host.hidesProcesses();
         return new Known.Unknown<>(
                 hidden.map(Known.Unknown::reason).orElse(Known.Reason.NOT_SHOWN),
-                "the CPUs of the program that has the device open, because that program is not visible",
+                "the CPUs of the program that has the device open (not visible)",
                 hidden.map(Known.Unknown::remedy).orElse("look while it runs"));
     }
 
@@ -763,6 +763,6 @@ public final class HostIrqRules {
             }
         }
         return new Known.Unknown<>(
-                Known.Reason.HIDDEN, "the thread of its handler, which no file shows", HostKvm.AS_ROOT);
+                Known.Reason.HIDDEN, "its handler's thread (no file shows it)", HostKvm.AS_ROOT);
     }
 }

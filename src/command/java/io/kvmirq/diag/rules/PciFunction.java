@@ -141,14 +141,14 @@ record PciFunction(
             + " an unbind waits until the device is closed, or the link was not copied", Fact.LOOK_AGAIN));
     static final Fact<PciFunction, Power> POWER = new Fact<>(DEVICES + "{function}/{power}", PciFunction::power);
     static final Fact<PciFunction, PciCapabilities> CONFIG = new Fact<>(DEVICES + "{function}/config", function ->
-        function.isCold() ? new Known.Unknown<>(Known.Reason.NOT_ASKED, "the configuration space, since to read it would wake "
-            + function.called(), "start the guest")
+        function.isCold() ? new Known.Unknown<>(Known.Reason.NOT_ASKED, "the configuration space (reading it would wake "
+            + function.called() + ")", "start the guest")
             : function.config.isGone() || function.config.isReadable() ? new Known.Observed<>(function.config)
             : Fact.missing(function.files(), function.path(DEVICES + "{function}/config")));
     static final Fact<PciFunction, PciCapabilities> CAPABILITIES = new Fact<>(CONFIG.file(), function ->
         CONFIG.of(function).then(config -> config.isComplete() || config.isGone() ? new Known.Observed<>(config)
-            : new Known.Unknown<>(Known.Reason.REFUSED, function.called() + "'s capabilities, because this user can read only "
-            + PciCapabilities.PUBLIC_BYTES + " bytes of its configuration space", "run as root")));
+            : new Known.Unknown<>(Known.Reason.REFUSED, "the capabilities of " + function.called() + " (this user can read only "
+            + PciCapabilities.PUBLIC_BYTES + " bytes of its configuration space)", "run as root")));
     static final Fact<PciFunction, List<PciAddress>> BRIDGES = new Fact<>(DEVICES + "{function}", PciFunction::bridges);
     static final Fact<PciFunction, PciFunction> EXTENDED = Fact.seen(CONFIG.file());
     static final Fact<PciFunction, String> FATAL = errors("fatal");
@@ -239,7 +239,7 @@ record PciFunction(
                         .filter(part -> !part.equals(function.address))
                         .toList()))
                 .orElseGet(() -> new Known.Unknown<>(
-                        "the bridges above " + function.called() + ", which no link of sysfs names", Fact.LOOK_AGAIN));
+                        "the bridges above " + function.called() + " (no sysfs link shows them)", Fact.LOOK_AGAIN));
     }
 
     /** A register is read only if the file does not show D3cold, because a read wakes the device. */

@@ -108,7 +108,7 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
         }
         return vcpus.keySet().stream().anyMatch(this::isNamed)
                 ? new Known.Observed<>(false)
-                : host().notInDebugfs("the threads of vCPUs, which no file names", Guests.NAMES);
+                : host().notInDebugfs("the threads of vCPUs (no file shows them)", Guests.NAMES);
     }
 
     private boolean isNamed(int tid) {

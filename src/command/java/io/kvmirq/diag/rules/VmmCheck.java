@@ -93,7 +93,7 @@ public final class VmmCheck {
             flaws.fine(
                     seen == 1
                             ? "its thread is neither stopped nor traced"
-                            : seen + " of its threads were checked, and none is stopped or traced");
+                            : seen + " of its threads checked, none stopped or traced");
         }
         return link("process " + process.pid());
     }
