@@ -174,10 +174,10 @@ class RulesTest {
                 .allMatch(rule -> printed.contains("  " + rule.id() + " "));
         assertThat(printed)
                 .contains(
-                        "support  support.no-tun                  doubtful  /dev/net/tun is missing: guests have no tap device;"
+                        "support  support.no-tun                  doubtful  /dev/net/tun is missing, so guests have no tap device;"
                                 + " reads /proc/misc; command: modprobe tun (live; risk: none known)\n")
                 .contains("device  device.bus-master-off           broken    bus mastering is off"
-                        + " (COMMAND.Bus Master is 0): the device cannot do DMA or send MSIs (MSI); reads"
+                        + " (COMMAND.Bus Master is 0), so the device cannot do DMA or send MSIs (MSI); reads"
                         + " /sys/bus/pci/devices/{function}/config; command: reload the device's driver in the"
                         + " guest, which sets the bit again (live; risk: the guest loses the device meanwhile)\n");
     }
