@@ -154,6 +154,6 @@ public final class IntxRemarks {
         return other.address()
                 + vm(other.address())
                         .map(vm -> " of guest " + vm.name() + " (process " + vm.pid() + ")")
-                        .orElse(", which no visible guest has");
+                        .orElse(", which is assigned to no visible guest");
     }
 }

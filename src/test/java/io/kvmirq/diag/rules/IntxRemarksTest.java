@@ -119,7 +119,7 @@ class IntxRemarksTest {
     void twoVmsRaceForTheLine() throws IOException {
         RecordedHost host = exclusive().put(SECOND_IRQ, "22\n");
         assertThat(here(host, Breakage.TWO_VMS))
-                .isEqualTo("the line is shared with 0000:00:03.0, which no visible" + " guest has");
+                .isEqualTo("the line is shared with 0000:00:03.0, which is assigned" + " to no visible guest");
         assertThat(here(secondGuest(host), Breakage.TWO_VMS))
                 .isEqualTo("the line is shared with 0000:00:03.0 of guest" + " db (process 200)");
         assertThat(here(host, Breakage.TWO_DEVICES)).isEqualTo("no device of the same VM is seen on the line");
