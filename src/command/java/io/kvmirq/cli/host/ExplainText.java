@@ -29,7 +29,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -311,24 +310,15 @@ final class ExplainText {
         for (int i = 0; i < links.size(); i++) {
             Link link = links.get(i);
             int end = i;
-            while (end < links.size() && isHidden(links.get(end))) {
+            while (end < links.size() && isHidden(links.get(end)) && isAlike(links.get(end), link)) {
                 end++;
             }
             if (end > i + 1) {
-                List<Link> hidden = links.subList(i, end);
-                line("  not shown      "
-                        + joined(hidden, ", ", hiddenLink -> hiddenLink.hop().label()) + ": "
-                        + printable(joined(hidden, "; ", Link::text)));
-                terminal.remedies(
-                        true,
-                        hidden.stream()
-                                .flatMap(part -> part.remedies().stream())
-                                .distinct()
-                                .toList());
+                line("  not shown      " + labels(links.subList(i, end)) + ": " + printable(link.text()));
                 i = end - 1;
-                continue;
+            } else {
+                terminal.link(link);
             }
-            terminal.link(link);
             // Groups links that the same tool would show.
             boolean again = i + 1 < links.size()
                     && link.state() == Link.State.NOT_SHOWN
@@ -345,8 +335,12 @@ final class ExplainText {
         chain.remarks().forEach(remark -> line("  note: " + printable(remark), NOTE_INDENT));
     }
 
-    private static String joined(List<Link> links, String between, Function<Link, String> text) {
-        return links.stream().map(text).distinct().collect(Collectors.joining(between));
+    private static String labels(List<Link> links) {
+        return links.stream().map(link -> link.hop().label()).collect(Collectors.joining(", "));
+    }
+
+    private static boolean isAlike(Link link, Link other) {
+        return link.text().equals(other.text()) && link.remedies().equals(other.remedies());
     }
 
     private static boolean isHidden(Link link) {
@@ -477,8 +471,7 @@ final class ExplainText {
         line(
                 "  also "
                         + printable(device + first.name() + (run.size() > 1 ? " to " + last.name() : "")
-                                + (irqs.isEmpty() ? "" : ", host irq" + (irqs.contains(" ") ? "s " : " ") + irqs) + ": "
-                                + end),
+                                + (irqs.isEmpty() ? "" : " (host irq " + irqs + ")") + ", " + end),
                 NOTE_INDENT);
     }
 
@@ -499,13 +492,14 @@ final class ExplainText {
     /** The same end as the chain that is shown, or its own. */
     private static String end(InterruptPath shown, InterruptPath chain) {
         if (isSame(shown, chain)) {
-            return "same path";
+            return "with the same result";
         }
         return chain.fails()
-                .map(hop -> hop.label() + ": " + chain.whyNot().orElse(""))
+                .map(hop -> (hop == Hop.POSTING ? "not posted: " : "broken at the " + hop.label() + ": ")
+                        + chain.whyNot().orElse(""))
                 .or(() -> chain.firstDoubtful()
-                        .map(link -> "in doubt: " + link.hop().label() + ": " + link.text()))
-                .orElse(chain.isIdle() ? "not used" : "not visibly broken");
+                        .map(link -> "in doubt at the " + link.hop().label() + ": " + link.text()))
+                .orElse(chain.isIdle() ? "not used" : "without a visible flaw");
     }
 
     private static boolean isSame(InterruptPath shown, InterruptPath chain) {

@@ -91,6 +91,6 @@ class BigHostIT {
         assertThat(printed.exited(17).out())
                 .contains("\n0000:00:04.0  MSI-X 0  → web (process 100)\n")
                 .contains("  host irq       ok         100: chip IR-PCI-MSIX-0000:00:04.0, handled 2412032 times")
-                .contains("  also MSI-X 1 to MSI-X 63, host irqs 101 to 163: same path\n");
+                .contains("  also MSI-X 1 to MSI-X 63 (host irq 101 to 163), with the same result\n");
     }
 }
