@@ -83,10 +83,10 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
             rows.add(Row.seen(
                     "worker " + worker.tid(),
                     thread + "/stat",
-                    (worker.ofKernel() ? "a kernel thread" : "a VMM thread") + ", now or last on CPU "
+                    (worker.ofKernel() ? "kernel thread" : "VMM thread") + ", now or last on CPU "
                             + worker.cpu()
                             + worker.allowed()
-                                    .map(cpus -> ", may run on CPU " + cpus)
+                                    .map(cpus -> ", allowed on CPU " + cpus)
                                     .orElse("")));
         }
         rows.add(eventfds(process, path));
@@ -95,8 +95,8 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                         ? Row.seen(
                                 "injected",
                                 "sys/kernel/debug/kvm/*/irq_injections",
-                                guest.injected().getAsLong() + " interrupts by software, from all sources, in "
-                                        + guest.exits().orElse(0) + " exits")
+                                "KVM injected " + guest.injected().getAsLong() + " interrupts by software in "
+                                        + guest.exits().orElse(0) + " exits, from all sources")
                         : Row.notShown(
                                 "injected",
                                 "KVM's counters do not exist",
@@ -106,12 +106,12 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
         rows.add(Row.notShown("irqfds", "no file shows KVM's irqfds or routes", GuestRules.BY_VMM));
         rows.add(Row.notShown(
                 "queues",
-                "virtqueues and their vectors are only in the guest's memory and in the VMM",
+                "only the guest and the VMM know the virtqueues and their vectors",
                 List.of(
-                        Remedy.look("QEMU's monitor: info virtio-queue-status; in the guest: /proc/interrupts"),
+                        Remedy.look("info virtio-queue-status in QEMU's monitor; /proc/interrupts in the guest"),
                         Remedy.of(
                                 Remedy.Change.WATCH,
-                                "for messages that KVM takes: kvmirq explain --vm " + process.pid() + " --live 10"))));
+                                "kvmirq explain --vm " + process.pid() + " --live 10 for messages that KVM takes"))));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
         return new GuestRows(process.asGuest(), virtio, rows);
@@ -124,8 +124,8 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                 .collect(Collectors.toCollection(TreeSet::new));
         return named.isEmpty()
                 ? Row.notShown(
-                        "virtio", "the VMM's command line names no virtio device", "ask the VMM (QEMU: info qtree)")
-                : Row.seen("virtio", path + "cmdline", "the command line names " + String.join(", ", named));
+                        "virtio", "the VMM's command line has no virtio device", "ask the VMM (QEMU: info qtree)")
+                : Row.seen("virtio", path + "cmdline", "the command line has " + String.join(", ", named));
     }
 
     private static Row vhost(Guest guest, String path) {
@@ -135,14 +135,14 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                 "vhost",
                 path + "fd",
                 files.isEmpty()
-                        ? "no vhost file is open: the VMM or, by vhost-user, another process serves the devices"
+                        ? "no vhost file is open, so the VMM or a vhost-user process serves the devices"
                         : "open: "
                                 + files.entrySet().stream()
                                         .map(entry ->
                                                 entry.getKey() + (entry.getValue() > 1 ? " ×" + entry.getValue() : ""))
                                         .collect(Collectors.joining(", "))
                                 + (guest.workers().isEmpty()
-                                        ? "; no worker: the VMM has started none, or hardware does the work, as with"
+                                        ? "; the VMM has started no worker, or hardware does the work, as with"
                                                 + " vhost-vdpa"
                                         : ""));
     }
@@ -153,14 +153,14 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                 "eventfds",
                 path + "fd",
                 process.eventfds().size() + ", including irqfds and ioeventfds; " + polled
-                        + " in the process's epolls");
+                        + " in epolls of the process");
     }
 
     private static Row vcpus(HostFacts host, Vcpus vcpus, String path) {
         return vcpus.notShown() == vcpus.all()
                 ? Row.notShown(
                         "vCPUs",
-                        "the threads of " + vcpus.all() + " vCPUs are not shown",
+                        "no file shows the threads of " + vcpus.all() + " vCPUs",
                         host.forDebugfs(Guests.NAMES))
                 : Row.seen(
                         "vCPUs",

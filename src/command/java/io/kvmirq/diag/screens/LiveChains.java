@@ -28,7 +28,7 @@ import java.util.stream.Collectors;
  */
 public final class LiveChains {
     private static final String AFTER_HANDLER =
-            "live, a kernel worker raised a GSI on the same CPU after handlers of this host irq and of no other";
+            "live, a kernel worker raised a GSI on the same CPU after handlers of this host irq and no other";
 
     private final HostFacts host;
     private final Live live;
@@ -149,8 +149,8 @@ public final class LiveChains {
         private Evidence inHandler(String event) {
             return irq.bracketed()
                     ? live(event + " in the handler of host irq " + number)
-                    : Evidence.inferred("live, " + event + " followed the start of the handler of host irq " + number
-                            + " on its CPU; the end was not recorded, because the irq was new");
+                    : Evidence.inferred("live, " + event + " followed the start of host irq " + number
+                            + "'s handler on its CPU; the handler's end was not recorded because the irq was new");
         }
 
         // Links
@@ -282,7 +282,7 @@ public final class LiveChains {
                         ? Claim.of(
                                 Question.FORM,
                                 true,
-                                Evidence.inferred("live, KVM requested posting; with VT-d nothing inhibits that"),
+                                Evidence.inferred("live, KVM requested posting, and with VT-d nothing inhibits it"),
                                 LinkRow.text("claim.posted"))
                         : before;
             }

@@ -34,7 +34,7 @@ import java.util.stream.Stream;
  * @param why why memory shows none; empty if it shows them
  */
 public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> fields, Optional<String> why) {
-    private static final String WATCHED = "look while a guest uses a device of VFIO";
+    private static final String WATCHED = "look while a guest uses a VFIO device";
 
     /** The fields of each chain whose vector is armed, or the reason why memory shows none. */
     public static List<MemoryEvidence> compare(HostFacts host, List<InterruptPath> chains, KernelPaths memory) {
@@ -106,10 +106,10 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
                 .orElse("");
         String hidden = Stream.concat(
                         with(fields, Drift.Verdict.UNOBSERVABLE).stream()
-                                .map(field -> field.field() + ": " + field.why()),
+                                .map(field -> field.field() + " (" + field.why() + ")"),
                         unseen(vms))
                 .distinct()
-                .collect(Collectors.joining("; "));
+                .collect(Collectors.joining(", "));
         Finding finding = Finding.of(
                 Check.KERNEL_MEMORY,
                 differing == 0 ? compared == 0 ? Status.UNKNOWN : Status.PASS : Status.WARN,
@@ -118,7 +118,7 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
         if (differing > 0) {
             String of =
                     guest.map(process -> "--vm " + process.pid() + " --vcpus").orElse("--all");
-            return finding.with(Remedy.look("run kvmirq explain " + of + " --evidence, which names the fields"));
+            return finding.with(Remedy.look("run kvmirq explain " + of + " --evidence, which prints the fields"));
         }
         return compared == 0 && armed.isEmpty() ? finding.with(Remedy.look(WATCHED)) : finding;
     }
@@ -127,7 +127,7 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
     private static Stream<String> unseen(Known<List<Known<List<KernelVcpu>>>> vms) {
         return Stream.concat(Stream.of(vms), vms.known().orElse(List.of()).stream())
                 .filter(Known.Unknown.class::isInstance)
-                .map(vm -> "vCPUs: " + ((Known.Unknown<?>) vm).why());
+                .map(vm -> "vCPUs (" + ((Known.Unknown<?>) vm).why() + ")");
     }
 
     private static List<Drift> with(List<Drift> fields, Drift.Verdict verdict) {

@@ -131,7 +131,7 @@ final class MemoryLinks implements PathSource {
         if (posted.isPresent()) {
             links.add(LinkRow.of("vcpu.posted")
                     .seen(
-                            Evidence.observed(MEMORY + "the structures of the VM's vCPUs"),
+                            Evidence.observed(MEMORY + "the VM's vCPU structures"),
                             List.of(posted.get().number())));
         } else if (toOne) {
             links.add(LinkRow.of("vcpu.message")

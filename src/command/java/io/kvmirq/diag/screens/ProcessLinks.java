@@ -133,7 +133,7 @@ final class ProcessLinks {
         links.add(lpi.map(found -> LinkRow.of("guest-vector.lpi")
                         .seen(
                                 Evidence.inferred(
-                                        "VFIO gives the VM no other device, and guests give vector n event n"),
+                                        "the VM has no other VFIO device, and guests map vector n to event n"),
                                 "LPI " + found.id())
                         .with(Hop.GUEST_VECTOR, List.of(new GuestVector(found.id()))))
                 .orElseGet(() -> LinkRow.of("guest-vector.not-shown").unseen()));
@@ -276,7 +276,7 @@ final class ProcessLinks {
             return LinkRow.of("vcpu.its")
                     .seen(
                             Evidence.inferred(
-                                    "the vLPIs in vgic-state have this target, and the VM has no other device of VFIO"),
+                                    "the vLPIs in vgic-state have this target, and the VM has no other VFIO device"),
                             List.of(target.getAsInt()));
         }
         int vcpus = process.vcpus().size();

@@ -75,11 +75,11 @@ class ExplainVirtioTest {
     void vhostWithoutAWorkerIsSaid() throws IOException {
         assertThat(explain(GuestHosts.of("virtio").remove("proc/105/").remove("proc/106/"))
                         .out())
-                .contains("; no worker: the VMM has started none, or hardware does the work")
+                .contains("; the VMM has started no worker, or hardware does the work")
                 .doesNotContain("worker 10");
         assertThat(explain(GuestHosts.of("virtio").remove("proc/100/fd/40").remove("proc/100/fd/41"))
                         .out())
-                .contains("no vhost file is open: the VMM or, by vhost-user, another process serves the devices")
+                .contains("no vhost file is open, so the VMM or a vhost-user process serves the devices")
                 .doesNotContain("worker 10");
     }
 
@@ -93,7 +93,7 @@ class ExplainVirtioTest {
                                 .link("proc/100/fd/40", "/dev/vhost-net"))
                         .out())
                 .contains(
-                        "  vCPUs          not shown  the threads of 2 vCPUs are not shown",
+                        "  vCPUs          not shown  no file shows the threads of 2 vCPUs",
                         "KVM's counters do not exist");
     }
 
