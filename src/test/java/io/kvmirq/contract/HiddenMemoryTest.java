@@ -44,8 +44,8 @@ class HiddenMemoryTest {
             says(
                     irq,
                     code,
-                    "/proc/kcore cannot be read: Operation not permitted: this process lacks CAP_SYS_RAWIO,"
-                            + " or the kernel is locked down for confidentiality");
+                    "/proc/kcore cannot be read: Operation not permitted (this process lacks CAP_SYS_RAWIO,"
+                            + " or the kernel is locked down for confidentiality)");
         });
     }
 

@@ -168,8 +168,8 @@ class PostingFactsTest {
     /** Nothing more need be known, such as of the module. */
     @ParameterizedTest
     @CsvSource({
-        "'', 'enable the IOMMU in firmware, and its interrupt remapping'",
-        "hypervisor, 'none, because this host is a VM, and IOMMUs that hypervisors emulate do not post'"
+        "'', 'enable the IOMMU and its interrupt remapping in firmware'",
+        "hypervisor, 'none, because this host is a VM and emulated IOMMUs do not post'"
     })
     void hostWithoutRemappingPostsNothing(String flag, String remedy) {
         RecordedHost host = intel().remove("sys/module")

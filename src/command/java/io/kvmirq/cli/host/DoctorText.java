@@ -42,7 +42,7 @@ final class DoctorText {
                 .forEach(finding -> print(finding, terminal));
         String ids = String.join(", ", ids(findings, Finding::needsRoot));
         if (all && !quiet && !ids.isEmpty()) {
-            terminal.line("run as root to see more of: " + ids);
+            terminal.line("run as root to check these in full: " + ids);
         }
     }
 

@@ -65,11 +65,11 @@ final class GuestTable {
                     .forEach(guest -> rows.add(cells(
                             guest, Optional.ofNullable(rates.get(guest.process().pid())))));
             Columns.print(rows, terminal);
-            terminal.line(host.command("list --vm NAME") + " lists a guest's vectors, "
+            terminal.line(host.command("list --vm NAME") + " lists a guest's vectors, and "
                     + host.command("explain --vm NAME") + " shows their paths");
         }
         if (seen.isPresent() && !seen.get().hasAll()) {
-            terminal.note("exits/s, injected/s: KVM's counters were missing at the start or end of the watch: "
+            terminal.note("exits/s, injected/s: KVM's counters were missing at the start or end of the watch; "
                     + host.forDebugfs("look while the guest runs"));
         }
         long unseen = guests.all().stream()
@@ -78,7 +78,7 @@ final class GuestTable {
                 .count();
         if (unseen > 0) {
             terminal.note("running, halted, stopped: no file shows the vCPU threads of " + unseen
-                    + (unseen == 1 ? " guest: " : " guests: ") + host.forDebugfs(Guests.NAMES));
+                    + (unseen == 1 ? " guest; " : " guests; ") + host.forDebugfs(Guests.NAMES));
         }
         guests.notes().forEach(terminal::note);
     }

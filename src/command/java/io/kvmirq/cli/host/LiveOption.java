@@ -189,12 +189,12 @@ public final class LiveOption {
     // Output
 
     static void print(Live live, Terminal terminal) {
-        terminal.say("watched for " + live.time() + "; kvmirq used " + percent(live) + " % of a CPU, plus "
-                + live.around().toMillis() + " ms of CPU time before and after");
+        terminal.say("watched for " + live.time() + " with " + percent(live) + " % of a CPU, plus "
+                + live.around().toMillis() + " ms of CPU time to start and read the trace");
         if (live.before().plus(live.afterwards()).compareTo(SHORT_READ) > 0) {
             terminal.say("  setting the probes took " + Live.seconds(live.before()) + ", reading and removing them "
                     + Live.seconds(live.afterwards())
-                    + ": the kernel waits for all processors at each probe");
+                    + ", because the kernel waits for all CPUs at each probe");
         }
         if (!live.counters().isEmpty()) {
             terminal.say("  counters: "

@@ -163,7 +163,7 @@ public record Vcpus(
         long on = PostedInterruptDescriptor.ON.of(control);
         long sn = PostedInterruptDescriptor.SN.of(control);
         String waiting = !posted.requested().isEmpty() && on == 0 && sn == 0
-                ? ", which no notification has announced: lost until the next one, unless a sender is between two steps"
+                ? ", not announced by a notification, so lost until the next one unless a sender is between two steps"
                 : "";
         return List.of(
                 Field.of("PIR", vectors(posted.requested()) + waiting, inMemory(PID)),
@@ -175,7 +175,7 @@ public record Vcpus(
                         inMemory(PID)),
                 Field.of(
                         "wake-up",
-                        posted.isListed() ? "on the list that vector 0xf1 wakes" : "on no list",
+                        posted.isListed() ? "on the list of wake-up vector 0xf1" : "on no wake-up list",
                         inMemory("vcpu_vmx.pi_wakeup_list")));
     }
 
@@ -195,7 +195,7 @@ public record Vcpus(
     public static Vcpus ofGuest(HostFacts host, VmProcess guest) {
         List<One> all = of(guest, VcpuThreads.vcpus(host, guest), (vcpu, tid) -> {
             List<Field> fields = new ArrayList<>();
-            fields.add(Field.unknown(PHASE, "no file shows the phase of a vCPU: add --live SECONDS"));
+            fields.add(Field.unknown(PHASE, "no file shows a vCPU's phase; add --live SECONDS"));
             tid.flatMap(thread -> VcpuThreads.stat(host.files(), guest, thread))
                     .map(ThreadStat::cpu)
                     .ifPresent(cpu -> fields.add(Field.of(

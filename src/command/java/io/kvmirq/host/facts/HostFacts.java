@@ -273,8 +273,8 @@ public final class HostFacts {
             return Known.none();
         }
         return new Known.Unknown<>(
-                "no link names the IOMMU group of " + device.address()
-                        + (isOpen(device) ? ", which is open" : ": /" + link + " is not a link"),
+                "no link shows the IOMMU group of " + device.address()
+                        + (isOpen(device) ? ", which is open" : " (/" + link + " is not a link)"),
                 "run kvmirq on the host itself, or take a new capture");
     }
 

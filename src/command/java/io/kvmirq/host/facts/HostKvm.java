@@ -105,13 +105,13 @@ public final class HostKvm {
         String flag = module.equals("kvm_intel") ? "vmx" : module.equals("kvm_amd") ? "svm" : "";
         return flag.isEmpty() || flags().isEmpty() || hasFlag(flag)
                 ? "load the module " + module
-                : "enable virtualization in the firmware, because the processor does not show the flag " + flag;
+                : "enable virtualization in firmware, because the processor lacks the flag " + flag;
     }
 
     /** {@code /dev/kvm}. Not known if the tree has no {@code /dev}. */
     public Known<DeviceFile> file() {
         if (tree.list("dev").isEmpty()) {
-            return new Known.Unknown<>("the tree has no /dev", "run kvmirq on the host itself");
+            return new Known.Unknown<>("the copy of the host has no /dev", "run kvmirq on the host itself");
         }
         Optional<HostFiles.Owner> owner = tree.owner("dev/kvm");
         Optional<String> group = owner.isPresent() ? groupName(owner.get().group()) : Optional.empty();
@@ -137,7 +137,7 @@ public final class HostKvm {
             return new Known.Unknown<>(
                     tree.text("proc/cpuinfo").isEmpty()
                             ? "/proc/cpuinfo cannot be read"
-                            : "/proc/cpuinfo has no line of flags, as on arm64",
+                            : "/proc/cpuinfo has no flags line, as on arm64",
                     "run systemd-detect-virt");
         }
         return new Known.Observed<>(hasFlag("hypervisor"));

@@ -99,7 +99,7 @@ public record IntxLine(
         HostIrq shown = new HostIrq((int) device.irq());
         return device.messageIrqs().contains(shown)
                 ? new Known.Unknown<>(
-                        irq + " shows the MSI irq instead of the pin's, because the device uses MSI",
+                        irq + " shows the MSI irq instead of the pin's because the device uses MSI",
                         "look before the guest enables MSI")
                 : new Known.Observed<>(shown);
     }

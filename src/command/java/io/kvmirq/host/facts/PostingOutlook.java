@@ -45,7 +45,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
                 obstacle.text(),
                 Optional.of(
                         host.isVirtual()
-                                ? "none, because this host is a VM, and IOMMUs that hypervisors emulate do not post"
+                                ? "none, because this host is a VM and emulated IOMMUs do not post"
                                 : remapping(host)));
     }
 
@@ -60,7 +60,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
             }
         }
         return words.length() == 0
-                ? "enable the IOMMU in firmware, and its interrupt remapping"
+                ? "enable the IOMMU and its interrupt remapping in firmware"
                 : "remove " + words + " from the kernel's command line";
     }
 
@@ -69,7 +69,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
         Optional<Boolean> used = host.posting().gicv4();
         if (used.isEmpty()) {
             return unknown(
-                    "kvm-arm.vgic_v4_enable is set, and only a running VM shows whether the host has a GICv4",
+                    "kvm-arm.vgic_v4_enable is set, but only a running VM shows whether the host has a GICv4",
                     Optional.of("look again while a VM with an ITS runs"));
         }
         return used.get()

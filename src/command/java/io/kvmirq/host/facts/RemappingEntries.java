@@ -149,12 +149,12 @@ public final class RemappingEntries {
         Known<Map<Key, List<Entry>>> table = intel();
         Optional<Irq> shown = irq.flatMap(this::irq);
         if (shown.isPresent()) {
-            return found(table, shown.get().key(), "debugfs shows no IRTE for it", "look again while the guest runs")
+            return found(table, shown.get().key(), "debugfs shows no IRTE for the irq", "look again while the guest runs")
                     .map(all -> all.stream().map(shown.get()::toGuest).toList());
         }
         if (host.files().text("proc/cmdline").orElse("").contains("posted_msi")) {
             return new Known.Unknown<>(
-                    "with intremap=posted_msi the host has posted entries of its own, and debugfs does not show the irq",
+                    "with intremap=posted_msi, the host also has posted entries, and debugfs does not show their irqs",
                     SHOWS_EACH_IRQ);
         }
         String source = source(device);
@@ -163,13 +163,13 @@ public final class RemappingEntries {
                 && unit.isEmpty()
                 && host.pciAddresses().stream().anyMatch(address -> address.domain() != device.domain())) {
             return new Known.Unknown<>(
-                    DEBUGFS + INTEL + " names no PCI domain, and sysfs does not show the unit of the device",
+                    DEBUGFS + INTEL + " shows no PCI domain, and sysfs does not show the unit of the device",
                     SHOWS_EACH_IRQ + ", which shows each irq's IRTE");
         }
         return found(
                 table,
                 new Key(unit.orElse(""), source),
-                "debugfs shows no entry with the source " + source + "; behind a PCI bridge, an entry names the bridge",
+                "debugfs shows no entry with source id " + source + "; behind a PCI bridge, it is the bridge's",
                 "look again while the guest runs, or " + SHOWS_EACH_IRQ + ", which shows each irq's IRTE");
     }
 
@@ -211,17 +211,17 @@ public final class RemappingEntries {
 
     private Known<List<Entry>> ofAmd(PciAddress device) {
         Known<String> table = host.debugfs(
-                AMD, "boot Linux 6.17 or newer with CONFIG_AMD_IOMMU_DEBUGFS; then echo " + device + " > " + DEVID);
+                AMD, "boot Linux 6.17 or newer with CONFIG_AMD_IOMMU_DEBUGFS, then run echo " + device + " > " + DEVID);
         if (table.known()
                 .filter(text -> !text.stripLeading().startsWith("DeviceId " + device))
                 .isPresent()) {
             return new Known.Unknown<>(
                     DEBUGFS + AMD + " does not show this device",
-                    "echo " + device + " > " + DEVID + ", and look again");
+                    "run echo " + device + " > " + DEVID + ", and look again");
         }
         Known<List<Entry>> entries = table.map(RemappingEntries::amd);
         return entries.known().filter(List::isEmpty).isPresent()
-                ? new Known.Unknown<>("debugfs shows no IRTE for it", "look again while the guest runs")
+                ? new Known.Unknown<>("debugfs shows no IRTE for the irq", "look again while the guest runs")
                 : entries;
     }
 

@@ -20,7 +20,7 @@ import java.util.regex.Pattern;
 public record Sight(boolean namespaced, boolean root, Optional<String> lockdown) {
     /** The remedy if a pid namespace hides processes. */
     public static final String ON_THE_HOST =
-            "run it on the host, or in the host's pid namespace (docker run --pid=host)";
+            "run kvmirq on the host, or in the host's pid namespace (docker run --pid=host)";
 
     private static final String INIT = "pid:[4026531836]";
     private static final Pattern MODE = Pattern.compile("\\[(integrity|confidentiality)]");
@@ -45,7 +45,7 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
         return namespaced
                 ? Optional.of(new Known.Unknown<>(
                         Known.Reason.HIDDEN,
-                        "kvmirq runs in a pid namespace of its own, which hides the host's processes",
+                        "kvmirq runs in its own pid namespace, which hides the host's processes",
                         ON_THE_HOST))
                 : Optional.empty();
     }
@@ -62,14 +62,14 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
         if (locks(path)) {
             return new Known.Unknown<>(
                     Known.Reason.LOCKED_DOWN,
-                    "/" + path + " is refused, to root too: the kernel is locked down (" + lockdown.orElseThrow() + ")",
-                    "none while the kernel is locked down, as Secure Boot or lockdown= does");
+                    "/" + path + " is refused even to root: the kernel is locked down (" + lockdown.orElseThrow() + ")",
+                    "none while Secure Boot or lockdown= keeps the kernel locked down");
         }
         return root
                 ? new Known.Unknown<>(
                         Known.Reason.REFUSED,
-                        "/" + path + " is refused to root: a security module forbids it, or a capability is missing",
-                        "run it outside of containers, with all capabilities; ausearch -m avc names a refusal")
+                        "/" + path + " is refused to root: a security module denies it, or a capability is missing",
+                        "run kvmirq outside containers with all capabilities; ausearch -m avc shows denials")
                 : new Known.Unknown<>(
                         Known.Reason.REFUSED, "/" + path + " cannot be read by this user", HostKvm.AS_ROOT);
     }

@@ -81,7 +81,7 @@ final class KernelMemory implements AutoCloseable {
     private static Unseen refused(String name, IOException e) {
         String why = name + " cannot be read: ";
         if (e instanceof NoSuchFileException) {
-            return new Unseen(Known.Reason.ABSENT, why + "there is none", ELSEWHERE);
+            return new Unseen(Known.Reason.ABSENT, why + "no such file", ELSEWHERE);
         }
         if (e instanceof AccessDeniedException) {
             return new Unseen(Known.Reason.REFUSED, why + "permission denied", "run as root");
@@ -91,9 +91,9 @@ final class KernelMemory implements AutoCloseable {
         return locked
                 ? new Unseen(
                         Known.Reason.REFUSED,
-                        why + reason + ": this process lacks CAP_SYS_RAWIO, or the kernel is locked down for"
-                                + " confidentiality",
-                        "run as root outside of a container; lockdown=integrity does not hide it")
+                        why + reason + " (this process lacks CAP_SYS_RAWIO, or the kernel is locked down for"
+                                + " confidentiality)",
+                        "run as root outside a container; lockdown=integrity does not hide /proc/kcore")
                 : new Unseen(why + reason, ELSEWHERE);
     }
 

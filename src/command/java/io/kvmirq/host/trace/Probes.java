@@ -90,7 +90,7 @@ public final class Probes implements AutoCloseable {
             if (!files.list("").contains(file.getKey())) {
                 return new Known.Unknown<>(
                         "this kernel has no " + file.getKey() + " in tracefs",
-                        "a kernel with CONFIG_" + file.getValue());
+                        "use a kernel with CONFIG_" + file.getValue());
             }
         }
         List<Step> steps = new ArrayList<>();
@@ -99,15 +99,15 @@ public final class Probes implements AutoCloseable {
                         "the function " + probe.split(" ", 3)[1] + " cannot be probed",
                         () -> files.write(ProbeFiles.PROBES, probe))));
         String instance = own.instance();
-        steps.add(new Step("cannot make " + instance, () -> files.create(instance)));
+        steps.add(new Step("cannot create " + instance, () -> files.create(instance)));
         plan.synthetics()
                 .forEach(synthetic -> steps.add(new Step(
-                        "no synthetic event can be made", () -> files.write(ProbeFiles.SYNTHETIC, synthetic))));
+                        "cannot create a synthetic event", () -> files.write(ProbeFiles.SYNTHETIC, synthetic))));
         if (!injected.isThere()) {
             missing.add("this kernel has no tracepoint kvm:kvm_inj_virq, which shows the vectors that a vCPU takes");
         }
         if (!isAccepted() && plan.queued() instanceof Known.Unknown<String> none) {
-            missing.add("the vCPU of an interrupt is not shown: " + none.why());
+            missing.add("vCPUs are not shown: " + none.why());
         }
         plan.triggers(injected, events()).forEach(trigger -> steps.add(step("the kernel does not count ", trigger)));
         Optional<String> refused = run(steps);
@@ -118,7 +118,7 @@ public final class Probes implements AutoCloseable {
         latencies
                 .synthetics()
                 .forEach(synthetic -> times.add(new Step(
-                        "no synthetic event can be made", () -> files.write(ProbeFiles.SYNTHETIC, synthetic))));
+                        "cannot create a synthetic event", () -> files.write(ProbeFiles.SYNTHETIC, synthetic))));
         latencies.triggers().forEach(trigger -> times.add(step("the kernel does not measure ", trigger)));
         run(times).ifPresentOrElse(why -> missing.add("latency is not measured: " + why), () -> isTimed = true);
         return new Known.Observed<>(this);
@@ -192,7 +192,7 @@ public final class Probes implements AutoCloseable {
             long untimed = isTimed ? latencies.dropped(hist) : 0;
             if (untimed > 0) {
                 missing.add(
-                        "latencies leave out " + untimed + " times, for which a histogram of the kernel had no room");
+                        "latencies leave out " + untimed + " times that did not fit into the kernel's histogram");
             }
             String taken = injected.isThere() ? hist.histograms(ProbePlan.INJECTED) : "";
             boolean isEnded = events().contains(ProbePlan.ENDED);

@@ -150,7 +150,7 @@ public final class TraceInstance implements Tracing {
                             + (threads.isEmpty() ? "" : OF_VCPUS));
             Files.createDirectory(directory);
         } catch (IOException e) {
-            return refused("cannot make " + directory, e);
+            return refused("cannot create " + directory, e);
         }
         TraceInstance instance = new TraceInstance(directory, !threads.isEmpty());
         try {
@@ -326,7 +326,7 @@ public final class TraceInstance implements Tracing {
             }
             return new Known.Observed<>(new Lost(overwritten, missing));
         } catch (IOException e) {
-            return refused("cannot end the record of " + directory, e);
+            return refused("cannot stop recording in " + directory, e);
         }
     }
 

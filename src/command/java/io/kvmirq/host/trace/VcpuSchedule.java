@@ -48,8 +48,8 @@ public final class VcpuSchedule implements TraceReader.Sink {
             "kvm/" + WAKEUP, "",
             "kvm/" + EXIT, HALTS);
 
-    private static final String LOST = "events did not fit into the buffer, and its thread passed none of these since";
-    private static final String NO_EVENT = "its thread passed no KVM tracepoint";
+    private static final String LOST = "the trace buffer overflowed, and its thread has hit no KVM tracepoint since";
+    private static final String NO_EVENT = "its thread hit no KVM tracepoint";
     private static final String RUNNABLE = "R";
     private static final String STATE = "prev_state";
     private static final String LOAD = "load";
@@ -117,12 +117,12 @@ public final class VcpuSchedule implements TraceReader.Sink {
             }
             if (cpu >= 0) {
                 return halted
-                        ? new Phase.Unknown("its guest halts or wakes, and no event says when KVM blocks it")
+                        ? new Phase.Unknown("its guest halts or wakes, and no event shows when KVM blocks it")
                         : new Phase.Running(cpu);
             }
             if (asleep.equals(RUNNABLE)) {
                 return halted
-                        ? new Phase.Unknown("the host took the CPU away while its guest halted or woke")
+                        ? new Phase.Unknown("the host preempted it while its guest halted or woke")
                         : new Phase.Preempted();
             }
             return asleep.equals("S") && halted
@@ -217,7 +217,7 @@ public final class VcpuSchedule implements TraceReader.Sink {
         if (previous != null) {
             previous.seen = true;
             if (previous.inRun.isPresent() && previous.cpu != event.cpu()) {
-                previous.forget("its thread left a CPU that it was not seen on");
+                previous.forget("its thread left a CPU on which it was not seen");
             }
             previous.cpu = -1;
             // A state without a flag is to run.
@@ -232,7 +232,7 @@ public final class VcpuSchedule implements TraceReader.Sink {
         if (next != null) {
             next.seen = true;
             if (next.inRun.isPresent() && next.cpu >= 0) {
-                next.forget("its thread moved to a CPU and was not seen to leave another");
+                next.forget("its thread moved to a CPU without having left another");
             }
             next.on(event.cpu());
             changed.accept((int) to.getAsLong());

@@ -85,9 +85,9 @@ class VfioCommandTest {
                         + " on this hardware; normal for an emulated IOMMU)",
                 "vtd-posting | on: hardware posts device interrupts to running vCPUs",
                 "amd-avic    | on: hardware posts device interrupts to running vCPUs",
-                "gicv3       | off: KVM does not use GICv4 (boot with"
-                        + " kvm-arm.vgic_v4_enable=1 if the host has a GICv4)",
-                "gicv4       | not known: kvm-arm.vgic_v4_enable is set, and only a running VM shows whether the host"
+                "gicv3       | off: the host has no GICv4, or kvm-arm.vgic_v4_enable is not set (on a host with GICv4,"
+                        + " boot with kvm-arm.vgic_v4_enable=1)",
+                "gicv4       | not known: kvm-arm.vgic_v4_enable is set, but only a running VM shows whether the host"
                         + " has a GICv4 (look again while a VM with an ITS runs)"
             })
     void oneLineSaysWhetherPostingIsOnHere(String profile, String said) {

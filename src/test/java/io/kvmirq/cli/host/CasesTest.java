@@ -54,11 +54,11 @@ class CasesTest {
             another-guest-is-frozen | list --all | 0 | none | all 5 interrupts of guest web are posted
             iothread-hangs | explain 0000:00:01.0 | 0 | none | all 5 interrupts of guest web are posted
             guest-capped-by-its-flavour | explain 0000:00:01.0 | 0 | none | slow at times: the control group
-            kvmirq-in-a-container | explain 0000:00:01.0 | 0 | none | in a pid namespace of its own
-            kvmirq-in-a-container | explain --all | 3 | none | in a pid namespace of its own
+            kvmirq-in-a-container | explain 0000:00:01.0 | 0 | none | in its own pid namespace
+            kvmirq-in-a-container | explain --all | 3 | none | in its own pid namespace
             kvmirq-in-a-container | explain 0000:00:01.0 --nagios | 3 | none | KVMIRQ UNKNOWN: all 5 interrupts
             kvmirq-in-a-container | list --all --nagios | 3 | none | KVMIRQ UNKNOWN: all 5 interrupts
-            kvmirq-in-a-container | doctor --check paths | 3 | none | in a pid namespace of its own
+            kvmirq-in-a-container | doctor --check paths | 3 | none | in its own pid namespace
             kvmirq-in-a-container | vfio 0000:00:01.0 | 1 | none | so a program that is not visible has it open
             locked-down-kernel | explain 0000:00:01.0 | 0 | none | the kernel is locked down (confidentiality)
             harmless-unnamed-threads-on-an-isolated-host | explain 0000:00:01.0 | 0 | none | nothing visible is broken

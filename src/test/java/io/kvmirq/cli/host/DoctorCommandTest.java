@@ -173,7 +173,7 @@ class DoctorCommandTest {
         String printed = out.toString(StandardCharsets.UTF_8);
         assertThat(printed)
                 .isEqualTo(Recorded.text(DoctorCommandTest.class, "doctor-plain-user.txt", printed))
-                .endsWith("run as root to see more of: kvm, avic-inhibits, paths, limits\n");
+                .endsWith("run as root to check these in full: kvm, avic-inhibits, paths, limits\n");
         assertThat(DoctorCommand.exitCode(findings, false)).isEqualTo(ExitCode.FAILED);
     }
 

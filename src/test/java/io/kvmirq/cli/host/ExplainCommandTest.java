@@ -490,7 +490,7 @@ class ExplainCommandTest {
         host.put("sys/kernel/debug/iommu/amd/irqtbl", "DeviceId 0000:00:03.0\n" + rows);
         assertThat(of(host, AMD, "0").out())
                 .contains("  entry posts    not shown  /sys/kernel/debug/iommu/amd/irqtbl does not show this device\n")
-                .contains("to see it: echo 0000:00:02.0 > /sys/kernel/debug/iommu/amd/devid, and look again\n");
+                .contains("to see it: run echo 0000:00:02.0 > /sys/kernel/debug/iommu/amd/devid, and look again\n");
     }
 
     /** vgic_its_debug_show() in arch/arm64/kvm/vgic/vgic-its-debug.c, from Linux 6.16 on. */
@@ -576,7 +576,7 @@ class ExplainCommandTest {
         assertThat(of(empty.link("proc/self/ns/pid", "pid:[4026532700]"), "--all", "--nagios")
                         .exited(3)
                         .out())
-                .startsWith("KVMIRQ UNKNOWN: no guest is visible; kvmirq runs in a pid namespace of its own");
+                .startsWith("KVMIRQ UNKNOWN: no guest is visible; kvmirq runs in its own pid namespace");
         assertThat(of(pit(), "--vm", "mail", "--nagios").exited(3).out())
                 .startsWith("KVMIRQ UNKNOWN: no guest 'mail' is visible");
         assertThat(of(pit(), "--vm", "mail"))

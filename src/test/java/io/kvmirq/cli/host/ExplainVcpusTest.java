@@ -200,7 +200,7 @@ class ExplainVcpusTest {
         String printed = live(host).exited(0).out();
         assertThat(printed).contains("  phase     running", "  CPU       1  [");
         assertThat(printed.substring(printed.indexOf("vcpu 1")))
-                .contains("  phase     unknown: its thread passed no KVM tracepoint");
+                .contains("  phase     unknown: its thread hit no KVM tracepoint");
     }
 
     /** CPU 0 has its last events only: what an older one of CPU 1 tells is not believed. */
@@ -212,7 +212,7 @@ class ExplainVcpusTest {
                         events(7, of("CPU 0/KVM-101", 1, "kvm_fpu: load"), of("CPU 1/KVM-102", 0, "kvm_fpu: load"))));
         String printed = live(host).exited(0).out();
         assertThat(printed.substring(0, printed.indexOf("vcpu 1")))
-                .contains("  phase     unknown: events did not fit into the buffer");
+                .contains("  phase     unknown: the trace buffer overflowed");
         assertThat(printed.substring(printed.indexOf("vcpu 1"))).contains("  phase     running");
         assertThat(printed).contains("trace buffer overflow lost 7 events");
     }
@@ -284,7 +284,7 @@ class ExplainVcpusTest {
                         .out())
                 .contains(
                         "vcpu 0  thread 101",
-                        "  phase     unknown: no file shows the phase of a vCPU: add --live SECONDS",
+                        "  phase     unknown: no file shows a vCPU's phase; add --live SECONDS",
                         "  CPU       1, now or last  [observed: /proc/100/task/101/stat]",
                         "vcpu 1\n");
     }

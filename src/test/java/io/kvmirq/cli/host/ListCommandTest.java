@@ -56,7 +56,7 @@ class ListCommandTest {
                 GuestHosts.of("gicv4").remove("proc/100/task/101/stat").remove("proc/100/task/102/stat");
         assertThat(of(host).exited(0).out())
                 .contains("arm    100      2      5        5\n")
-                .contains("- running, halted, stopped: no file shows the vCPU threads of 1 guest: name the threads");
+                .contains("- running, halted, stopped: no file shows the vCPU threads of 1 guest; name the threads");
     }
 
     /** The same hosts, a row for each guest. */
@@ -199,7 +199,7 @@ class ListCommandTest {
         GuestHosts.of("vhost-tasks").writeTo(copy);
         String from = " --from " + copy;
         assertThat(Cli.run("list", "--from", copy.toString()).exited(0).out())
-                .contains("'kvmirq list --vm NAME" + from + "' lists a guest's vectors, 'kvmirq explain --vm NAME"
+                .contains("'kvmirq list --vm NAME" + from + "' lists a guest's vectors, and 'kvmirq explain --vm NAME"
                         + from + "' shows their paths");
         assertThat(Cli.run("explain", "--vm", "100", "--from", copy.toString()).out())
                 .contains("kvmirq explain --vm 100 --live 10\n");

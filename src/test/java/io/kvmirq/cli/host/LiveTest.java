@@ -675,7 +675,7 @@ class LiveTest {
                         0))
                 .contains(
                         "    irqfd                20  process 100\n",
-                        "  note: latencies leave out 4 times, for which a histogram of the kernel had no room\n");
+                        "  note: latencies leave out 4 times that did not fit into the kernel's histogram\n");
     }
 
     @Test
@@ -735,7 +735,7 @@ class LiveTest {
                 .contains("\"milliseconds\":10000,", "\"perSecond\":{\"exits\":null,\"injected\":null}");
         assertThat(run(new Watched(GuestHosts.of("amd-avic"), traced("x86-6.1", "")), "list", "--live", "10")
                         .out())
-                .contains("- exits/s, injected/s: KVM's counters were missing at the start or end of the watch:"
+                .contains("- exits/s, injected/s: KVM's counters were missing at the start or end of the watch;"
                         + " mount -t debugfs");
     }
 

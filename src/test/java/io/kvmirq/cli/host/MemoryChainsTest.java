@@ -476,11 +476,11 @@ class MemoryChainsTest {
         assertThat(host.run("explain", host.device).out()).isEqualTo(without);
         assertThat(host.run("explain", host.device, "0", "--evidence").out())
                 .contains("kernel memory, 0000:00:02.0 MSI-X 0, host irq 27\n  " + temporary.resolve("none")
-                        + " cannot be read: there is none\n");
+                        + " cannot be read: no such file\n");
         try (KernelPaths memory = host.memory()) {
             Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
             assertThat(finding.status()).isEqualTo(Finding.Status.UNKNOWN);
-            assertThat(finding.text()).endsWith("cannot be read: there is none");
+            assertThat(finding.text()).endsWith("cannot be read: no such file");
         }
     }
 
@@ -542,7 +542,7 @@ class MemoryChainsTest {
                 .contains(
                         "PIR       0x40  [observed: kernel memory, vcpu_vmx.pi_desc]",
                         "ON 1, SN 0, NV 0xf1, NDST " + (isX2apic ? "0x4 " : "0x400 "),
-                        "wake-up   on the list that vector 0xf1 wakes",
+                        "wake-up   on the list of wake-up vector 0xf1",
                         "AGREE         pi_desc of vCPU 0: NV  0xf2",
                         "AGREE         pi_desc of vCPU 0: NDST  " + (isX2apic ? "0x5" : "0x500"),
                         "AGREE         pi_desc of vCPU 1: ON with a vector in PIR  0x1")

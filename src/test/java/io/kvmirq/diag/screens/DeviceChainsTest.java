@@ -161,7 +161,7 @@ class DeviceChainsTest {
         shared.put("sys/bus/pci/devices/0001:00:01.0/vendor", "0x8086\n");
         assertThat(form(shared, 0).holds()).isEmpty();
         assertThat(form(shared, 0).text())
-                .isEqualTo("/" + TABLE + " names no PCI domain, and sysfs does not show the unit of the device");
+                .isEqualTo("/" + TABLE + " shows no PCI domain, and sysfs does not show the unit of the device");
 
         shared.link("sys/bus/pci/devices/0000:00:01.0/iommu", "../../virtual/iommu/dmar0");
         shared.link("sys/bus/pci/devices/0001:00:01.0/iommu", "../../virtual/iommu/dmar9");
@@ -199,8 +199,7 @@ class DeviceChainsTest {
         host.put(TABLE, host.tree().text(TABLE).orElse("").replace("00:01.0", "00:1e.0") + "\n");
         assertThat(form(host, 0).holds()).isEmpty();
         assertThat(form(host, 0).text())
-                .isEqualTo("debugfs shows no entry with the source 00:01.0; behind a PCI bridge, an entry names the"
-                        + " bridge");
+                .isEqualTo("debugfs shows no entry with source id 00:01.0; behind a PCI bridge, it is the bridge's");
         assertThat(Remedy.text(form(host, 0).remedies()).orElse("")).contains("CONFIG_GENERIC_IRQ_DEBUGFS");
 
         host.put("sys/kernel/debug/irq/irqs/27", " domain:  INTEL-IR-0-13\n  hwirq:   0x180000\n");

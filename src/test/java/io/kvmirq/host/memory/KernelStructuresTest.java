@@ -611,7 +611,7 @@ class KernelStructuresTest {
         assertThat(refusal(without("sys/kernel/btf/vmlinux"))).isEqualTo("/sys/kernel/btf/vmlinux does not exist");
         Path core = directory.resolve("none");
         HostFiles files = new World("6.12", Vendor.INTEL).image.files();
-        assertThat(why(KernelStructures.open(files, core))).isEqualTo(core + " cannot be read: there is none");
+        assertThat(why(KernelStructures.open(files, core))).isEqualTo(core + " cannot be read: no such file");
         Files.createFile(core);
         assertThat(why(KernelStructures.open(files, core)))
                 .isEqualTo(core + " cannot be read: it is empty, as in a container");

@@ -140,7 +140,7 @@ class ProbesTest {
         assertThat(probes.read().known().orElseThrow().missing())
                 .singleElement()
                 .asString()
-                .startsWith("the vCPU of an interrupt is not shown: ")
+                .startsWith("vCPUs are not shown: ")
                 .contains("vgic_queue_irq_unlock");
         probes.close();
     }
@@ -366,7 +366,7 @@ class ProbesTest {
         tracefs.top.remove(file);
         assertThat(begun(OWN))
                 .isEqualTo(new Known.Unknown<>(
-                        "this kernel has no " + file + " in tracefs", "a kernel with CONFIG_" + configuration));
+                        "this kernel has no " + file + " in tracefs", "use a kernel with CONFIG_" + configuration));
         assertThat(tracefs.written).isEmpty();
     }
 
