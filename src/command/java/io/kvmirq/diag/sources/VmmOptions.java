@@ -95,7 +95,7 @@ public record VmmOptions(
     private static final Inhibit PASSTHROUGH = new Inhibit(
             InhibitReason.HYPERV,
             "the command line has hv-passthrough, which offers a SynIC",
-            "name the enlightenments in -cpu, including hv-apicv, which advises the guest not to use AutoEOI, as Linux"
+            "list the enlightenments in -cpu, including hv-apicv, which advises the guest not to use AutoEOI, as Linux"
                     + " 5.15"
                     + " and newer do with hv-passthrough",
             Optional.of("if the guest uses AutoEOI"));

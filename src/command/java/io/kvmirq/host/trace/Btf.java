@@ -302,7 +302,7 @@ public final class Btf {
         }
         return answers.isEmpty()
                 ? new Known.Unknown<>("this kernel has no " + type + what, "use a kernel that has it")
-                : new Known.Unknown<>("this kernel has different types named " + type + what, "name another member");
+                : new Known.Unknown<>("this kernel has different types named " + type + what, "look up another member");
     }
 
     private List<Integer> ids(Kind kind, String name) {

@@ -217,7 +217,7 @@ class DecodeCommandIT {
         assertThat(missing.err().strip()).isEqualTo("kvmirq: cannot read /nonexistent/file: no such file");
         Cli.Ended directory = Cli.run("encode", "--batch", temporary.toString()).exited(ExitCode.COULD_NOT_RUN);
         assertThat(directory.err())
-                .isEqualTo("kvmirq: cannot read " + temporary + ": it is a directory; name a file in it\n");
+                .isEqualTo("kvmirq: cannot read " + temporary + ": it is a directory; give a file in it\n");
         String file = "/sys/kernel/debug/kvm/1-2/vgic-state";
         Cli.Ended ended = Cli.run("decode", "vgic-state", file).exited(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err())

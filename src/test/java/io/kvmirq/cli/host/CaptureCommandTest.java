@@ -39,7 +39,7 @@ class CaptureCommandTest {
         for (Path file : List.of(packed, tar)) {
             assertThat(Cli.run("doctor", "--from", file.toString()).exited(3).err())
                     .isEqualTo("kvmirq: " + file + " is not a capture: it is a tar or gzip archive; unpack"
-                            + " it, and name its directory\n");
+                            + " it, and give its directory\n");
         }
         assertThat(Cli.run("doctor", "--from", temporary.toString()).exited(3).err())
                 .isEqualTo("kvmirq: " + temporary + ": expected a directory with proc or sys in it\n");

@@ -583,7 +583,7 @@ class ExplainCommandTest {
                 .isEqualTo(new Cli.Ended(
                         ExitCode.COULD_NOT_RUN,
                         "",
-                        "kvmirq: no guest 'mail' is visible: name one of 'web' (process 100), or give a process id\n"));
+                        "kvmirq: no guest 'mail' is visible: give one of 'web' (process 100), or a process id\n"));
     }
 
     @ParameterizedTest

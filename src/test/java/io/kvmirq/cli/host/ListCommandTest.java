@@ -111,7 +111,7 @@ class ListCommandTest {
                 .isEqualTo(new Cli.Ended(
                         ExitCode.COULD_NOT_RUN,
                         "",
-                        "kvmirq: no guest 'mail' is visible: name one of 'web' (process 100), or give a process id\n"));
+                        "kvmirq: no guest 'mail' is visible: give one of 'web' (process 100), or a process id\n"));
         assertThat(of(host, "--device", "00:02.7")
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
@@ -187,7 +187,7 @@ class ListCommandTest {
         assertThat(Cli.run("list", "--from", from, from, "--json")
                         .exited(ExitCode.USAGE)
                         .err())
-                .contains("--json is for one host: name one archive");
+                .contains("--json is for one host: give one archive");
         assertThat(Cli.run("list", from).exited(ExitCode.USAGE).err())
                 .contains("is not an option: --from must come" + " before");
     }

@@ -73,7 +73,7 @@ class NewFileTest {
         assertThat(NewFile.isRefused(temporary.resolve("none/a"), terminal)).isTrue();
         assertThat(said.toString(StandardCharsets.UTF_8))
                 .isEqualTo("kvmirq: cannot write " + temporary.resolve("none/a") + ": the directory "
-                        + temporary.resolve("none") + " does not exist; make it with mkdir -p, or name another file\n");
+                        + temporary.resolve("none") + " does not exist; make it with mkdir -p, or give another file\n");
         assertThat(NewFile.isRefused(temporary, terminal)).isTrue();
     }
 
@@ -84,7 +84,7 @@ class NewFileTest {
                 .isFalse();
         assertThat(said.toString(StandardCharsets.UTF_8))
                 .matches(
-                        "kvmirq: cannot write /proc/x: (the directory /proc accepts no new file; name a file in another one"
+                        "kvmirq: cannot write /proc/x: (the directory /proc accepts no new file; give a file in another one"
                                 + "|permission denied; .*)\n");
     }
 
@@ -94,6 +94,6 @@ class NewFileTest {
         Path link = Files.createSymbolicLink(temporary.resolve("link"), target);
         assertThat(NewFile.write(link, terminal, out -> out.write('x'))).isFalse();
         assertThat(target).doesNotExist();
-        assertThat(said.toString(StandardCharsets.UTF_8)).contains("it exists already; name another file");
+        assertThat(said.toString(StandardCharsets.UTF_8)).contains("it exists already; give another file");
     }
 }

@@ -88,7 +88,7 @@ class BtfTest {
     @Test
     void memberOnWhichTypesOfOneNameDifferIsUnknown() throws IOException {
         assertThat(unknown(module().member(Kind.STRUCT, "differs", "both")))
-                .isEqualTo("this kernel has different types named struct differs with both; name another member");
+                .isEqualTo("this kernel has different types named struct differs with both; look up another member");
         assertThat(module().member(Kind.STRUCT, "differs", "two").known().map(Member::offset))
                 .contains(4L);
     }
