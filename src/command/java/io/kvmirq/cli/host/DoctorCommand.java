@@ -57,11 +57,11 @@ public final class DoctorCommand implements Command {
     @Override
     public void describe(Usage usage) {
         List<String> ids = ids(EnumSet.allOf(Check.class));
-        usage.description("Prints one line for each check: PASS, WARN (works, but worse than it could, or with a"
+        usage.description("Prints one line for each check: PASS, WARN (works, but could work better, or has a"
                         + " risk), FAIL (does not work) or UNKNOWN (not visible), and below it what to"
                         + " change, when the change takes effect, and its risk. Reads sysfs, /proc and debugfs,"
                         + " starts no VM, opens no device and writes nothing. The checks 'backends', which loads"
-                        + " native code, and 'kernel-memory', which reads /proc/kcore, run only if named by"
+                        + " native code, and 'kernel-memory', which reads /proc/kcore, run only with"
                         + " --check. Exit code 0 if nothing fails, 1 if a check fails, 3 if no check could read"
                         + " its files. With --strict, it is also 17 if this host could post an interrupt but does"
                         + " not, or 1 if a check warns about something else.")

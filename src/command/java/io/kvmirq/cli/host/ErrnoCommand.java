@@ -26,7 +26,7 @@ import picocli.CommandLine.ParseResult;
 public final class ErrnoCommand implements Command {
     @Override
     public void describe(Usage usage) {
-        usage.description("Prints the causes for which CALL fails with ERRNO, most likely first, and what to check"
+        usage.description("Prints the possible causes of ERRNO from CALL, most likely first, and what to check"
                         + " next. ERRNO is a name or a number; 0 is an unexpected success. Add the conditions that"
                         + " you know, because they rule out causes. Does not call KVM. Exit code 1 if no cause is"
                         + " known.")

@@ -42,14 +42,14 @@ public final class ExplainCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("First says whether a device's interrupts reach the guest, and whether hardware (posted)"
+        usage.description("First prints whether a device's interrupts reach the guest, and whether hardware (posted)"
                         + " or KVM delivers them. Then prints a vector's chain: device, host irq, device vector,"
                         + " VMM, eventfd, irqfd, GSI, guest vector, vCPU. Each link is ok, broken, doubtful (its"
-                        + " evidence is contradictory, or proves nothing alone), not used or not shown, with the"
-                        + " evidence: observed in a file, inferred (with the reason) or predicted. Then answers"
-                        + " whether host and VM can post the interrupt, whether KVM asked for"
-                        + " it, whether the IOMMU entry (or the LPI on arm64) posts, and whether hardware"
-                        + " delivered it. For all vectors of a device, prints the chain that breaks first, and the"
+                        + " evidence is contradictory, or inconclusive alone), not used or not shown, with the"
+                        + " evidence: observed in a file, inferred (with the reason) or predicted. Then prints"
+                        + " whether host and VM can post the interrupt, whether KVM requested posting, whether"
+                        + " the IOMMU entry (or the LPI on arm64) posts, and whether hardware"
+                        + " delivered the interrupt. For all vectors of a device, prints the chain that breaks first, and the"
                         + " broken links of the others. Reads sysfs, /proc and debugfs, and writes nothing without"
                         + " --live. Run it as root.")
                 .footer(footer());

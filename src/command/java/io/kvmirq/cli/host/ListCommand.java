@@ -91,8 +91,8 @@ public final class ListCommand implements Command {
                         + " PCI device vector that VFIO has armed, flawed ones first: host irq, device, vector, guest,"
                         + " how often the host handled it (per second with --live), host CPU, vCPU, GSI, guest vector,"
                         + " whether hardware posts it, and its flaw or why it is not posted. A column without a known"
-                        + " value is left out; '-' marks other values that no file shows, and a line below names what"
-                        + " would show them. '?' follows an inferred value. Reads sysfs, /proc and debugfs, and writes"
+                        + " value is left out; '-' marks other values that no file shows, and a line below explains"
+                        + " how to see them. '?' follows an inferred value. Reads sysfs, /proc and debugfs, and writes"
                         + " nothing without --live. Only root sees other users' guests. Exit code 3 if the host has no"
                         + " such device or guest, or /proc/interrupts cannot be read.")
                 .footer(Stream.concat(

@@ -73,9 +73,9 @@ public final class WatchCommand implements Command {
     public void describe(Usage usage) {
         usage.description("Shows this host's guests and their device vectors by rate: host irqs per second,"
                         + " interrupts that KVM injected, exits, the CPU, whether hardware posts them, the last"
-                        + " minute, and the first flaw. Changes are listed below: AVIC inhibited or cleared, a"
-                        + " vector armed, disarmed, posted or not, an affinity moved, a power state, a flaw or its"
-                        + " repair, a storm, a guest that starts or ends. A star marks a changed cell. If"
+                        + " minute, and the first flaw. Lists changes below: AVIC inhibited or cleared,"
+                        + " vectors armed, disarmed, posted or not, affinities, power states, flaws and their"
+                        + " repair, interrupt storms, guests started or ended. A star marks a changed cell. If"
                         + " input or output is a pipe or a file, or TERM is dumb, prints a line for each change,"
                         + " and a summary at the end. Reads /proc, sysfs and debugfs, and writes nothing without"
                         + " --live. Only root sees other users' guests.")
@@ -94,7 +94,7 @@ public final class WatchCommand implements Command {
                 .description(
                         "Also write the metrics of all guests to FILE after each full scan, as kvmirq list does."));
         usage.add(OptionSpec.builder(LIVE)
-                .description("Also count each vector's stages by probes, as explain --live does, and name the first"
+                .description("Also count each vector's stages by probes, as explain --live does, and show the first"
                         + " stage that loses interrupts. This writes to tracefs in the same way. Needs root."));
         MemoryOption.describe(usage);
         HostSource.describe(usage);
