@@ -19,7 +19,7 @@ final class BindingsCheck {
                     Check.BACKENDS,
                     "elsewhere",
                     "bindings can only be tried on the machine itself",
-                    "kvmirq doctor --check backends, on that machine");
+                    "run kvmirq doctor --check backends on that machine");
         }
         List<Backends.Probe> all = Backends.ofThisMachine().probeAll();
         List<String> usable = all.stream()
@@ -48,6 +48,6 @@ final class BindingsCheck {
             finding = finding.with(Remedy.look(binding));
         }
         return finding.with(
-                Remedy.command("name a directory that is not mounted noexec: JAVA_TOOL_OPTIONS=-Dkvmirq.cache=DIR"));
+                Remedy.command("set JAVA_TOOL_OPTIONS=-Dkvmirq.cache=DIR, where DIR is not mounted noexec"));
     }
 }

@@ -119,7 +119,7 @@ final class ExplainText {
                                 Stream.of(texts.stream()
                                                 .findFirst()
                                                 .map(first -> first + "; ")
-                                                .orElse("") + "no VFIO PCI device"),
+                                                .orElse("") + "no VFIO PCI device is assigned"),
                                 texts.stream().skip(1))
                         .toList();
     }

@@ -217,7 +217,7 @@ public final class LiveOption {
             stages.doubt().ifPresent(doubt -> terminal.say("    in doubt: " + doubt));
         }
         if (live.lost() > 0) {
-            terminal.say("  trace buffer overflow lost " + live.lost() + " events; the last ones were kept");
+            terminal.say("  trace buffer overflow lost " + live.lost() + " events; the newest were kept");
         }
         print("  ", live.missing(), live.notes(), terminal);
     }

@@ -107,7 +107,7 @@ final class ManyHosts {
         int broken = flawed.size() - 1 - guests;
         String sum = hosts + " hosts, " + (broken + whole.size()) + " vectors, " + broken + " with a flaw"
                 + (guests == 0 ? "" : ", " + guests + (guests == 1 ? " VMM" : " VMMs") + " with a flaw");
-        terminal.line(terminal.bold(sum + "; 'kvmirq explain BDF --from FILE' explains one"));
+        terminal.line(terminal.bold(sum + "; 'kvmirq explain BDF --from FILE' explains a flaw"));
         flawed.addAll(whole);
         if (flawed.size() > 1) {
             Columns.print(flawed, terminal);

@@ -197,7 +197,7 @@ public final class PathsCheck {
         }
         Map<String, String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
         String seen = looked(devices, guests) + " checked, and no visible link is broken"
-                + (verdict.past() ? "; since boot, and perhaps over: " + shown(host, doubtful) : " or doubtful")
+                + (verdict.past() ? "; since boot, and perhaps no longer, " + shown(host, doubtful) : " or doubtful")
                 + HostScan.slowedClause(all);
         Finding finding = !whole
                 ? Finding.of(

@@ -793,7 +793,7 @@ public final class Watcher implements AutoCloseable {
         if (rate >= HostIrqRules.STORM_RATE
                 ? storms.add(vector.irq())
                 : rate < HostIrqRules.STORM_RATE / 2.0 && storms.remove(vector.irq())) {
-            String comes = rate >= HostIrqRules.STORM_RATE ? " fires " : " is over: it fires ";
+            String comes = rate >= HostIrqRules.STORM_RATE ? " fires " : " now fires only ";
             tell("storm", vector.path(), "host irq " + vector.irq() + comes + Math.round(rate) + " times per second");
         }
     }

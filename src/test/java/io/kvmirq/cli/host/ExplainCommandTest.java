@@ -572,7 +572,7 @@ class ExplainCommandTest {
         RecordedHost empty = RecordedHost.of("amd-6.12").put("proc/interrupts", "           CPU0\n");
         assertThat(of(empty, "--all"))
                 .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: no visible process holds a VM\n"));
-        assertThat(of(empty, "--all", "--nagios").exited(0).out()).isEqualTo("KVMIRQ OK: no VFIO PCI device\n");
+        assertThat(of(empty, "--all", "--nagios").exited(0).out()).isEqualTo("KVMIRQ OK: no VFIO PCI device is assigned\n");
         assertThat(of(empty.link("proc/self/ns/pid", "pid:[4026532700]"), "--all", "--nagios")
                         .exited(3)
                         .out())

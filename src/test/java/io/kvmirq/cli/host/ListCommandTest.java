@@ -151,7 +151,7 @@ class ListCommandTest {
         assertThat(ended.exited(0).out().lines())
                 .hasSize(12)
                 .startsWith(
-                        "2 hosts, 10 vectors, 5 with a flaw; 'kvmirq explain BDF --from FILE' explains one",
+                        "2 hosts, 10 vectors, 5 with a flaw; 'kvmirq explain BDF --from FILE' explains a flaw",
                         "host    host irq  device        vector   guest  count  CPU  posted  flaw, or why not posted");
         assertThat(ended.out().lines().skip(2).limit(5))
                 .allMatch(line -> line.startsWith("h2.zip  ")

@@ -946,7 +946,7 @@ class LiveTest {
                         .out())
                 .contains(
                         "  irq_handler_entry: at least ",
-                        "  trace buffer overflow lost 1 events; the last ones were kept\n");
+                        "  trace buffer overflow lost 1 events; the newest were kept\n");
         // Handlers that are threads take it later.
         host.put("proc/cmdline", "quiet threadirqs\n");
         run(new Watched(host, traced("x86-7.2", handlers)), AMD, "0", "--live", "10")

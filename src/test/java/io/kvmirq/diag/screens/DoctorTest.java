@@ -587,7 +587,7 @@ class DoctorTest {
         assertThat(past.text())
                 .startsWith(
                         "1 guest device was checked, and no visible link is broken; since boot, and perhaps"
-                                + " over: 0000:00:02.0 is doubtful at its device: the device has reported 3 fatal errors (AER)");
+                                + " no longer, 0000:00:02.0 is doubtful at its device: the device has reported 3 fatal errors (AER)");
         host.put("sys/bus/pci/devices/0000:00:02.0/enable", "0\n");
         Finding doubtful = finding(host, Check.PATHS);
         assertThat(doubtful.status()).isEqualTo(Status.WARN);

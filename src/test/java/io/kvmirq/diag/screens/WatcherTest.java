@@ -306,7 +306,7 @@ class WatcherTest {
         write(INTERRUPTS, rows.replaceFirst(" 28:          0", " 28:     360000"));
         assertThat(tick().events()).as("at 60000 it is not over").isEmpty();
         assertThat(tick().events())
-                .containsExactly(vector("storm", 1, "host irq 28 is over: it fires 0 times per second"));
+                .containsExactly(vector("storm", 1, "host irq 28 now fires only 0 times per second"));
         write(INTERRUPTS, rows.replaceFirst(" 28:          0", " 28:     660000"));
         assertThat(tick().events()).extracting(Event::what).containsExactly("storm");
         write(INTERRUPTS, rows.replaceFirst("CPU1", "CPU2"));
