@@ -98,7 +98,7 @@ class LinuxDevicesOnPcTest {
         assertThat(took).isGreaterThanOrEqualTo(reads);
         assertThat(stages.loses()).isEmpty();
         assertThat(stages.doubt()).isEmpty();
-        assertThat(live.notes().stream().filter(note -> note.contains(", which took its place, ")))
+        assertThat(live.notes().stream().filter(note -> note.contains(", which replaced it, ")))
                 .hasSize(restarts ? 1 : 0);
         assertThat(stages.stages()).extracting(Stages.Stage::label).contains("taken");
         assertThat(stages.stages())

@@ -79,7 +79,7 @@ public final class ExitCode {
                         hop == Hop.POSTING
                                 ? "explain: no link is broken, but this host can post and does not"
                                 : "explain: the first broken link is the " + hop.label()));
-        rows.add("  +" + DOUBT_CODES + "  explain --strict: no link is broken, and this one is the first in doubt");
+        rows.add("  +" + DOUBT_CODES + "  explain --strict: no link is broken, and this link is the first in doubt");
         return rows;
     }
 

@@ -26,8 +26,8 @@ public final class CaptureCommand implements Command {
         usage.description("Lists this host's files that kvmirq reads. With -o, also writes them into a zip archive"
                         + " that only its owner can read; other commands read it with --from. Host and guest"
                         + " names, network addresses, mount points and unknown command-line words are removed."
-                        + " Guests, control groups, network interfaces and disks get new names, a hash of the old"
-                        + " one and /etc/machine-id, so they are the same in all archives of a host; without"
+                        + " Guests, control groups, network interfaces and disks get new names, hashed from the old"
+                        + " ones and /etc/machine-id, so they are the same in all archives of a host; without"
                         + " /etc/machine-id, they get numbers. Reads only files that other commands read too; root"
                         + " can read more of them. Opens no device and starts no VM.")
                 .footer("", "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip");

@@ -71,7 +71,7 @@ public final class GuestRates extends Watch {
         List<String> notes = new ArrayList<>(after.notes());
         first.values().stream()
                 .sorted(Comparator.comparingInt(guest -> guest.process().pid()))
-                .forEach(guest -> notes.add("guest " + guest.process().asGuest() + " has ended between the two looks"));
+                .forEach(guest -> notes.add("guest " + guest.process().asGuest() + " ended between the two reads"));
         return new Seen(new Guests(after.all(), notes), host, Duration.ofNanos(nanos), rates);
     }
 

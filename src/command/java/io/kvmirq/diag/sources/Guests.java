@@ -31,7 +31,7 @@ import java.util.stream.Collectors;
  */
 public record Guests(List<Guest> all, List<String> notes) {
     /** The change that shows the thread of each vCPU without debugfs. */
-    public static final String NAMES = "name the threads of vCPUs (QEMU: -name NAME,debug-threads=on)";
+    public static final String NAMES = "give vCPU threads names (QEMU: -name NAME,debug-threads=on)";
 
     private static final String AS_MAKER = "\\d{1,9}-\\d{1,9}";
     private static final Pattern HALT = Pattern.compile("kvm_.*(block|halt).*");
@@ -132,7 +132,7 @@ public record Guests(List<Guest> all, List<String> notes) {
             made.addAll(directories);
             if (directories.isEmpty() && !vmDirectories().isEmpty()) {
                 notes.add("process " + process.pid() + " (" + process.name()
-                        + ") holds a VM but did not create it: it is not a VMM, or the VMM gave it the VM's file");
+                        + ") holds a VM but did not create it, so it is not a VMM, or the VMM passed it the VM's file");
             }
             List<Worker> workers = new ArrayList<>();
             List<String> helpers = new ArrayList<>();

@@ -85,7 +85,7 @@ public final class KernelPaths implements AutoCloseable {
         return new KernelPaths(() -> new Known.Unknown<>(
                 Known.Reason.NOT_ASKED,
                 "kernel memory is read only on the host itself, and not with --no-kernel-memory",
-                "run kvmirq there without this option"));
+                "run kvmirq on the host without that option"));
     }
 
     /**

@@ -282,8 +282,8 @@ public final class LiveWindow extends Watch {
                 notes.add("process " + guest.pid()
                         + " of the guest ended during the watch, so its interrupts are counted until then"
                         + next.stream()
-                                .map(vm -> ", and those of process " + vm.pid() + ", which took its place, from its"
-                                        + " start on")
+                                .map(vm -> ", and those of process " + vm.pid() + ", which replaced it, since its"
+                                        + " start")
                                 .collect(Collectors.joining()));
             }
         }

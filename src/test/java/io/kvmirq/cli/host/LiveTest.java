@@ -750,7 +750,7 @@ class LiveTest {
                         .exited(0)
                         .out())
                 .startsWith("no visible process holds a VM\n")
-                .contains("\n- guest web (process 100) has ended between the two looks\n");
+                .contains("\n- guest web (process 100) ended between the two reads\n");
     }
 
     /** KVM asks for posting, and from then on the host irq is silent. */
@@ -874,7 +874,7 @@ class LiveTest {
                         "    irqfd                50  process 100, process 200\n",
                         "    taken                50  vector 0x41 by vcpu 0\n    first to lose interrupts: none\n",
                         "  note: process 100 of the guest ended during the watch, so its interrupts are counted until"
-                                + " then, and those of process 200, which took its place, from its start on\n");
+                                + " then, and those of process 200, which replaced it, since its start\n");
     }
 
     /** No process is found that the VM of thread 300 belongs to. */
