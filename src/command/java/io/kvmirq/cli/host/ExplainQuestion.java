@@ -62,7 +62,7 @@ record ExplainQuestion(
         }
         if ((guest.isPresent() || all) && !vcpus && arguments.hasMatchedOption("--fake")) {
             throw new IllegalArgumentException(
-                    "a fake host has a guest only while --vcpus watches it: add --vcpus, or name"
+                    "a fake host has a guest only while --vcpus watches it: add --vcpus, or choose"
                             + " another host by --root or --from");
         }
         if ((words.isEmpty() ? 0 : 1) + (option.isPresent() ? 1 : 0) + (all ? 1 : 0) > 1) {
@@ -93,7 +93,7 @@ record ExplainQuestion(
                 .filter(each -> each.irq().number() == irq.getAsInt())
                 .findFirst()
                 .orElseThrow(() -> new UnreadableInputException("VFIO has armed no host irq " + irq.getAsInt() + ": "
-                        + host.command("list --all") + " shows the armed ones"));
+                        + host.command("list --all") + " shows the armed irqs"));
         return new ExplainQuestion(
                 Optional.of(vector.address()),
                 vector.kind() == IrqKind.INTX ? OptionalInt.empty() : OptionalInt.of(vector.vector()),

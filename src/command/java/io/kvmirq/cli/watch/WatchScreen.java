@@ -290,7 +290,7 @@ final class WatchScreen {
                 style(AttributedStyle.DEFAULT.underline())));
         List<Row> rows = rows();
         if (rows.isEmpty()) {
-            String hidden = unreadable == 0 ? "" : ": " + unreadable + " processes cannot be read, run as root";
+            String hidden = unreadable == 0 ? "" : "; run as root to read " + unreadable + " more processes";
             String none = filter.isEmpty() ? "no guest is visible" : "no row matches";
             lines.add(cut(none + hidden, width, AttributedStyle.DEFAULT));
         }

@@ -197,8 +197,8 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
         List<String> notes = new ArrayList<>();
         if (!hasGuest) {
             chain.link(Hop.EVENTFD)
-                    .ifPresent(link -> notes.add("guest: " + link.text() + "; "
-                            + Remedy.text(link.remedies()).orElse("none")));
+                    .ifPresent(link -> notes.add("guest: " + link.text()
+                            + Remedy.text(link.remedies()).map("; "::concat).orElse("")));
         } else {
             String hops = Stream.of(Hop.VCPU, Hop.GSI, Hop.GUEST_VECTOR)
                     .filter(hop -> chain.link(hop)
@@ -213,8 +213,8 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
         }
         if (chain.posted().isEmpty()) {
             chain.claim(Claim.Question.FORM)
-                    .ifPresent(claim -> notes.add("posted: " + claim.text() + "; "
-                            + Remedy.text(claim.remedies()).orElse("none")));
+                    .ifPresent(claim -> notes.add("posted: " + claim.text()
+                            + Remedy.text(claim.remedies()).map("; "::concat).orElse("")));
         }
         return notes;
     }

@@ -105,7 +105,7 @@ final class ProbedLinks implements PathSource {
         } else if (!isUnread && counted.isOpen(eventfds)) {
             links.add(LinkRow.of("irqfd.by-vmm").unseen());
         } else {
-            links.add(flaw(GuestRules.UNTAKEN, "", WAKEUP + ", which was not passed", isUnread));
+            links.add(flaw(GuestRules.UNTAKEN, "", WAKEUP + ", which was not hit", isUnread));
         }
     }
 

@@ -71,9 +71,9 @@ public record VmmOptions(
 
         public String cause() {
             return why.equals(X2APIC.why)
-                    ? "before Linux 6.0 a guest that has x2APIC inhibits AVIC"
+                    ? "before Linux 6.0, a guest with x2APIC inhibits AVIC"
                     : why.equals(MAY_NEST.why)
-                            ? "before Linux 5.19 a guest that has SVM, and so may run guests, inhibits AVIC"
+                            ? "before Linux 5.19, a guest with SVM, which may run nested guests, inhibits AVIC"
                             : reason.causeAndRemedy();
         }
     }
@@ -84,7 +84,7 @@ public record VmmOptions(
     private static final Inhibit NO_LAPICS = new Inhibit(
             InhibitReason.ABSENT,
             "the command line has kernel-irqchip=off",
-            "start QEMU with -machine kernel-irqchip=split in place of off");
+            "start QEMU with -machine kernel-irqchip=split instead of off");
     private static final Inhibit AUTO_EOI = new Inhibit(
             InhibitReason.HYPERV,
             "the command line has hv-synic but not hv-apicv",
@@ -145,8 +145,8 @@ public record VmmOptions(
                     Optional.empty(),
                     List.of(new Inhibit(
                             InhibitReason.PIT_REINJ,
-                            "kvmtool creates a PIT in the kernel and leaves it in reinject mode",
-                            "none in kvmtool: run the guest by a VMM without a PIT in the kernel, such as QEMU with"
+                            "kvmtool creates an in-kernel PIT and leaves it in reinject mode",
+                            "none in kvmtool; run the guest with a VMM that has no in-kernel PIT, such as QEMU with"
                                     + " -machine kernel-irqchip=split")),
                     List.of(),
                     false,
@@ -208,7 +208,7 @@ public record VmmOptions(
             inhibits.add(new Inhibit(
                     InhibitReason.PIT_REINJ,
                     "QEMU's machine " + type + (type.isEmpty() ? "" : " ")
-                            + "has a PIT in the kernel, and the command line has neither"
+                            + "has an in-kernel PIT, and the command line has neither"
                             + " kvm-pit.lost_tick_policy=discard nor kernel-irqchip=split nor pit=off",
                     DISCARD));
         }

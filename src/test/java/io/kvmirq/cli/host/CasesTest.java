@@ -50,7 +50,7 @@ class CasesTest {
             lpis-pending-and-not-enabled | explain 0000:00:01.0 | 0 | vCPU doubtful | 5 LPIs of the VM are pending but not enabled
             more-vectors-than-gsi-routes | explain 0000:00:01.0 | 0 | GSI doubtful | VFIO has armed 4101 vectors for the VM
             split-irqchip-serves-a-pin | explain 0000:00:02.0 | 0 | none | with a split irqchip
-            avic-inhibited-by-x2apic | explain 0000:00:02.0 | 17 | none | before Linux 6.0 a guest that has x2APIC inhibits AVIC
+            avic-inhibited-by-x2apic | explain 0000:00:02.0 | 17 | none | before Linux 6.0, a guest with x2APIC inhibits AVIC
             another-guest-is-frozen | list --all | 0 | none | all 5 interrupts of guest web are posted
             iothread-hangs | explain 0000:00:01.0 | 0 | none | all 5 interrupts of guest web are posted
             guest-capped-by-its-flavour | explain 0000:00:01.0 | 0 | none | slow at times: the control group

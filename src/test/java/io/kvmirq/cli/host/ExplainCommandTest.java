@@ -599,7 +599,7 @@ class ExplainCommandTest {
                         + " 0000:3b:00.0. See kvmirq explain --help",
                 "--json         | 2 | expected a device address, such as 0000:3b:00.0, or --vm and a guest"
                         + " name: 'kvmirq list --all' shows both. See kvmirq explain --help",
-                "999            | 3 | VFIO has armed no host irq 999: 'kvmirq list --all' shows the armed ones",
+                "999            | 3 | VFIO has armed no host irq 999: 'kvmirq list --all' shows the armed irqs",
                 "web 3          | 2 | a vector belongs to a device: expected a device address before '3', such as"
                         + " 0000:3b:00.0. See kvmirq explain --help",
                 "--vm web 02:00.0 | 2 | --vm, --all and an address exclude each other: give one of them. See kvmirq explain --help"
