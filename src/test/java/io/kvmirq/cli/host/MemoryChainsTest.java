@@ -613,7 +613,7 @@ class MemoryChainsTest {
         Host host = withDescriptors(true);
         host.image.state(host.vcpus[1], 0x4_00f1_0000L);
         assertThat(host.run("explain", "--vm", "web", "--vcpus").exited(0).out())
-                .contains("PIR       0x40, which no notification has announced: lost until the next one");
+                .contains("PIR       0x40, not announced by a notification, so lost until the next one");
         host.image.wakes(host.vcpus[1], 0);
         host.image.state(host.vcpus[1], 0x4_00f2_0002L);
         assertThat(host.run("explain", "--vm", "web", "--vcpus", "--evidence")
