@@ -177,8 +177,7 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
             irqfd.unmask();
             vm.routes().edit(edit -> edit.add(Route.Pin.to(FREE, ONE)));
             require(!state.isLatched(ONE), "an interrupt without a route arrived");
-            journal.step(
-                    "remove the route, signal, add the route", "lost, as expected; deassign the irqfd to mask");
+            journal.step("remove the route, signal, add the route", "lost, as expected; deassign the irqfd to mask");
             interrupt.signal();
             journal.step("signal", answer(isTaken(state, ONE), ""));
         }

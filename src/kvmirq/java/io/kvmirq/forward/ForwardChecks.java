@@ -76,8 +76,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     }
 
     private static KernelException busy(DeviceIrq irq, String whose) {
-        return new KernelException(
-                "forward", irq.toString(), Errno.EBUSY, "it already has a trigger " + whose);
+        return new KernelException("forward", irq.toString(), Errno.EBUSY, "it already has a trigger " + whose);
     }
 
     /**

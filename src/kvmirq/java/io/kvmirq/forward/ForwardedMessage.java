@@ -136,8 +136,7 @@ final class ForwardedMessage extends ForwardedIrq {
 
     @Override
     public void endOfInterrupt() {
-        throw new UnsupportedOperationException(
-                irq() + " is a message, so it has no line that an EOI lowers");
+        throw new UnsupportedOperationException(irq() + " is a message, so it has no line that an EOI lowers");
     }
 
     // The end

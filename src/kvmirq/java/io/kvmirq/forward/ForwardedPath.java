@@ -120,8 +120,7 @@ record ForwardedPath(
 
     private Link vector() {
         if (message.isEmpty()) {
-            return unknown(
-                    Hop.GUEST_VECTOR, "the guest's interrupt controller assigns the line's vector");
+            return unknown(Hop.GUEST_VECTOR, "the guest's interrupt controller assigns the line's vector");
         }
         if (!x86) {
             return unknown(Hop.GUEST_VECTOR, "the guest's ITS maps the event to an LPI");

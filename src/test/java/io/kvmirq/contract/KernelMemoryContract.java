@@ -167,10 +167,7 @@ class KernelMemoryContract {
                         places,
                         inTable,
                         vector.irq(),
-                        table
-                                + (entry.isPostedToGuest()
-                                        ? ": guest vector is "
-                                        : ": host vector is "));
+                        table + (entry.isPostedToGuest() ? ": guest vector is " : ": host vector is "));
                 planted(places, inCopy, vector.irq(), table + ": vector is ");
                 planted(places, messages.get(1) + 8, vector.irq(), "kvm_kernel_irqfd.irq_entry.msi is ");
                 planted(places, messages.get(0) + toGsi, vector.irq(), "kvm_kernel_irqfd.irq_entry.msi is ");

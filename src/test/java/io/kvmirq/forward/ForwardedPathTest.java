@@ -311,8 +311,7 @@ class ForwardedPathTest {
             Event another = new Event.ConsumerAdded(irq.event().id(), ForwardWorld.PIN, Optional.empty());
             forwarding.mirror().apply(another);
             assertThat(irq.path().toString())
-                    .isEqualTo(
-                            "0000:3b:00.0  MSI-X 0\n  note: the interrupt is closed and no longer forwarded\n");
+                    .isEqualTo("0000:3b:00.0  MSI-X 0\n  note: the interrupt is closed and no longer forwarded\n");
             assertThat(irq.path().known(Hop.GSI).known()).isEmpty();
             assertThat(irq.predicted().text()).contains("is no longer forwarded");
             assertThat(next.predicted()).isInstanceOf(Posting.Posted.class);

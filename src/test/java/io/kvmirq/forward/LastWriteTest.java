@@ -231,9 +231,8 @@ class LastWriteTest {
             ForwardedIrq irq = world.forward(MsiMessage.to(new VcpuId(0), VECTOR));
             assertThat(world.entry().form()).isEqualTo(FakeIrte.Form.REMAPPED);
             assertThat(irq.predicted().text())
-                    .isEqualTo(
-                            "posting is unknown because a vCPU id above 511 inhibits AVIC unless the processor has"
-                                    + " X2AVIC_EXT, and no file shows whether it has");
+                    .isEqualTo("posting is unknown because a vCPU id above 511 inhibits AVIC unless the processor has"
+                            + " X2AVIC_EXT, and no file shows whether it has");
         }
     }
 

@@ -709,8 +709,9 @@ class MirrorTest {
         assertThat(line.handler().known()).contains(LineHandler.DIRECT_EOI);
         assertThat(line.irte()).isEqualTo(Known.none());
         assertThat(line.posting().text())
-                .isEqualTo("not posted because hardware posts only messages, and INTx is a line; remedy: have the guest use MSI"
-                        + " or MSI-X");
+                .isEqualTo(
+                        "not posted because hardware posts only messages, and INTx is a line; remedy: have the guest use MSI"
+                                + " or MSI-X");
         mirror.apply(new Event.LineUnforwarded(fd(20)));
         assertThat(mirror.now().line(NIC).known().orElseThrow().handler().known())
                 .contains(LineHandler.AUTO_MASK);

@@ -60,8 +60,8 @@ public final class VmSnapshot {
      * Saves a VM without changing its state. Afterwards the VM may continue.
      *
      * @throws IllegalArgumentException if a vCPU, an irqfd or the GuestIoapic of the VM is not among the parts
-     * @throws IllegalStateException if a vCPU runs, or has exited in the middle of an instruction
-     * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
+     * @throws IllegalStateException if a vCPU is running, or has exited in the middle of an instruction
+     * @throws UnsupportedOperationException on arm64 if the VM has no GICv3, or if a vCPU has a PMU
      */
     public static VmSnapshot take(VmParts parts) {
         Objects.requireNonNull(parts, "parts is null");
@@ -83,7 +83,7 @@ public final class VmSnapshot {
      * @throws IllegalArgumentException if a vCPU or the GuestIoapic of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
      *     the snapshot
-     * @throws IllegalStateException if a vCPU runs, or has exited in the middle of an instruction; an {@link
+     * @throws IllegalStateException if a vCPU is running, or has exited in the middle of an instruction; an {@link
      *     io.kvmirq.kvm.MsrRefusedException} if KVM refuses an MSR's value
      * @throws io.kvmirq.KernelException if the kernel refuses any other saved value
      */

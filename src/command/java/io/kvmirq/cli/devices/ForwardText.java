@@ -178,7 +178,8 @@ final class ForwardText implements ForwardSelftest.Listener {
     /** The verdict in one sentence, for readers who know no link. */
     private String headline(ForwardResult result, List<String> left) {
         int count = result.plan().count();
-        String who = (count == 1 ? "interrupt of " : "interrupts of ") + result.plan().device();
+        String who = (count == 1 ? "interrupt of " : "interrupts of ")
+                + result.plan().device();
         String all = (count == 1 ? "the " : count == 2 ? "both " : "all " + count + " ") + who;
         String where = guestRuns ? " reached the guest" : " reached the VGIC (no guest ran)";
         if (result.answered() < count) {

@@ -290,7 +290,9 @@ final class WatchScreen {
                 style(AttributedStyle.DEFAULT.underline())));
         List<Row> rows = rows();
         if (rows.isEmpty()) {
-            String hidden = unreadable == 0 ? "" : "; run as root to read " + unreadable + " more processes";
+            String hidden = unreadable == 0
+                    ? ""
+                    : "; run as root to read " + unreadable + (unreadable == 1 ? " more process" : " more processes");
             String none = filter.isEmpty() ? "no guest is visible" : "no row matches";
             lines.add(cut(none + hidden, width, AttributedStyle.DEFAULT));
         }

@@ -50,7 +50,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         UNOBSERVABLE
     }
 
-    private static final String CHANGES_WITH_RUN = "it changes whenever the vCPU runs or stops";
+    private static final String CHANGES_WITH_RUN = "written whenever the vCPU runs or stops";
     private static final String BY_KVM = "its_vlpi_map() and lpi_write_config(), from vgic_irq";
     private static final int XAPIC_SHIFT = 8;
     /** The bits that a posted entry takes from the remapped one: {@code dmar_copy_shared_irte()}. */

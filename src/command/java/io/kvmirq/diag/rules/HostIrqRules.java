@@ -762,7 +762,6 @@ public final class HostIrqRules {
                 return new Known.Observed<>(new Handler(pid, stat.get()));
             }
         }
-        return new Known.Unknown<>(
-                Known.Reason.HIDDEN, "its handler's thread (no file shows it)", HostKvm.AS_ROOT);
+        return new Known.Unknown<>(Known.Reason.HIDDEN, "its handler's thread (no file shows it)", HostKvm.AS_ROOT);
     }
 }

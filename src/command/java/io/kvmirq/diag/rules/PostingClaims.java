@@ -187,7 +187,8 @@ public final class PostingClaims {
         }
         if (interrupt.isLine()) {
             PostingObstacle line = PostingObstacle.NO_PRODUCER;
-            return obstacle(line, "no driver offers INTx to irqbypass", Evidence.observed(line.seen())).byHost();
+            return obstacle(line, "no driver offers INTx to irqbypass", Evidence.observed(line.seen()))
+                    .byHost();
         }
         if (process.isEmpty() || ofHost.holds().isEmpty()) {
             return ofHost.holds().isEmpty()

@@ -149,7 +149,11 @@ public final class RemappingEntries {
         Known<Map<Key, List<Entry>>> table = intel();
         Optional<Irq> shown = irq.flatMap(this::irq);
         if (shown.isPresent()) {
-            return found(table, shown.get().key(), "debugfs shows no IRTE for the irq", "look again while the guest runs")
+            return found(
+                            table,
+                            shown.get().key(),
+                            "debugfs shows no IRTE for the irq",
+                            "look again while the guest runs")
                     .map(all -> all.stream().map(shown.get()::toGuest).toList());
         }
         if (host.files().text("proc/cmdline").orElse("").contains("posted_msi")) {

@@ -191,8 +191,7 @@ public final class Probes implements AutoCloseable {
                     : "";
             long untimed = isTimed ? latencies.dropped(hist) : 0;
             if (untimed > 0) {
-                missing.add(
-                        "latencies leave out " + untimed + " times that did not fit into the kernel's histogram");
+                missing.add("latencies leave out " + untimed + " times that did not fit into the kernel's histogram");
             }
             String taken = injected.isThere() ? hist.histograms(ProbePlan.INJECTED) : "";
             boolean isEnded = events().contains(ProbePlan.ENDED);

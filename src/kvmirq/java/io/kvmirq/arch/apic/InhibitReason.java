@@ -38,11 +38,7 @@ public enum InhibitReason {
             "have the guest leave the LAPIC at that address, and create a new VM"),
     /** Inhibits only one vCPU's APIC virtualization, never the VM's. */
     NESTED(false, true, "the vCPU runs a nested guest", "none: it ends with the nested guest"),
-    IRQWIN(
-            false,
-            true,
-            "KVM waits to inject a PIC interrupt",
-            "none: it ends when the guest takes the interrupt"),
+    IRQWIN(false, true, "KVM waits to inject a PIC interrupt", "none: it ends when the guest takes the interrupt"),
     PIT_REINJ(
             false,
             true,

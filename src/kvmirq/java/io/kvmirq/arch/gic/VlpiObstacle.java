@@ -3,9 +3,7 @@ package io.kvmirq.arch.gic;
 
 /** Reasons why KVM delivers an irqfd's LPI in software, in KVM's order of checks. KVM does not report them. */
 public enum VlpiObstacle {
-    NO_GICV4(
-            "KVM does not use GICv4",
-            "boot with kvm-arm.vgic_v4_enable=1 if the host has a GICv4"),
+    NO_GICV4("KVM does not use GICv4", "boot with kvm-arm.vgic_v4_enable=1 if the host has a GICv4"),
     NO_DEVICE_ID("the route has no device id", "set it with the route"),
     NO_ITS("no ITS of the guest has this doorbell address", "use the address of GITS_TRANSLATER in the route"),
     UNMAPPED(

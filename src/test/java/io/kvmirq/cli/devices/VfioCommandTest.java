@@ -85,8 +85,8 @@ class VfioCommandTest {
                         + " on this hardware; normal for an emulated IOMMU)",
                 "vtd-posting | on: hardware posts device interrupts to running vCPUs",
                 "amd-avic    | on: hardware posts device interrupts to running vCPUs",
-                "gicv3       | off: the host has no GICv4, or kvm-arm.vgic_v4_enable is not set (on a host with GICv4,"
-                        + " boot with kvm-arm.vgic_v4_enable=1)",
+                "gicv3       | off: KVM does not use GICv4 (boot with kvm-arm.vgic_v4_enable=1 if the host has a"
+                        + " GICv4)",
                 "gicv4       | not known: kvm-arm.vgic_v4_enable is set, but only a running VM shows whether the host"
                         + " has a GICv4 (look again while a VM with an ITS runs)"
             })
@@ -337,8 +337,8 @@ class VfioCommandTest {
         String device = "/sys/bus/pci/devices/0000:00:05.0/";
         RecordedHost host = RecordedHost.of("amd-6.1").put(device.substring(1) + "driver_override", "virtio-pci\n");
         assertThat(of(host, "0000:00:05.0").out())
-                .contains(
-                        "to return the device to its driver afterwards:\n  echo virtio-pci > " + device + "driver_override\n");
+                .contains("to return the device to its driver afterwards:\n  echo virtio-pci > " + device
+                        + "driver_override\n");
         host.put(device.substring(1) + "driver_override", "$(reboot)\n");
         assertThat(giveBack(host)).isEqualTo("[]");
         host.link(device.substring(1) + "driver", "x/vfio-pci");

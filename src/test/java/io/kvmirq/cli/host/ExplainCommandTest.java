@@ -373,7 +373,8 @@ class ExplainCommandTest {
             })
     void lastSettingOfTheDeviceDecides(String options) throws IOException {
         RecordedHost host = GuestHosts.guest(pit(), "02", "/usr/bin/qemu-system-x86_64 " + options);
-        assertThat(of(host, AMD, "0").out()).contains("  irqfd          not shown  KVM shows no irqfds\n");
+        assertThat(of(host, AMD, "0").out())
+                .contains("  not shown      irqfd, GSI, guest vector: KVM shows neither irqfds nor routes\n");
     }
 
     /** An irqfd may listen to an eventfd that is in an epoll too. */
@@ -386,9 +387,8 @@ class ExplainCommandTest {
         }
         host.put("proc/100/fdinfo/30", polled.toString());
         assertThat(of(host, AMD, "0").exited(17).out())
-                .contains(
-                        "  eventfd        not shown  VFIO does not show which eventfd it signals; process 100 has eventfd"
-                                + " descriptors 20, 21, 22, 23, 24, all in its epolls\n");
+                .contains("  eventfd        not shown  VFIO does not show which eventfd of process 100 it signals"
+                        + " (descriptors 20, 21, 22, 23, 24, all in its epolls)\n");
     }
 
     /** An irqfd drains its eventfd since Linux 5.11. QEMU's main loop waits by ppoll(), which no file shows. */
@@ -404,8 +404,9 @@ class ExplainCommandTest {
                 .contains("  note: eventfd id 2 of process 100 has count 3 because nothing has read it\n");
         host.put("proc/version", "Linux version 5.10.0-30-amd64 (a@b)\n");
         assertThat(of(host, AMD, "0").out())
-                .contains("  note: it is not known whether anything reads eventfd id 2 of process 100, because the kernel's"
-                        + " version")
+                .contains(
+                        "  note: it is not known whether anything reads eventfd id 2 of process 100, because the kernel's"
+                                + " version")
                 .doesNotContain("has count");
         host.put("proc/version", "Linux version 5.10.200 (a@b)\n");
         assertThat(of(host, AMD, "0").out()).doesNotContain("has count").doesNotContain("resets the count");
@@ -572,7 +573,8 @@ class ExplainCommandTest {
         RecordedHost empty = RecordedHost.of("amd-6.12").put("proc/interrupts", "           CPU0\n");
         assertThat(of(empty, "--all"))
                 .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: no visible process holds a VM\n"));
-        assertThat(of(empty, "--all", "--nagios").exited(0).out()).isEqualTo("KVMIRQ OK: no VFIO PCI device is assigned\n");
+        assertThat(of(empty, "--all", "--nagios").exited(0).out())
+                .isEqualTo("KVMIRQ OK: no VFIO PCI device is assigned\n");
         assertThat(of(empty.link("proc/self/ns/pid", "pid:[4026532700]"), "--all", "--nagios")
                         .exited(3)
                         .out())

@@ -56,7 +56,8 @@ class ListCommandTest {
                 GuestHosts.of("gicv4").remove("proc/100/task/101/stat").remove("proc/100/task/102/stat");
         assertThat(of(host).exited(0).out())
                 .contains("arm    100      2      5        5\n")
-                .contains("- running, halted, stopped: no file shows the vCPU threads of 1 guest; give vCPU threads names");
+                .contains(
+                        "- running, halted, stopped: no file shows the vCPU threads of 1 guest; give vCPU threads names");
     }
 
     /** The same hosts, a row for each guest. */

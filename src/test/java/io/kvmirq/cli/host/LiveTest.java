@@ -936,7 +936,7 @@ class LiveTest {
         Watched watched = new Watched(host, traced("x86-7.2", handlers)).during(() -> count(host, "27", 2));
         assertThat(run(watched, AMD, "0", "--live", "10").exited(17).out())
                 .contains(
-                        "not shown  KVM took no message and raised no GSI in the handlers: no irqfd uses the eventfd, or the VMM"
+                        "not shown  KVM took no message and raised no GSI in the handlers, so either no irqfd uses the eventfd or the VMM"
                                 + " reads it and injects the interrupt itself\n");
         // Some events were lost, so nothing follows from those that are not there.
         Known<Tracing> lossy = new Known.Observed<>(RecordedTracing.of("x86-7.2", handlers, 1));

@@ -316,9 +316,8 @@ class MemoryChainsTest {
         Host host = new Host("amd-avic", kernel, false);
         host.image.put(host.vm, "kvm", "arch.apicv_inhibit_reasons", 1L << bit);
         assertThat(host.run("explain", host.device, "3").out().replaceAll("\\s+", " "))
-                .contains(
-                        "can be posted no AVIC is inhibited (PIT_REINJ) and the entry stays remapped because the PIT"
-                                + " reinjects lost ticks")
+                .contains("can be posted no AVIC is inhibited (PIT_REINJ) and the entry stays remapped because the PIT"
+                        + " reinjects lost ticks")
                 .contains("observed: kernel memory, kvm_arch.apicv_inhibit_reasons", "lost_tick_policy=discard");
     }
 
@@ -390,7 +389,7 @@ class MemoryChainsTest {
         // Up to 6.4, KVM writes it in the table alone.
         flip(host, entry(host, 3), 6);
         assertThat(host.run("explain", host.device, "3", "--evidence").out())
-                .contains("UNOBSERVABLE  irq_remap_table.table: vCPU's IsRun  it changes whenever")
+                .contains("UNOBSERVABLE  irq_remap_table.table: vCPU's IsRun  written whenever")
                 .doesNotContain("DIFFER");
         host.image.state(host.vcpus[1], 1L << 63);
         assertThat(host.run("explain", host.device, "3", "--evidence").out().replaceAll("\\s+", " "))

@@ -129,7 +129,7 @@ class DoctorTest {
         Finding finding = finding(host.put("sys/class/iommu/dmar1/intel-iommu/cap", "d2008c22260286\n"), Check.POSTING);
         assertThat(finding.status()).isEqualTo(Status.WARN);
         assertThat(finding.reason()).isEqualTo("unit-cannot-post");
-        assertThat(finding.text()).startsWith("dmar1 cannot post (its CAP.PI is 0), so ");
+        assertThat(finding.text()).startsWith("dmar1 cannot post (CAP.PI is 0), so ");
         assertThat(finding.remedies())
                 .containsExactly(
                         Remedy.of(Change.HARDWARE, PostingObstacle.UNIT_CANNOT_POST.remedy(), Takes.NOTHING, ""));
