@@ -145,10 +145,10 @@ class UnknownPartsTest {
     @EnumSource
     void logicalMessageBeforeTheLapicsAreReadMayBeForEachVcpu(Vendor vendor) {
         Mirror mirror = joined(x86(vendor), LOGICAL);
-        isUnknown(irq(mirror).vcpu(), "not all of these were read when KVM wrote the entry");
-        isUnknown(irq(mirror).irte(), "not all of these were read when KVM wrote the entry");
-        isUnknown(irq(mirror).destination(), "not all of these were read");
-        isUnknown(mirror.now().vcpuStructure(SECOND), "not all of these were read");
+        isUnknown(irq(mirror).vcpu(), "not all LAPICs were read when KVM wrote the entry");
+        isUnknown(irq(mirror).irte(), "not all LAPICs were read when KVM wrote the entry");
+        isUnknown(irq(mirror).destination(), "not all LAPICs were read");
+        isUnknown(mirror.now().vcpuStructure(SECOND), "not all LAPICs were read");
         assertThat(mirror.now().byVcpu(FIRST)).containsExactly(irq(mirror));
         assertThat(mirror.now().byVcpu(SECOND)).containsExactly(irq(mirror));
         mirror.apply(List.of(sample(FIRST, 1), sample(SECOND, 2)));
