@@ -17,6 +17,7 @@ import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Flaw;
+import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
@@ -212,7 +213,10 @@ final class ExplainText {
         }
         return chain.posted()
                 .map(yes -> yes
-                        ? "posted"
+                        ? chain.postedEvidence()
+                                .filter(shown -> shown.kind() == Evidence.Kind.INFERRED)
+                                .map(inferred -> "posted (inferred)")
+                                .orElse("posted")
                         : "delivered by KVM (not posted: "
                                 + first(chain.whyNot().orElse("")) + ")")
                 .orElse("free of visible flaws; no file shows whether KVM posts them");
