@@ -61,8 +61,8 @@ public final class DoctorCommand implements Command {
                         + " risk), FAIL (does not work) or UNKNOWN (not visible), and below it what to"
                         + " change, when the change takes effect, and its risk. Reads sysfs, /proc and debugfs,"
                         + " starts no VM, opens no device and writes nothing. The checks 'backends', which loads"
-                        + " native code, and 'kernel-memory', which reads /proc/kcore, run only with"
-                        + " --check. Exit code 0 if nothing fails, 1 if a check fails, 3 if no check could read"
+                        + " native code, and 'kernel-memory', which reads /proc/kcore, run only if"
+                        + " --check names them. Exit code 0 if nothing fails, 1 if a check fails, 3 if no check could read"
                         + " its files. With --strict, it is also 17 if this host could post an interrupt but does"
                         + " not, or 1 if a check warns about something else.")
                 .footer(
@@ -143,7 +143,7 @@ public final class DoctorCommand implements Command {
                 }
             }
         }
-        HostFiles tree = HostFiles.at(Path.of("/"));
+        HostFiles tree = new LoggedFiles(HostFiles.at(Path.of("/")));
         if (tree.list("sys/module").isEmpty()) {
             return Optional.empty();
         }
