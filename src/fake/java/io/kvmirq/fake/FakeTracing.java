@@ -64,12 +64,12 @@ public final class FakeTracing implements AutoCloseable {
         });
     }
 
-    /** Returns the text of tracefs's file {@code events/header_page}. */
+    /** Returns the text of the tracefs file {@code events/header_page}. */
     public String headerPage() {
         return TracePages.HEADER_PAGE;
     }
 
-    /** Returns the text of tracefs's file {@code events/header_event}. */
+    /** Returns the text of the tracefs file {@code events/header_event}. */
     public String headerEvent() {
         return TracePages.HEADER_EVENT;
     }

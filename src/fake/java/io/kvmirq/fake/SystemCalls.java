@@ -177,7 +177,6 @@ final class SystemCalls implements Libc {
         });
     }
 
-    /** Opens a path. Returns a descriptor or a negative errno. */
     @Override
     public int eventfd(int count, int flags) {
         return call("eventfd2", () -> {

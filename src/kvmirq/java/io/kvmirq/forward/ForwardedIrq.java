@@ -280,7 +280,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *
      * <p>If this process injects the interrupt, the call waits for a running injection, as do {@link #moveTo}, {@link
      * #close} and, for an unmasked interrupt, {@link #reroute}. Do not call any of these while you hold a lock that the
-     * injector needs; call {@link #beginMask} instead.
+     * injector needs; instead of this method, call {@link #beginMask}.
      *
      * @throws KernelException if {@link Irqfd#mask} fails. The interrupt then stays unmasked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}

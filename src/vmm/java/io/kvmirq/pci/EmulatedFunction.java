@@ -411,7 +411,10 @@ public final class EmulatedFunction extends PciFunction {
             return ports;
         }
 
-        /** Rejects doorbells that match the same write, or one that MSI-X needs, which an ioeventfd would swallow. */
+        /**
+         * Rejects two doorbells that match the same write, and a doorbell in the MSI-X table or PBA, where its ioeventfd
+         * would swallow the guest's write.
+         */
         void requireApart() {
             for (int i = 0; i < doorbells.size(); i++) {
                 Doorbell bell = doorbells.get(i);

@@ -197,8 +197,8 @@ final class GuestVectors {
     }
 
     /**
-     * Marks vectors of a saved state as pending. If MSI and MSI-X share vectors, both saved the messages, so only the
-     * one in use restores them, or else the one that is restored last.
+     * Marks vectors of a saved state as pending. If MSI and MSI-X share vectors, both have saved the same pending
+     * messages. Only the capability in use restores them or, if neither is in use, the one restored last.
      */
     void keep(BitSet pending) {
         Objects.checkFromToIndex(0, pending.length(), count());

@@ -13,7 +13,7 @@ import java.util.List;
  * include/linux/ring_buffer.h.
  */
 public final class TracePages {
-    /** The text of tracefs's file {@code events/header_page}. */
+    /** The text of the tracefs file {@code events/header_page}. */
     public static final String HEADER_PAGE = """
             \tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;
             \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;
@@ -21,7 +21,7 @@ public final class TracePages {
             \tfield: char data;\toffset:16;\tsize:4080;\tsigned:0;
             """;
 
-    /** The text of tracefs's file {@code events/header_event}. */
+    /** The text of the tracefs file {@code events/header_event}. */
     public static final String HEADER_EVENT = """
             # compressed entry header
             \ttype_len    :    5 bits

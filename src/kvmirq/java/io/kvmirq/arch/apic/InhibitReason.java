@@ -54,8 +54,8 @@ public enum InhibitReason {
     PHYSICAL_ID_TOO_BIG(
             false,
             false,
-            "a vCPU id exceeds the AVIC table (254; 511 with x2AVIC; 4095 with X2AVIC_EXT on Linux 6.18); before Linux"
-                    + " 6.17 KVM_CREATE_VCPU fails with EINVAL",
+            "a vCPU id exceeds the AVIC table, which holds ids up to 254, with x2AVIC 511, and with X2AVIC_EXT since Linux"
+                    + " 6.18 4095; before Linux 6.17 KVM_CREATE_VCPU fails with EINVAL",
             "give the vCPUs lower ids");
 
     private final boolean intel;
