@@ -41,7 +41,7 @@ public final class DecodeCommand implements Command {
                 .description(
                         "Prints each field of a structure with its bit range, its names in the manual and in the"
                                 + " kernel, value and meaning, then each violation of the manual. Exit code 1 if there"
-                                + " is one. Words are hex, 0x or not, lowest address first. Does not call KVM.",
+                                + " is one. Words are hex, with or without 0x, lowest address first. Does not call KVM.",
                         "",
                         "For a debugfs kind, pass a FILE instead of words, or - for standard input."
                                 + " On an arm64 host, FILE is "

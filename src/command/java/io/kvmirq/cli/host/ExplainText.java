@@ -475,7 +475,7 @@ final class ExplainText {
         line(
                 "  also "
                         + printable(device + first.name() + (run.size() > 1 ? " to " + last.name() : "")
-                                + (irqs.isEmpty() ? "" : " (host irq " + irqs + ")") + ", " + end),
+                                + (irqs.isEmpty() ? "" : (irqs.contains(",") ? " (host irqs " : " (host irq ") + irqs + ")") + ", " + end),
                 NOTE_INDENT);
     }
 

@@ -92,8 +92,8 @@ public final class ListCommand implements Command {
                         + " how often the host handled it (per second with --live), host CPU, vCPU, GSI, guest vector,"
                         + " whether hardware posts it, and its flaw or why it is not posted. A column without a known"
                         + " value is left out; '-' marks other values that no file shows, and a line below explains"
-                        + " how to see them. '?' follows an inferred value. Reads sysfs, /proc and debugfs, and writes"
-                        + " nothing without --live. Only root sees other users' guests. Exit code 3 if the host has no"
+                        + " how to see them. '?' follows an inferred value. Reads sysfs, /proc and debugfs. Writes only"
+                        + " FILE with --textfile, and to tracefs with --live. Only root sees other users' guests. Exit code 3 if the host has no"
                         + " such device or guest, or /proc/interrupts cannot be read.")
                 .footer(Stream.concat(
                                 HostChoice.FILES.stream(),
@@ -101,7 +101,7 @@ public final class ListCommand implements Command {
                         .toArray(String[]::new));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
                 .description("The device vectors of a guest, given by name or process id."));
-        usage.add(Command.option("--device", "BDF", String.class).description("The vectors of this device."));
+        usage.add(Command.option("--device", "BDF", String.class).description("Show only this device's vectors."));
         usage.add(OptionSpec.builder("--all").description("All device vectors."));
         usage.add(Nagios.option());
         usage.add(Command.option(TEXTFILE, "FILE", Path.class)
@@ -265,7 +265,7 @@ public final class ListCommand implements Command {
         }
         if (listing.rows().isEmpty()
                 && (listing.chains().isEmpty() || host.armed().isEmpty())) {
-            terminal.line("VFIO has armed no device vector");
+            terminal.line("VFIO has armed no device vectors");
         } else if (!listing.rows().isEmpty()) {
             List<List<String>> table = new ArrayList<>();
             table.add(COLUMNS);

@@ -72,20 +72,20 @@ public final class WatchCommand implements Command {
     @Override
     public void describe(Usage usage) {
         usage.description("Shows this host's guests and their device vectors by rate: host irqs per second,"
-                        + " interrupts that KVM injected, exits, the CPU, whether hardware posts them, the last"
-                        + " minute, and the first flaw. Lists changes below: AVIC inhibited or cleared,"
-                        + " vectors armed, disarmed, posted or not, affinities, power states, flaws and their"
-                        + " repair, interrupt storms, guests started or ended. A star marks a changed cell. If"
+                        + " interrupts that KVM injected, exits, the busiest CPU, whether hardware posts them, a"
+                        + " graph of the last minute, and the first flaw. Lists changes below: AVIC inhibits set or"
+                        + " cleared, vectors armed, disarmed, posted or not, affinities, power states, flaws found"
+                        + " or gone, interrupt storms, guests started or ended. A star marks a changed cell. If"
                         + " input or output is a pipe or a file, or TERM is dumb, prints a line for each change,"
-                        + " and a summary at the end. Reads /proc, sysfs and debugfs, and writes nothing without"
-                        + " --live. Only root sees other users' guests.")
+                        + " and a summary at the end. Reads /proc, sysfs and debugfs. Writes only FILE with"
+                        + " --textfile, and to tracefs with --live. Only root sees other users' guests.")
                 .footer(Stream.concat(
                                 Stream.concat(Stream.of("", "Keys:"), WatchScreen.KEYS.stream()),
                                 Stream.of("", "Example: kvmirq watch --vm web", "         kvmirq watch --once"))
                         .toArray(String[]::new));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
-                .description("One guest, given by name or process id."));
-        usage.add(Command.option("--device", "BDF", String.class).description("The vectors of this device."));
+                .description("Show only this guest, given by name or process id."));
+        usage.add(Command.option("--device", "BDF", String.class).description("Show only this device's vectors."));
         usage.add(Command.option("--interval", "SECONDS", String.class)
                 .description("Seconds between two reads, 0.1 to 3600 (default: 1)."));
         usage.add(Command.option(COUNT, "N", Integer.class).description("Exit after N intervals."));
@@ -94,7 +94,7 @@ public final class WatchCommand implements Command {
                 .description(
                         "Also write the metrics of all guests to FILE after each full scan, as kvmirq list does."));
         usage.add(OptionSpec.builder(LIVE)
-                .description("Also count each vector's stages by probes, as explain --live does, and show the first"
+                .description("Also count each vector's stages with probes, as explain --live does, and show the first"
                         + " stage that loses interrupts. This writes to tracefs in the same way. Needs root."));
         MemoryOption.describe(usage);
         HostSource.describe(usage);

@@ -107,8 +107,9 @@ public final class InhibitChecks {
                     .with(List.copyOf(remedies.values()))
                     .with(Remedy.look(TRACEPOINT));
         }
-        if (vms.isEmpty() && host.hidesProcesses().isEmpty()) {
-            return Finding.pass(Check.AVIC_INHIBITS, "no-vm", "no VM runs, so nothing inhibits AVIC");
+        boolean isArmed = !host.armed().isEmpty();
+        if (vms.isEmpty() && !isArmed && host.hidesProcesses().isEmpty()) {
+            return Finding.pass(Check.AVIC_INHIBITS, "no-vm", "no VM is running, so nothing inhibits AVIC");
         }
         return Finding.of(
                         Check.AVIC_INHIBITS,
@@ -116,7 +117,9 @@ public final class InhibitChecks {
                         "not-visible",
                         vms.isEmpty()
                                 ? "no VM is visible: "
-                                        + host.hidesProcesses().orElseThrow().why()
+                                        + host.hidesProcesses()
+                                                .map(Known.Unknown::why)
+                                                .orElse("VFIO has armed interrupts, but no visible process has a VM")
                                 : "no VMM command line inhibits AVIC; whether guests do so is not visible: "
                                         + EnumSet.complementOf(BY_COMMAND_LINE).stream()
                                                 .map(Finding::name)

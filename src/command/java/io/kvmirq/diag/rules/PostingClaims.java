@@ -388,7 +388,7 @@ public final class PostingClaims {
         return Claim.unknown(
                 Question.DELIVERED,
                 handled + (isPosted && count.orElse(0) > 0 ? " while it was not posted" : "")
-                        + ", which does not prove delivery by hardware",
+                        + (count.orElse(1) == 0 ? ", which does not prove delivery by hardware" : ""),
                 DELTA);
     }
 }

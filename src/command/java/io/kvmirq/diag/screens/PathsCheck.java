@@ -227,7 +227,7 @@ public final class PathsCheck {
         return armed == 0
                 ? Optional.empty()
                 : Optional.of("VFIO has armed " + armed + (armed == 1 ? " interrupt" : " interrupts") + " of " + address
-                        + ", but no visible process has it open");
+                        + ", but no visible process has the device open");
     }
 
     private static Finding unknown(String why, String remedy) {

@@ -105,7 +105,7 @@ public final class HostKvm {
         String flag = module.equals("kvm_intel") ? "vmx" : module.equals("kvm_amd") ? "svm" : "";
         return flag.isEmpty() || flags().isEmpty() || hasFlag(flag)
                 ? "load the module " + module
-                : "enable virtualization in firmware, because the processor lacks the flag " + flag;
+                : "enable virtualization in firmware, because /proc/cpuinfo does not show the flag " + flag;
     }
 
     /** {@code /dev/kvm}. Not known if the tree has no {@code /dev}. */

@@ -35,7 +35,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
                         host.posting().flaw().orElseThrow(),
                         Optional.of(flaw.get().remedy()))
                 : new PostingOutlook(
-                        Optional.of(true), "hardware posts device interrupts to running vCPUs", Optional.empty());
+                        Optional.of(true), "this host can post device interrupts to running vCPUs", Optional.empty());
     }
 
     private static PostingOutlook unremapped(HostFacts host) {

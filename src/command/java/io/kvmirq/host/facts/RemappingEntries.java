@@ -152,7 +152,7 @@ public final class RemappingEntries {
             return found(
                             table,
                             shown.get().key(),
-                            "debugfs shows no IRTE for the irq",
+                            "debugfs shows no IRTE of the device",
                             "look again while the guest runs")
                     .map(all -> all.stream().map(shown.get()::toGuest).toList());
         }
@@ -173,7 +173,7 @@ public final class RemappingEntries {
         return found(
                 table,
                 new Key(unit.orElse(""), source),
-                "debugfs shows no entry with source id " + source + "; behind a PCI bridge, it is the bridge's",
+                "debugfs shows no entry with source id " + source + "; behind a PCI bridge, the source id is the bridge's",
                 "look again while the guest runs, or " + SHOWS_EACH_IRQ + ", which shows each irq's IRTE");
     }
 
@@ -225,7 +225,7 @@ public final class RemappingEntries {
         }
         Known<List<Entry>> entries = table.map(RemappingEntries::amd);
         return entries.known().filter(List::isEmpty).isPresent()
-                ? new Known.Unknown<>("debugfs shows no IRTE for the irq", "look again while the guest runs")
+                ? new Known.Unknown<>("debugfs shows no IRTE of the device", "look again while the guest runs")
                 : entries;
     }
 

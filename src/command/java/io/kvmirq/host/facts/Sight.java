@@ -69,7 +69,7 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
                 ? new Known.Unknown<>(
                         Known.Reason.REFUSED,
                         "/" + path + " is refused to root: a security module denies it, or a capability is missing",
-                        "run kvmirq outside containers with all capabilities; ausearch -m avc shows denials")
+                        "run kvmirq outside a container and with all capabilities; ausearch -m avc shows denials")
                 : new Known.Unknown<>(
                         Known.Reason.REFUSED, "/" + path + " cannot be read by this user", HostKvm.AS_ROOT);
     }

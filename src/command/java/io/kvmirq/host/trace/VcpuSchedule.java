@@ -232,7 +232,7 @@ public final class VcpuSchedule implements TraceReader.Sink {
         if (next != null) {
             next.seen = true;
             if (next.inRun.isPresent() && next.cpu >= 0) {
-                next.forget("its thread moved to a CPU without having left another");
+                next.forget("its thread moved to a CPU, and the trace does not show that it left another");
             }
             next.on(event.cpu());
             changed.accept((int) to.getAsLong());

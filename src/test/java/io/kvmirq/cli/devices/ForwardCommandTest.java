@@ -62,7 +62,7 @@ class ForwardCommandTest {
                 FAKE   forward MSI-X 3-9 into a throwaway VM
                 FAKE   trigger each through VFIO's loopback; the device raises none and cannot do DMA
                 FAKE   release everything; the device stays bound to vfio-pci
-                FAKE posting is on: hardware posts device interrupts to running vCPUs
+                FAKE posting is on: this host can post device interrupts to running vCPUs
                 """);
         assertThat(Cli.run("forward", "--fake", "vtd", "0000:3b:00.0", "--json")
                         .exited(0)

@@ -83,8 +83,8 @@ class VfioCommandTest {
             value = {
                 "vtd         | off: dmar0 cannot post (CAP.PI is 0) (none"
                         + " on this hardware; normal for an emulated IOMMU)",
-                "vtd-posting | on: hardware posts device interrupts to running vCPUs",
-                "amd-avic    | on: hardware posts device interrupts to running vCPUs",
+                "vtd-posting | on: this host can post device interrupts to running vCPUs",
+                "amd-avic    | on: this host can post device interrupts to running vCPUs",
                 "gicv3       | off: KVM does not use GICv4 (boot with kvm-arm.vgic_v4_enable=1 if the host has a"
                         + " GICv4)",
                 "gicv4       | not known: kvm-arm.vgic_v4_enable is set, but only a running VM shows whether the host"
@@ -220,13 +220,13 @@ class VfioCommandTest {
                 .contains("bind it to vfio-pci; the host loses then: " + disk + " on its bus")
                 .contains("risk: the host loses it)")
                 .contains("nothing for " + disk + ", which is on the device's bus and disappears with its driver")
-                .doesNotContain("bind each of them");
+                .doesNotContain("bind these devices");
         assertThat(Cli.run("vfio", "--root", temporary.toString(), disk)
                         .exited(1)
                         .out())
                 .contains("host drivers use " + vmd + " (vmd) in the same IOMMU group (" + group + ")")
                 .contains("do: disable VMD for the device's slot", "do: pass through the whole controller " + vmd)
-                .doesNotContain("bind each of them");
+                .doesNotContain("bind these devices");
     }
 
     @Test

@@ -107,7 +107,7 @@ class ListCommandTest {
             assertThat(of(host, option)).isEqualTo(new Cli.Ended(ExitCode.OK, all, ""));
         }
         assertThat(of(host, "--device", "00:03.0"))
-                .isEqualTo(new Cli.Ended(ExitCode.OK, "VFIO has armed no device vector\n", ""));
+                .isEqualTo(new Cli.Ended(ExitCode.OK, "VFIO has armed no device vectors\n", ""));
         assertThat(of(host, "--vm", "mail"))
                 .isEqualTo(new Cli.Ended(
                         ExitCode.COULD_NOT_RUN,

@@ -333,7 +333,7 @@ class DeviceChainsTest {
                 host.tree().text(INTERRUPTS).orElse("").replace(" 25:          0 ", " 25:          7 ") + "\n");
         InterruptPath chain = chain(host, ARM, 0);
         assertThat(claim(chain, Question.FORM).holds()).contains(true);
-        assertThat(claim(chain, Question.DELIVERED).text()).startsWith("the host handled it 7 times, which ");
+        assertThat(claim(chain, Question.DELIVERED).text()).isEqualTo("the host handled it 7 times");
     }
 
     /** Linux 6.5 and newer allocate each vector when it is armed: the third irq may be of any. */
