@@ -64,13 +64,17 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         }
         Optional<IrqKind> enabled = irq.enabledKind();
         if (enabled.isPresent() && enabled.get() != kind) {
-            throw busy(irq, "it already has a trigger of another program, which uses " + enabled.get().label() + ": end that first");
+            throw busy(
+                    irq,
+                    "it already has a trigger of another program, which uses "
+                            + enabled.get().label() + ": end that first");
         }
         if (!takesOver && enabled.isPresent()) {
             throw busy(irq, "it already has a trigger of another program: end that, or take it over");
         }
         if (!takesOver && kind == IrqKind.PLATFORM) {
-            throw busy(irq, "it may have a trigger, which no kernel shows for an adopted platform device: take it over");
+            throw busy(
+                    irq, "it may have a trigger, which no kernel shows for an adopted platform device: take it over");
         }
         return enabled.isPresent();
     }

@@ -89,8 +89,7 @@ class LpiProbesContract {
                 .isEmpty());
         live.notes().forEach(note -> System.out.println("note: " + note));
         boolean isShown = live.notes().stream()
-                .noneMatch(note -> note.startsWith("vCPUs are not shown: ")
-                        && note.contains("vgic_queue_irq_unlock"));
+                .noneMatch(note -> note.startsWith("vCPUs are not shown: ") && note.contains("vgic_queue_irq_unlock"));
         LiveChains chains = LiveChains.of(live, after);
         for (int vector = 0; vector < VECTORS; vector++) {
             InterruptPath chain =

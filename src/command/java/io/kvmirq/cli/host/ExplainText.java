@@ -16,8 +16,8 @@ import io.kvmirq.diag.screens.HostScan;
 import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Claim;
-import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
@@ -475,7 +475,10 @@ final class ExplainText {
         line(
                 "  also "
                         + printable(device + first.name() + (run.size() > 1 ? " to " + last.name() : "")
-                                + (irqs.isEmpty() ? "" : (irqs.contains(",") ? " (host irqs " : " (host irq ") + irqs + ")") + ", " + end),
+                                + (irqs.isEmpty()
+                                        ? ""
+                                        : (irqs.contains(",") ? " (host irqs " : " (host irq ") + irqs + ")")
+                                + ", " + end),
                 NOTE_INDENT);
     }
 

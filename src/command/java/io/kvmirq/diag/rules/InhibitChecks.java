@@ -12,6 +12,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcesses;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.path.Remedy.Takes;

@@ -387,7 +387,8 @@ public final class PostingClaims {
         }
         return Claim.unknown(
                 Question.DELIVERED,
-                handled + (isPosted && count.orElse(0) > 0 ? " while it was not posted" : "")
+                handled
+                        + (isPosted && count.orElse(0) > 0 ? " while it was not posted" : "")
                         + (count.orElse(1) == 0 ? ", which does not prove delivery by hardware" : ""),
                 DELTA);
     }

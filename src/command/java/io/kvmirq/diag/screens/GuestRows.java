@@ -95,8 +95,9 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                         ? Row.seen(
                                 "injected",
                                 "sys/kernel/debug/kvm/*/irq_injections",
-                                "KVM injected " + guest.injected().getAsLong() + " interrupts by software, from all sources; its"
-                                        + " vCPUs exited " + guest.exits().orElse(0) + " times")
+                                "KVM injected " + guest.injected().getAsLong()
+                                        + " interrupts by software, from all sources; its" + " vCPUs exited "
+                                        + guest.exits().orElse(0) + " times")
                         : Row.notShown(
                                 "injected",
                                 "KVM's counters do not exist",
@@ -111,7 +112,8 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                         Remedy.look("info virtio-queue-status in QEMU's monitor; /proc/interrupts in the guest"),
                         Remedy.of(
                                 Remedy.Change.WATCH,
-                                "for MSIs that KVM delivers, run kvmirq explain --vm " + process.pid() + " --live 10"))));
+                                "for MSIs that KVM delivers, run kvmirq explain --vm " + process.pid()
+                                        + " --live 10"))));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
         return new GuestRows(process.asGuest(), virtio, rows);

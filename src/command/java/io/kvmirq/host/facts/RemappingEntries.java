@@ -173,7 +173,8 @@ public final class RemappingEntries {
         return found(
                 table,
                 new Key(unit.orElse(""), source),
-                "debugfs shows no entry with source id " + source + "; behind a PCI bridge, the source id is the bridge's",
+                "debugfs shows no entry with source id " + source
+                        + "; behind a PCI bridge, the source id is the bridge's",
                 "look again while the guest runs, or " + SHOWS_EACH_IRQ + ", which shows each irq's IRTE");
     }
 

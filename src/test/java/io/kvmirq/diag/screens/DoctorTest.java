@@ -655,7 +655,7 @@ class DoctorTest {
         Finding finding = finding(GuestHosts.of("intel-posted").remove("proc/100"), Check.PATHS);
         assertThat(finding.status()).isEqualTo(Status.UNKNOWN);
         assertThat(finding.text())
-                .isEqualTo("VFIO has armed 5 interrupts of 0000:00:01.0, but no visible process has it open");
+                .isEqualTo("VFIO has armed 5 interrupts of 0000:00:01.0, but no visible process has the device open");
     }
 
     /** The kernel removes the link before the driver's remove(), in which VFIO waits for the guest. */
