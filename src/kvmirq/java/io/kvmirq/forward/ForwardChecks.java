@@ -64,23 +64,20 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         }
         Optional<IrqKind> enabled = irq.enabledKind();
         if (enabled.isPresent() && enabled.get() != kind) {
-            throw busy(
-                    irq,
-                    "it already has a trigger of another program, which uses "
-                            + enabled.get().label() + ": end that first");
+            throw busy(irq, "of another program, which uses " + enabled.get().label() + ": end that first");
         }
         if (!takesOver && enabled.isPresent()) {
-            throw busy(irq, "it already has a trigger of another program: end that, or take it over");
+            throw busy(irq, "of another program: end that, or take it over");
         }
         if (!takesOver && kind == IrqKind.PLATFORM) {
-            throw busy(
-                    irq, "it may have a trigger, which no kernel shows for an adopted platform device: take it over");
+            String why = "it may have a trigger, which no kernel shows for an adopted platform device: take it over";
+            throw new KernelException("forward", irq.toString(), Errno.EBUSY, why);
         }
         return enabled.isPresent();
     }
 
-    private static KernelException busy(DeviceIrq irq, String why) {
-        return new KernelException("forward", irq.toString(), Errno.EBUSY, why);
+    private static KernelException busy(DeviceIrq irq, String whose) {
+        return new KernelException("forward", irq.toString(), Errno.EBUSY, "it already has a trigger " + whose);
     }
 
     /**

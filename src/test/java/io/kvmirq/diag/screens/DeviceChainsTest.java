@@ -199,7 +199,8 @@ class DeviceChainsTest {
         host.put(TABLE, host.tree().text(TABLE).orElse("").replace("00:01.0", "00:1e.0") + "\n");
         assertThat(form(host, 0).holds()).isEmpty();
         assertThat(form(host, 0).text())
-                .isEqualTo("debugfs shows no entry with source id 00:01.0; behind a PCI bridge, it is the bridge's");
+                .isEqualTo(
+                        "debugfs shows no entry with source id 00:01.0; behind a PCI bridge, the source id is the bridge's");
         assertThat(Remedy.text(form(host, 0).remedies()).orElse("")).contains("CONFIG_GENERIC_IRQ_DEBUGFS");
 
         host.put("sys/kernel/debug/irq/irqs/27", " domain:  INTEL-IR-0-13\n  hwirq:   0x180000\n");
