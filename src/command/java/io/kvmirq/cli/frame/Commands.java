@@ -111,25 +111,25 @@ public record Commands(List<Named> commands) {
             }
             return run(parsed, terminal);
         } catch (ParameterException e) {
-            terminal.complain(usageError(e));
-            return ExitCode.USAGE;
+            return refuse(usageError(e), ExitCode.USAGE, arguments, terminal);
         } catch (UnreadableInputException | BackendUnavailableException | KernelException | UncheckedIOException e) {
-            return couldNotRun(String.valueOf(e.getMessage()), arguments, terminal);
+            return refuse(String.valueOf(e.getMessage()), ExitCode.COULD_NOT_RUN, arguments, terminal);
         } catch (RuntimeException | Error e) {
             Optional<String> limit = ProcessLimit.behind(e);
             if (limit.isEmpty()) {
                 throw e;
             }
-            return couldNotRun("could not run: " + limit.get(), arguments, terminal);
+            return refuse("could not run: " + limit.get(), ExitCode.COULD_NOT_RUN, arguments, terminal);
         }
     }
 
-    private static int couldNotRun(String why, String[] arguments, Terminal terminal) {
+    /** Monitoring reads only stdout, and takes exit code 2 for a fault of the host. */
+    private static int refuse(String why, int exitCode, String[] arguments, Terminal terminal) {
         if (Arrays.asList(arguments).contains(Nagios.OPTION)) {
             return Nagios.UNKNOWN.print(why, terminal);
         }
         terminal.complain(why);
-        return ExitCode.COULD_NOT_RUN;
+        return exitCode;
     }
 
     /** The options that chose another host, as typed, each after a space, for remedies. */

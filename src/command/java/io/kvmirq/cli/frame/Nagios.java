@@ -10,8 +10,8 @@ import picocli.CommandLine.Model.OptionSpec;
 public enum Nagios {
     OK(0, "nothing visible is broken or in doubt"),
     WARNING(1, "in doubt, not posted though possible, or a warning"),
-    CRITICAL(2, "broken, a check fails, or a wrong command line"),
-    UNKNOWN(3, "nothing could be read, or the rest is hidden");
+    CRITICAL(2, "broken, or a check fails"),
+    UNKNOWN(3, "nothing could be read, the rest is hidden, or the command line is wrong");
 
     /** The name of the option. */
     public static final String OPTION = "--nagios";
