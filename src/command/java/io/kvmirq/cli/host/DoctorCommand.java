@@ -165,14 +165,12 @@ public final class DoctorCommand implements Command {
         for (String option : List.of("--check", "--except")) {
             for (String id : option.equals("--check") ? options.checks() : options.except()) {
                 if (!known.contains(id)) {
-                    terminal.complain(option + " " + KernelChoice.notOneOf(id, known) + ". See kvmirq doctor --help");
-                    return ExitCode.USAGE;
+                    return wrong(option + " " + KernelChoice.notOneOf(id, known), options, terminal);
                 }
             }
         }
         if (checks.isEmpty()) {
-            terminal.complain("--except leaves no check to run: leave out fewer. See kvmirq doctor --help");
-            return ExitCode.USAGE;
+            return wrong("--except leaves no check to run: leave out fewer", options, terminal);
         }
         HostFacts host = HostSource.twice(
                 options.twice(), new HostFacts(tree, terminal.host()), look -> Doctor.examine(look, checks));
@@ -186,19 +184,29 @@ public final class DoctorCommand implements Command {
             findings.add(BindingsCheck.finding(here));
         }
         if (options.graded()) {
-            return graded(findings, terminal);
+            return graded(findings, options.except(), terminal);
         }
         if (options.json()) {
             Json.print(terminal, NAME, host, json -> json.value("findings", findings)
                     .value("exitCode", exitCode(findings, options.strict())));
         } else {
-            DoctorText.print(findings, options.quiet(), options.checks().isEmpty(), terminal);
+            DoctorText.print(findings, options.quiet(), options.checks().isEmpty(), options.except(), terminal);
         }
         return exitCode(findings, options.strict());
     }
 
+    private static int wrong(String what, Options options, Terminal terminal) {
+        String sentence = what + ". See kvmirq doctor --help";
+        if (options.graded()) {
+            return Nagios.UNKNOWN.print(sentence, terminal);
+        }
+        terminal.complain(sentence);
+        return ExitCode.USAGE;
+    }
+
     /** The worst status that is known, with the checks that have it. */
-    private static int graded(List<Finding> findings, Terminal terminal) {
+    private static int graded(List<Finding> findings, List<String> except, Terminal terminal) {
+        String others = except.isEmpty() ? "" : "; left out: " + String.join(", ", except);
         for (Status status : List.of(Status.FAIL, Status.WARN, Status.PASS)) {
             String of = findings.stream()
                     .filter(finding -> finding.status() == status)
@@ -209,15 +217,18 @@ public final class DoctorCommand implements Command {
                         .filter(finding -> finding.status() == Status.UNKNOWN)
                         .map(finding -> finding.check().id())
                         .collect(Collectors.joining(", "));
-                of += hidden.isEmpty() ? "" : "; not shown: " + hidden;
-                return Nagios.of(status, findings.stream().anyMatch(DoctorCommand::hidesPaths))
-                        .print(of, terminal);
+                Nagios grade = Nagios.of(status, findings.stream().anyMatch(DoctorCommand::hidesPaths));
+                String text = grade == Nagios.UNKNOWN
+                        ? "not shown: " + hidden + "; in order: " + of
+                        : of + (hidden.isEmpty() ? "" : "; not shown: " + hidden);
+                return grade.print(text + others, terminal);
             }
         }
         return Nagios.UNKNOWN.print(
                 findings.stream()
                         .map(finding -> finding.check().id() + ": " + finding.text())
-                        .collect(Collectors.joining("; ")),
+                                .collect(Collectors.joining("; "))
+                        + others,
                 terminal);
     }
 

@@ -26,14 +26,16 @@ final class DoctorText {
      *
      * @param quiet only findings that are not PASS
      * @param all whether these are the checks that run without being named
+     * @param except the checks that were left out
      */
-    static void print(List<Finding> findings, boolean quiet, boolean all, Terminal terminal) {
+    static void print(List<Finding> findings, boolean quiet, boolean all, List<String> except, Terminal terminal) {
         if (all && !quiet) {
             String summary = of(Status.FAIL, " fails", " fail", findings)
                     + of(Status.WARN, " warns", " warn", findings)
                     + of(Status.UNKNOWN, " is unknown", " are unknown", findings);
             terminal.line(terminal.bold(
-                    summary.isEmpty() ? "all " + findings.size() + " checks pass" : summary.substring(2)));
+                    (summary.isEmpty() ? "all " + findings.size() + " checks pass" : summary.substring(2))
+                            + (except.isEmpty() ? "" : "; left out: " + String.join(", ", except))));
         }
         findings.stream()
                 .filter(finding ->

@@ -170,7 +170,7 @@ class DoctorCommandTest {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
         List<Finding> findings = Doctor.examine(new HostFacts(host.tree()), files);
-        DoctorText.print(findings, false, true, new Terminal(stream, stream, false, Terminal.DEFAULT_COLUMNS, 0));
+        DoctorText.print(findings, false, true, List.of(), new Terminal(stream, stream, false, Terminal.DEFAULT_COLUMNS, 0));
         String printed = out.toString(StandardCharsets.UTF_8);
         assertThat(printed)
                 .isEqualTo(Recorded.text(DoctorCommandTest.class, "doctor-plain-user.txt", printed))
@@ -237,7 +237,14 @@ class DoctorCommandTest {
                         .exited(0)
                         .out())
                 .startsWith("KVMIRQ OK: ")
-                .doesNotContain("posting", "paths");
+                .endsWith("; left out: posting, paths\n");
+        assertThat(of(host, "--except", "posting").out().lines().findFirst().orElseThrow())
+                .endsWith("; left out: posting");
+        assertThat(of(host, "--nagios", "--except", "post"))
+                .satisfies(ended -> assertThat(ended.exited(3).out())
+                        .startsWith("KVMIRQ UNKNOWN: --except 'post' is not one of kvm,"))
+                .satisfies(ended -> assertThat(ended.err()).isEmpty());
+        assertThat(of(host, "--nagios", "--nosuch").exited(3).out()).startsWith("KVMIRQ UNKNOWN: Unknown option");
         assertThat(of(host, "--except", "post").exited(ExitCode.USAGE).err())
                 .startsWith("kvmirq: --except 'post' is not one of kvm, irqchip,");
         assertThat(of(host, "--check", "kvm", "--except", "kvm")
