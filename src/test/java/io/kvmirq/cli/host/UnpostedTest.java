@@ -134,7 +134,7 @@ class UnpostedTest {
                                 + " CPU (remapped form)");
         assertThat(run(root, "explain", "0000:00:01.0").out())
                 .contains("0000:00:01.0  MSI-X 0 ", "have the guest direct the vector to exactly one of the VM's vCPUs")
-                .contains("also MSI-X 1 to MSI-X 4 (host irq 28, 29, 30, 31), without a visible flaw");
+                .contains("also MSI-X 1 to MSI-X 4 (host irqs 28, 29, 30, 31), without a visible flaw");
         assertThat(run(root, "explain", "0000:00:01.0", "1").exitCode()).isZero();
     }
 
