@@ -201,7 +201,11 @@ final class ExplainText {
                     ? verdict.past() ? "in doubt only because of a count since boot," : "in doubt"
                     : verdict.counted()
                             ? "lost at times"
-                            : hop.get() == Hop.VMM || hop.get() == Hop.VCPU ? "stopped" : "lost";
+                            : hop.get() == Hop.VMM || hop.get() == Hop.VCPU
+                                    ? "stopped"
+                                    : chain.guest().isPresent() || HostScan.isArmed(chain)
+                                            ? "lost"
+                                            : "kept from guests";
             return how + " at the " + hop.get().label()
                     + chain.link(hop.get())
                             .filter(link -> !link.flaws().isEmpty() || link.state() == Link.State.BROKEN)
