@@ -43,6 +43,7 @@ import java.util.stream.Stream;
  * @param posts whether the host can post interrupts; empty if it is not known
  * @param vectorsLeft the least number of free vectors of a CPU; empty if debugfs does not show it
  * @param unreadable processes whose files this user may not read
+ * @param namespaced whether a pid namespace hides the host's processes
  * @param guests in the order of their processes
  * @param paths the paths of the guests' devices, and for each guest one path with the link of its VMM
  * @param hostIrqs how often the host handled irqs of each device, also of vectors that are not armed any more
@@ -53,6 +54,7 @@ public record HostScan(
         Optional<Boolean> posts,
         OptionalLong vectorsLeft,
         int unreadable,
+        boolean namespaced,
         List<Seen> guests,
         List<InterruptPath> paths,
         SortedMap<PciAddress, Long> hostIrqs,
@@ -92,6 +94,7 @@ public record HostScan(
                 posting.map(found -> found.flaw().isEmpty()),
                 host.limits().vectorsLeft().known().map(OptionalLong::of).orElse(OptionalLong.empty()),
                 host.vms().unreadable(),
+                host.hidesProcesses().isPresent(),
                 guests,
                 PathsCheck.all(host, memory),
                 hostIrqs(host),

@@ -113,6 +113,11 @@ public final class Metrics {
                 GAUGE,
                 "Processes whose files kvmirq cannot read, so guests may be missing.",
                 scan.unreadable());
+        write(
+                "in_pid_namespace",
+                GAUGE,
+                "1 if a PID namespace hides the host's processes from kvmirq, so guests are missing.",
+                scan.namespaced() ? 1 : 0);
         Samples rows = new Samples("row");
         scan.counters().forEach((row, count) -> rows.add(count & BITS_32, row));
         write("interrupts_total", COUNTER, "Interrupts in a row of /proc/interrupts, on all CPUs.", rows);
