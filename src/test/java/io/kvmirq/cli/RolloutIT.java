@@ -34,7 +34,8 @@ class RolloutIT {
     @Test
     void podWithoutHostPidReportsThatGuestsAreMissing() throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(List.of("unshare", "--pid", "--fork", "--mount-proc"));
-        Machine.assumeSucceeds(Stream.concat(command.stream(), Stream.of("true")).toArray(String[]::new));
+        Machine.assumeSucceeds(
+                Stream.concat(command.stream(), Stream.of("true")).toArray(String[]::new));
         command.addAll(List.of(
                 System.getProperty("java.home") + "/bin/java",
                 "-jar",

@@ -226,7 +226,7 @@ public final class DoctorCommand implements Command {
         }
         return Nagios.UNKNOWN.print(
                 findings.stream()
-                        .map(finding -> finding.check().id() + ": " + finding.text())
+                                .map(finding -> finding.check().id() + ": " + finding.text())
                                 .collect(Collectors.joining("; "))
                         + others,
                 terminal);

@@ -33,8 +33,8 @@ final class DoctorText {
             String summary = of(Status.FAIL, " fails", " fail", findings)
                     + of(Status.WARN, " warns", " warn", findings)
                     + of(Status.UNKNOWN, " is unknown", " are unknown", findings);
-            terminal.line(terminal.bold(
-                    (summary.isEmpty() ? "all " + findings.size() + " checks pass" : summary.substring(2))
+            terminal.line(
+                    terminal.bold((summary.isEmpty() ? "all " + findings.size() + " checks pass" : summary.substring(2))
                             + (except.isEmpty() ? "" : "; left out: " + String.join(", ", except))));
         }
         findings.stream()

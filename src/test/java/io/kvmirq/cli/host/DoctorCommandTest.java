@@ -170,7 +170,8 @@ class DoctorCommandTest {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
         List<Finding> findings = Doctor.examine(new HostFacts(host.tree()), files);
-        DoctorText.print(findings, false, true, List.of(), new Terminal(stream, stream, false, Terminal.DEFAULT_COLUMNS, 0));
+        DoctorText.print(
+                findings, false, true, List.of(), new Terminal(stream, stream, false, Terminal.DEFAULT_COLUMNS, 0));
         String printed = out.toString(StandardCharsets.UTF_8);
         assertThat(printed)
                 .isEqualTo(Recorded.text(DoctorCommandTest.class, "doctor-plain-user.txt", printed))

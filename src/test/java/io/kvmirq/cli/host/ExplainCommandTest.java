@@ -242,7 +242,8 @@ class ExplainCommandTest {
                 .contains("\n                            do: start QEMU", "\n                              ");
 
         out.reset();
-        DoctorText.print(Doctor.examine(host, EnumSet.of(Check.AVIC_INHIBITS, Check.LIMITS)), false, true, List.of(), terminal);
+        DoctorText.print(
+                Doctor.examine(host, EnumSet.of(Check.AVIC_INHIBITS, Check.LIMITS)), false, true, List.of(), terminal);
         assertThat(out.toString(StandardCharsets.UTF_8).lines()).allMatch(line -> line.length() <= 100);
         assertThat(out.toString(StandardCharsets.UTF_8))
                 .contains("\n         VMM flag: start QEMU", "\n           name=");
