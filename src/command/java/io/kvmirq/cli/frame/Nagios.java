@@ -11,7 +11,7 @@ public enum Nagios {
     OK(0, "nothing visible is broken or in doubt"),
     WARNING(1, "in doubt, not posted though possible, or a warning"),
     CRITICAL(2, "broken, or a check fails"),
-    UNKNOWN(3, "nothing could be read, the rest is hidden, or the command line is wrong");
+    UNKNOWN(3, "nothing could be read, files hidden, or wrong usage");
 
     /** The name of the option. */
     public static final String OPTION = "--nagios";
