@@ -152,11 +152,8 @@ class PlantedContract extends VfioSuite {
                     .isTrue();
             TimeUnit.MILLISECONDS.sleep(20);
         }
-        // Until the firmware halts, an exit of its vCPU may wait for QEMU's other threads, as that of a paused guest
-        // does.
-        Path wchan = Path.of("/proc/" + started.pid() + "/task/" + vcpu(started.pid()) + "/wchan");
-        while (!spins && !Files.readString(wchan).startsWith("kvm_vcpu_")) {
-            TimeUnit.MILLISECONDS.sleep(20);
+        if (!spins) {
+            awaitHalted(vcpu(started.pid()));
         }
         return started;
     }
@@ -263,7 +260,17 @@ class PlantedContract extends VfioSuite {
                 () -> {
                     tracer.shutdown();
                     awaitStatus(thread, "TracerPid:\t0");
+                    if (stopped) {
+                        awaitHalted(thread);
+                    }
                 });
+    }
+
+    /** Until its vCPU halts, the thread may wait for QEMU's other threads, as that of a paused guest does. */
+    private static void awaitHalted(long thread) throws IOException, InterruptedException {
+        while (!Files.readString(Path.of("/proc/" + thread + "/wchan")).startsWith("kvm_vcpu_")) {
+            TimeUnit.MILLISECONDS.sleep(20);
+        }
     }
 
     private static void ptrace(int request, long thread) {
