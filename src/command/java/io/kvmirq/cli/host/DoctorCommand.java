@@ -116,8 +116,9 @@ public final class DoctorCommand implements Command {
                 arguments.hasMatchedOption(HostSource.TWICE),
                 arguments.matchedOptionValue("--check", List.of()),
                 arguments.matchedOptionValue("--except", List.of()));
+        Set<Check> checks = Commands.read(arguments, () -> chosen(options));
         HostFiles tree = Commands.read(arguments, () -> HostSource.withoutPci(arguments));
-        return run(options, tree, HostSource.isHere(arguments), terminal);
+        return run(options, checks, tree, HostSource.isHere(arguments), terminal);
     }
 
     /** Runs a command line for this host that has only these options. Empty if the parser must read it. */
@@ -144,14 +145,16 @@ public final class DoctorCommand implements Command {
             }
         }
         HostFiles tree = new LoggedFiles(HostFiles.at(Path.of("/")));
-        if (tree.list("sys/module").isEmpty()) {
+        if (tree.list("sys/module").isEmpty()
+                || !ids(EnumSet.allOf(Check.class)).containsAll(checks)) {
             return Optional.empty();
         }
-        return Optional.of(
-                run(new Options(quiet, strict, json, false, false, checks, List.of()), tree, true, terminal));
+        Options options = new Options(quiet, strict, json, false, false, checks, List.of());
+        return Optional.of(run(options, chosen(options), tree, true, terminal));
     }
 
-    private static int run(Options options, HostFiles tree, boolean here, Terminal terminal) {
+    /** @throws IllegalArgumentException if an option names no check, or no check is left */
+    private static Set<Check> chosen(Options options) {
         EnumSet<Check> checks = EnumSet.noneOf(Check.class);
         for (Check check : Check.values()) {
             if ((options.checks().isEmpty()
@@ -165,13 +168,17 @@ public final class DoctorCommand implements Command {
         for (String option : List.of("--check", "--except")) {
             for (String id : option.equals("--check") ? options.checks() : options.except()) {
                 if (!known.contains(id)) {
-                    return wrong(option + " " + KernelChoice.notOneOf(id, known), options, terminal);
+                    throw new IllegalArgumentException(option + " " + KernelChoice.notOneOf(id, known));
                 }
             }
         }
         if (checks.isEmpty()) {
-            return wrong("--except leaves no check to run: leave out fewer", options, terminal);
+            throw new IllegalArgumentException("--except leaves no check to run: leave out fewer");
         }
+        return checks;
+    }
+
+    private static int run(Options options, Set<Check> checks, HostFiles tree, boolean here, Terminal terminal) {
         HostFacts host = HostSource.twice(
                 options.twice(), new HostFacts(tree, terminal.host()), look -> Doctor.examine(look, checks));
         List<Finding> findings = Doctor.examine(host, checks);
@@ -195,18 +202,9 @@ public final class DoctorCommand implements Command {
         return exitCode(findings, options.strict());
     }
 
-    private static int wrong(String what, Options options, Terminal terminal) {
-        String sentence = what + ". See kvmirq doctor --help";
-        if (options.graded()) {
-            return Nagios.UNKNOWN.print(sentence, terminal);
-        }
-        terminal.complain(sentence);
-        return ExitCode.USAGE;
-    }
-
     /** The worst status that is known, with the checks that have it. */
     private static int graded(List<Finding> findings, List<String> except, Terminal terminal) {
-        String others = except.isEmpty() ? "" : "; left out: " + String.join(", ", except);
+        String others = DoctorText.leftOut(except);
         for (Status status : List.of(Status.FAIL, Status.WARN, Status.PASS)) {
             String of = findings.stream()
                     .filter(finding -> finding.status() == status)

@@ -35,7 +35,7 @@ final class DoctorText {
                     + of(Status.UNKNOWN, " is unknown", " are unknown", findings);
             terminal.line(
                     terminal.bold((summary.isEmpty() ? "all " + findings.size() + " checks pass" : summary.substring(2))
-                            + (except.isEmpty() ? "" : "; left out: " + String.join(", ", except))));
+                            + leftOut(except)));
         }
         findings.stream()
                 .filter(finding ->
@@ -46,6 +46,11 @@ final class DoctorText {
         if (all && !quiet && !ids.isEmpty()) {
             terminal.line("run as root to check these in full: " + ids);
         }
+    }
+
+    /** The checks that were not made, after a semicolon. Empty if none was left out. */
+    static String leftOut(List<String> except) {
+        return except.isEmpty() ? "" : "; left out: " + String.join(", ", except);
     }
 
     /** The checks with a status, after a semicolon. Empty if none has it. */
