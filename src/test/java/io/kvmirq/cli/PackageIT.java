@@ -76,15 +76,27 @@ class PackageIT {
         Machine.jar();
         Machine.assumeProgram("dpkg-deb");
         Machine.assumeProgram("readelf");
-        String machine = Machine.isX86() ? "x86_64" : "aarch64";
-        String said =
-                Program.output(List.of(Machine.root().resolve("scripts/package").toString(), machine));
-        made = Machine.root()
+        made = packaged(once);
+        Program.output(List.of("dpkg-deb", "-x", made.toString(), once.toString()));
+        // As the package's postinst does.
+        Program.output(List.of(once.resolve("usr/lib/kvmirq/archive-classes").toString()));
+    }
+
+    /** The package, moved into a directory. */
+    private static Path packaged(Path directory) throws Exception {
+        String said = Program.output(
+                List.of(Machine.root().resolve("scripts/package").toString(), Machine.isX86() ? "x86_64" : "aarch64"));
+        Path file = Machine.root()
                 .resolve(said.lines()
                         .filter(line -> line.endsWith(".deb"))
                         .findFirst()
                         .orElseThrow());
-        Program.output(List.of("dpkg-deb", "-x", made.toString(), once.toString()));
+        return Files.move(file, directory.resolve(file.getFileName()));
+    }
+
+    @Test
+    void sameClassesGiveTheSamePackage() throws Exception {
+        assertThat(packaged(temporary)).hasSameBinaryContentAs(made);
     }
 
     @BeforeEach
