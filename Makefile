@@ -94,7 +94,14 @@ publish-local: ## install the five artifacts, sources, Javadoc and SBOM as io.kv
 package: ## make a tarball and a Debian package for x86-64 and arm64, each with a Java runtime of its own, in target/package
 	@scripts/bootstrap --release
 	@scripts/build
+	@flock target/build/lock scripts/maven target/sbom.log -Dmaven.test.skip -Dmaven.javadoc.skip -Ppublish package
 	@scripts/package
+
+release: ## all that a release publishes, in target/release: artifacts, packages, sources, SBOM and checksums, the same each time
+	@scripts/release --check
+	@$(MAKE) publish-local RELEASE=1
+	@$(MAKE) package
+	@scripts/release
 
 javadoc: ## write the Javadoc of the artifacts to target/javadoc
 	@echo "writing Javadoc, about 30 s"
@@ -103,4 +110,4 @@ javadoc: ## write the Javadoc of the artifacts to target/javadoc
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run run-tiny-vmm try test elsewhere build check format native-test headers-test bench differential fuzz races lost crash stress mutation lab lab-shell lab-full install uninstall publish-local package javadoc clean
+.PHONY: help run run-tiny-vmm try test elsewhere build check format native-test headers-test bench differential fuzz races lost crash stress mutation lab lab-shell lab-full install uninstall publish-local package release javadoc clean
