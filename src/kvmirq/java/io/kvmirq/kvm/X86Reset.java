@@ -46,8 +46,11 @@ final class X86Reset {
     private static final int DISABLED = 0xff;
 
     private static final int FEATURE_CONTROL = 0x3a;
-    /** The bits of MISC_ENABLE that report processor features. */
-    private static final long MISC_REPORTED = 1 << 7 | 1 << 11 | 1 << 12;
+    /**
+     * The bits of MISC_ENABLE that stay: those that report processor features, and fast strings (bit 0), which VMMs
+     * enable, as firmware does. A new vCPU has bit 0 set on some kernels.
+     */
+    private static final long MISC_KEPT = 1 | 1 << 7 | 1 << 11 | 1 << 12;
 
     /** MSRs whose reset value is not 0: PAT, SMBASE, and KVM's halt-polling control. */
     private static final Map<Integer, Long> VALUES =
@@ -172,8 +175,8 @@ final class X86Reset {
         X86Msrs next = new X86Msrs();
         for (int number : now.numbers()) {
             boolean kept = KEPT.contains(number) || number >= FIRST_OF_VMX && number <= LAST_OF_VMX;
-            long reported = number == X86Msr.MISC_ENABLE.number() ? now.get(number) & MISC_REPORTED : 0;
-            long value = VALUES.getOrDefault(number, reported);
+            long misc = number == X86Msr.MISC_ENABLE.number() ? now.get(number) & MISC_KEPT : 0;
+            long value = VALUES.getOrDefault(number, misc);
             if (!kept && now.get(number) != value) {
                 next.set(number, value);
             }

@@ -170,6 +170,18 @@ class ResetContract extends KernelSuite {
         vcpu.setState(VcpuState.RUNNABLE);
     }
 
+    /** As firmware and most VMMs do; a guest may forbid bits of CPUID, which a reset takes back. */
+    @Test
+    void fastStringsStayEnabled() {
+        create(Irqchip.SPLIT);
+        Vcpu vcpu = vcpu(0);
+        long fresh = vcpu.x86().msrs(new X86Msrs().set(X86Msr.MISC_ENABLE, 0)).get(X86Msr.MISC_ENABLE);
+        vcpu.x86().setMsrs(new X86Msrs().set(X86Msr.MISC_ENABLE, fresh | 1 | 1 << 22));
+        vcpu.reset();
+        assertThat(vcpu.x86().msrs(new X86Msrs().set(X86Msr.MISC_ENABLE, 0)).get(X86Msr.MISC_ENABLE))
+                .isEqualTo(fresh | 1);
+    }
+
     /** Twice, so that the second reset is one of a vCPU that was reset. */
     @ParameterizedTest
     @EnumSource
