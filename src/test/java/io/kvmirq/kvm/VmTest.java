@@ -394,7 +394,8 @@ class VmTest {
         try (GuestMemory memory = vm.addMemory(1L << 32, 3L << 30)) {
             memory.mapping().putInt((3L << 30) - 4, 7);
             assertThat(memory.mapping().getInt((3L << 30) - 4)).isEqualTo(7);
-            assertThatThrownBy(() -> vm.addMemory((7L << 30) - 4096, 4096)).hasMessageContaining("EEXIST (it overlaps");
+            assertThatThrownBy(() -> vm.addMemory((7L << 30) - 4096, 4096))
+                    .hasMessageContaining("EEXIST (the slot overlaps");
         }
     }
 
