@@ -58,6 +58,9 @@ crash: build ## kill each command at random moments, and list what is left behin
 stress: build ## run the live descriptor under real threads; MODE=default or tough runs longer, MODE=hard uses VMs instead
 	scripts/stress $(MODE)
 
+soak: build ## run whole VMMs on this machine's KVM, eight at a time; red if one loses an interrupt or memory, files or threads grow; MINUTES=30
+	@scripts/search vmm.Soak $(or $(MINUTES),30)
+
 mutation: build ## change the code in one place after the other, and list what the tests notice; T="mirror gic" limits it
 	@scripts/search testing.Mutants $(T)
 
@@ -110,4 +113,4 @@ javadoc: ## write the Javadoc of the artifacts to target/javadoc
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run run-tiny-vmm try test elsewhere build check format native-test headers-test bench differential fuzz races lost crash stress mutation lab lab-shell lab-full install uninstall publish-local package release javadoc clean
+.PHONY: help run run-tiny-vmm try test elsewhere build check format native-test headers-test bench differential fuzz races lost crash stress soak mutation lab lab-shell lab-full install uninstall publish-local package release javadoc clean
