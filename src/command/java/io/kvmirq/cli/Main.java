@@ -92,7 +92,7 @@ public final class Main {
                 new Named(
                         Audience.ADMINISTRATORS,
                         "watch",
-                        "Watch guest interrupts: rates, and changes as they happen.",
+                        "Watch guest interrupt rates, and changes as they happen.",
                         new WatchCommand()),
                 new Named(
                         Audience.ADMINISTRATORS,
@@ -102,7 +102,7 @@ public final class Main {
                 new Named(
                         Audience.ADMINISTRATORS,
                         "vfio",
-                        "Show whether VFIO can use a PCI device, its interrupts, and how to bind it.",
+                        "Show a PCI device's interrupts, whether VFIO can use it, and how to bind it.",
                         new VfioCommand()),
                 new Named(
                         Audience.ADMINISTRATORS,
@@ -114,7 +114,7 @@ public final class Main {
                 new Named(
                         Audience.AUTHORS,
                         "decide",
-                        "Say whether KVM posts an MSI to a vCPU, and if not, why.",
+                        "Predict whether KVM posts an MSI to a vCPU, and if not, why.",
                         new DecideCommand()),
                 new Named(
                         Audience.AUTHORS,
@@ -129,7 +129,7 @@ public final class Main {
                 new Named(
                         Audience.AUTHORS,
                         "backends",
-                        "List the bindings to the kernel that work here, and why the others do not.",
+                        "List which bindings to the kernel work here, and why the others do not.",
                         new BackendsCommand()),
                 new Named(
                         Audience.TESTERS,

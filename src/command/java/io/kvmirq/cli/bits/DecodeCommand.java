@@ -39,21 +39,21 @@ public final class DecodeCommand implements Command {
                         "       kvmirq decode [--json] " + String.join("|", DebugfsFile.KINDS) + " FILE",
                         "       kvmirq decode --batch [FILE]")
                 .description(
-                        "Prints each field of a structure with its bit range, its names in the manual and in the"
-                                + " kernel, value and meaning, then each violation of the manual. Exit code 1 if there"
-                                + " is one. Words are hex, with or without 0x, lowest address first. Does not call KVM.",
+                        "Prints each field of a structure: bit range, names in the manual and the kernel, value and"
+                                + " meaning. Then lists violations of the manual, and exits with 1 if there are any."
+                                + " Words are hex, with or without 0x, lowest address first. Does not call KVM.",
                         "",
                         "For a debugfs kind, pass a FILE instead of words, or - for standard input."
                                 + " On an arm64 host, FILE is "
                                 + FileSentence.DEBUGFS
-                                + "/kvm/TID-FD/vgic-state while the VM runs, and since Linux 6.16 vgic-its-state@BASE."
-                                + " TID is the thread that created the VM; in a Java VMM, it differs from the process"
-                                + " id. Only root can read the file. While printing it, the kernel holds a lock that VM"
-                                + " setup also takes.",
+                                + "/kvm/TID-FD/vgic-state or, since Linux 6.16, vgic-its-state@BASE beside it, while"
+                                + " the VM runs. TID is the id of the thread that created the VM; in a Java VMM, it"
+                                + " differs from the process id. Only root can read the file. While printing it, the"
+                                + " kernel holds a lock that VM setup also takes.",
                         "",
                         "With --batch, reads JSON lines such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]}"
                                 + " from FILE or standard input, and writes each line with its fields, violations and"
-                                + " remarks. Violations then do not change the exit code. The first bad line stops the"
+                                + " remarks. Violations then do not affect the exit code. The first bad line ends the"
                                 + " command.")
                 .footer(footer.toArray(String[]::new));
         usage.add(Formats.parameter(Formats.ALL, DebugfsFile.KINDS));
@@ -63,8 +63,8 @@ public final class DecodeCommand implements Command {
         usage.add(OptionSpec.builder(HIGH_FIRST)
                 .description("Read the words highest address first, as ir_translation_struct prints them."));
         usage.add(OptionSpec.builder(JSON)
-                .description("Print one JSON document: for words, as a line of --batch; for a file, with all"
-                        + " interrupts."));
+                .description("Print one JSON document instead of text: for words, the line that --batch writes; for a"
+                        + " file, all its interrupts."));
         usage.add(BatchFile.option());
     }
 

@@ -23,17 +23,18 @@ public final class EncodeCommand implements Command {
         footer.addAll(Formats.lines(Formats.ENCODABLE));
         footer.addAll(List.of("", "Example: kvmirq encode gatag vm_id=1 vcpu_idx=3"));
         usage.description(
-                        "Prints the words of a structure from its field values, lowest address first, then each"
-                                + " violation of the manual. Exit code 1 if there is one. Values are hex, with or"
-                                + " without 0x. kvmirq decode shows the fields of a kind. Fields named derived_... are"
-                                + " computed from others and ignored here. Refuses fields that another field excludes,"
-                                + " as hw=1 excludes eoi in a list register. To check the result, run kvmirq decode"
-                                + " KIND $(kvmirq encode KIND ...). Does not call KVM.",
+                        "Computes the words of a structure from its field values, and prints them lowest address"
+                                + " first. Then lists violations of the manual, and exits with 1 if there are any."
+                                + " Values are hex, with or without 0x. kvmirq decode shows the fields of a kind."
+                                + " Fields named derived_... are computed from others, and ignored here. Refuses"
+                                + " fields that another field excludes, as hw=1 excludes eoi in a list register. To"
+                                + " check the result, run kvmirq decode KIND $(kvmirq encode KIND ...). Does not call"
+                                + " KVM.",
                         "",
                         "With --batch, reads JSON lines such as"
                                 + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE"
                                 + " or standard input, and writes each line with its words, violations and remarks."
-                                + " Violations then do not change the exit code. The first bad line stops the command.")
+                                + " Violations then do not affect the exit code. The first bad line ends the command.")
                 .footer(footer.toArray(String[]::new));
         usage.add(Formats.parameter(Formats.ENCODABLE, List.of()));
         usage.add(Command.parameters("1..*", "0..*", "FIELD=HEX").description("Field values."));

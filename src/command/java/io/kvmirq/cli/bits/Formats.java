@@ -134,7 +134,7 @@ final class Formats {
                 .hideParamSyntax(true)
                 .completionCandidates(Stream.concat(formats.stream().map(Format::kind), files.stream())
                         .toList())
-                .description("A kind; with --batch, a FILE, or standard input if FILE is missing or -.");
+                .description("A kind; see below. With --batch, a FILE instead; standard input if it is missing or -.");
     }
 
     /** One line for each format: kind, title and words. */

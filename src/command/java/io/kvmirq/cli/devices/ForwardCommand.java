@@ -57,15 +57,16 @@ public final class ForwardCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Forwards a PCI device's interrupts to a throwaway VM, triggers each once, and prints"
-                        + " the path: eventfd, GSI, guest vector, whether the guest answered, and how it was delivered."
-                        + " The device must be bound to vfio-pci. The kernel triggers the interrupts (loopback);"
-                        + " the device itself sends none and cannot do DMA. Opening a device resets it, so the test"
-                        + " does not open one whose driver is not vfio-pci, whose IOMMU group host drivers use, or"
-                        + " that a program has open. At the end, even after Ctrl-C, the test closes everything; the"
-                        + " device stays bound to vfio-pci. Needs /dev/kvm and the device's file in /dev/vfio. A fake"
-                        + " kernel runs no arm64 guest, so the test looks for pending interrupts in its VGIC. Exit"
-                        + " code 1 if an interrupt was lost or an object left behind, 3 if the test could not run.")
+        usage.description("Forwards a PCI device's interrupts to a throwaway VM, triggers each once, and prints its"
+                        + " path: eventfd, GSI, guest vector, whether the guest answered, and how the interrupt was"
+                        + " delivered. The device must be bound to vfio-pci. The kernel triggers the interrupts"
+                        + " (loopback); the device itself sends none and cannot do DMA. Opening a device resets it,"
+                        + " so the test does not open one that is not bound to vfio-pci, that is in an IOMMU group"
+                        + " used by host drivers, or that a program has open. At the end, even after Ctrl-C, the test"
+                        + " closes everything; the device stays bound to vfio-pci. Needs /dev/kvm and the device's"
+                        + " file in /dev/vfio. A fake kernel runs no arm64 guest, so the test checks its VGIC for"
+                        + " pending interrupts instead. Exits with 1 if an interrupt was lost or an object left"
+                        + " behind, and with 3 if the test could not run.")
                 .footer("", "Example: kvmirq forward 0000:3b:00.0 --selftest");
         usage.add(Command.parameter("0", "1", "BDF").required(true).description("Device address, as lspci prints it."));
         usage.add(OptionSpec.builder("--selftest")

@@ -21,20 +21,20 @@ import picocli.CommandLine.ParseResult;
 public final class VfioCommand implements Command {
     @Override
     public void describe(Usage usage) {
-        usage.description("Prints a device's driver, IOMMU group and host use, the interrupts that VFIO will"
-                        + " report, whether hardware posts them here, the reasons why VFIO would refuse the"
-                        + " device, and the commands that bind it to vfio-pci and back to its driver. Without BDF,"
-                        + " lists all devices. Reads sysfs and /proc. Writes nothing and opens no device, because"
-                        + " opening a VFIO device resets it. MSI and MSI-X counts need root. Exit code 1 if VFIO"
+        usage.description("Prints a device's driver and IOMMU group, how the host uses it, the interrupts that VFIO"
+                        + " will report, whether hardware on this host posts them, why VFIO would refuse the device,"
+                        + " and the commands that bind it to vfio-pci and back to its driver. Without BDF, lists all"
+                        + " devices. Reads sysfs and /proc. Writes nothing, and opens no device, because opening a"
+                        + " VFIO device resets it. Only root can read the MSI and MSI-X counts. Exits with 1 if VFIO"
                         + " would refuse the device and no guest uses it.")
                 .footer(
                         "",
-                        "DIR holds these files under their paths: sys/bus/pci/devices/*/{vendor,device,",
-                        "class,config,irq,driver,driver_override,iommu_group,msi_irqs,numa_node,",
-                        "physfn,reset_method,vfio-dev}, sys/kernel/iommu_groups/*/devices,",
+                        "DIR contains these files under their paths: sys/bus/pci/devices/*/{vendor,",
+                        "device,class,config,irq,driver,driver_override,iommu_group,msi_irqs,",
+                        "numa_node,physfn,reset_method,vfio-dev}, sys/kernel/iommu_groups/*/devices,",
                         "sys/class/{iommu,net,block}, sys/dev/block, sys/module/kvm_*/parameters,",
-                        "proc/{version,interrupts,cpuinfo,cmdline,self/mountinfo,net/route}. Absent",
-                        "files count as not shown.",
+                        "proc/{version,interrupts,cpuinfo,cmdline,self/mountinfo,net/route}. Missing",
+                        "files are reported as not shown.",
                         "",
                         "Example: kvmirq vfio 0000:3b:00.0");
         usage.add(Command.parameter("0", "0..1", "BDF").description("Device address, as lspci prints it."));

@@ -62,9 +62,9 @@ public record Commands(List<Named> commands) {
     /** Printed without a command. */
     private static final String FIRST_STEPS = """
             kvmirq shows and wires KVM guest interrupts. Start with a command:
-              kvmirq doctor      says what is wrong with this host, and how to fix it
+              kvmirq doctor      shows what is wrong with this host, and how to fix it
               kvmirq selftest    sends interrupts to a guest; without KVM: --backend fake
-              kvmirq list        lists guests; explain says where an interrupt goes
+              kvmirq list        lists guests; explain shows where an interrupt goes
               kvmirq help        lists all commands
             """;
 
@@ -271,7 +271,7 @@ public record Commands(List<Named> commands) {
         root.addOption(help());
         root.addOption(OptionSpec.builder("-V", "--version")
                 .versionHelp(true)
-                .description("Print version, ABI, Java and kernel, and exit.")
+                .description("Print the versions of kvmirq, its ABI, Java and the kernel, and exit.")
                 .build());
         root.version(Version.line());
         commands.forEach(command -> add(root, command, wanted.test(command.name())));

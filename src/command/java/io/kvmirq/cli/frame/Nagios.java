@@ -9,9 +9,9 @@ import picocli.CommandLine.Model.OptionSpec;
 /** The grades of {@code --nagios}, with the exit codes of monitoring plugins. */
 public enum Nagios {
     OK(0, "nothing visible is broken or in doubt"),
-    WARNING(1, "in doubt, not posted though possible, or a warning"),
+    WARNING(1, "in doubt, not posted though possible, or a check warns"),
     CRITICAL(2, "broken, or a check fails"),
-    UNKNOWN(3, "nothing could be read, files hidden, or wrong usage");
+    UNKNOWN(3, "nothing could be read, files hidden, or a usage error");
 
     /** The name of the option. */
     public static final String OPTION = "--nagios";

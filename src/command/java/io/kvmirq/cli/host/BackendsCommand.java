@@ -14,7 +14,7 @@ public final class BackendsCommand implements Command {
     @Override
     public void describe(Usage usage) {
         usage.description("Tries every binding, and prints the file it was loaded from or why it cannot be used."
-                + " 'auto' uses the first binding that works. Exit code 1 if none works.");
+                + " 'auto' uses the first binding that works. Exits with 1 if none works.");
         usage.add(Command.json());
     }
 

@@ -24,15 +24,15 @@ public final class DecideCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Predicts what KVM on this host does with the message that a guest wrote into its MSI or"
-                        + " MSI-X table: the destination vCPUs, whether the IOMMU posts to one of them, and the"
+        usage.description("Predicts how KVM on this host handles the message that a guest wrote into a device's MSI"
+                        + " or MSI-X table: the destination vCPUs, whether the IOMMU posts to one of them, and the"
                         + " remapping entry. Reads sysfs and /proc, and opens neither KVM nor a device. With"
-                        + " --vendor, reads no files, and assumes that nothing obstructs posting. Exit code 1 if"
-                        + " the message is not posted, 3 if the host's files do not show the facts. On arm64,"
+                        + " --vendor, reads no files, and assumes that nothing obstructs posting. Exits with 1 if the"
+                        + " message is not posted, and with 3 if the host's files do not show the facts. On arm64,"
                         + " prints whether KVM maps the event to a vLPI.")
                 .footer(
                         "",
-                        "DIR holds the files that 'kvmirq help vfio' lists.",
+                        "DIR contains the files that 'kvmirq help vfio' lists.",
                         "",
                         "Example: kvmirq decide --vendor amd --msi 0xfee01000/0x41 --vcpus 4");
         usage.add(
@@ -48,12 +48,13 @@ public final class DecideCommand implements Command {
                 .completionCandidates(Command.labels(DecideQuestion.Mode.values()))
                 .description("Guest LAPIC mode: flat, cluster or x2apic (default: flat for up to 8 vCPUs, else"
                         + " x2apic)."));
-        usage.add(OptionSpec.builder("--32-bit-ids").description("The VMM has enabled KVM_X2APIC_API_USE_32BIT_IDS."));
+        usage.add(OptionSpec.builder("--32-bit-ids")
+                .description("Assume that the VMM has enabled KVM_X2APIC_API_USE_32BIT_IDS."));
         usage.add(Command.option("--inhibit", "REASON", List.class)
                 .auxiliaryTypes(String.class)
                 .completionCandidates(Command.labels(InhibitReason.values()))
-                .description("Assume that REASON, such as pit_reinj, inhibits APIC virtualization: a name as printed"
-                        + " by doctor or, in capitals, by the tracepoint."));
+                .description("Assume that REASON, such as pit_reinj, inhibits APIC virtualization. REASON is a name"
+                        + " as printed by doctor or, in capitals, by the tracepoint."));
         usage.add(Command.option("--without", "PART", List.class)
                 .auxiliaryTypes(String.class)
                 .completionCandidates(Command.labels(MissingPart.values()))
@@ -61,13 +62,13 @@ public final class DecideCommand implements Command {
                         + String.join(", ", Command.labels(MissingPart.values()))
                         + "."));
         usage.add(OptionSpec.builder("--x2avic-ext")
-                .description("AMD: the processor has X2AVIC_EXT, so AVIC works for vCPU ids above 511."));
+                .description("AMD: assume that the CPU has X2AVIC_EXT, so AVIC works for vCPU ids above 511."));
         usage.add(Command.option("--kernel", "VERSION", String.class)
                 .description("Linux version, 6.1 or newer, such as 6.12 (default: the host's, or "
                         + LinuxVersion.NEWEST
                         + " with --vendor)."));
         usage.add(OptionSpec.builder("--reasons")
-                .description("Only list all possible reasons, in the order in which KVM finds them."));
+                .description("Only list all possible reasons, in the order in which KVM checks them."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }

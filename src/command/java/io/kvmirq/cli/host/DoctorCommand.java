@@ -58,20 +58,20 @@ public final class DoctorCommand implements Command {
     public void describe(Usage usage) {
         List<String> ids = ids(EnumSet.allOf(Check.class));
         usage.description("Prints one line for each check: PASS, WARN (works, but could work better, or has a"
-                        + " risk), FAIL (does not work) or UNKNOWN (not visible), and below it what to"
+                        + " risk), FAIL (does not work) or UNKNOWN (not visible). Below the line, prints what to"
                         + " change, when the change takes effect, and its risk. Reads sysfs, /proc and debugfs,"
                         + " starts no VM, opens no device and writes nothing. The checks 'backends', which loads"
-                        + " native code, and 'kernel-memory', which reads /proc/kcore, run only if"
-                        + " --check names them. Exit code 0 if nothing fails, 1 if a check fails, 3 if no check could read"
-                        + " its files. With --strict, it is also 17 if this host could post an interrupt but does"
-                        + " not, or 1 if a check warns about something else.")
+                        + " native code, and 'kernel-memory', which reads /proc/kcore, run only if --check names"
+                        + " them. Exits with 0 if nothing fails, 1 if a check fails, and 3 if no check could read its"
+                        + " files. With --strict, also exits with 17 if this host could post an interrupt but does"
+                        + " not, or with 1 if a check warns about something else.")
                 .footer(
                         "",
                         "Checks: " + String.join(", ", ids) + ".",
                         "",
-                        "DIR holds these files under their paths: those of 'kvmirq help vfio', and sys/module,"
-                                + " sys/kernel/debug/irq, proc/{modules,self/limits,self/status,config.gz}, boot/config-*,"
-                                + " etc/group and dev/kvm.",
+                        "DIR contains the files that 'kvmirq help vfio' lists, and sys/module, sys/kernel/debug/irq,"
+                                + " proc/{modules,self/limits,self/status,config.gz}, boot/config-*, etc/group and"
+                                + " dev/kvm.",
                         "",
                         "Example: kvmirq doctor -q");
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("-q", "--quiet")
@@ -87,11 +87,11 @@ public final class DoctorCommand implements Command {
         usage.add(Command.option("--except", "ID", List.class)
                 .auxiliaryTypes(String.class)
                 .completionCandidates(ids)
-                .description("Leave out this check, such as one that this hardware can never pass. Repeat the option"
-                        + " for several."));
+                .description("Skip this check, such as one that this hardware can never pass. Repeat the option for"
+                        + " several."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--rules")
-                .description("Print the rules instead: each rule's name, state, sentence, files and remedies, then for"
-                        + " each kind of fault how many have a rule, are harmless, or are shown by no file."));
+                .description("Print the rules instead: each rule's name, state, sentence, files and remedies; then,"
+                        + " per kind of fault, how many have a rule or a remark, are harmless, or appear in no file."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }

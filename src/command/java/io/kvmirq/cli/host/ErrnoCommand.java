@@ -28,8 +28,7 @@ public final class ErrnoCommand implements Command {
     public void describe(Usage usage) {
         usage.description("Prints the possible causes of ERRNO from CALL, most likely first, and what to check"
                         + " next. ERRNO is a name or a number; 0 is an unexpected success. Add the conditions that"
-                        + " you know, because they rule out causes. Does not call KVM. Exit code 1 if no cause is"
-                        + " known.")
+                        + " you know, to rule out causes. Does not call KVM. Exits with 1 if no cause is known.")
                 .footer(footer());
         usage.add(Command.parameter("0", "0..1", "CALL")
                 .hideParamSyntax(true)

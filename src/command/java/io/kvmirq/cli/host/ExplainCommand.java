@@ -45,7 +45,7 @@ public final class ExplainCommand implements Command {
         usage.description("First prints whether a device's interrupts reach the guest, and whether hardware (posted)"
                         + " or KVM delivers them. Then prints a vector's chain: device, host irq, device vector,"
                         + " VMM, eventfd, irqfd, GSI, guest vector, vCPU. Each link is ok, broken, doubtful (its"
-                        + " evidence is contradictory, or inconclusive alone), not used or not shown, with the"
+                        + " evidence is contradictory or, alone, inconclusive), not used or not shown, with the"
                         + " evidence: observed in a file, inferred (with the reason) or predicted. Then prints"
                         + " whether host and VM can post the interrupt, whether KVM requested posting, whether"
                         + " the IOMMU entry (or the LPI on arm64) posts, and whether hardware"
@@ -54,25 +54,25 @@ public final class ExplainCommand implements Command {
                         + " --live. Run it as root.")
                 .footer(footer());
         usage.add(Command.parameter("0", "0..1", "BDF")
-                .description("Device address, as lspci prints it; or the number of a host irq that VFIO has armed; or"
+                .description("Device address as lspci prints it, or the number of a host irq that VFIO has armed, or"
                         + " a guest's name, as with --vm."));
         usage.add(Command.parameter("1", "0..1", "VECTOR").description("MSI or MSI-X vector (default: all vectors)."));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
-                .description("All devices of a guest, given by name or process id, instead of BDF."));
-        usage.add(OptionSpec.builder("--all").description("All devices of all guests, instead of BDF."));
+                .description("Explain all devices of a guest, given by name or process id, instead of BDF."));
+        usage.add(OptionSpec.builder("--all").description("Explain all devices of all guests, instead of BDF."));
         usage.add(OptionSpec.builder("--vcpus")
-                .description("With --vm: print the guest's vCPUs instead of its devices: phase, CPU and counts of"
-                        + " each. Needs --live, or --fake, which starts a guest named web and watches it."));
+                .description("With --vm: print each vCPU's phase, CPU and counts instead of the guest's devices."
+                        + " Needs --live, or --fake, which starts a guest named web and watches it."));
         usage.add(OptionSpec.builder("--strict")
-                .description("If no link is broken, let a link in doubt decide the exit code."));
+                .description("If no link is broken, set the exit code by the first link in doubt."));
         usage.add(Nagios.option());
         usage.add(HostSource.twice());
         usage.add(Command.option("--against", "FILE", Path.class)
                 .description("With --from: also print the differences from this earlier capture."));
         usage.add(OptionSpec.builder(EVIDENCE)
-                .description("Also print each kernel-memory field on the path of an armed vector, beside the value"
-                        + " that another structure requires: AGREE, DIFFER, or UNOBSERVABLE with the reason. With"
-                        + " --vcpus, the fields of Intel's posted-interrupt descriptors."));
+                .description("Also compare each kernel-memory field on the path of an armed vector with the value"
+                        + " that another structure requires, and print AGREE, DIFFER, or UNOBSERVABLE with the"
+                        + " reason. With --vcpus, compare the fields of Intel's posted-interrupt descriptors."));
         LiveOption.describe(usage);
         MemoryOption.describe(usage);
         HostSource.describe(usage);
@@ -80,7 +80,7 @@ public final class ExplainCommand implements Command {
     }
 
     private static String[] footer() {
-        List<String> lines = new ArrayList<>(List.of("", "Exit codes beyond 0 to 3, which all commands use:"));
+        List<String> lines = new ArrayList<>(List.of("", "Exit codes in addition to 0 to 3, which all commands use:"));
         lines.addAll(ExitCode.ofExplain());
         lines.addAll(HostChoice.FILES);
         lines.addAll(List.of(

@@ -27,9 +27,9 @@ public final class HostChoice {
     /** The files that a copy of a host needs, for the help. */
     static final List<String> FILES = List.of(
             "",
-            "DIR holds the files that 'kvmirq help vfio' lists, and"
-                    + " proc/*/{comm,cmdline,fd,fdinfo,task}, sys/kernel/debug/{kvm,iommu,irq/irqs}. Absent"
-                    + " files count as not shown.");
+            "DIR contains the files that 'kvmirq help vfio' lists, and"
+                    + " proc/*/{comm,cmdline,fd,fdinfo,task}, sys/kernel/debug/{kvm,iommu,irq/irqs}. Missing"
+                    + " files are reported as not shown.");
 
     private HostChoice() {}
 

@@ -41,7 +41,7 @@ public final class HostSource {
                 .completionCandidates(Profile.names())
                 .description("Read the files of a fake kernel instead: " + Profile.expected() + "."));
         usage.add(Command.option("--root", "DIR", Path.class)
-                .description("Read a copy of another machine's files instead. DIR holds them under their paths:"
+                .description("Read a copy of another machine's files instead. DIR contains them under their paths;"
                         + " 'kvmirq help vfio', 'help doctor' and 'help explain' list them."));
         usage.add(Command.option("--from", "FILE", Path.class)
                 .description("Read an archive that kvmirq capture wrote on another machine instead."));
@@ -50,8 +50,8 @@ public final class HostSource {
     /** The option of two looks. */
     static OptionSpec.Builder twice() {
         return OptionSpec.builder(TWICE)
-                .description("Read twice, 0.4 s apart: a count since boot that changes in between, such as throttled"
-                        + " periods or errors (AER), is a current flaw.");
+                .description("Read twice, 0.4 s apart. A count since boot that changes in between, such as throttled"
+                        + " periods or errors (AER), is reported as a current flaw.");
     }
 
     /** The host, or the second look at it if two are asked for. */

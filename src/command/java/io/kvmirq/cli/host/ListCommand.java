@@ -84,30 +84,31 @@ public final class ListCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Prints a row for each process that holds a VM: guest, process, vCPUs (running; halted"
+        usage.description("Prints a row for each process that has a VM open: guest, process, vCPUs (running; halted"
                         + " in KVM; stopped, traced or outside of KVM_RUN), and its interrupt sources: vectors that"
-                        + " VFIO has armed, eventfds, and vhost workers with their CPUs. With --live, also exits and"
-                        + " injected interrupts per second. With --vm, --device or --all, prints instead a row for each"
-                        + " PCI device vector that VFIO has armed, flawed ones first: host irq, device, vector, guest,"
-                        + " how often the host handled it (per second with --live), host CPU, vCPU, GSI, guest vector,"
-                        + " whether hardware posts it, and its flaw or why it is not posted. A column without a known"
-                        + " value is left out; '-' marks other values that no file shows, and a line below explains"
-                        + " how to see them. '?' follows an inferred value. Reads sysfs, /proc and debugfs. Writes only"
-                        + " FILE with --textfile, and to tracefs with --live. Only root sees other users' guests. Exit code 3 if the host has no"
-                        + " such device or guest, or /proc/interrupts cannot be read.")
+                        + " VFIO has armed, eventfds, and vhost workers with their CPUs. With --live, also prints"
+                        + " exits and injected interrupts per second. With --vm, --device or --all, instead prints a"
+                        + " row for each PCI device vector that VFIO has armed, flawed ones first: host irq, device,"
+                        + " vector, guest, how often the host handled it (per second with --live), host CPU, vCPU,"
+                        + " GSI, guest vector, whether hardware posts it, and its flaw or why it is not posted. A"
+                        + " column without a known value is omitted; '-' marks other values that no file shows, and a"
+                        + " line below explains how to see them. '?' marks an inferred value. Reads sysfs, /proc and"
+                        + " debugfs. Writes only FILE with --textfile, and to tracefs with --live. Only root sees"
+                        + " other users' guests. Exits with 3 if the host has no such device or guest, or"
+                        + " /proc/interrupts cannot be read.")
                 .footer(Stream.concat(
                                 HostChoice.FILES.stream(),
                                 Stream.of("", "Example: kvmirq list", "         kvmirq list --vm web"))
                         .toArray(String[]::new));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
-                .description("The device vectors of a guest, given by name or process id."));
+                .description("List the device vectors of a guest, given by name or process id."));
         usage.add(Command.option("--device", "BDF", String.class).description("Show only this device's vectors."));
-        usage.add(OptionSpec.builder("--all").description("All device vectors."));
+        usage.add(OptionSpec.builder("--all").description("List all device vectors."));
         usage.add(Nagios.option());
         usage.add(Command.option(TEXTFILE, "FILE", Path.class)
                 .description("Write this host's metrics to FILE in Prometheus' text format instead of a table, for"
-                        + " the node exporter's textfile collector. FILE is replaced once the new one is on disk;"
-                        + " for the collector, its name must end in .prom."));
+                        + " the node exporter's textfile collector. FILE is replaced once the new one is on disk. The"
+                        + " collector requires a name that ends in .prom."));
         LiveOption.describe(usage);
         MemoryOption.describe(usage);
         HostSource.describe(usage);

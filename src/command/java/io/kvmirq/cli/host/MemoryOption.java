@@ -17,8 +17,8 @@ public final class MemoryOption {
     /** Adds it. */
     public static void describe(Command.Usage usage) {
         usage.add(OptionSpec.builder(NAME)
-                .description("Do not read this machine's kernel memory. Without this option, root with CAP_SYS_RAWIO"
-                        + " and CAP_SYSLOG reads remapping entries, the eventfds, irqfds and routes of armed"
+                .description("Do not read this machine's kernel memory. Otherwise, as root with CAP_SYS_RAWIO and"
+                        + " CAP_SYSLOG, kvmirq reads remapping entries, the eventfds, irqfds and routes of armed"
                         + " vectors, and vCPU LAPICs from /proc/kcore with the kernel's BTF, and writes nothing."));
     }
 

@@ -37,11 +37,11 @@ public final class SelftestCommand implements Command {
     @Override
     public void describe(Usage usage) {
         usage.description("Starts a throwaway VM with one vCPU for each scenario, raises interrupts as a device"
-                        + " would, and prints what the kernel and the guest did. Needs access to /dev/kvm but not root."
-                        + " --backend fake runs the same on a fake kernel, marks every line FAKE, and is used"
-                        + " only if you select it. A fake kernel runs no arm64 guest, so the test looks for"
-                        + " pending interrupts in its VGIC. Exit code 1 if a scenario fails or all are skipped, 3"
-                        + " if KVM cannot be used.")
+                        + " would, and prints what the kernel and the guest did. Needs access to /dev/kvm, but not"
+                        + " root. --backend fake runs the same test on a fake kernel, marks every line FAKE, and is"
+                        + " used only if you select it. A fake kernel runs no arm64 guest, so the test checks its"
+                        + " VGIC for pending interrupts instead. Exits with 1 if a scenario fails or all are skipped,"
+                        + " and with 3 if KVM cannot be used.")
                 .footer(scenarios());
         usage.add(Command.option("--count", "N", Integer.class)
                 .converters(count())
@@ -57,9 +57,9 @@ public final class SelftestCommand implements Command {
         usage.add(Command.option("--irqchip", "KIND", Irqchip.class)
                 .converters(oneOf(Irqchip.values()))
                 .completionCandidates(Command.labels(Irqchip.values()))
-                .description("In-kernel irqchip: full (PIC, IOAPIC and LAPICs; the default if the kernel has them) or"
-                        + " split (LAPICs only, as in many VMMs); on arm64, vgic (a GICv3 or GICv2) or pending"
-                        + " (the same, but no guest runs)."));
+                .description("In-kernel irqchip: full (PIC, IOAPIC and LAPICs; the default if the kernel supports"
+                        + " them) or split (LAPICs only, as in many VMMs); on arm64, vgic (a GICv3 or GICv2) or"
+                        + " pending (the same, but no guest runs)."));
         usage.add(KernelChoice.backendOption(backends)
                 .description("Binding to the kernel: " + String.join(", ", backends.names()) + " (default: -D"
                         + Backends.PROPERTY + ", $"

@@ -71,13 +71,13 @@ public final class WatchCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Shows this host's guests and their device vectors by rate: host irqs per second,"
-                        + " interrupts that KVM injected, exits, the busiest CPU, whether hardware posts them, a"
-                        + " graph of the last minute, and the first flaw. Lists changes below: AVIC inhibits set or"
-                        + " cleared, vectors armed, disarmed, posted or not, affinities, power states, flaws found"
-                        + " or gone, interrupt storms, guests started or ended. A star marks a changed cell. If"
-                        + " input or output is a pipe or a file, or TERM is dumb, prints a line for each change,"
-                        + " and a summary at the end. Reads /proc, sysfs and debugfs. Writes only FILE with"
+        usage.description("Shows this host's guests and their device vectors, sorted by rate: host irqs, injected"
+                        + " interrupts and exits per second, the busiest CPU, whether vectors are posted, a graph of"
+                        + " the last minute, and the first flaw. Below, lists changes: AVIC inhibits set or cleared,"
+                        + " vectors armed, disarmed, posted or no longer posted, changed affinities and power states,"
+                        + " flaws found or gone, interrupt storms, and guests started or ended. A star marks a changed"
+                        + " cell. If input or output is a pipe or a file, or TERM is dumb, prints a line for each"
+                        + " change, and a summary at the end. Reads /proc, sysfs and debugfs. Writes only FILE with"
                         + " --textfile, and to tracefs with --live. Only root sees other users' guests.")
                 .footer(Stream.concat(
                                 Stream.concat(Stream.of("", "Keys:"), WatchScreen.KEYS.stream()),
@@ -94,8 +94,9 @@ public final class WatchCommand implements Command {
                 .description(
                         "Also write the metrics of all guests to FILE after each full scan, as kvmirq list does."));
         usage.add(OptionSpec.builder(LIVE)
-                .description("Also count each vector's stages with probes, as explain --live does, and show the first"
-                        + " stage that loses interrupts. This writes to tracefs in the same way. Needs root."));
+                .description("Also count interrupts at each stage of a vector's path with probes, as explain --live"
+                        + " does, and show the first stage that loses interrupts. This writes to tracefs in the same"
+                        + " way. Needs root."));
         MemoryOption.describe(usage);
         HostSource.describe(usage);
         usage.add(OptionSpec.builder(JSON).description("Print a JSON document for each interval, one per line."));
