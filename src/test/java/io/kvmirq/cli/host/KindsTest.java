@@ -120,6 +120,6 @@ class KindsTest {
     void rulesEndWithTheKinds() {
         assertThat(Cli.run("doctor", "--rules").out())
                 .containsPattern("rows +\\d+ members: +\\d+ ruled, +1 remarked, +\\d+ harmless, +0 that no file shows")
-                .contains("no file shows  registers: mask of a vector of MSI-X: it is in a BAR");
+                .contains("no file shows  registers: MSI-X vector mask: it is in a BAR");
     }
 }
