@@ -60,7 +60,7 @@ public final class ListCommand implements Command {
             "GSI",
             "guest vector",
             "posted",
-            "flaw, or why not posted");
+            "flaw or reason not posted");
 
     /** The refusal of a host that does not show its host irqs. */
     public static final String NO_INTERRUPTS =

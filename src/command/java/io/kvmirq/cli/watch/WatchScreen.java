@@ -285,7 +285,7 @@ final class WatchScreen {
         lines.add(cut(
                 pad("guest, vector", name) + right("irqs/s", 9) + (counters ? "  injected     exits" : "")
                         + (cpu ? "   CPU" : "") + "  posted" + (minute > 0 ? "  " + pad("last minute", minute) : "")
-                        + "  flaw, or why not posted",
+                        + "  flaw or reason not posted",
                 width,
                 style(AttributedStyle.DEFAULT.underline())));
         List<Row> rows = rows();

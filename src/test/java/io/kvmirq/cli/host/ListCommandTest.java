@@ -153,7 +153,8 @@ class ListCommandTest {
                 .hasSize(12)
                 .startsWith(
                         "2 hosts, 10 vectors, 5 with a flaw; 'kvmirq explain BDF --from FILE' explains a flaw",
-                        "host    host irq  device        vector   guest  count  CPU  posted  flaw, or why not posted");
+                        "host    host irq  device        vector   guest  count  CPU  posted  flaw or reason not"
+                                + " posted");
         assertThat(ended.out().lines().skip(2).limit(5))
                 .allMatch(line -> line.startsWith("h2.zip  ")
                         && line.matches(".*  (device broken: bus mastering is off .*|as above)"));
