@@ -551,7 +551,7 @@ final class State {
                         "hardware posts only messages, and INTx is a line", "have the guest use MSI or MSI-X")
                 : new Posting.NotPosted(
                         "hardware posts only PCI messages, and this is a platform interrupt",
-                        "none, because KVM always delivers platform interrupts");
+                        "nothing, because KVM always delivers platform interrupts");
     }
 
     private Prediction ofHost(EventFdEnds met, Optional<Producer> producer) {

@@ -30,7 +30,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         COMMAND("command", Takes.LIVE),
         /** Follow the advice of the host check whose name is the remedy's text. */
         SEE("see", Takes.NOTHING),
-        /** No change is possible on this hardware. */
+        /** A change of the hardware itself. */
         HARDWARE("hardware", Takes.NOTHING),
         /** The remedy changes nothing. Its text names a tool that shows more facts. */
         LOOK("to see it", Takes.NOTHING),
@@ -59,9 +59,9 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
     /** The time at which a change takes effect. */
     public enum Takes {
         LIVE("live"),
-        MODULE_RELOAD("module reload"),
-        VMM_RESTART("restart of the VMM"),
-        REBOOT("reboot"),
+        MODULE_RELOAD("needs a module reload"),
+        VMM_RESTART("needs a VMM restart"),
+        REBOOT("needs a reboot"),
         /** Nothing takes effect, because the remedy changes nothing. */
         NOTHING("");
 
@@ -88,7 +88,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 .map(Remedy::text);
     }
 
-    /** The change's time and risk, such as {@code (reboot; risk: none known)}. Empty if nothing takes effect. */
+    /** The change's time and risk, such as {@code (live; risk: none known)}. Empty if nothing takes effect. */
     public String cost() {
         return takes == Takes.NOTHING ? "" : " (" + takes.label() + "; risk: " + risk.orElse("none known") + ")";
     }

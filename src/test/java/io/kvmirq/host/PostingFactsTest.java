@@ -169,7 +169,7 @@ class PostingFactsTest {
     @ParameterizedTest
     @CsvSource({
         "'', 'enable the IOMMU and its interrupt remapping in firmware'",
-        "hypervisor, 'none, because this host is a VM and emulated IOMMUs do not post'"
+        "hypervisor, 'run on bare metal, because this host is a VM and emulated IOMMUs do not post'"
     })
     void hostWithoutRemappingPostsNothing(String flag, String remedy) {
         RecordedHost host = intel().remove("sys/module")

@@ -223,7 +223,7 @@ final class ExplainText {
                                 .orElse("posted")
                         : "delivered by KVM (not posted: "
                                 + first(chain.whyNot().orElse("")) + ")")
-                .orElse("free of visible flaws; no file shows whether KVM posts them");
+                .orElse("apparently fine, but no file shows whether KVM uses posting");
     }
 
     /** The first flaw of a link, or what it says without one. */

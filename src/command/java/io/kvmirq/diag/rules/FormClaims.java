@@ -239,11 +239,13 @@ public final class FormClaims {
                     posted > 0,
                     evidence,
                     (own.size() == 1 ? "the IRTE" : "each of the device's " + own.size() + " IRTEs")
-                            + (posted > 0 ? " names a vCPU (posted form)" : form(vendor, own)));
+                            + (posted == 0
+                                    ? form(vendor, own)
+                                    : own.size() == 1 ? " names a vCPU (posted form)" : " is in posted form"));
         }
         return Claim.unknown(
                 Question.FORM,
-                posted + " of the device's " + own.size() + " IRTEs name a vCPU (posted form)",
+                posted + " of the device's " + own.size() + " IRTEs are in posted form",
                 vendor == Vendor.INTEL
                         ? "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows each irq's IRTE"
                         : "watch the tracepoint kvm_pi_irte_update, which names each IRTE's host irq");

@@ -280,7 +280,7 @@ public final class GuestRules {
         rule("eventfd.full", COUNT, unread -> unread.isFull() && unread.isKnown).with(Unread::called),
         rule("eventfd.unread", COUNT, unread -> unread.isKnown).with(Unread::called).otherwise(),
         rule("eventfd.unread-of-some", COUNT, unread -> !unread.isKnown)
-            .with(Unread::called, unread -> unread.isFull() ? ", and it takes no more signals" : "")
+            .with(Unread::called, unread -> unread.isFull() ? ", and it accepts no more signals" : "")
             .otherwise());
 
     public static final Table<Path> IRQFD = new Table<>(

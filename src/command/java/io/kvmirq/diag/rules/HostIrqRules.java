@@ -710,7 +710,7 @@ public final class HostIrqRules {
         Optional<Known.Unknown<Boolean>> hidden = host.hidesProcesses();
         return new Known.Unknown<>(
                 hidden.map(Known.Unknown::reason).orElse(Known.Reason.NOT_SHOWN),
-                "the CPUs of the program that has the device open (not visible)",
+                "the VMM's CPUs (the VMM is not visible)",
                 hidden.map(Known.Unknown::remedy).orElse("look while it runs"));
     }
 

@@ -32,8 +32,8 @@ import java.util.stream.Collectors;
  */
 public final class InhibitChecks {
     private static final String TRACEPOINT =
-            "enable the tracepoint kvm:kvm_apicv_inhibit_changed, which shows when each reason begins and ends, before"
-                    + " the VM starts";
+            "before the VM starts, enable the tracepoint kvm:kvm_apicv_inhibit_changed, which shows when each reason"
+                    + " begins and ends";
 
     private static final EnumSet<InhibitReason> BY_COMMAND_LINE = EnumSet.of(
             InhibitReason.DISABLED,
@@ -58,7 +58,7 @@ public final class InhibitChecks {
             return Finding.pass(
                     Check.AVIC_INHIBITS,
                     "not-amd",
-                    "does not apply: only on AMD does KVM stop posting when a VM inhibits APIC virtualization");
+                    "nothing to check: only on AMD does KVM stop posting when a VM inhibits APIC virtualization");
         }
         Finding finding = finding(host, posting.get());
         if (posting.get().flaw().isPresent()) {
@@ -68,7 +68,7 @@ public final class InhibitChecks {
                     : Finding.pass(
                             Check.AVIC_INHIBITS,
                             "not-posted-anyway",
-                            "does not apply: posting is off on this host for another reason (see posting)");
+                            "nothing to check: posting is off on this host for another reason (see posting)");
         }
         VmProcesses vms = host.vms();
         if (vms.unreadable() > 0) {

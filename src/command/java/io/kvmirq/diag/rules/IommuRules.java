@@ -263,7 +263,7 @@ public final class IommuRules {
                 posting.commandLine().contains("amd_iommu_intr=legacy")
                         ? Remedy.of(
                                 Change.KERNEL_PARAMETER, "remove amd_iommu_intr=legacy from the kernel's command line")
-                        : Remedy.of(Change.HARDWARE, "none on this hardware");
+                        : Remedy.of(Change.HARDWARE, "use hardware that can post");
             case NO_APIC_VIRTUALIZATION -> virtualization(host, posting);
             case DEVICES_NOT_POSTED -> reload(host, posting, "enable_device_posted_irqs=1");
             default -> Remedy.of(Change.HARDWARE, flaw.remedy());
@@ -276,7 +276,7 @@ public final class IommuRules {
         if (host.kvm().virtualizesApic().filter(can -> !can).isPresent()) {
             return Remedy.of(
                     Change.HARDWARE,
-                    "none, because the processor does not virtualize the APIC"
+                    "use a processor that virtualizes the APIC"
                             + (intel
                                     ? ""
                                     : "; some processors that do not advertise AVIC support it with"

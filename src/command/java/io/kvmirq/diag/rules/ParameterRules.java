@@ -174,7 +174,7 @@ public final class ParameterRules {
                     .distinct()
                     .map(word -> Remedy.of(
                             Change.KERNEL_PARAMETER,
-                            "remove " + word + " from the kernel's command line and /etc/modprobe.d, and reboot",
+                            "remove " + word + " from the kernel's command line and /etc/modprobe.d",
                             "it may have been set for a device or firmware that fails without it"))
                     .toList();
         }

@@ -218,7 +218,7 @@ public final class VfioHostRules {
             .with(machine -> String.join(" and ", machine.allowing())).fill(Machine::forbid).otherwise(),
         rule("unsafe-interrupts.not-allowed", SHOWN_ALL, machine -> true)
             .with(machine -> machine.kvm().vfioModules().isEmpty() && !machine.host().hasVfioPci()
-            ? "does not apply: VFIO is not loaded" : "VFIO refuses devices without interrupt remapping").otherwise());
+            ? "nothing to check: VFIO is not loaded" : "VFIO refuses devices without interrupt remapping").otherwise());
     // spotless:on
 
     /** The rules of these checks. */

@@ -146,7 +146,7 @@ public record VmmOptions(
                     List.of(new Inhibit(
                             InhibitReason.PIT_REINJ,
                             "kvmtool creates an in-kernel PIT and leaves it in reinject mode",
-                            "none in kvmtool; run the guest with a VMM that has no in-kernel PIT, such as QEMU with"
+                            "run the guest with a VMM other than kvmtool, without an in-kernel PIT, such as QEMU with"
                                     + " -machine kernel-irqchip=split")),
                     List.of(),
                     false,

@@ -45,7 +45,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
                 obstacle.text(),
                 Optional.of(
                         host.isVirtual()
-                                ? "none, because this host is a VM and emulated IOMMUs do not post"
+                                ? "run on bare metal, because this host is a VM and emulated IOMMUs do not post"
                                 : remapping(host)));
     }
 

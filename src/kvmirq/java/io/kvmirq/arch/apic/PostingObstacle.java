@@ -18,7 +18,7 @@ public enum PostingObstacle {
             "the hardware cannot post interrupts",
             "set_irq_posting_cap(), which asks all units",
             "bit 59 of /sys/class/iommu/dmar*/intel-iommu/cap; cx16 in /proc/cpuinfo",
-            "none on this hardware; normal for an emulated IOMMU"),
+            "use hardware that can post; emulated IOMMUs normally cannot"),
     /** The obstacle exists on AMD hosts only. */
     NO_VIRTUAL_APIC(
             "the IOMMU does not use its virtual APIC mode",
@@ -70,7 +70,7 @@ public enum PostingObstacle {
             "the delivery mode is neither fixed nor lowest priority",
             "kvm_irq_is_postable()",
             "the tracepoint kvm_msi_set_irq shows the mode",
-            "none, because software delivers SMI, NMI, INIT and ExtINT"),
+            "nothing, because software delivers SMI, NMI, INIT and ExtINT"),
     NOT_ONE_VCPU(
             "the message does not target exactly one vCPU",
             "kvm_intr_is_single_vcpu()",

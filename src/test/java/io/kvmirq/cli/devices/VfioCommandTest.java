@@ -81,8 +81,8 @@ class VfioCommandTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "vtd         | off: dmar0 cannot post (CAP.PI is 0) (none"
-                        + " on this hardware; normal for an emulated IOMMU)",
+                "vtd         | off: dmar0 cannot post (CAP.PI is 0) (use"
+                        + " hardware that can post; emulated IOMMUs normally cannot)",
                 "vtd-posting | on: this host can post device interrupts to running vCPUs",
                 "amd-avic    | on: this host can post device interrupts to running vCPUs",
                 "gicv3       | off: KVM does not use GICv4 (boot with kvm-arm.vgic_v4_enable=1 if the host has a"
@@ -219,7 +219,8 @@ class VfioCommandTest {
         assertThat(of(host, vmd).exited(1).out())
                 .contains("bind it to vfio-pci; the host loses then: " + disk + " on its bus")
                 .contains("risk: the host loses it)")
-                .contains("nothing for " + disk + ", which is on the device's bus and disappears with its driver")
+                .contains("nothing for " + disk + ": it is on the device's bus, and disappears when the"
+                        + " device's driver is unbound")
                 .doesNotContain("bind these devices");
         assertThat(Cli.run("vfio", "--root", temporary.toString(), disk)
                         .exited(1)

@@ -27,7 +27,7 @@ class CasesTest {
             booted-with-pci-nomsi | explain 0000:00:01.0 | 18 | device broken | has pci=nomsi
             booted-without-lpis | explain 0000:00:01.0 | 18 | device broken | has irqchip.gicv3_nolpi
             physical-function-without-driver | explain 0000:00:01.0 | 0 | device doubtful | no driver is bound to the physical function
-            acs-override | doctor --check iommu | 0 | none | do not isolate (pcie_acs_override)
+            acs-override | doctor --check iommu | 0 | none | do not isolate devices (pcie_acs_override)
             two-guests-pinned-to-one-cpu | explain 0000:00:01.0 | 0 | VMM doubtful | (db, vcpu 0) runs there
             another-guest-is-frozen | doctor --check paths | 1 | none | guest db is broken at its VMM
             apic-errors | explain 0000:00:01.0 | 0 | host irq doubtful | have reported 48211 errors (ERR)

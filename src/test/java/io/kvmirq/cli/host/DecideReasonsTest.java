@@ -219,7 +219,7 @@ class DecideReasonsTest {
         assertThat(decide(with(RecordedHost.of("nested-pvm"), MESSAGE))
                         .exited(ExitCode.FAILED)
                         .out())
-                .contains("  do:      none, because this host is a VM and emulated IOMMUs do not post\n");
+                .contains("  do:      run on bare metal, because this host is a VM and emulated IOMMUs do not post\n");
     }
 
     @Test

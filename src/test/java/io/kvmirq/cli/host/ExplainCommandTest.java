@@ -321,7 +321,7 @@ class ExplainCommandTest {
     void missingKvmVfioDeviceBreaksNothing() throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic").remove("proc/100/fd/6");
         assertThat(of(host, AMD).exited(0).out())
-                .contains("  note: process 100 has no KVM-VFIO device, so KVM does not know about the VM's device");
+                .contains("  note: process 100 has no KVM-VFIO device to register the VM's device with KVM");
     }
 
     @Test
@@ -332,14 +332,14 @@ class ExplainCommandTest {
                         ": process 100 (qemu-system-x86) has the device or its group open but holds no VM, so it is not"
                                 + " a"
                                 + " VMM, or its VM is in another process")
-                .doesNotContain("end that process", " broken  ");
+                .doesNotContain("kill that process", " broken  ");
     }
 
     @Test
     void processWithoutEventfdsBreaksTheEventfd() throws IOException {
         assertThat(failing(
                         of(pit().remove("proc/100/fd/2"), AMD, "0").exited(12).out()))
-                .isEqualTo("  eventfd        broken     process 100 holds no eventfd [observed: /proc/100/fd]");
+                .isEqualTo("  eventfd        broken     process 100 has no eventfd open [observed: /proc/100/fd]");
     }
 
     @ParameterizedTest
@@ -389,7 +389,7 @@ class ExplainCommandTest {
         host.put("proc/100/fdinfo/30", polled.toString());
         assertThat(of(host, AMD, "0").exited(17).out())
                 .contains("  eventfd        not shown  VFIO does not show which eventfd of process 100 it signals"
-                        + " (descriptors 20, 21, 22, 23, 24, all in its epolls)\n");
+                        + " (descriptors 20, 21, 22, 23, 24, all in its epoll sets)\n");
     }
 
     /** An irqfd drains its eventfd since Linux 5.11. QEMU's main loop waits by ppoll(), which no file shows. */
@@ -452,7 +452,7 @@ class ExplainCommandTest {
         // IM is bit 15 of the low word.
         host.put(path, text.replace("04e2a0c000418001", "04e2a0c000410001"));
         assertThat(of(host, "0000:00:01.0", "0").out())
-                .contains("  entry posts    not shown  4 of the device's 5 IRTEs name a vCPU (posted form)\n");
+                .contains("  entry posts    not shown  4 of the device's 5 IRTEs are in posted form\n");
         // irq_debug_show_data() in kernel/irq/debugfs.c
         host.put(
                 "sys/kernel/debug/irq/irqs/27",
@@ -477,7 +477,7 @@ class ExplainCommandTest {
                 .contains(
                         "do: start QEMU with hv-apicv in -cpu (libvirt: <avic state='on'/> in <hyperv>), which advises"
                                 + " the guest"
-                                + " not to use AutoEOI (restart of the VMM; risk: none known)\n",
+                                + " not to use AutoEOI (needs a VMM restart; risk: none known)\n",
                         "to see it: watch the tracepoint kvm_apicv_inhibit_changed\n");
     }
 
@@ -488,7 +488,7 @@ class ExplainCommandTest {
         String rows = "IRT[0000] 0000000000000022 0000000000000081\nIRT[0001] 0000000000000023 0000000000000081\n";
         host.put("sys/kernel/debug/iommu/amd/irqtbl", "DeviceId 0000:00:02.0\n" + rows);
         assertThat(of(host, AMD, "0").out())
-                .contains("  entry posts    yes        each of the device's 2 IRTEs names a");
+                .contains("  entry posts    yes        each of the device's 2 IRTEs is in posted form ");
         host.put("sys/kernel/debug/iommu/amd/irqtbl", "DeviceId 0000:00:03.0\n" + rows);
         assertThat(of(host, AMD, "0").out())
                 .contains("  entry posts    not shown  /sys/kernel/debug/iommu/amd/irqtbl does not show this device\n")

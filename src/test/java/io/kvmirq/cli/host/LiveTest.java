@@ -964,8 +964,8 @@ class LiveTest {
                 .contains("  GSI            ok         gsi 24: the irqfd raises it ")
                 .doesNotContain("  vCPU           ok");
         assertThat(linksAfter(events, "kvm_apic_accept_irq: apicid 1 vec 65 (Fixed|edge)"))
-                .contains("  vCPU           not shown  KVM chose vcpu 1, but no event shows that the vCPU accepted the"
-                        + " interrupt\n");
+                .contains("  vCPU           not shown  KVM selected vcpu 1, but no event shows that the vCPU accepted"
+                        + " the interrupt\n");
         assertThat(linksAfter(events, "kvm_apicv_accept_irq: apicid 1 vec 65 (Fixed|edge)"))
                 .contains("  vCPU           ok         vcpu 1: accepted by its virtual APIC ");
     }

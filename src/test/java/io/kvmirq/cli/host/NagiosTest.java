@@ -24,7 +24,7 @@ class NagiosTest {
             posted | {dev}config ones | doctor --check paths | 2 | KVMIRQ CRITICAL: paths: 0000:00:01.0 is broken at its device
             posted | {vmm}task/101/status = State:\\tD (disk sleep) | doctor --check paths | 1 | KVMIRQ WARNING: paths:
             posted | proc/interrupts add ERR: 150 | explain --all | 0 | KVMIRQ OK: all 5 interrupts of guest web are in doubt only because of a count since boot, at the host irq: the interrupt controllers have reported 150 errors (ERR) since boot
-            posted | proc/interrupts add MCE: 1 | list | 0 | KVMIRQ OK: all 5 interrupts of guest web are in doubt only because of a count since boot, at the host irq: the host had 1 machine checks (MCE) since boot
+            posted | proc/interrupts add MCE: 1 | list | 0 | KVMIRQ OK: all 5 interrupts of guest web are in doubt only because of a count since boot, at the host irq: the host has had 1 machine checks (MCE) since boot
             posted | proc/interrupts add MCE: 1 | doctor --check paths | 0 | KVMIRQ OK
             posted | {dev}power_state = D0 | doctor --check remapping | 0 | KVMIRQ OK: remapping
             posted | {dev}config ones | list --all | 2 | KVMIRQ CRITICAL: all 5 interrupts of guest web are lost at the device: the

@@ -375,7 +375,7 @@ class PlantedFaultsTest {
     @Test
     void threadOfAVcpuIsThatOfDebugfs() throws IOException {
         String vcpu = "{vmm}fd/9 -> anon_inode:kvm-vcpu:9; {kvm}vcpu9/pid = ";
-        assertThat(text("posted", vcpu + "109")).contains("has ended, as when a vCPU is unplugged");
+        assertThat(text("posted", vcpu + "109")).contains("has exited, as when a vCPU is unplugged");
         assertThat(text("posted", vcpu + "0")).doesNotContain("has ended");
         String name = "{vmm}task/101/comm remove";
         assertThat(text("unnamed", name)).doesNotContain("task/101/comm");

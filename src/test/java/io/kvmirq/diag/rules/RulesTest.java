@@ -47,7 +47,7 @@ class RulesTest {
             @shared | command: echo 1 \\| tee /%s | live | none
             @looks | look: dmesg | - | -
             first | host irq | vector | lossy | /a/{one} | first holds | @shared, @looks | - | -
-            last | host irq | vector | broken | /a/{one} | %s holds | kernel parameter: add it | reboot | all is new
+            last | host irq | vector | broken | /a/{one} | %s holds | kernel parameter: add it | needs a reboot | all is new
             absent | host irq | vector | slow ever | /a/{one}, /a/{two} | it was slow | - | - | -
             optional | host irq | vector | lossy | /a/{one}, /a/{three} | it holds | - | - | -
             elsewhere | GSI | vector | lossy | /a/{one} | it holds | - | - | -
@@ -179,6 +179,6 @@ class RulesTest {
                 .contains("device  device.bus-master-off           broken    bus mastering is off"
                         + " (COMMAND.Bus Master is 0), so the device cannot do DMA or send MSIs (MSI); reads"
                         + " /sys/bus/pci/devices/{function}/config; command: reload the device's driver in the"
-                        + " guest, which sets the bit again (live; risk: the guest loses the device meanwhile)\n");
+                        + " guest to set the bit again (live; risk: the guest loses the device meanwhile)\n");
     }
 }

@@ -131,7 +131,7 @@ class DeviceChainsTest {
         for (int vector = 0; vector < 5; vector++) {
             Claim form = claim(chain(host, AMD, vector), Question.FORM);
             assertThat(form.holds()).isEmpty();
-            assertThat(form.text()).isEqualTo("4 of the device's 5 IRTEs name a vCPU (posted form)");
+            assertThat(form.text()).isEqualTo("4 of the device's 5 IRTEs are in posted form");
             assertThat(Remedy.text(form.remedies()).orElse(""))
                     .contains("kvm_pi_irte_update")
                     .doesNotContain("GENERIC_IRQ_DEBUGFS");
@@ -165,7 +165,7 @@ class DeviceChainsTest {
 
         shared.link("sys/bus/pci/devices/0000:00:01.0/iommu", "../../virtual/iommu/dmar0");
         shared.link("sys/bus/pci/devices/0001:00:01.0/iommu", "../../virtual/iommu/dmar9");
-        assertThat(form(shared, 0).text()).isEqualTo("each of the device's 5 IRTEs names a vCPU (posted form)");
+        assertThat(form(shared, 0).text()).isEqualTo("each of the device's 5 IRTEs is in posted form");
 
         shared.link("sys/bus/pci/devices/0000:00:01.0/iommu", "../../virtual/iommu/dmar9");
         assertThat(form(shared, 0).holds()).contains(false);
@@ -308,7 +308,7 @@ class DeviceChainsTest {
         assertThat(sibling.guest()).isEmpty();
         assertThat(link(sibling, Hop.DEVICE_VECTOR).state()).isEqualTo(State.NOT_SHOWN);
         assertThat(link(sibling, Hop.DEVICE_VECTOR).text())
-                .contains("process 100 (web) holds IOMMU group", "does not show whether that process uses this device");
+                .contains("process 100 (web) has IOMMU group", "does not show whether that process uses this device");
     }
 
     /** The VM has six vLPIs' worth of vectors and five vLPIs: none of them is known to be one. */
