@@ -6,8 +6,8 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * The address range of a mapping with views. Views, slices and segments may be used after the mapping was closed, so
- * the range stays reserved until none is reachable. An access in progress counts as a view. Thread-safe.
+ * The address range of a mapping with views. Views, slices and segments may be used after the mapping is closed, so the
+ * range stays reserved until none is reachable. An access in progress counts as a view. Thread-safe.
  */
 final class Addresses extends UseCount {
     private final Libc libc;

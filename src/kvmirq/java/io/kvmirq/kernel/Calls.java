@@ -21,8 +21,8 @@ import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 
 /**
- * Base class of {@code VmCalls} and similar classes, which make system calls on files. It turns a handle into a
- * descriptor number for a call, and {@code -errno} into a {@link KernelException}.
+ * Base class of {@code VmCalls} and similar classes, which make system calls on files. It turns handles into descriptor
+ * numbers, and {@code -errno} into a {@link KernelException}.
  *
  * <p>Each package that calls the kernel has one package-private subclass per kind of file. Before the kernel is called,
  * every method refuses handles of another kernel with {@link IllegalArgumentException} and closed handles with {@link
@@ -32,7 +32,7 @@ import java.util.function.Supplier;
 @NotPromised
 public class Calls {
     private static final int EINTR = -Errno.EINTR.number();
-    /** More often than a profiler interrupts a call. A system call filter may return EINTR for ever. */
+    /** More attempts than a profiler interrupts. Limited, because a system call filter may return EINTR forever. */
     private static final int ATTEMPTS = 1000;
 
     private final Kernel kernel;
@@ -84,7 +84,7 @@ public class Calls {
     // Errors
 
     /**
-     * @param known known VM or device state, such as a missing irqchip, that may explain the error
+     * @param known VM or device state, such as a missing irqchip, that may explain the error
      * @param operands returns the operands for the error message; called only if the call failed
      * @return {@code result}
      * @throws KernelException if {@code result} is {@code -errno}
@@ -113,8 +113,8 @@ public class Calls {
     }
 
     /**
-     * Logs a warning about a call that the kernel accepts although it is a mistake, once per mistake and {@link
-     * Kernel}. A separate thread writes the log, because the caller may hold locks.
+     * Logs a warning about a mistake that the kernel accepts, once per mistake and {@link Kernel}. A separate thread
+     * writes the log, because the caller may hold locks.
      *
      * @param where the operands of the call; they precede {@code mistake} in the logged text
      */
@@ -123,8 +123,8 @@ public class Calls {
     }
 
     /**
-     * Records whether an irqfd now consumes the eventfd's signals, so that readers see none. If {@code on} is true, the
-     * caller must then make a full fence and call {@link #warnIfLoopsWait}.
+     * Records whether an irqfd now consumes the eventfd's signals, in which case readers see none. If {@code on} is
+     * true, the caller must then make a full fence and call {@link #warnIfLoopsWait}.
      */
     public static void feedsIrqfd(EventFd event, boolean on) {
         event.feedsIrqfd(on);
@@ -193,7 +193,7 @@ public class Calls {
 
     /**
      * Keeps a file open until {@link #release}, even if its handle is closed earlier. Unlike {@link Fd#lease}, this
-     * does not allocate, and the caller must not duplicate the descriptor. Refuses a closed handle.
+     * does not allocate, but the caller must not duplicate the descriptor. Refuses a closed handle.
      */
     public final Fd hold(Fd fd) {
         begin(fd);
@@ -259,7 +259,7 @@ public class Calls {
         return Fd.adopt(kernel, kind, number, ownership, owner);
     }
 
-    /** Whether other code opened the eventfd's descriptor, which then may be another kind of file. */
+    /** Whether other code opened the eventfd's descriptor, which may then be another kind of file. */
     public static boolean isAdopted(EventFd event) {
         return event.isAdopted();
     }

@@ -7,8 +7,8 @@ import java.util.OptionalLong;
 /**
  * This process's open-file limit (RLIMIT_NOFILE).
  *
- * <p>Source: proc_pid_limits() in fs/proc/base.c, alloc_fd() in fs/file.c. The kernel takes the lowest free descriptor
- * below the limit, so it fails only when all of them are in use.
+ * <p>Source: proc_pid_limits() in fs/proc/base.c, alloc_fd() in fs/file.c. The kernel allocates the lowest free
+ * descriptor below the limit, so it fails only if all of them are in use.
  */
 final class DescriptorLimit {
     /** The initial sysctl_nr_open in fs/file.c, used if /proc cannot be read. */

@@ -20,7 +20,7 @@ import java.util.concurrent.TimeUnit;
  * <p>Source: fs/eventpoll.c.
  */
 final class EpollSet implements AutoCloseable {
-    /** Events per wait. If more are ready, the kernel reports the others first at the next wait. */
+    /** The maximum number of events per wait. If more are ready, the next wait reports the others first. */
     static final int BATCH = 256;
 
     private static final int EINTR = -Errno.EINTR.number();
@@ -35,7 +35,7 @@ final class EpollSet implements AutoCloseable {
     private final ByteBuffer forced = Buffers.allocate(Epoll.SIZE);
 
     private final ByteBuffer reported = Buffers.allocate(BATCH * Epoll.SIZE);
-    /** The address of {@link #reported}, kept because getting it takes a tenth of the time of a wait. */
+    /** The address of {@link #reported}, cached because looking it up takes a tenth of the time of a wait. */
     private final long reportedAt;
 
     EpollSet(Kernel kernel) {
@@ -70,14 +70,14 @@ final class EpollSet implements AutoCloseable {
         check(result, file);
     }
 
-    /** Reports the entry again, at once if it is ready. */
+    /** Makes waits report the entry again, at once if it is ready. */
     void unmute(Fd file, long data, int events) {
         check(control(Epoll.EPOLL_CTL_MOD, file, events, data), file);
     }
 
     /**
      * Makes each wait report an eventfd's entry until {@link #listen}, whatever its count. This waits for EPOLLOUT,
-     * because an eventfd is writable unless its count is full. Takes no lock, so always pass the same eventfd.
+     * because an eventfd is writable unless its count is maximal. Takes no lock, so always pass the same eventfd.
      */
     void force(Fd file, long data) {
         control(forced, Epoll.EPOLL_CTL_MOD, file, Epoll.EPOLLOUT, data);
@@ -148,7 +148,7 @@ final class EpollSet implements AutoCloseable {
         fd.close();
     }
 
-    /** The data of one of the entries that the last {@link #await} found ready. */
+    /** The data of an entry that the last {@link #await} reported as ready. */
     long data(int index) {
         return reported.getLong(index * Epoll.SIZE + Epoll.DATA);
     }

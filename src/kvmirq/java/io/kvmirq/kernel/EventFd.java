@@ -23,13 +23,13 @@ import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel counter for signals (eventfd(2)). An irqfd turns a device's signal of an eventfd into a guest interrupt. An
- * ioeventfd turns a guest write into a signal.
+ * A kernel counter for signals (eventfd(2)). An irqfd turns a device's signal on an eventfd into a guest interrupt, and
+ * an ioeventfd turns a guest write into a signal.
  *
  * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code
- * signal} and {@code drain} may run on virtual threads. {@code drain} never blocks, but {@code signal} does at a full
- * count if other code opened the eventfd without O_NONBLOCK. {@code await} blocks until a signal, its timeout, {@link
- * #close} or {@link Thread#interrupt}. A virtual thread may call it only with a timeout of 0.
+ * signal} and {@code drain} may run on virtual threads. {@code drain} never blocks, but {@code signal} blocks at the
+ * maximum count if other code opened the eventfd without O_NONBLOCK. {@code await} blocks until a signal, its timeout,
+ * {@link #close} or {@link Thread#interrupt}. A virtual thread may call it only with a timeout of 0.
  *
  * <p>Source: fs/eventfd.c.
  *
@@ -39,7 +39,7 @@ public final class EventFd implements AutoCloseable {
     private static final String KIND = "eventfd";
     private static final int NO_WAKE = -1;
     private static final String WARNING_FED = "fed";
-    /** A single failed write must not leave a thread waiting. Only a system call filter makes every write fail. */
+    /** One failed write must not leave a thread waiting. Only a system call filter can make every write fail. */
     private static final int WAKE_ATTEMPTS = 10;
 
     /** For more eventfds than this, the descriptor limit is checked before any is created. */
@@ -85,7 +85,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Creates a semaphore eventfd with count 0. Each {@link #drain} takes 1 from the count.
+     * Creates a semaphore eventfd with count 0. Each {@link #drain} subtracts 1 from the count.
      *
      * @throws io.kvmirq.KernelException as {@link #create}
      */
@@ -98,7 +98,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Creates {@code count} eventfds like {@link #create}, or none if one fails.
+     * Creates {@code count} eventfds like {@link #create}, or none if any fails.
      *
      * @throws IllegalArgumentException if the count is negative
      * @throws io.kvmirq.KernelException as {@link #create}
@@ -143,7 +143,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Wraps an eventfd opened elsewhere. O_NONBLOCK is left as is, because all its descriptors share it.
+     * Wraps an eventfd opened elsewhere. O_NONBLOCK is not changed, because all of the eventfd's descriptors share it.
      *
      * @param number the number of an open eventfd descriptor of this process
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that the descriptor is not open
@@ -179,8 +179,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Records whether an irqfd takes the signals. A full fence and {@link #warnIfLoopsWait} must follow. This and
-     * {@link #feedsLoop} each write before they read what the other writes, so one of them warns.
+     * Records whether an irqfd consumes the signals. A full fence and {@link #warnIfLoopsWait} must follow. This method
+     * and {@link #feedsLoop} each write before they read what the other writes, so at least one of them warns.
      */
     void feedsIrqfd(boolean on) {
         feedsIrqfd = on;
@@ -201,7 +201,7 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /** Warns a reader that KVM takes the signals first. */
+    /** Warns a reader that KVM consumes the signals first. */
     private void warnIfFed() {
         if (feedsIrqfd && !kernel.reports().hasWarned(WARNING_FED)) {
             kernel.reports()
@@ -232,7 +232,7 @@ public final class EventFd implements AutoCloseable {
      * {@code to.signal(from.drain())}, writes nothing, because a write of 0 would wake an irqfd.
      *
      * @param count the number to add, unsigned, at most 2^64 - 2
-     * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1
+     * @throws io.kvmirq.KernelException EAGAIN if the sum would exceed 2^64 - 2; EINVAL for a count of 2^64 - 1
      */
     public void signal(long count) {
         int raw = fd.enter();
@@ -258,9 +258,9 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Reads the count and sets it to 0, or takes 1 from a semaphore's count, without waiting.
+     * Reads the count and sets it to 0, or subtracts 1 from a semaphore's count, without waiting.
      *
-     * @return the count, unsigned; 0 when nothing was signalled
+     * @return the count, unsigned (1 for a semaphore), or 0 if nothing was signalled
      * @throws io.kvmirq.KernelException EINVAL if {@link #adopt} wrapped a descriptor of another kind of file
      */
     public long drain() {
@@ -299,10 +299,10 @@ public final class EventFd implements AutoCloseable {
     /**
      * Waits without a timeout until the count is not 0.
      *
-     * @return true if the count is not 0; false if the thread was interrupted, whose interrupt status stays set
+     * @return true if the count is not 0; false if the thread was interrupted; its interrupt status stays set
      * @throws io.kvmirq.KernelException EMFILE, ENFILE or ENOMEM, because the first call that has to wait makes a
-     *     wake-up eventfd, which {@link #close} and interrupts signal to end the wait. After an interrupt, the next
-     *     thread that waits makes a new one
+     *     wake-up eventfd, which {@link #close} or an interrupt signals to end the wait. After an interrupt, the next
+     *     waiting thread makes a new one
      * @throws ClosedHandleException if the eventfd was closed before or during the call
      * @throws IllegalStateException on a virtual thread
      */
@@ -311,7 +311,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Waits like {@link #await()}, for a limited time.
+     * Waits like {@link #await()}, but only for a limited time.
      *
      * @param timeout the maximum wait; zero or negative does not wait
      * @return true if the count is not 0; false after the timeout or an interrupt, which {@link Thread#isInterrupted}
@@ -323,7 +323,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Waits like {@link #await(Duration)}, and allocates nothing.
+     * Waits like {@link #await(Duration)}, without allocating.
      *
      * @param timeout the maximum wait in nanoseconds; zero or negative does not wait
      */
@@ -396,8 +396,8 @@ public final class EventFd implements AutoCloseable {
     private final class Waits {
         final Interruption interruption = new Interruption(this::interrupted);
         /**
-         * Signalled by {@link #close} or an interrupt, and never drained, so that every waiting thread returns. Null
-         * after an interrupt, until the next wait makes one.
+         * Signalled by {@link #close} or an interrupt and never drained, so that every waiting thread returns. Null
+         * after an interrupt until the next wait makes a new one.
          */
         private @Nullable Fd wake;
 
@@ -411,7 +411,7 @@ public final class EventFd implements AutoCloseable {
             }
         }
 
-        /** Begins to use the current wake descriptor or, if there is none, {@code made}. */
+        /** Starts using the current wake descriptor or, if there is none, {@code made}. */
         synchronized @Nullable Fd waker(@Nullable Fd made) {
             requireOpen();
             if (wake == null) {

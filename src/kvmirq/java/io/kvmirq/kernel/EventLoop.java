@@ -11,8 +11,8 @@ import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Waits for many eventfds in one thread, and calls their handlers when they are signalled. Two methods register a
- * handler:
+ * Waits for many eventfds in one thread and calls their handlers when they are signalled. Handlers are registered in
+ * two ways:
  *
  * <pre>{@code
  * try (EventLoop loop = EventLoop.create(kernel)) {
@@ -22,19 +22,19 @@ import org.jspecify.annotations.Nullable;
  * }
  * }</pre>
  *
- * <p>A doorbell only announces work that is stored elsewhere, as in a virtqueue. The loop never reads its eventfd, so a
+ * <p>A doorbell only signals that there is work elsewhere, as in a virtqueue. The loop never reads its eventfd, so a
  * doorbell is several times faster than {@link #register}. Use doorbells for ioeventfds. Rings (signals) coalesce: one
  * handler call serves all earlier rings, and each ring is followed by a call. A handler that is registered or resumed
  * may also be called without a ring.
  *
- * <p>{@link #register} reads each eventfd's count and passes it to the handler. Use it in a VMM without in-kernel
+ * <p>With {@link #register}, the loop reads the count and passes it to the handler. Use this in a VMM without in-kernel
  * interrupt controllers.
  *
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. They may call all of the
  * loop's methods except run, runOnce and the polls. If a handler throws, {@code run} and {@code poll} throw its
- * exception, but not a RuntimeException if {@link #onFailure} has set a listener. The handler stays registered, but
- * does not get the same count again. After an exception, the next {@code run} or {@code poll} begins with the handlers
- * not yet called.
+ * exception, unless it is a RuntimeException and {@link #onFailure} has set a listener. The handler stays registered,
+ * but does not get the same count again. After an exception, the next {@code run} or {@code poll} begins with the
+ * handlers not yet called.
  *
  * <p>While an irqfd is assigned to an eventfd, the eventfd's handler is not called, because KVM consumes each signal
  * first.
@@ -62,7 +62,7 @@ public final class EventLoop implements AutoCloseable {
     private volatile boolean closed;
     /** Whether the kernel refused the write that wakes the dispatcher, so that {@link #wake}'s entry wakes it. */
     private volatile boolean forced;
-    /** The number of ready entries of {@link #set}, and of the handled ones. Only the dispatcher uses both. */
+    /** The number of ready entries in {@link #set}, and of handled ones among them. Only the dispatcher uses both. */
     private int ready;
 
     private int next;
@@ -82,8 +82,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Creates a loop without registrations. A process's first loop takes about 10 ms, because the kernel registers the
-     * process for membarrier(2), with which {@link Registration#close} waits for a running handler without slowing down
-     * handlers.
+     * process for membarrier(2), which lets {@link Registration#close} wait for a running handler without slowing
+     * handlers down.
      *
      * @throws KernelException EMFILE or ENFILE, because the loop needs two descriptors; ENOMEM
      */
@@ -124,8 +124,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Calls {@code handler} for signals of {@code event}, at once if it was signalled before. The registration keeps
-     * the eventfd open, so after {@link EventFd#close} its file closes with the registration. Until then, do not close
-     * the descriptor of a {@link Ownership#BORROWED} eventfd.
+     * the eventfd open, so after {@link EventFd#close} its file stays open until the registration is closed. Until
+     * then, do not close the descriptor of a {@link Ownership#BORROWED} eventfd.
      *
      * @throws KernelException EEXIST if this loop already waits for the eventfd; ENOSPC beyond
      *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
@@ -222,7 +222,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Waits and calls handlers like {@link #runOnce}, for a limited time.
+     * Waits and calls handlers like {@link #runOnce}, but only for a limited time.
      *
      * @param timeout the maximum wait; zero or negative does not wait, and is allowed on a virtual thread
      * @return the number of handlers that were called; also 0 after the timeout
@@ -232,7 +232,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Waits and calls handlers like {@link #poll(Duration)}, and allocates nothing.
+     * Waits and calls handlers like {@link #poll(Duration)}, without allocating.
      *
      * @param timeout the maximum wait in nanoseconds; zero or negative does not wait
      */
@@ -358,7 +358,7 @@ public final class EventLoop implements AutoCloseable {
         }
     }
 
-    /** Handles a wake-up by an interrupt, an unfinished round, or {@link #close}, which has set its flag. */
+    /** Handles a wake-up by an interrupt, an unfinished round, or {@link #close}, which has already set its flag. */
     private void awake() {
         if (!closed) {
             wake.drain();
@@ -380,8 +380,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Ends {@link #run}, {@link #runOnce} and all registrations. After this call no handler runs, except a handler that
-     * made the call itself. Signals not yet handled stay in their eventfds. Never fails. While the JVM exits, waits at
-     * most 500 ms for a handler, whose eventfd and loop then stay open.
+     * made the call itself. Signals that were not handled stay in their eventfds. Never fails. While the JVM exits,
+     * waits at most 500 ms for a running handler. After that, its eventfd and the loop stay open.
      */
     @Override
     public void close() {

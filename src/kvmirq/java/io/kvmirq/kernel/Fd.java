@@ -21,7 +21,7 @@ import java.util.function.IntUnaryOperator;
 
 /**
  * One open file descriptor, closed by the object that owns it. Thread-safe: one thread may close it while others use
- * it. After {@code close} new calls throw, and the last call or lease to end closes the descriptor.
+ * it. After {@code close}, new calls throw, and the last call or lease to end closes the descriptor.
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="fd"}
  */
@@ -31,7 +31,7 @@ public final class Fd extends UseCount {
     private final int place;
     // Set before other code has the handle
     private int number = Handles.NO_NUMBER;
-    /** Whether other code has known the number, so that the file may have other descriptors. */
+    /** Whether other code has had the number, so that the file may have other descriptors. */
     private volatile boolean shared;
 
     /** The common state of handles that are made together, garbage-collected with the last of them. */
@@ -50,7 +50,7 @@ public final class Fd extends UseCount {
         }
     }
 
-    /** Makes a handle that has no descriptor until its number is set. Closing it earlier closes nothing. */
+    /** Makes a handle without a descriptor until its number is set. Closing it earlier closes nothing. */
     private Fd(Together made, int place) {
         this.made = made;
         this.place = place;
@@ -86,7 +86,7 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Makes many descriptors by one call, like {@link #make}, or none if one fails.
+     * Makes many descriptors in one call, like {@link #make}, or none if any fails.
      *
      * @param call receives direct memory with an int per descriptor, and writes numbers up to the first negative one
      * @param failed makes the exception for {@code -errno} and the number of descriptors made before it. These are
@@ -155,8 +155,8 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Adopts a descriptor like {@link #adopt(Kernel,String,int,Ownership)}, with the object that owns it. If the owner
-     * cannot be made, the descriptor stays open and still belongs to the caller.
+     * Adopts a descriptor like {@link #adopt(Kernel,String,int,Ownership)}, and makes the object that owns it. If the
+     * owner cannot be made, the descriptor stays open and still belongs to the caller.
      *
      * @return the owner
      */
@@ -226,7 +226,7 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Makes an ioctl that has no method in the library. It must not wait, because the library repeats it after EINTR.
+     * Makes an ioctl that has no method in the library. It must not block, because the library repeats it after EINTR.
      *
      * @param request the request number, such as a {@code KVM_*} of {@code io.kvmirq.uapi.Uapi}
      * @param argument a direct buffer that is as long as the structure

@@ -6,7 +6,7 @@ import io.kvmirq.uapi.Memfd;
 import java.nio.ByteBuffer;
 
 /**
- * Seals mapped files against shrinking, because this process's access beyond a file's end would raise SIGBUS.
+ * Seals mapped files against shrinking, because an access beyond a file's end would raise SIGBUS in this process.
  *
  * <p>Source: {@code F_ADD_SEALS} in fcntl(2).
  */

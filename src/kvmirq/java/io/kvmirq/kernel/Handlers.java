@@ -12,9 +12,9 @@ import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
-/** Tracks which handler of an {@link EventLoop} runs, and which threads wait for the handler. */
+/** Tracks which of an {@link EventLoop}'s handlers runs, and which threads wait for it. */
 final class Handlers {
-    /** No registration has this number, whose slot is the first one. */
+    /** A number that no registration has. Its slot is the first one. */
     static final long NONE = Long.MIN_VALUE;
 
     /** Guards all changes of registrations. No thread holds it while it runs a handler. */
@@ -31,9 +31,9 @@ final class Handlers {
     int called;
 
     /**
-     * The number of the registration whose handler runs. The dispatcher writes it and then looks whether the
-     * registration is open. A thread that closes a registration shuts it first and then reads this number, so at least
-     * one of the two sees the other.
+     * The number of the registration whose handler runs. The dispatcher writes it and then checks that the registration
+     * is open. A thread that closes a registration first shuts it and then reads this number, so at least one of the
+     * two sees the other's write.
      */
     private final AtomicLong running = new AtomicLong(NONE);
     /**
@@ -43,7 +43,7 @@ final class Handlers {
     private final AtomicInteger waiting = new AtomicInteger();
     /** The registration that the running handler has closed. Guarded by the lock. */
     private @Nullable Registration closedByItself;
-    /** Separates the write and the read on each side. */
+    /** Orders the write before the read on each side. */
     private final RemoteFence fence;
 
     Handlers(RemoteFence fence, EpollSet set) {
@@ -68,7 +68,7 @@ final class Handlers {
     /**
      * Waits until a handler is not running. Returns at once in the handler itself. The caller holds the lock.
      *
-     * @return false if the JVM exits while the handler still runs, so the caller must keep what the handler uses
+     * @return false if the JVM exits while the handler still runs, so the caller must not release what the handler uses
      */
     boolean awaitEnd(long number) {
         Thread other = dispatcher.get();

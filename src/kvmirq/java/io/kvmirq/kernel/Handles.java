@@ -13,10 +13,10 @@ import java.util.TreeMap;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
-/** One kernel's open handles, to report the ones that the program forgot to close. Thread-safe. */
+/** One kernel's open handles, tracked to report those that the program forgot to close. Thread-safe. */
 final class Handles {
     static final int NO_NUMBER = -1;
-    /** The maximum for forgotten handles of one kind. */
+    /** The maximum number of warnings about forgotten handles of one kind. */
     private static final int MOST_WARNINGS = 5;
 
     private final Reports reports;
@@ -34,7 +34,7 @@ final class Handles {
         this.reports = reports;
     }
 
-    /** An entry for handles that were made together. It outlives them. */
+    /** An entry for handles that were made together, which it outlives. */
     final class Entry extends PhantomReference<Object> {
         private final String kind;
         /** Indexed by a handle's place among the handles. */
@@ -59,7 +59,7 @@ final class Handles {
             this.made = asked == null ? null : asked.get();
         }
 
-        /** Notes the new descriptor of the handle. */
+        /** Records the handle's new descriptor. */
         void setNumber(int place, int descriptor) {
             numbers[place] = descriptor;
         }
@@ -117,7 +117,7 @@ final class Handles {
         return asked == null ? "" : " (at " + asked.get() + ")";
     }
 
-    /** Makes each new handle record the line of code that made it. */
+    /** Makes each new handle record the line of code that creates it. */
     void trace(Supplier<String> asked) {
         line = asked;
     }
@@ -184,7 +184,7 @@ final class Handles {
         }
     }
 
-    /** Logs how many handles had no warning of their own. */
+    /** Logs how many forgotten handles had no warning of their own. */
     void reportUnlisted() {
         Map<String, Integer> all;
         synchronized (this) {

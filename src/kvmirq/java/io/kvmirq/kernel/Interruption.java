@@ -13,13 +13,13 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * Runs an action when {@link Thread#interrupt} interrupts a thread that waits in the kernel, as in {@link
- * Selector#select()}. The JDK offers this hook only to selectors, so this is a selector that selects nothing. Several
- * threads may wait at once. Also computes a wait's remaining time.
+ * Selector#select()}. The JDK offers this hook only to selectors, so this class is a selector that selects nothing.
+ * Several threads may wait at once. Also computes a wait's remaining time.
  */
 final class Interruption extends AbstractSelector {
     /**
      * The interval in nanoseconds at which a waiting thread checks its interrupt status. Before JDK 23,
-     * Thread.interrupt looks for a hook before it sets the status, so it can miss a wait that has just begun
+     * Thread.interrupt reads the hook before it sets the status, so it can miss a wait that has just begun
      * (JDK-8323782).
      */
     private static final long LOOK_NANOS = TimeUnit.SECONDS.toNanos(1);

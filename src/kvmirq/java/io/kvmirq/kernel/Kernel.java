@@ -40,12 +40,12 @@ public final class Kernel implements AutoCloseable {
     public static final Path DEVICE = Path.of("/dev/kvm");
 
     private static final int API_VERSION = 12;
-    /** The facts of every call that a typed handle makes. */
+    /** The facts that apply to every call made by a typed handle. */
     private static final Set<Condition> TYPED = Set.of(Condition.TYPED_CALL);
 
     private final KernelBackend backend;
     private final Path node;
-    /** Whether to check the node before opening it, for a clearer message than an errno gives. */
+    /** Whether to check the node before opening it, for a clearer message than an errno. */
     private final boolean looksFirst;
 
     private final System.Logger logger = System.getLogger("io.kvmirq");
@@ -73,9 +73,9 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Opens the kernel through the binding that the system property {@value Backends#PROPERTY} or else the environment
-     * variable {@value Backends#ENVIRONMENT} names. Without either, the first binding that works is used. Both may name
-     * the fake kernel, which logs a WARNING and needs the module {@code io.kvmirq.testkit}. Opens no device.
+     * Opens the kernel through the binding named by the system property {@value Backends#PROPERTY} or else by the
+     * environment variable {@value Backends#ENVIRONMENT}. If neither is set, the first working binding is used. Either
+     * may name the fake kernel, which logs a WARNING and needs the module {@code io.kvmirq.testkit}. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException if no binding works (the message names each cause), or the
      *     fake kernel is selected without the module {@code io.kvmirq.testkit}
@@ -86,7 +86,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Opens the kernel through the binding that {@code backend} names, or for {@value Backends#AUTO} the first one that
+     * Opens the kernel through the binding named {@code backend}, or for {@value Backends#AUTO} through the first that
      * works. The binding {@code fake} needs only the module {@code io.kvmirq.fake}. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
@@ -195,7 +195,7 @@ public final class Kernel implements AutoCloseable {
     /**
      * This kernel's properties. The first call opens and queries the KVM device, unless a VM was queried before.
      *
-     * @throws io.kvmirq.KernelException as {@link #device}; EPERM when a system call filter refuses KVM_CHECK_EXTENSION
+     * @throws io.kvmirq.KernelException as {@link #device}; EPERM if a system call filter refuses KVM_CHECK_EXTENSION
      */
     public KernelFacts facts() {
         @Nullable KernelFacts known = facts;
@@ -239,8 +239,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The known facts that explain a failed call. Makes no system call, because the failed call may have been their
-     * query.
+     * The known facts that can explain a failed call. Makes no system call, because the failed call may have been the
+     * query for them.
      */
     Set<Condition> knownFacts() {
         Set<Condition> all = EnumSet.copyOf(TYPED);
@@ -259,8 +259,7 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * The binding's raw system calls, for requests without a method. Pass a constant of {@link io.kvmirq.uapi} and the
-     * number of a lease, such as of {@code Vcpu.fd()}. The library neither checks these calls nor notices their
-     * effects.
+     * number of a lease, such as of {@code Vcpu.fd()}. The library neither checks these calls nor tracks their effects.
      *
      * @throws IllegalStateException if the backend is a mock that returns no {@link Libc}
      */
@@ -310,7 +309,7 @@ public final class Kernel implements AutoCloseable {
         }
     }
 
-    /** The open handles made from this kernel, including the KVM device, so that a test can check that none is left. */
+    /** The open handles made from this kernel, including the KVM device, so that tests can check that none is left. */
     public List<String> openHandles() {
         return handles.stillOpen();
     }
@@ -328,8 +327,8 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * Refuses new calls on the KVM device. Handles made from this kernel stay open until their owners close them. Logs
-     * handles that the program forgot to close, and waits at most 2 s until all warnings are logged. A log handler may
-     * call this method. Each kind of handle gets five warnings. Further warnings are logged at level DEBUG and counted
+     * handles that the program forgot to close, and waits at most 2 s for all warnings to be logged. A log handler may
+     * call this method. After five warnings for one kind of handle, further ones are logged at level DEBUG and counted
      * in one more warning.
      */
     @Override

@@ -5,7 +5,7 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A kernel's properties: architecture and guest address size. For a fake kernel, they are the imitated machine's.
+ * A kernel's properties: architecture and guest address size. A fake kernel has those of the machine that it imitates.
  *
  * @param architecture the architecture of this KVM's guests
  * @param guestAddressBits the largest guest-physical address size in bits, on arm64 ({@code KVM_CAP_ARM_VM_IPA_SIZE});
@@ -17,7 +17,7 @@ public record KernelFacts(Architecture architecture, OptionalInt guestAddressBit
         Objects.requireNonNull(guestAddressBits, "guestAddressBits is null");
     }
 
-    /** A KVM architecture, recognised by a capability that no other one has. */
+    /** A KVM architecture, recognized by a capability that no other architecture has. */
     public enum Architecture {
         X86_64("x86_64"),
         ARM64("arm64"),

@@ -9,7 +9,7 @@ import java.util.List;
 
 /**
  * The signal that ends a vCPU's run, a real-time signal that nothing in this process handles or ignores. It is blocked
- * in the vCPU thread, so it is never delivered, but if another library sent it, runs would end needlessly.
+ * in the vCPU thread and so is never delivered, but if another library sent it, runs would end needlessly.
  */
 final class KickSignal {
     private static final int FIRST = Signals.FIRST_REAL_TIME + 2;

@@ -16,10 +16,10 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Memory that this process has mapped. The methods access single values by offset, and throw {@link
- * ClosedHandleException} after the mapping was closed. Each access costs a few extra nanoseconds to keep the memory
- * mapped, so use a {@link #view} for frequent accesses, such as to a virtqueue. Only the {@link Owner} unmaps the
- * memory. An offset outside of the mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses
- * are volatile, because a guest or the kernel accesses the same memory.
+ * ClosedHandleException} after the mapping is closed. Each access costs a few extra nanoseconds to keep the memory
+ * mapped, so use a {@link #view} for frequent accesses, such as to a virtqueue. Only the {@link Owner} can unmap the
+ * memory. An offset outside the mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are
+ * volatile, because a guest or the kernel accesses the same memory.
  *
  * <p>Child processes do not inherit the memory (MADV_DONTFORK), and core dumps omit it (MADV_DONTDUMP).
  *
@@ -70,7 +70,7 @@ public final class Mapping {
     /**
      * Keeps memory that a guest, a device or the kernel writes out of child processes and core dumps, because after a
      * fork the first write to a page would leave one of the two processes with a private copy, and a core dump would
-     * hold guest secrets.
+     * contain guest secrets.
      *
      * @throws io.kvmirq.KernelException if a system call filter refuses madvise(2)
      */
@@ -95,8 +95,8 @@ public final class Mapping {
     }
 
     /**
-     * The right to unmap a {@link Mapping}. Code that manages the memory's lifetime keeps the owner, and passes only
-     * the mapping to other code. Thread-safe.
+     * The right to unmap a {@link Mapping}. Code that manages the memory's lifetime keeps the owner and passes only the
+     * mapping to other code. Thread-safe.
      */
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
@@ -112,8 +112,8 @@ public final class Mapping {
         }
 
         /**
-         * Refuses further accesses. Unmaps the memory when no access is running and every {@link Lease} is closed, so
-         * never while a guest or a device uses it. Idempotent.
+         * Refuses further accesses. Unmaps the memory once no access is running and every {@link Lease} is closed, and
+         * so never while a guest or a device uses it. Idempotent.
          */
         @Override
         public void close() {
@@ -140,8 +140,8 @@ public final class Mapping {
     }
 
     /**
-     * Maps a file, such as a {@link MemoryFile}, which may have huge pages. Closing {@code fd} unmaps nothing. The file
-     * is sealed against shrinking (F_SEAL_SHRINK), because an access beyond its end would raise SIGBUS.
+     * Maps a file, such as a {@link MemoryFile}, which may use huge pages. Closing {@code fd} does not unmap it. The
+     * file is sealed against shrinking (F_SEAL_SHRINK), because an access beyond its end would raise SIGBUS.
      *
      * @param offset the offset in the file in bytes, a multiple of the page size (or of the huge page size)
      * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before {@code
@@ -250,7 +250,7 @@ public final class Mapping {
             return mapping.address;
         }
 
-        /** Keeps the lease for ever, so that memory that a guest still uses stays mapped until the process exits. */
+        /** Keeps the lease forever, so that memory that a guest still uses stays mapped until the process exits. */
         public void abandon() {
             if (once.end()) {
                 mapping.entry.released(0);
@@ -264,10 +264,10 @@ public final class Mapping {
      * LITTLE_ENDIAN)} has {@code getAcquire} and {@code setRelease} for the indices of a virtqueue. The handles for
      * {@code int[]} and {@code long[]} also have {@code compareAndSet}.
      *
-     * <p>After the memory was unmapped, the buffer reads zeros (on the fake kernel the old bytes), and writes to it
+     * <p>After the memory is unmapped, the buffer reads zeros (on the fake kernel, the old bytes), and writes to it
      * reach neither guest nor file. An access throws only if the index is out of range. Unmapping frees the pages at
      * once. In a process with mlockall(MCL_FUTURE), zeroed pages replace them. If RLIMIT_MEMLOCK forbids that, the old
-     * pages stay and a warning is logged. The address range is freed when the buffer, its slices and its memory
+     * pages stay and a warning is logged. The address range is freed once the buffer, its slices and its memory
      * segments are unreachable.
      *
      * @param offset the offset from the start of the memory in bytes

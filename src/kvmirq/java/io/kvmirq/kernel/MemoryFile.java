@@ -12,9 +12,9 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * Memory with a file descriptor, from memfd_create(2). A process that receives the descriptor, such as a vhost-user
- * device, can map the same memory. The size is sealed, so that no process can shrink the file while others use it. The
- * memory is freed when all its descriptors and mappings are closed. Thread-safe.
+ * Memory with a file descriptor (memfd_create(2)). A process that receives the descriptor, such as a vhost-user device,
+ * can map the same memory. The size is sealed, so that no process can shrink the file while others use it. The memory
+ * is freed when all its descriptors and mappings are closed. Thread-safe.
  *
  * <p>Source: mm/memfd.c, mm/shmem.c.
  *
@@ -101,7 +101,7 @@ public final class MemoryFile implements AutoCloseable {
     }
 
     /**
-     * Maps all of the memory in this process. The memory stays mapped when this MemoryFile is closed.
+     * Maps all of the memory in this process, where it stays mapped when this MemoryFile is closed.
      *
      * @throws IllegalArgumentException as {@link Mapping#of(Fd,long)}
      * @throws io.kvmirq.KernelException ENOMEM
@@ -110,7 +110,7 @@ public final class MemoryFile implements AutoCloseable {
         return Mapping.of(fd, length);
     }
 
-    /** Closes the descriptor when no {@link Fd.Lease} is left. Mappings stay. Idempotent, never fails. */
+    /** Closes the descriptor once no {@link Fd.Lease} is left. Mappings stay mapped. Idempotent, never fails. */
     @Override
     public void close() {
         fd.close();

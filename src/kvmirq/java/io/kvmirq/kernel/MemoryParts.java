@@ -14,7 +14,7 @@ import java.nio.ByteOrder;
 final class MemoryParts {
     private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
     private static final int PART_BITS = 30;
-    /** The bytes of each part; the last may have fewer. */
+    /** The size of each part in bytes; the last may be shorter. */
     static final long PART_BYTES = 1L << PART_BITS;
 
     private final ByteBuffer[] parts;

@@ -10,7 +10,7 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Arrays;
 import java.util.List;
 
-/** The file that a descriptor of this process is open on. Source: proc_pid_fd(5). */
+/** The file that one of this process's descriptors refers to. Source: proc_pid_fd(5). */
 final class OpenFile {
     private static final Path DESCRIPTORS = Path.of("/proc/self/fd");
 

@@ -34,7 +34,7 @@ public abstract sealed class Registration implements AutoCloseable {
     /** The handler that the loop calls when epoll reports the eventfd. */
     abstract Runnable handler();
 
-    /** Begins to wait for signals, unless the registration is paused. The caller holds the lock. */
+    /** Starts waiting for signals, unless the registration is paused. The caller holds the lock. */
     void enter(Undo undo) {
         Slots<Registration> slots = handlers.registrations;
         undo.step(
@@ -68,8 +68,8 @@ public abstract sealed class Registration implements AutoCloseable {
 
     /**
      * Stops calling the handler until {@link #resume}. Signals stay in the eventfd, and the handler has received all
-     * drained ones. If the handler itself pauses, its current run is the last. A second call changes nothing. The call
-     * waits for a running handler, so do not hold a lock that the handler needs.
+     * drained ones. If the handler itself pauses, its current run is the last. Idempotent. The call waits for a running
+     * handler, so do not hold a lock that the handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -105,8 +105,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Pauses a registration whose eventfd cannot be read, which epoll would report for ever. Called only by the
-     * dispatcher, maybe after close.
+     * Pauses a registration whose eventfd cannot be read, which epoll would otherwise report forever. Called only by
+     * the dispatcher, possibly after close.
      */
     void giveUp() {
         handlers.lock.lock();
@@ -118,8 +118,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Ends a {@link #pause}. Signals from the pause reach the handler at once. A doorbell's handler is called at once
-     * if the eventfd's count is not 0.
+     * Ends a {@link #pause}. Signals that arrived during the pause reach the handler at once. A doorbell's handler is
+     * called at once if the eventfd's count is not 0.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -175,8 +175,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Waits until the handler is not running. A call by the handler itself returns at once. Do not hold a lock that the
-     * handler needs. Call {@link #pause} first, because repeated signals may keep the handler running.
+     * Waits until the handler is not running. A call from the handler itself returns at once. Do not hold a lock that
+     * the handler needs. Call {@link #pause} first, because repeated signals may keep the handler running.
      */
     public void awaitHandler() {
         handlers.lock.lock();

@@ -7,15 +7,15 @@ import io.kvmirq.uapi.Membarrier;
 import java.lang.invoke.VarHandle;
 
 /**
- * A full fence between two threads, one of which passes it for each event and the other only rarely. Each thread
- * writes, passes its side, and reads what the other wrote, so one of them sees the other's write. Where the kernel
- * allows membarrier(2), the rare side makes the fence for both, so the frequent side costs nothing.
+ * A full fence between two threads, one of which passes it for each event, the other only rarely. Each thread writes,
+ * passes its side, and reads what the other wrote, so one of them sees the other's write. Where the kernel allows
+ * membarrier(2), the rare side executes the fence for both, so the frequent side costs nothing.
  *
  * <p>Source: kernel/sched/membarrier.c.
  */
 final class RemoteFence {
     private final Libc libc;
-    /** Whether the rare side makes the fence for both. */
+    /** Whether the rare side executes the fence for both. */
     private final boolean remote;
 
     RemoteFence(Libc libc) {

@@ -13,8 +13,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Writes warnings to the user's logger, in order. A separate thread logs them, because the thread that finds a mistake
  * may hold a lock, and log handlers are user code. The logging thread ends after the last warning. {@link Kernel#close}
- * and an exiting JVM wait for it, but not for ever, because a log handler may block. {@code System.exit} removes the
- * handlers of java.util.logging, so later warnings are lost. Thread-safe.
+ * and an exiting JVM wait for it, but only for a limited time, because a log handler may block. {@code System.exit}
+ * removes the handlers of java.util.logging, so later warnings are lost. Thread-safe.
  */
 final class Reports {
     private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(2);

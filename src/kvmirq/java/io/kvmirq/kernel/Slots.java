@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Handlers and their owners by the number that the kernel reports. A reused slot gets a new number, so a removed
- * owner's number finds nothing. Changes need a lock, but {@link #find} needs none and allocates nothing. It reads two
- * arrays and no owner, so neighbouring slots share a cache line.
+ * owner's number finds nothing. Changes need a lock, but {@link #find} needs none and does not allocate. It reads only
+ * two arrays and no owner, so that neighboring slots share a cache line.
  */
 final class Slots<T> {
     private static final VarHandle NUMBER = MethodHandles.arrayElementVarHandle(long[].class);
@@ -38,7 +38,7 @@ final class Slots<T> {
         }
     }
 
-    /** A larger table replaces it as a whole. */
+    /** The current table, replaced as a whole by a larger one. */
     private volatile Table table = new Table(16);
 
     private final List<@Nullable T> owners = new ArrayList<>();

@@ -6,14 +6,14 @@ import java.util.concurrent.atomic.AtomicIntegerFieldUpdater;
 /**
  * Counts a resource's uses in flight, and tracks whether it accepts new ones. When no use is left after {@link #end},
  * exactly one {@link #end} or {@link #finish} returns true, and its caller must release the resource. Lock-free.
- * Extending it saves an object per handle, of which a VM may have thousands.
+ * Handles extend it to save an object each, because a VM may have thousands of them.
  */
 class UseCount {
     private static final int CLOSED = 1 << 31;
     private static final AtomicIntegerFieldUpdater<UseCount> STATE =
             AtomicIntegerFieldUpdater.newUpdater(UseCount.class, "state");
 
-    /** Bit 31: closed. Bits 30–0: uses in flight. Every change is one read-modify-write, so none needs a barrier. */
+    /** Bit 31: closed. Bits 30–0: uses in flight. Every change is one read-modify-write and needs no barrier. */
     private volatile int state;
 
     /** @return whether the use may begin; if so, {@link #finish} must follow */
