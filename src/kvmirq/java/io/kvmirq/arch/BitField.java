@@ -6,8 +6,8 @@ import java.util.Objects;
 
 /**
  * A contiguous bit range in a hardware structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, and
- * bit 0 is the least significant. Reading a field through a static final constant is as fast as a shift and a mask. The
- * parameter {@code word} of a method is the 64-bit word that holds the field.
+ * bit 0 is the least significant. Reading a field through a static final constant is as fast as a shift and a mask. A
+ * method's parameter {@code word} is the 64-bit word that contains the field.
  *
  * @param name the field's name in the kernel's definition of the structure
  * @param low the number of the lowest bit in the structure
@@ -55,12 +55,12 @@ public record BitField(String name, int low, int width, Description description)
         return new BitField(name, low, width, other);
     }
 
-    /** Returns a copy with the default {@code value}, which {@link Format#encode} stores if the field is not given. */
+    /** Returns a copy with a default {@code value}, which {@link Format#encode} stores if the field is omitted. */
     public BitField ordinarily(long value) {
         return as(description.ordinarily(value));
     }
 
-    /** Returns a copy without a default, so that {@link Format#encode} throws if the field is not given. */
+    /** Returns a copy without a default, so that {@link Format#encode} throws if the field is omitted. */
     public BitField required() {
         return as(description.required());
     }
@@ -70,7 +70,7 @@ public record BitField(String name, int low, int width, Description description)
         return low + width - 1;
     }
 
-    /** The index of the 64-bit word that holds the field. */
+    /** The index of the 64-bit word that contains the field. */
     public int word() {
         return low / Long.SIZE;
     }
@@ -103,7 +103,7 @@ public record BitField(String name, int low, int width, Description description)
         return value << low;
     }
 
-    /** Kept out of {@link #with}, which has to stay small enough to be inlined. */
+    /** Separate from {@link #with}, which must stay small enough to be inlined. */
     private IllegalArgumentException doesNotFit(long value) {
         return new IllegalArgumentException(name + " 0x" + Long.toHexString(value) + " does not fit: expected 0-0x"
                 + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));

@@ -15,8 +15,8 @@ import java.util.stream.Stream;
  *
  * @param label the short name in the manual, such as FPD
  * @param meaning explains each value in words
- * @param role whether the field is decoded to a named value, and whether encoding needs the value
- * @param ordinary the value that encoding stores for a {@link Field.Role#DEFAULTED} field that is not given
+ * @param role whether the field is decoded to a named value, and whether encoding requires it
+ * @param ordinary the value that encoding stores for an omitted {@link Field.Role#DEFAULTED} field
  * @param isReserved whether the field is reserved, so that the manual requires the value 0
  * @param shift the number of low address bits that are always 0 and not stored
  * @param computed converts the field's bits to its value, such as a length code to a length
@@ -42,7 +42,7 @@ public record Description(
     /** A rule in the manual about one field. */
     @FunctionalInterface
     public interface Check {
-        /** A sentence on what is wrong with {@code value}. Empty if the manual allows it. */
+        /** A sentence that describes the fault of {@code value}. Empty if the manual allows it. */
         Optional<String> fault(long value, long[] bits);
     }
 
@@ -62,7 +62,7 @@ public record Description(
         return new Description(label, meaning, Field.Role.NAMED, 0, false, 0, PLAIN, List.of());
     }
 
-    /** Describes a field whose value n means {@code texts[n]}. Larger values are printed as reserved. */
+    /** Describes a field in which value n means {@code texts[n]}. Larger values are printed as reserved. */
     public static Description oneOf(String label, String... texts) {
         Objects.requireNonNull(label, "label is null");
         Objects.requireNonNull(texts, "texts is null");
@@ -76,12 +76,12 @@ public record Description(
         return saying(label, Meaning.always(text));
     }
 
-    /** A copy for a field with the default {@code value}, which {@link Format#encode} stores if no value is given. */
+    /** A copy for a field with a default {@code value}, which {@link Format#encode} stores if the field is omitted. */
     public Description ordinarily(long value) {
         return new Description(label, meaning, Field.Role.DEFAULTED, value, isReserved, shift, computed, checks);
     }
 
-    /** Returns a copy for a field without a default, so that {@link Format#encode} throws if the field is not given. */
+    /** Returns a copy for a field without a default, so that {@link Format#encode} throws if the field is omitted. */
     public Description required() {
         return inRole(Field.Role.NAMED);
     }

@@ -13,9 +13,9 @@ public sealed interface Field permits BitField, SplitField {
     enum Role {
         /** The field is always decoded, and its value must be given to encode the structure. */
         NAMED,
-        /** The field is optional. Decoding omits the default value, and encoding stores it for a missing field. */
+        /** The field is optional: decoding omits its default value, and encoding stores it if the field is omitted. */
         DEFAULTED,
-        /** The value follows from other fields. Decoding returns it, but encoding does not need it. */
+        /** The value follows from other fields. Decoding returns it, but encoding does not require it. */
         DERIVED,
         /** The field is printed, but not decoded to a named value. */
         SHOWN

@@ -24,7 +24,7 @@ public final class Format {
     /** A sentence that is printed if {@code when} matches the bits. */
     record Remark(Predicate<long[]> when, String text) {}
 
-    /** The condition of a field that exists only if {@code selector} has this value. */
+    /** The condition for a field that exists only if {@code selector} has this value. */
     record Selection(BitField selector, long value) {
         boolean selects(long[] bits) {
             return selector.of(bits[selector.word()]) == value;
@@ -284,7 +284,7 @@ public final class Format {
         return false;
     }
 
-    /** Remarks on bits that the manual allows but that have an effect worth knowing. */
+    /** Remarks on bits that the manual allows but whose effect is worth knowing. */
     public List<String> remarks(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
         return remarks.stream()
@@ -296,9 +296,9 @@ public final class Format {
     /**
      * Encodes a structure from named values.
      *
-     * @param values the value of each field by name. A derived field or one with a default may be omitted, as may the
-     *     fields whose bits a given derived field covers. A field whose name begins with {@code derived_} is ignored. A
-     *     field of {@link FormatBuilder#fieldsIf} may be given only if its selector has the required value
+     * @param values the value of each field by name. A field that is derived or has a default may be omitted, as may
+     *     the fields whose bits a given derived field covers. A field whose name begins with {@code derived_} is
+     *     ignored. A field of {@link FormatBuilder#fieldsIf} may be given only if its selector has the required value
      * @return the structure in 64-bit words
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit, or contradicts another field
      */
@@ -374,7 +374,7 @@ public final class Format {
         return field.description().role() == Field.Role.NAMED || isView(field) && selections.containsKey(field.name());
     }
 
-    /** Whether the values decide if the field exists, because its selector is given or is not required. */
+    /** Whether the values determine if the field exists, because its selector is given or not required. */
     private boolean isSelectorKnown(Field field, boolean[] given) {
         int place = Objects.requireNonNull(places.get(
                 Objects.requireNonNull(selections.get(field.name())).selector().name()));

@@ -71,7 +71,7 @@ public final class FormatBuilder {
     }
 
     /**
-     * Declares that hardware ignores a structure unless {@code when} matches. An ignored structure has no violations.
+     * Declares that hardware ignores the structure unless {@code when} matches. An ignored structure has no violations.
      */
     public FormatBuilder looked(Predicate<long[]> when) {
         Objects.requireNonNull(when, "when is null");

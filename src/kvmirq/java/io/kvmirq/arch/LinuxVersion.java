@@ -4,9 +4,9 @@ package io.kvmirq.arch;
 import java.util.Objects;
 import java.util.Optional;
 
-/** A Linux version. A stable kernel such as 6.1.136 can contain backports from later versions. */
+/** A Linux version. Stable kernels, such as 6.1.136, can contain backports from later versions. */
 public record LinuxVersion(int major, int minor) {
-    /** The newest Linux version on whose source kvmirq's kernel rules are based. */
+    /** The newest Linux version whose source kvmirq's kernel rules are based on. */
     public static final LinuxVersion NEWEST = new LinuxVersion(7, 1);
 
     private static final int RADIX = 10;
@@ -27,7 +27,7 @@ public record LinuxVersion(int major, int minor) {
                 : Optional.empty();
     }
 
-    /** The end of the digits that start at {@code from}, of which there are at most four. */
+    /** The end of at most four digits that start at {@code from}. */
     private static int digits(String text, int from) {
         int at = from;
         while (at < text.length() && at < from + MOST_DIGITS && text.charAt(at) >= '0' && text.charAt(at) <= '9') {

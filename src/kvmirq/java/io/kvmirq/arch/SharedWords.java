@@ -18,7 +18,7 @@ public abstract class SharedWords {
     /** The constructor for subclasses, which store the words themselves. */
     protected SharedWords() {}
 
-    /** Creates shared words that are stored in {@code words} itself, not in a copy. */
+    /** Creates shared words stored in {@code words} itself, not in a copy. */
     public static SharedWords of(long[] words) {
         Objects.requireNonNull(words, "words is null");
         return new OfArray(words);
@@ -47,7 +47,7 @@ public abstract class SharedWords {
 
     /**
      * Writes a word and the next one. A processor writes both with one locked 128-bit access (cmpxchg16b), but Java has
-     * none, so another thread may see only the first word changed.
+     * no such access, so another thread may see only the first word changed.
      */
     public void setPair(int word, long low, long high) {
         swap(word, low);

@@ -4,8 +4,8 @@ package io.kvmirq.arch;
 import java.util.List;
 
 /**
- * The words of a hardware structure, which may have any bits. {@code toString} returns arguments for {@code kvmirq
- * decode}, which are the format's name and the words.
+ * The words of a hardware structure, whose bits may have any values. {@code toString} returns the arguments for {@code
+ * kvmirq decode}: the format's name and the words.
  */
 public interface Structure {
     /** The format, which defines the structure's words and fields. */

@@ -4,8 +4,8 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A field value that violates the manual, and the value that it requires. Violations are returned in a list, not
- * thrown, because a machine's registers can hold any value.
+ * A field value that violates the manual, and the value that the manual requires. Violations are returned in a list,
+ * not thrown, because a machine's registers can contain any value.
  */
 public record Violation(String name, String text) {
     public Violation {

@@ -3,7 +3,7 @@ package io.kvmirq.arch.amd;
 
 import io.kvmirq.arch.LinuxVersion;
 
-/** Kernel ranges by how KVM and the IOMMU driver post interrupts with AVIC. */
+/** Linux version ranges that differ in how KVM and the IOMMU driver post interrupts with AVIC. */
 public enum AvicKernel {
     /**
      * Linux 6.5 to 6.16. A posted entry always has GALogIntr set. If an entry moves to another vCPU, KVM writes the

@@ -19,7 +19,7 @@ public final class AvicTables {
             always("BackingPage", "address, with the encryption bit if there is one")
                     .shifted(12));
 
-    /** Physical table: GALogIntr, only in KVM's own copy of the entry. Hardware never sees the bit. */
+    /** Physical table: GALogIntr, set only in KVM's copy of the entry, which hardware does not read. */
     public static final BitField GA_LOG_INTR =
             BitField.flag("ga_log_intr_sw", 61, "", "", "GALogIntr in KVM's own copy, never in the hardware's table");
 

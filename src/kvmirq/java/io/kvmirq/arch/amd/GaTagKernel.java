@@ -5,8 +5,8 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.LinuxVersion;
 
 /**
- * Kernel ranges by GATag layout ({@code AVIC_GATAG}). The vCPU field is as wide as an index into AVIC's largest
- * physical APIC id table.
+ * Linux version ranges that differ in GATag layout ({@code AVIC_GATAG}). The vCPU field is as wide as an index into
+ * AVIC's largest physical APIC id table.
  */
 public enum GaTagKernel {
     /** Linux up to 6.0: 24-bit VM id, 8-bit vCPU id. */

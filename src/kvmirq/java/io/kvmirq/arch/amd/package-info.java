@@ -2,8 +2,7 @@
 /**
  * The structures of AMD's IOMMU and of AVIC.
  *
- * <p>Each class holds only constants: a structure's {@link io.kvmirq.arch.Format}, and fields that read and write its
- * words.
+ * <p>The classes contain a structure's {@link io.kvmirq.arch.Format} and the fields that read and write its words.
  *
  * <p>Source: drivers/iommu/amd/amd_iommu_types.h and arch/x86/include/asm/svm.h; reserved bits from the AMD I/O
  * Virtualization Technology specification.

@@ -12,10 +12,10 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An MSI in compatibility format, which devices write if interrupts are not remapped, and which a guest's MSI routes
- * contain. The three 32-bit words are the low address, the high address and the data.
+ * An MSI in compatibility format. Devices write this format if interrupts are not remapped, and a guest's MSI routes
+ * use it. The three 32-bit words are the low address, the high address and the data.
  *
- * <p>Source: Intel SDM volume 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbours in
+ * <p>Source: Intel SDM volume 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbors in
  * arch/x86/include/asm/msi.h; {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.
  *
  * @param address the 64-bit address, with the high word in bits 63:32
@@ -40,7 +40,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     public static final BitField REMAPPABLE =
             format(0, "it is of remappable format").ordinarily(0);
 
-    /** Destination bits 14:8 if a hypervisor supports them in the low address, otherwise 0. */
+    /** Destination bits 14:8 if a hypervisor supports them in the address's low word, otherwise 0. */
     public static final BitField EXTENDED = new BitField(
             "virt_destid_8_14",
             5,

@@ -70,7 +70,7 @@ public enum DeliveryMode {
     }
 
     /**
-     * Adds a check that the vector is at least 0x10 if {@code mode} uses it, because LAPICs reject vectors 0 to 0xf.
+     * Adds a check that the vector is at least 0x10 if {@code mode} uses one, because LAPICs reject vectors 0 to 0xf.
      */
     public static Description deliverable(Description vector, BitField mode) {
         Objects.requireNonNull(mode, "mode is null");

@@ -6,8 +6,8 @@ import java.util.Objects;
 
 /**
  * A reason why KVM inhibits APIC virtualization in a VM. {@link #ordinal} is KVM's number, which the tracepoint
- * kvm_apicv_inhibit_changed prints as {@code reason=}. Linux 6.1 lacks PHYSICAL_ID_ALIASED, so the numbers after it are
- * lower by one there.
+ * kvm_apicv_inhibit_changed prints as {@code reason=}. Linux 6.1 lacks PHYSICAL_ID_ALIASED, so later numbers are one
+ * lower there.
  *
  * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 6.1, 6.12 and 7.1.
  */
@@ -100,7 +100,7 @@ public enum InhibitReason {
         return cause + "; " + remedy;
     }
 
-    /** The step that ends or avoids the inhibit. Begins with "none" if there is no remedy. */
+    /** How to end or avoid the inhibit. Begins with "none" if there is no remedy. */
     public String remedy() {
         return remedy;
     }

@@ -22,7 +22,7 @@ public final class IoapicEntry {
     /** The delivery mode. Its bits are 0 in remappable form. */
     public static final BitField MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
-    /** The vector that the pin sends. In remappable form, it only selects the EOIs that end the interrupt. */
+    /** The vector that the pin sends. In remappable form, the vector only determines which EOIs end the interrupt. */
     public static final BitField VECTOR =
             new BitField("vector", 0, 8, DeliveryMode.deliverable(always("INTVEC", "vector"), MODE));
 
@@ -43,7 +43,7 @@ public final class IoapicEntry {
     /** Trigger mode: 1 if the pin is level-triggered. */
     public static final BitField LEVEL = BitField.flag("is_level", 15, "TM", "edge", "level");
 
-    /** 1 if the pin is masked and so sends nothing. */
+    /** 1 if the pin is masked and sends no messages. */
     public static final BitField MASKED = BitField.flag("masked", 16, "MASK", "not masked", "masked");
 
     /** Destination bits 14:8 if a hypervisor supports them, otherwise 0. */

@@ -7,8 +7,8 @@ import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 
 /**
- * Posts a host irq to a vCPU, as {@code pi_update_irte} does through {@code irq_set_vcpu_affinity}. VT-d only writes
- * the remapping entry. AMD also moves the irqfd to the vCPU's {@code ir_list}.
+ * Posts a host irq to a vCPU, as {@code pi_update_irte} does through {@code irq_set_vcpu_affinity}. On VT-d, this only
+ * writes the remapping entry. On AMD, it also moves the irqfd to the vCPU's {@code ir_list}.
  */
 public interface IrteUpdate {
     /**

@@ -15,7 +15,7 @@ import java.util.stream.IntStream;
 
 /**
  * A LAPIC's register page. Names ending in {@code _AT} are byte offsets. Registers are 32 bits wide, and ISR, TMR and
- * IRR are eight registers each. Bit positions of a {@link BitField} here count from bit 0 of its register.
+ * IRR are eight registers each. The bit positions of {@link BitField}s here count from bit 0 of the register.
  *
  * <p>Source: Intel SDM volume 3, "Local APIC Register Address Map" and the registers' figures;
  * arch/x86/include/asm/apicdef.h.

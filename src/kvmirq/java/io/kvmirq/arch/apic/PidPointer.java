@@ -8,7 +8,7 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Structure;
 
 /**
- * A 64-bit PID-pointer table entry, which points to the descriptor of a vCPU to which a guest sends an IPI.
+ * A 64-bit PID-pointer table entry, which points to the descriptor of a vCPU that a guest IPI can target.
  *
  * <p>Source: Intel SDM volume 3, IPI Virtualization; {@code vmx_vcpu_create} in arch/x86/kvm/vmx/vmx.c.
  */

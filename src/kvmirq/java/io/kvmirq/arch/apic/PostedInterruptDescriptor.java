@@ -21,7 +21,7 @@ import io.kvmirq.arch.Structure;
  * @param pir1 the PIR bits for vectors 64–127
  * @param pir2 the PIR bits for vectors 128–191
  * @param pir3 the PIR bits for vectors 192–255
- * @param control the word that holds ON, SN, NV and NDST
+ * @param control the word with ON, SN, NV and NDST
  * @param reserved320 bits 383:320
  * @param reserved384 bits 447:384
  * @param reserved448 bits 511:448
@@ -35,7 +35,7 @@ public record PostedInterruptDescriptor(
     /** The number of low bits that are 0 in a descriptor's address. */
     public static final int BOUNDARY_BITS = 6;
 
-    /** The index of the 64-bit word that holds ON, SN, NV and NDST. Changing a field writes the whole word. */
+    /** The index of the 64-bit word with ON, SN, NV and NDST. Changing one of these fields writes the whole word. */
     public static final int CONTROL = 4;
 
     /** Outstanding notification, bit 256: while ON is 1, no further notification is sent. */

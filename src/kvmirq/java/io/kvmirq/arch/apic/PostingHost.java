@@ -11,8 +11,8 @@ import java.util.Set;
 import java.util.StringTokenizer;
 
 /**
- * Host features without which KVM cannot post interrupts. The version {@code kernel} decides which inhibit reasons
- * exist, and the kernel's {@code commandLine} can disable features.
+ * Host features that KVM needs to post interrupts. The version {@code kernel} determines which inhibit reasons exist,
+ * and the kernel's {@code commandLine} can disable features.
  */
 public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine, Set<Feature> features) {
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
@@ -33,9 +33,9 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         DEVICE_POSTED_IRQS,
         /** AMD: AVIC's physical APIC id table has entries for vCPU ids above 254, up to 511. */
         X2AVIC,
-        /** AMD, since Linux 6.18: AVIC's table holds all vCPU ids. */
+        /** AMD, since Linux 6.18: AVIC's table covers all vCPU ids. */
         X2AVIC_EXT,
-        /** AMD: AVIC's table holds vCPU ids above 0. It does not in Linux 6.18 to 6.18.9 without {@link #X2AVIC}. */
+        /** AMD: AVIC's table covers vCPU ids above 0. Missing in Linux 6.18 to 6.18.9 without {@link #X2AVIC}. */
         AVIC_IDS
     }
 

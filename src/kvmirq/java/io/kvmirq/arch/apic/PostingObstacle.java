@@ -13,13 +13,13 @@ public enum PostingObstacle {
             "irq_remapping_cap(), from intremap=nopost or intremap=off; AMD hosts obey it too",
             "/proc/cmdline",
             "remove intremap=nopost from the kernel command line"),
-    /** The obstacle exists on Intel hosts only. */
+    /** Exists only on Intel hosts. */
     UNIT_CANNOT_POST(
             "the hardware cannot post interrupts",
             "set_irq_posting_cap(), which asks all units",
             "bit 59 of /sys/class/iommu/dmar*/intel-iommu/cap; cx16 in /proc/cpuinfo",
             "use hardware that can post; emulated IOMMUs normally cannot"),
-    /** The obstacle exists on AMD hosts only. */
+    /** Exists only on AMD hosts. */
     NO_VIRTUAL_APIC(
             "the IOMMU does not use its virtual APIC mode",
             "enable_iommus_vapic(), from EFR bit 21 (GAM), GASup, SNP without SNPAVIC, and amd_iommu_intr=legacy",
@@ -76,13 +76,13 @@ public enum PostingObstacle {
             "kvm_intr_is_single_vcpu()",
             "the tracepoint kvm_msi_set_irq shows dst; in the guest, /proc/irq/N/effective_affinity",
             "have the guest direct the vector to exactly one of the VM's vCPUs"),
-    /** The obstacle exists on AMD hosts only. */
+    /** Exists only on AMD hosts. */
     DOMAIN_NOT_UNMANAGED(
             "the device is not in a VFIO domain",
             "amd_ir_set_vcpu_affinity(), EINVAL: the domain must be of type UNMANAGED",
             "the driver is vfio-pci and a container or IOAS is open; iommu_group/type does not show it",
             "attach the group to a container, or the device to an IOAS"),
-    /** The obstacle exists on AMD hosts only. */
+    /** Exists only on AMD hosts. */
     INHIBITED(
             "KVM inhibits AVIC for this VM",
             "avic_pi_update_irte() and avic_refresh_apicv_exec_ctrl()",
@@ -118,8 +118,7 @@ public enum PostingObstacle {
     }
 
     /**
-     * The general remedy. {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} holds the remedy for one
-     * interrupt.
+     * The general remedy. {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} has the remedy for one interrupt.
      */
     public String remedy() {
         return remedy;

@@ -8,7 +8,7 @@ import io.kvmirq.arch.Format;
 
 /**
  * Fields of GICH_HCR and ICH_HCR, which enable a virtual CPU interface and its maintenance interrupts. Each enable bit
- * has the same position as the cause it enables in {@link Maintenance#STATUS}.
+ * has the same position as its cause in {@link Maintenance#STATUS}.
  *
  * <p>Source: ARM IHI 0048, "GICH_HCR"; ARM IHI 0069, "ICH_HCR_EL2".
  */

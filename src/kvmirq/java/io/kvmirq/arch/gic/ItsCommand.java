@@ -58,7 +58,7 @@ public enum ItsCommand {
     /** The collection id. */
     public static final BitField COLLECTION = new BitField("icid", 128, 16);
 
-    /** MAPD: bits 51:8 of the device's event table address, whose other bits are 0. */
+    /** MAPD: bits 51:8 of the device's event table address; the other bits are 0. */
     public static final BitField EVENT_TABLE = new BitField("itt_addr", 136, 44);
 
     /** MAPC, MOVALL: the vCPU's id, or its index before Linux 6.7. */
@@ -91,8 +91,8 @@ public enum ItsCommand {
     // The words of a command
 
     /**
-     * MAPD: maps a device that can send event ids of {@code eventBits} bits. When KVM saves the ITS, it stores the
-     * device's event mappings at the guest address {@code table}.
+     * MAPD: maps a device whose event ids have {@code eventBits} bits. When KVM saves the ITS, it stores the device's
+     * event mappings at the guest address {@code table}.
      */
     public static long[] mapDevice(int device, int eventBits, long table) {
         return MAPD.with(DEVICE, device)

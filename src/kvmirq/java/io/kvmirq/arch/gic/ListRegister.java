@@ -11,7 +11,7 @@ import io.kvmirq.arch.Format;
 import java.util.Optional;
 
 /**
- * Fields of a GICv2 list register, GICH_LR, which holds an interrupt for a guest.
+ * Fields of a GICv2 list register, GICH_LR, which contains an interrupt for a guest.
  *
  * <p>HW selects the meaning of bits 19:10: the physical interrupt, or an SGI's source and the EOI request. {@link
  * #FORMAT} decodes and encodes only the fields that HW selects.

@@ -34,7 +34,7 @@ public final class MachineControl {
     public static final BitField END_MODE = BitField.flag(
             "vem", 9, "VEM", "an end drops the priority and deactivates", "an end drops the priority only");
 
-    /** The mask of the bits that GICv2's GICC_CTLR and GICH_VMCR have at the same positions. */
+    /** The mask of the bits at the same positions in GICv2's GICC_CTLR and GICH_VMCR. */
     public static final long CPU_CONTROL =
             GROUP0.mask() | GROUP1.mask() | ACK_CONTROL.mask() | FIQ.mask() | COMMON.mask() | END_MODE.mask();
 

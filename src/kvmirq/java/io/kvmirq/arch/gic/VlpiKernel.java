@@ -2,8 +2,8 @@
 package io.kvmirq.arch.gic;
 
 /**
- * Kernel ranges by how KVM finds a host interrupt's LPI. A stable kernel older than 6.16 can have 6.16's code, so the
- * version alone does not determine the constant.
+ * Linux version ranges that differ in how KVM finds a host interrupt's LPI. A stable kernel older than 6.16 can have
+ * 6.16's code, so the version alone does not determine the constant.
  */
 public enum VlpiKernel {
     /**
@@ -12,6 +12,6 @@ public enum VlpiKernel {
      * deassigned.
      */
     BY_ROUTE,
-    /** Since 6.16, KVM finds the LPI by the host interrupt. A new route unmaps the vLPI without mapping another. */
+    /** Since 6.16, KVM finds the LPI by the host interrupt. A new route unmaps the vLPI and does not map another. */
     BY_HOST_IRQ
 }

@@ -9,7 +9,7 @@ public enum VlpiObstacle {
     UNMAPPED(
             "the guest has not mapped the event yet, or its ITS or LPIs are disabled",
             "register the irqfd again later"),
-    /** Exists since Linux 6.16. Before, the host interrupt that registers last gets the LPI. */
+    /** Exists since Linux 6.16. Before that, the last host interrupt to register gets the LPI. */
     TAKEN("the LPI is a vLPI of another host interrupt", "have the guest map each event to its own LPI");
 
     private final String text;
@@ -25,7 +25,7 @@ public enum VlpiObstacle {
         return text;
     }
 
-    /** The step that removes the reason, as an imperative. */
+    /** The remedy, as an imperative. */
     public String remedy() {
         return remedy;
     }

@@ -2,8 +2,8 @@
 package io.kvmirq.arch.intx;
 
 /**
- * Conflicts of direct EOI, which leaves the line unmasked at each interrupt. {@link #OTHERS_WAIT} occurs on a shareable
- * line, {@link #VM_GONE} on any line, and the others on a PCI line that is requested exclusively.
+ * Conflicts that direct EOI causes by leaving the line unmasked at each interrupt. {@link #OTHERS_WAIT} occurs on a
+ * shareable line, {@link #VM_GONE} on any line, and the others on a PCI line that is requested exclusively.
  */
 public enum Breakage {
     OTHERS_WAIT("other devices on the line wait for this guest's EOI, forever if its vCPU is stopped"),

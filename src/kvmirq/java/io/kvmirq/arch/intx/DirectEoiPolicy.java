@@ -10,8 +10,8 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * Facts that decide whether an interrupt can use direct EOI. For a PCI device that shares its line with one other
- * device:
+ * Facts that determine whether an interrupt can use direct EOI. For example, for a PCI device that shares its line with
+ * one other device:
  *
  * <pre>{@code
  * DirectEoiPolicy.shared(1).assertSafe().decide();
@@ -22,11 +22,11 @@ import java.util.stream.Stream;
 public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     /** A fact about the interrupt that {@link DirectEoiPolicy#decide} considers. */
     public enum Trait {
-        /** The device is a platform device, not a PCI device, whose line can be shared. */
+        /** The device is a platform device. Without this trait it is a PCI device, whose line can be shared. */
         PLATFORM_DEVICE,
         /** The interrupt is level-triggered. */
         LEVEL,
-        /** The guest's EOI deactivates the physical interrupt, as with a list register that has HW set. */
+        /** The guest's EOI deactivates the physical interrupt, as with HW set in a list register. */
         EOI_DEACTIVATES,
         /** The line is requested as shareable ({@code IRQF_SHARED}). */
         SHAREABLE,
@@ -44,7 +44,7 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * A PCI device's INTx on an exclusive line, which has no other handler and is not requested as shareable, as with
+     * A PCI device's INTx on an exclusive line, with no other handler and not requested as shareable, as with
      * vfio-pci's {@code nointxmask=1}. The guest's EOI deactivates the physical interrupt.
      */
     public static DirectEoiPolicy exclusive() {
@@ -52,9 +52,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * A PCI device's INTx on a shareable line, as vfio-pci requests it with DisINTx, with this number of other
-     * handlers. The guest's EOI deactivates the physical interrupt. Throws IllegalArgumentException if the number is
-     * negative.
+     * A PCI device's INTx on a shareable line with this number of other handlers, as vfio-pci requests it with DisINTx.
+     * The guest's EOI deactivates the physical interrupt. Throws IllegalArgumentException if the number is negative.
      */
     public static DirectEoiPolicy shared(int otherHandlers) {
         return new DirectEoiPolicy(EnumSet.of(Trait.LEVEL, Trait.EOI_DEACTIVATES, Trait.SHAREABLE), otherHandlers);

@@ -15,7 +15,7 @@ import java.util.Objects;
 
 /**
  * A 128-bit interrupt-remapping table entry (IRTE), stored as two 64-bit words, the low one first. Both forms, remapped
- * and posted, have the fields of this interface. To scan a table without allocation, read the fields and {@link
+ * and posted, have the fields of this interface. To scan a table without allocating, read the fields and {@link
  * #descriptorAddress} from the words.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped and for Posted Interrupts; {@code struct
@@ -47,7 +47,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     /** SID, bits 79:64: a requester id, or the first and the last bus of a range. */
     BitField SOURCE_ID = new BitField("sid", 64, 16, Description.saying("SID", Source::idText));
 
-    /** SQ, bits 81:80: which low bits of the requester id are not compared. */
+    /** SQ, bits 81:80: the low bits of the requester id that are not compared. */
     BitField SOURCE_QUALIFIER = new BitField(
             "sq",
             80,

@@ -16,7 +16,7 @@ import io.kvmirq.arch.apic.PostedInterruptDescriptor;
  * struct irte} in include/linux/dmar.h.
  */
 public record PostedIrte(long low, long high) implements Irte {
-    /** URG, bit 14: 1 if an interrupt sends a notification even if the descriptor suppresses notifications. */
+    /** URG, bit 14: 1 if the interrupt sends a notification even while the descriptor suppresses notifications. */
     public static final BitField URGENT =
             BitField.flag("urgent", 14, "URG", "heeds SN", "urgent: notifies whatever SN is");
 

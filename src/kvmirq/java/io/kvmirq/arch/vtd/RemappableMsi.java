@@ -36,7 +36,7 @@ public record RemappableMsi(int address, int data) implements Structure {
     public static final BitField SUBHANDLE =
             new BitField("subhandle", 32, 16, always("SUBHANDLE", "added to the handle if SHV is 1"));
 
-    /** Data bits 31:16, reserved if SHV is 1. If SHV is 0, a unit ignores the data. */
+    /** Data bits 31:16, reserved if SHV is 1. If SHV is 0, the remapping unit ignores the data. */
     public static final BitField RESERVED_48 = new BitField(
             "rsvd_48_63",
             48,

@@ -34,7 +34,7 @@ public record RemappedIrte(long low, long high) implements Irte {
     /** DLM, bits 7:5: the delivery mode. */
     public static final BitField MODE = new BitField("dlvry_mode", 5, 3, DeliveryMode.description());
 
-    /** Bits 14:12, reserved. The kernel's definition puts IM, bit 15, into the same field. */
+    /** Bits 14:12, reserved. The kernel's definition has IM, bit 15, in the same field. */
     private static final BitField RESERVED_12 = new BitField("rsvd_12_14", 12, 3);
 
     private static final BitField RESERVED_12_WITH_IM = new BitField(
@@ -50,7 +50,7 @@ public record RemappedIrte(long low, long high) implements Irte {
                             ? Optional.of("IM, bit 15, is 1: the entry is of posted form")
                             : Optional.empty()));
 
-    /** DST, bits 63:32: an x2APIC id, or an xAPIC id in bits 15:8. A logical id if DM is 1. */
+    /** DST, bits 63:32: an x2APIC id, or an xAPIC id in bits 15:8 of DST; a logical id if DM is 1. */
     public static final BitField DESTINATION = new BitField(
             "dest_id",
             32,

@@ -92,7 +92,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     public static final BitField EXTENDED =
             BitField.flag("eim", 68, "EIM", "destinations of 8 bits", "x2APIC destinations");
 
-    /** 1 if the unit can leave a device's DMA untranslated. */
+    /** 1 if the unit can pass a device's DMA through untranslated. */
     public static final BitField PASS_THROUGH = BitField.flag("pt", 70, "PT", "no pass-through", "pass-through");
 
     /** 1 if the unit can force snooping of a device's DMA. */
@@ -102,7 +102,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     public static final BitField HANDLE_MASK =
             new BitField("mhmv", 84, 4, always("MHMV", "an invalidation covers up to 2 to this power entries"));
 
-    /** The {@code kvmirq decode} format {@code vtd.cap_ecap}, decode-only as some values are computed from bits. */
+    /** The {@code kvmirq decode} format {@code vtd.cap_ecap}: decode-only, because some values are computed. */
     public static final Format FORMAT = Format.builder("vtd.cap_ecap", "VT-d unit capabilities for interrupts", 64, 2)
             .wordNames("CAP", "ECAP")
             .fields(POSTING, FLUSHES_INTERRUPTS, FLUSHES_ROOTS, CACHING, DOMAINS, ADDRESS_WIDTH)
