@@ -11,7 +11,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * An x86 vCPU's CPUID leaves, which determine what its CPUID instruction returns. Immutable.
+ * An x86 vCPU's CPUID leaves, which determine the results of its CPUID instruction. Immutable.
  *
  * <p>Source: {@code struct kvm_cpuid2} in asm/kvm.h; Intel SDM volume 2, CPUID.
  *
@@ -134,10 +134,10 @@ public final class Cpuid {
     }
 
     /**
-     * A copy whose leaf 1 has the hypervisor bit and the TSC-deadline bit. Linux before 6.14 omits both from {@link
+     * A copy with the hypervisor bit and the TSC-deadline bit set in leaf 1. Linux before 6.14 omits both from {@link
      * #ofHost} and expects the VMM to set them. A Linux guest looks for KVM only if the hypervisor bit is set. The
-     * TSC-deadline bit needs in-kernel LAPICs and {@code KVM_CAP_TSC_DEADLINE_TIMER}. If the bit is not set, KVM
-     * ignores writes to IA32_TSC_DEADLINE.
+     * TSC-deadline bit needs in-kernel LAPICs and {@code KVM_CAP_TSC_DEADLINE_TIMER}. Without it, KVM ignores writes to
+     * IA32_TSC_DEADLINE.
      *
      * @throws IllegalStateException if leaf 1 is absent
      */
@@ -148,7 +148,7 @@ public final class Cpuid {
     }
 
     /**
-     * A copy for one vCPU, with this APIC id and with the VM's vCPUs as cores of one package.
+     * A copy for one vCPU, with this APIC id, in which the VM's vCPUs are the cores of one package.
      *
      * @param apicId the vCPU's APIC id, which equals the vCPU's id
      * @param vcpus the VM's number of vCPUs, at least 1

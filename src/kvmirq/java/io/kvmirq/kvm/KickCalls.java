@@ -18,9 +18,9 @@ import java.util.concurrent.locks.LockSupport;
 
 /**
  * Ends KVM_RUN from another thread, without a signal handler. The vCPU thread blocks one signal, which only KVM_RUN
- * unblocks ({@code kvm_sigset_activate()} in virt/kvm/kvm_main.c). A kick sends this signal to a run that has begun,
- * and a pending signal also ends a KVM_RUN that is about to begin. To end the next run instead, a kick sets {@code
- * immediate_exit}. At most one signal is in flight, and the run that it ends consumes it before returning. Thread-safe.
+ * unblocks ({@code kvm_sigset_activate()} in virt/kvm/kvm_main.c). If a run has begun, a kick sends this signal, which
+ * while pending also ends a KVM_RUN that is about to begin. Otherwise the kick sets {@code immediate_exit}, which ends
+ * the next run. At most one signal is in flight, and the run that it ends consumes it before returning. Thread-safe.
  */
 final class KickCalls extends Calls {
     private static final int EAGAIN = -Errno.EAGAIN.number();
@@ -29,7 +29,7 @@ final class KickCalls extends Calls {
     private static final long PAUSE_NANOS = 50_000;
     private static final int TIMEOUT_AT = Signals.SET_SIZE;
 
-    /** The vCPU thread's step, and whether a signal is in flight to it. */
+    /** The vCPU thread's position in a run, and whether a signal to it is in flight. */
     private enum State {
         /** Outside of KVM_RUN. */
         OUT,
@@ -105,7 +105,7 @@ final class KickCalls extends Calls {
         return number != 0;
     }
 
-    /** Blocks the signal in this thread for good. Returns the KVM_SET_SIGNAL_MASK argument that unblocks it. */
+    /** Blocks the signal in this thread permanently. Returns the KVM_SET_SIGNAL_MASK argument that unblocks it. */
     ByteBuffer block() {
         signal = kickSignal();
         setAddress = libc().addressOf(set.putLong(0, Signals.set(signal)));
@@ -186,9 +186,9 @@ final class KickCalls extends Calls {
     /**
      * Sends the signal if the thread is in KVM_RUN, or about to enter it. Makes at most {@value #ATTEMPTS} attempts,
      * because tgkill fails with EAGAIN while the user has too many pending signals, and a system call filter may refuse
-     * it for ever.
+     * it forever.
      *
-     * @return whether this signal or another one ends the run; if not, the next run must see {@code immediate_exit}
+     * @return whether this signal or another one ends the run; if not, {@code immediate_exit} must end the next run
      */
     boolean send() {
         // Pairs with the fence in begin(). Before a second call, the caller has set immediate_exit.

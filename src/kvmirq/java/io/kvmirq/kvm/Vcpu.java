@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A virtual CPU, with the methods common to all architectures. {@link #x86} and {@link #arm64} return those of one
- * architecture. On arm64 call {@link Arm64Vcpu#initialize} before other methods.
+ * architecture. On arm64, call {@link Arm64Vcpu#initialize} before other methods.
  *
  * <p>Only the platform thread that created a vCPU, or that called {@link #moveHere} last, may use it. Each call takes
  * the vCPU mutex in the kernel, so another thread would block while the guest runs. Other threads may call only {@link
@@ -59,13 +59,13 @@ public final class Vcpu implements AutoCloseable {
         return id;
     }
 
-    /** An x86 vCPU's state. Throws UnsupportedOperationException on arm64. */
+    /** The x86 methods of this vCPU. Throws UnsupportedOperationException on arm64. */
     public X86Vcpu x86() {
         calls.vm().requireX86(calls.fd(), "Vcpu.arm64()");
         return x86;
     }
 
-    /** An arm64 vCPU's state. Throws UnsupportedOperationException on x86. */
+    /** The arm64 methods of this vCPU. Throws UnsupportedOperationException on x86. */
     public Arm64Vcpu arm64() {
         calls.vm().requireArm64(calls.fd(), "Vcpu.x86()");
         return arm64;
@@ -78,7 +78,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Makes the calling thread the only thread that may use the vCPU, in place of the vCPU's former thread.
+     * Moves the vCPU to the calling thread, which is then the only thread that may use it.
      *
      * @throws IllegalStateException on a virtual thread, while another thread runs the vCPU, and after {@link #close}
      */
@@ -91,8 +91,8 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Reserves the vCPU for a thread that will run it, until that thread ends or {@link #unreserve}. Does not move the
-     * vCPU.
+     * Reserves the vCPU for a thread that will run it, until that thread ends or {@link #unreserve} is called. Does not
+     * move the vCPU.
      *
      * @return false if the vCPU is reserved for a thread that has not ended
      */
@@ -116,7 +116,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Makes the vCPU run, halt or wait to be started.
+     * Makes the vCPU runnable, halted or waiting to be started.
      *
      * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have, and, without an
      *     in-kernel irqchip, for every state but {@link VcpuState#RUNNABLE}
@@ -128,16 +128,16 @@ public final class Vcpu implements AutoCloseable {
 
     /**
      * Runs the guest until it exits to user space. An x86 vCPU other than the boot processor waits in this call for
-     * INIT and SIPI. A thread's first run blocks {@link #kick}'s real-time signal in the thread, so that the signal
-     * ends only runs. If the kernel refuses to send the signal, this run fails, because no kick could end it. {@link
+     * INIT and SIPI. A thread's first run blocks {@link #kick}'s real-time signal in the thread, so that the signal can
+     * only end runs. If the kernel refuses to send the signal, this run fails, because no kick could end it. {@link
      * Thread#interrupt} does not end a run.
      *
      * @return the exit, always the same object; valid until the next run
-     * @throws io.kvmirq.KernelException EIO in any process but the VM's; EFAULT when guest memory is gone; on arm64
-     *     ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM if a vCPU with SVE runs before {@link
-     *     Arm64Vcpu#finalizeSve}, EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when a VGIC address is not set,
-     *     EINVAL when VGIC addresses overlap. If the VGIC refuses the first run, some kernels mark the VM dead, so that
-     *     all its calls fail with EIO; others destroy the VGIC
+     * @throws io.kvmirq.KernelException EIO in a process that did not create the VM; EFAULT for guest memory that this
+     *     process has unmapped; on arm64 ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM if a vCPU with SVE runs
+     *     before {@link Arm64Vcpu#finalizeSve}, EBUSY before the {@link Vgic#init} of a GICv3, ENXIO if a VGIC address
+     *     is not set, EINVAL if VGIC addresses overlap. If the VGIC refuses the first run, some kernels mark the VM
+     *     dead, so that all its calls fail with EIO; others destroy the VGIC
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link Arm64Vm#createVgicV2}; on any
      *     thread but the vCPU's; if no real-time signal is free for kicks, because the process has a handler for each
      */
@@ -146,12 +146,12 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Resets this vCPU to its power-up state, as a guest reset does: registers, FPU, debug registers, MSRs, pending
-     * events and, if in the kernel, the LAPIC. An unfinished guest access is completed first, which invalidates the
-     * last run's {@link VcpuExit}. The boot vCPU becomes runnable, and the others wait for INIT, unless their LAPICs
-     * are not in the kernel. CPUID, TSC rate, guest debugging and MSRs that report host properties stay. The TSC runs
-     * on, and is equal again on all vCPUs that were reset. On arm64 this repeats {@link Arm64Vcpu#initialize} with the
-     * features of the last call, so a vCPU with {@code POWER_OFF} is off again.
+     * Resets this vCPU to its power-up state, as on a guest reset: registers, FPU, debug registers, MSRs, pending
+     * events and an in-kernel LAPIC. An unfinished guest access is completed first, which invalidates the last run's
+     * {@link VcpuExit}. The boot vCPU becomes runnable. The others wait for INIT if their LAPICs are in the kernel.
+     * CPUID, TSC rate, guest debugging and MSRs that report host properties are kept. The TSC keeps counting, and is
+     * again the same on all vCPUs that were reset. On arm64 this repeats {@link Arm64Vcpu#initialize} with the features
+     * of the last call, so a vCPU with {@code POWER_OFF} is off again.
      *
      * <p>With a split irqchip, KVM keeps a vector from {@link X86Vcpu#injectInterrupt} that the guest has not taken.
      *
@@ -178,11 +178,11 @@ public final class Vcpu implements AutoCloseable {
 
     /**
      * Ends the current run, even while the guest is halted, or else the next one. That run returns {@link
-     * VcpuExit.Reason#INTR}, unless the guest exits for another reason first. The next run then returns INTR. Several
-     * kicks may end one run, and one kick may end this run and the next. Any thread may kick. A kick never fails, does
-     * nothing on a closed vCPU, and allocates nothing unless Flight Recorder records it. The kernel refuses the signal
-     * while the user's pending signals reach RLIMIT_SIGPENDING. After a few thousand refusals the kick logs a warning
-     * and gives up, so the run goes on until the guest exits.
+     * VcpuExit.Reason#INTR}, unless the guest exits for another reason first, in which case the next run returns INTR.
+     * Several kicks may end one run, and one kick may end this run and the next. Any thread may kick. A kick never
+     * fails, does nothing on a closed vCPU, and allocates nothing unless Flight Recorder records it. The kernel refuses
+     * the signal while the user has RLIMIT_SIGPENDING pending signals. After a few thousand refusals, the kick logs a
+     * warning and gives up, so the run continues until the guest exits.
      */
     public void kick() {
         run.kick();

@@ -10,7 +10,7 @@ import java.util.Objects;
 
 /**
  * The reason why a guest left {@link Vcpu#run}, with the exit's data. A vCPU has one VcpuExit, and each run replaces
- * its data. A method that does not belong to the exit's {@link #reason} throws {@link IllegalStateException}. Use the
+ * its data. A method that does not apply to the exit's {@link #reason} throws {@link IllegalStateException}. Use the
  * object only in the vCPU thread.
  *
  * <p>If the guest reads from a port or an address, {@link #answer} sets the value, which the next run delivers. Without
@@ -21,7 +21,7 @@ import java.util.Objects;
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="run"}
  */
 public final class VcpuExit {
-    /** The number of words at the start of {@code struct kvm_run} that hold the reason and most of the exit's data. */
+    /** The number of words at the start of {@code struct kvm_run} with the reason and most of the exit's data. */
     private static final int WORDS = 7;
 
     private static final long ONES = -1;
@@ -45,9 +45,9 @@ public final class VcpuExit {
     private int number;
 
     /**
-     * Exit reasons. Later versions of kvmirq add no constants, so an exit that is {@link #OTHER} stays OTHER, and code
-     * that compares {@link VcpuExit#number} keeps working. {@link VcpuExit#word} returns data for which there is no
-     * method. Source: {@code KVM_EXIT_*} in linux/kvm.h.
+     * Exit reasons. Later versions of kvmirq add no constants, so an exit reported as {@link #OTHER} stays OTHER, and
+     * code that compares {@link VcpuExit#number} keeps working. {@link VcpuExit#word} returns data that has no method.
+     * Source: {@code KVM_EXIT_*} in linux/kvm.h.
      */
     public enum Reason {
         /** The guest accessed a port that no in-kernel device serves. */
@@ -74,7 +74,7 @@ public final class VcpuExit {
         MSR_WRITE(Uapi.KVM_EXIT_X86_WRMSR),
         /** The guest made a hypercall that KVM passes to the VMM, if KVM_CAP_EXIT_HYPERCALL is enabled. */
         HYPERCALL(Uapi.KVM_EXIT_HYPERCALL),
-        /** A breakpoint or step (KVM_SET_GUEST_DEBUG). {@link VcpuExit#word}(0–3) is exception, address, DR6, DR7. */
+        /** A breakpoint or step (KVM_SET_GUEST_DEBUG). {@link VcpuExit#word}(0–3): exception, address, DR6, DR7. */
         DEBUG(Uapi.KVM_EXIT_DEBUG),
         /**
          * The guest accessed an address without memory, or a page with a hardware error (KVM_CAP_MEMORY_FAULT_INFO).
@@ -94,7 +94,7 @@ public final class VcpuExit {
         /** The guest took a bus lock, for example by a split lock, and KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
         /**
-         * The guest accessed the TPR. {@link VcpuExit#word}(0) is the instruction's address, word(1) is 1 if it wrote.
+         * The guest accessed the TPR. {@link VcpuExit#word}(0) is the instruction's address, word(1) is 1 for a write.
          */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, as requested by {@link X86Vcpu#requestInterruptWindow}. */
@@ -189,7 +189,7 @@ public final class VcpuExit {
         return field(offset, Long.BYTES);
     }
 
-    /** The reason for the exit; {@link Reason#OTHER} if it has no constant of its own. */
+    /** The exit reason; {@link Reason#OTHER} if it has no constant of its own. */
     public Reason reason() {
         return reason;
     }
@@ -246,7 +246,7 @@ public final class VcpuExit {
         return isIo() ? intAt(Uapi.KvmRun.IO_COUNT) : 1;
     }
 
-    /** The zero-extended value of the guest's first access, which the guest wrote or {@code answer} set. */
+    /** The value of the guest's first access, zero-extended: written by the guest or set by {@code answer}. */
     public long data() {
         return data(0);
     }
@@ -284,7 +284,7 @@ public final class VcpuExit {
     }
 
     /**
-     * Sets the value that the guest's first access reads. The access takes the low {@link #size} bytes.
+     * Sets the value that the guest's first access reads. The access uses the low {@link #size} bytes.
      *
      * @throws IllegalStateException if the guest's access is a write, or the value was set before
      */
@@ -331,7 +331,7 @@ public final class VcpuExit {
         return intAt(Uapi.KvmRun.SYSTEM_EVENT_TYPE);
     }
 
-    /** The processor's reason for a {@link Reason#FAIL_ENTRY}, a number from the vendor's manual. */
+    /** The processor's reason for a {@link Reason#FAIL_ENTRY}, as a number defined in the vendor's manual. */
     public long hardwareReason() {
         require(Reason.FAIL_ENTRY);
         return longAt(Uapi.KvmRun.FAIL_ENTRY_REASON);
@@ -387,7 +387,7 @@ public final class VcpuExit {
     }
 
     /**
-     * A 64-bit word of the union in {@code struct kvm_run}, for exits without their own methods. The {@link Reason}
+     * A 64-bit word of the union in {@code struct kvm_run}, for exits without methods of their own. The {@link Reason}
      * constants document the words.
      *
      * @param index the word's index, 0 to 31

@@ -11,7 +11,7 @@ import java.time.Instant;
 import java.util.Optional;
 
 /**
- * Runs a vCPU in its thread, ends runs by kicks, and holds the last exit. Any thread may call {@link #kick}, but only
+ * Runs a vCPU in its thread, ends runs by kicks, and keeps the last exit. Any thread may call {@link #kick}, but only
  * the vCPU thread may call the other methods.
  */
 final class VcpuRun {
@@ -36,7 +36,7 @@ final class VcpuRun {
     private int port = NO_EXIT;
     /** IA32_APIC_BASE, unless {@link #isBaseInPage}. */
     private long base = RESET_BASE;
-    /** Whether a run has ended since the base was set, so that {@code struct kvm_run} holds it. */
+    /** Whether a run has ended since the base was set, so that {@code struct kvm_run} contains it. */
     private boolean isBaseInPage;
 
     VcpuRun(VcpuCalls calls, VgicCalls vgic, WatchedVcpu watched) {

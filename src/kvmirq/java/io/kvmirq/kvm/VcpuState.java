@@ -7,7 +7,7 @@ import io.kvmirq.uapi.Uapi;
 public enum VcpuState {
     /** The vCPU runs when its thread calls {@link Vcpu#run}. */
     RUNNABLE(Uapi.KVM_MP_STATE_RUNNABLE),
-    /** The vCPU is an application processor that waits for INIT (x86). */
+    /** The vCPU is an application processor waiting for INIT (x86). */
     UNINITIALIZED(Uapi.KVM_MP_STATE_UNINITIALIZED),
     /** The vCPU has received INIT and waits for a SIPI (x86). */
     INIT_RECEIVED(Uapi.KVM_MP_STATE_INIT_RECEIVED),
@@ -17,7 +17,7 @@ public enum VcpuState {
     SIPI_RECEIVED(Uapi.KVM_MP_STATE_SIPI_RECEIVED),
     /** The vCPU is off until PSCI turns it on (arm64). */
     STOPPED(Uapi.KVM_MP_STATE_STOPPED),
-    /** The vCPU waits in an AP reset hold, which its guest requested, for a SIPI (x86, SEV-ES). */
+    /** The guest requested an AP reset hold, in which the vCPU waits for a SIPI (x86, SEV-ES). */
     AP_RESET_HOLD(Uapi.KVM_MP_STATE_AP_RESET_HOLD),
     /** The vCPU waits for a wake-up event, at which KVM_RUN returns and the VMM resumes the vCPU (arm64). */
     SUSPENDED(Uapi.KVM_MP_STATE_SUSPENDED);

@@ -12,7 +12,7 @@ import java.util.concurrent.atomic.AtomicLong;
 /**
  * A {@link Vcpu}'s state that other threads may read while it runs: whether its thread is in KVM_RUN and, after {@link
  * #askForLapic}, its LAPIC registers. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on {@link Vcpu#fd}. KVM
- * also loads the vCPU on a CPU for every other call, such as {@link X86Vcpu#registers}, but this class does not show
+ * also loads the vCPU on a CPU for every other call, such as {@link X86Vcpu#registers}, but this class does not track
  * that. Thread-safe. No method waits or allocates.
  */
 @NotPromised
@@ -45,7 +45,7 @@ public final class WatchedVcpu {
     private volatile Runnable lapicListener = () -> {};
 
     /**
-     * The registers by which an x86 LAPIC decides whether to accept a message.
+     * The registers that determine whether an x86 LAPIC accepts a message.
      *
      * @param apicBase IA32_APIC_BASE: bit 11 is 1 if the LAPIC is on, bit 10 is 1 in x2APIC mode
      * @param id ID, the APIC id
@@ -102,14 +102,14 @@ public final class WatchedVcpu {
         }
     }
 
-    /** The LAPIC registers that this process read or set last; each read or set makes a new object. */
+    /** The LAPIC registers that this process last read or set; each read or set makes a new object. */
     public Optional<Lapic> lapic() {
         return lapic;
     }
 
     /**
-     * Whether {@link #lapic} is still current in this phase. It is not during KVM_RUN, because the guest may change the
-     * registers. Changes by ioctls on {@link Vcpu#fd} are missed.
+     * Whether {@link #lapic} is still current in this phase. False during KVM_RUN, because the guest may change the
+     * registers. Changes made by ioctls on {@link Vcpu#fd} are missed.
      */
     public boolean hasLapicOf(long phase) {
         return lapicPhase == phase;

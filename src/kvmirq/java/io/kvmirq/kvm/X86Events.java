@@ -14,7 +14,7 @@ import java.util.Objects;
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="debug"}
  */
 public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
-    /** A field. Its value is 0 or 1 unless the field's comment gives another range, or a size. */
+    /** A field, 0 or 1 unless its comment gives another range or a size. */
     public enum Name {
         /** An exception is being delivered. */
         EXCEPTION_INJECTED(Uapi.KvmVcpuEvents.EXCEPTION_INJECTED, Byte.BYTES),

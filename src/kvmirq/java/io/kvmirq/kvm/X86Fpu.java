@@ -22,7 +22,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         FCW(Uapi.KvmFpu.FCW, Short.BYTES),
         /** x87 status word, 16 bits. */
         FSW(Uapi.KvmFpu.FSW, Short.BYTES),
-        /** The x87 tag word as FXSAVE stores it, with 8 bits, each of which is 1 if its register is in use. */
+        /** The x87 tag word as FXSAVE stores it: 8 bits, each 1 if its register is in use. */
         FTW(Uapi.KvmFpu.FTWX, Byte.BYTES),
         /** The opcode of the last x87 instruction, 16 bits. */
         FOP(Uapi.KvmFpu.LAST_OPCODE, Short.BYTES),

@@ -14,7 +14,7 @@ import java.util.Objects;
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pic"}
  */
 public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
-    /** An 8-bit register. Each bit belongs to one pin, unless the register's comment says otherwise. */
+    /** An 8-bit register. Each bit belongs to one pin unless noted otherwise. */
     public enum Name {
         /** The last level of each pin, for edge detection. */
         LAST_IRR(Uapi.KvmPicState.LAST_IRR),
@@ -28,7 +28,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         PRIORITY_ADD(Uapi.KvmPicState.PRIORITY_ADD),
         /** The vector of pin 0; pin n has this vector plus n. */
         VECTOR(Uapi.KvmPicState.IRQ_BASE),
-        /** The initialisation word that the guest must write next: 1 is ICW2, 2 is ICW3, 3 is ICW4, and 0 is none. */
+        /** The initialization word that the guest must write next: 1 is ICW2, 2 is ICW3, 3 is ICW4, and 0 is none. */
         INIT_STATE(Uapi.KvmPicState.INIT_STATE),
         /** Level-triggered pins. */
         ELCR(Uapi.KvmPicState.ELCR);

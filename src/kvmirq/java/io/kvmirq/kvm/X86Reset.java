@@ -47,7 +47,7 @@ final class X86Reset {
 
     private static final int FEATURE_CONTROL = 0x3a;
     /**
-     * The bits of MISC_ENABLE that stay: those that report processor features, and fast strings (bit 0), which VMMs
+     * The MISC_ENABLE bits that stay: those that report processor features, and fast strings (bit 0), which VMMs
      * enable, as firmware does. A new vCPU has bit 0 set on some kernels.
      */
     private static final long MISC_KEPT = 1 | 1 << 7 | 1 << 11 | 1 << 12;
@@ -91,8 +91,8 @@ final class X86Reset {
     }
 
     /**
-     * Resets one of this thread's vCPUs. Reads the MP state first, so that KVM takes a pending INIT and SIPI. Leaves
-     * SMM and a nested guest before it writes registers that they would swap.
+     * Resets one of this thread's vCPUs. Reads the MP state first, so that KVM processes a pending INIT and SIPI.
+     * Leaves SMM and a nested guest before it writes registers that they would swap.
      */
     static void apply(VcpuId id, boolean isBoot, VcpuCalls calls, VcpuRun run, X86Vcpu vcpu) {
         X86Msrs known = X86Msrs.ofHost(calls.fd().kernel()); // first, because it may fail
@@ -168,7 +168,7 @@ final class X86Reset {
 
     /**
      * Writes the MSRs that do not have their reset value. An MSR that KVM refuses to write only reports a host
-     * property. Writing 0 to the TSC synchronises it with the VM's other vCPUs ({@code kvm_synchronize_tsc()}).
+     * property. Writing 0 to the TSC synchronizes it with the VM's other vCPUs ({@code kvm_synchronize_tsc()}).
      */
     private static void resetMsrs(X86Msrs known, X86Vcpu vcpu) {
         X86Msrs now = vcpu.msrs(known.set(X86Msr.MTRR_DEF_TYPE, 0));

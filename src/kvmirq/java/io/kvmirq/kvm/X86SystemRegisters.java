@@ -21,9 +21,9 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         DS(24),
         /** Extra segment. */
         ES(48),
-        /** Extra segment register; a guest kernel gives each thread its own base. */
+        /** Extra segment register, usually with a base per thread. */
         FS(72),
-        /** Extra segment register; a guest kernel gives each processor its own base. */
+        /** Extra segment register, usually with a base per processor in a guest kernel. */
         GS(96),
         /** Stack segment. */
         SS(120),

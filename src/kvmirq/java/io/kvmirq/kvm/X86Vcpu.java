@@ -109,7 +109,7 @@ public final class X86Vcpu {
     /**
      * Injects an interrupt from a controller that the VMM emulates: the PIC with a split irqchip, or any controller
      * without an irqchip. Without an irqchip, call {@link VcpuExit#isReadyForInterrupt} first, because a second call
-     * replaces an interrupt that was not taken yet.
+     * replaces an interrupt that the guest has not taken yet.
      *
      * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST if an interrupt is pending with a split
      *     irqchip
@@ -122,7 +122,7 @@ public final class X86Vcpu {
 
     /**
      * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the running guest can take
-     * an interrupt from {@link #injectInterrupt}. This has no effect with a full irqchip. With a split irqchip it does
+     * an interrupt from {@link #injectInterrupt}. This has no effect with a full irqchip. With a split irqchip, it does
      * not end the run of a halted guest, so inject the vector without requesting a window.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link Vcpu#close}
@@ -153,7 +153,7 @@ public final class X86Vcpu {
     /**
      * Writes the segment and control registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL if registers contradict each other, or the LAPIC base is invalid
+     * @throws io.kvmirq.KernelException EINVAL if registers are inconsistent, or the LAPIC base is invalid
      */
     public void setSystemRegisters(X86SystemRegisters registers) {
         Objects.requireNonNull(registers, "registers is null");
@@ -163,7 +163,8 @@ public final class X86Vcpu {
 
     /**
      * Reads the MSRs that a VMM saves, which are the MSRs of {@link X86Msrs#ofHost} that the vCPU has. KVM also lists
-     * MSRs, such as VMX's, that it refuses to read if the vCPU's CPUID lacks their feature, but these have no state.
+     * MSRs, such as VMX's, that it refuses to read if the vCPU's CPUID lacks their feature, but such MSRs have no
+     * state.
      *
      * @throws io.kvmirq.KernelException as {@link X86Msrs#ofHost}
      */
@@ -174,7 +175,7 @@ public final class X86Vcpu {
     /**
      * Reads MSRs.
      *
-     * @param wanted names the MSRs to read; its values are neither read nor changed
+     * @param wanted the MSRs to read; its values are neither read nor changed
      * @throws MsrRefusedException if KVM does not support an MSR, or the vCPU's CPUID lacks its feature
      */
     public X86Msrs msrs(X86Msrs wanted) {
@@ -267,7 +268,7 @@ public final class X86Vcpu {
 
     /**
      * Writes the x87 and SSE registers. The guest sees the new values only if bits 0 and 1 of {@link X86Xsave#features}
-     * are 1. In a new vCPU, they are 0. {@link #setXsave} sets the bits as well as the registers.
+     * are 1, but in a new vCPU they are 0. {@link #setXsave} sets these bits as well as the registers.
      */
     public void setFpu(X86Fpu fpu) {
         Objects.requireNonNull(fpu, "fpu is null");
@@ -326,8 +327,8 @@ public final class X86Vcpu {
     /**
      * Sets the pending exceptions, injected interrupts and NMIs.
      *
-     * @throws io.kvmirq.KernelException EINVAL for an invalid exception vector, or for System Management Mode if the
-     *     kernel lacks this mode
+     * @throws io.kvmirq.KernelException EINVAL for an invalid exception vector, or for System Management Mode on a
+     *     kernel without it
      */
     public void setEvents(X86Events events) {
         Objects.requireNonNull(events, "events is null");
@@ -393,8 +394,8 @@ public final class X86Vcpu {
     }
 
     /**
-     * Puts the LAPIC into x2APIC mode and software-enables it, as a guest does at boot. Set a CPUID with x2APIC first,
-     * such as {@link Cpuid#ofHost}.
+     * Switches the LAPIC to x2APIC mode and software-enables it, as a guest does at boot. Set a CPUID with x2APIC
+     * first, such as {@link Cpuid#ofHost}.
      *
      * @throws io.kvmirq.KernelException EINVAL if the vCPU's CPUID lacks x2APIC, or without an in-kernel irqchip
      */

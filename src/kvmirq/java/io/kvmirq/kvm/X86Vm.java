@@ -30,7 +30,7 @@ public final class X86Vm {
 
     private static final int SIPI = 0x4600;
 
-    /** The APIC id that is the broadcast in xAPIC mode. */
+    /** The broadcast APIC id in xAPIC mode. */
     private static final int BROADCAST = 0xff;
 
     private static final long TO_BROADCAST = 0xfeef_f000L;
@@ -117,8 +117,8 @@ public final class X86Vm {
     }
 
     /**
-     * Lets MSIs reach vCPUs with ids above 255. Without this call, KVM uses only a destination's low 8 bits. Fails with
-     * EINVAL on a kernel without 32-bit APIC ids.
+     * Enables 32-bit MSI destinations, for vCPU ids above 255. Without this call, KVM uses only a destination's low 8
+     * bits. Fails with EINVAL on a kernel without 32-bit APIC ids.
      */
     public void use32BitApicIds() {
         vm.use32BitApicIds();
@@ -126,8 +126,8 @@ public final class X86Vm {
     }
 
     /**
-     * Makes {@link X86Vcpu#events} report pending triple faults, and pending exceptions with their payloads separately
-     * from exceptions that are being delivered. Fails with EINVAL on a kernel that cannot report them.
+     * Makes {@link X86Vcpu#events} report pending triple faults, and report pending exceptions, with their payloads,
+     * separately from exceptions being delivered. Fails with EINVAL on a kernel that cannot report them.
      */
     public void reportWaitingFaults() {
         vm.enable(Uapi.KVM_CAP_EXCEPTION_PAYLOAD, 1);
@@ -145,8 +145,8 @@ public final class X86Vm {
     }
 
     /**
-     * Makes a message like {@link MsiMessage#to}, but even to vCPU 255. All LAPICs must be in x2APIC mode when it is
-     * sent.
+     * Makes a message like {@link MsiMessage#to}, but also accepts vCPU 255. All LAPICs must be in x2APIC mode when the
+     * message is sent.
      *
      * @throws IllegalStateException unless both {@link #use32BitApicIds} and {@link #disableBroadcastQuirk} were called
      */
@@ -163,8 +163,8 @@ public final class X86Vm {
 
     /**
      * Starts an application processor as firmware does, by INIT and SIPI. Its next run begins in real mode, with the
-     * LAPIC software-disabled, so the vCPU takes no interrupt until the guest enables the LAPIC. A guest starts
-     * processors itself by writing its LAPIC's ICR. Source: Intel SDM vol. 3, 9.4.4.1.
+     * LAPIC software-disabled, so the vCPU takes no interrupt until the guest enables the LAPIC. Guests normally start
+     * processors themselves, by writing to a LAPIC's ICR. Source: Intel SDM vol. 3, 9.4.4.1.
      *
      * @param page the address at which the vCPU starts, divided by 4096: 0 to 255
      * @throws IllegalStateException if the vCPU did not receive INIT. KVM does not find the vCPU created last until one
@@ -196,7 +196,7 @@ public final class X86Vm {
     }
 
     /**
-     * Creates an in-kernel timer (i8254) at ports 0x40–0x43, which raises GSI 0. vCPUs may exist already. The VMM
+     * Creates an in-kernel timer (i8254) at ports 0x40–0x43, which raises GSI 0. The VM may already have vCPUs. The VMM
      * emulates the speaker port 0x61. On AMD, hardware posts no interrupts to a VM with this timer until {@code
      * setPitReinjection(false)}. Fails, in this order, with ENOTTY on a kernel without irqchip, EEXIST if the VM has a
      * timer, ENOENT without the full irqchip (since 6.12), and ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
@@ -217,10 +217,10 @@ public final class X86Vm {
 
     /**
      * Reserves three pages for KVM, which the guest must not use. Call this before the first run. On Intel processors
-     * without unrestricted guest, they hold a task state segment for real mode. Other processors do not use them. Fails
-     * with EINVAL if they do not end below 4 GiB. Without unrestricted guest, it also fails with EINVAL for a
-     * misaligned address, and with EEXIST if guest memory overlaps them. Source: {@code kvm_vm_ioctl_set_tss_addr()} in
-     * x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     * without unrestricted guest, the pages contain a task state segment for real mode. Other processors do not use
+     * them. Fails with EINVAL if the pages do not end below 4 GiB. Without unrestricted guest, it also fails with
+     * EINVAL for a misaligned address, and with EEXIST if guest memory overlaps them. Source: {@code
+     * kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      */
@@ -230,11 +230,11 @@ public final class X86Vm {
     }
 
     /**
-     * Reserves one page for KVM, which the guest must not use. On Intel processors without unrestricted guest, it holds
-     * the page table for a guest with paging off. Other processors do not use it. Fails with EINVAL if the VM has
-     * vCPUs. Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
+     * Reserves one page for KVM, which the guest must not use. On Intel processors without unrestricted guest, it
+     * contains the page table for a guest with paging off. Other processors do not use it. Fails with EINVAL if the VM
+     * has vCPUs. Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
      *
-     * @param guestAddress the page's address, a multiple of 4096, checked when the first vCPU is made; 0 stands for
+     * @param guestAddress the page's address, a multiple of 4096, checked when the first vCPU is created; 0 means
      *     0xfffbc000
      */
     public void setIdentityMapAddress(long guestAddress) {
@@ -293,7 +293,7 @@ public final class X86Vm {
         return pit;
     }
 
-    /** Sets the timer's state to a copy from {@link #pit}. Each channel starts again from its start value. */
+    /** Sets the timer's state, usually to a copy from {@link #pit}. Each channel restarts from its start value. */
     public void setPit(X86Pit state) {
         ioctl(KernelCall.PIT_SET, Uapi.KVM_SET_PIT2, state.structure);
     }

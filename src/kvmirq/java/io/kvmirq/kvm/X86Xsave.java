@@ -39,8 +39,8 @@ public final class X86Xsave extends X86State {
     }
 
     /**
-     * XSTATE_BV. A component's bit is 0 if it is in its initial state. Bit 0 is x87, bit 1 SSE and bit 2 AVX, as in
-     * XCR0.
+     * XSTATE_BV: a component's bit is 0 if the component is in its initial state. Bit 0 is x87, bit 1 SSE and bit 2
+     * AVX, as in XCR0.
      */
     public long features() {
         return getLong(FEATURES);
@@ -62,7 +62,7 @@ public final class X86Xsave extends X86State {
         return this;
     }
 
-    /** The eight bytes at this offset of the area. Leaf 0xd of the host's CPUID gives each component's offset. */
+    /** The eight bytes at this offset of the area. CPUID leaf 0xd of the host lists each component's offset. */
     public long getLong(int offset) {
         return structure.getLong(offset);
     }
