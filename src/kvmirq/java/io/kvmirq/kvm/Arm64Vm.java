@@ -12,8 +12,8 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.function.Function;
 
 /**
- * The arm64 methods of a VM, from {@link Vm#arm64}: its VGIC, its ITSs, and calls that drive SPI and PPI lines.
- * Thread-safe. Errnos named in method comments are thrown as {@link io.kvmirq.KernelException}s.
+ * The arm64 methods of a VM, from {@link Vm#arm64}: VGIC, ITSs, and calls that drive SPI and PPI lines. Thread-safe.
+ * Errnos named in method comments are thrown as {@link io.kvmirq.KernelException}s.
  *
  * <p>Source: {@code kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
  *
@@ -35,8 +35,8 @@ public final class Arm64Vm {
 
     /**
      * Creates a GICv2. Call {@link Vgic#init} before a vCPU runs. Fails with ENODEV if the host's GIC cannot run a
-     * GICv2, EEXIST if the VM has a VGIC, even one whose handle is closed, EBUSY if a vCPU has run or another thread is
-     * creating or using a vCPU, and E2BIG with more than 8 vCPUs, which only a GICv3 host allows.
+     * GICv2; EEXIST if the VM has a VGIC, even one with a closed handle; EBUSY if a vCPU has run, or another thread is
+     * creating or using one; E2BIG with more than 8 vCPUs, which only a GICv3 host allows.
      */
     public VgicV2 createVgicV2() {
         return create(KvmDevice.Type.VGIC_V2, fd -> v2(fd, false));
@@ -63,19 +63,19 @@ public final class Arm64Vm {
     }
 
     /**
-     * Wraps a GICv2 that a VMM created for this VM. Because the VMM initialises it, {@link Vgic#init} of the returned
-     * object does not set default routes in {@link Vm#routes}.
+     * Wraps a GICv2 that a VMM created for this VM. The VMM also initializes it, so {@link Vgic#init} of the returned
+     * object sets no default routes in {@link Vm#routes}.
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v2(fd, true));
     }
 
-    /** Wraps a GICv3 that a VMM created and initialises, so {@link Vgic#init} sets no default routes. */
+    /** Wraps a GICv3 that a VMM created and initializes, so {@link Vgic#init} sets no default routes. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v3(fd, true));
     }
 
-    /** Wraps an ITS that a VMM created for this VM. GSI routes stay as they are. */
+    /** Wraps an ITS that a VMM created for this VM. GSI routes do not change. */
     public Its adoptIts(int number, Ownership ownership) {
         return vm.adoptDevice("an ITS", number, ownership, fd -> new Its(calls, fd));
     }
@@ -111,8 +111,8 @@ public final class Arm64Vm {
 
     /**
      * Drives one vCPU's PPI line from user space, as {@link #setSpi} drives an SPI line. Fails with EINVAL if the VM
-     * has no vCPU with this id. Linux 6.1 takes the id for the vCPU's index in creation order, so create vCPUs in the
-     * order of their ids, from 0.
+     * has no vCPU with this id. Linux 6.1 treats the id as the vCPU's index in creation order, so create vCPUs in
+     * ascending order of ids, from 0.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT

@@ -28,7 +28,7 @@ public record ArmRegister(long id) {
     public static final ArmRegister SP_EL1 = core(KvmArmRegs.SP_EL1);
     /** The return address of an exception taken to EL1. */
     public static final ArmRegister ELR_EL1 = core(KvmArmRegs.ELR_EL1);
-    /** The PSTATE that ERET at EL1 restores. */
+    /** The PSTATE that an ERET at EL1 restores. */
     public static final ArmRegister SPSR_EL1 = core(KvmArmRegs.SPSR);
     /** Floating-point status register; 32 bits. */
     public static final ArmRegister FPSR = core32(KvmArmRegs.FPSR);
@@ -132,7 +132,7 @@ public record ArmRegister(long id) {
         return core(KvmArmRegs.VREGS + number * VECTOR_BYTES, UapiArm64.KVM_REG_SIZE_U128);
     }
 
-    /** A system register, by the operands of its MRS instruction: op0 0–3, op1 0–7, CRn 0–15, CRm 0–15, op2 0–7. */
+    /** A system register, identified by its MRS operands: op0 0–3, op1 0–7, CRn 0–15, CRm 0–15, op2 0–7. */
     public static ArmRegister system(int op0, int op1, int crn, int crm, int op2) {
         return new ArmRegister(UapiArm64.KVM_REG_ARM64
                 | UapiArm64.KVM_REG_SIZE_U64

@@ -19,7 +19,7 @@ public final class Its extends KvmDevice {
     private static final long PAGE = 0x1_0000;
     private static final long IIDR = 4;
     private static final long CREADR = 0x90;
-    /** The first 64-bit register. The last one is below {@link #IDENTIFICATION}. */
+    /** The first 64-bit register; the last is below {@link #IDENTIFICATION}. */
     private static final long TYPER = 8;
 
     private static final long IDENTIFICATION = 0xffd0;
@@ -29,7 +29,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Sets the ITS's guest-physical address, where it occupies 128 KiB.
+     * Sets the guest-physical address of the ITS, which occupies 128 KiB.
      *
      * @param address a guest-physical address, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if the address is set already; E2BIG beyond the VM's address space
@@ -54,7 +54,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Initialises the ITS. Only kernels before 4.10 need this call; later kernels ignore it.
+     * Initializes the ITS. Only kernels before 4.10 need this call; later kernels ignore it.
      *
      * @throws io.kvmirq.KernelException ENXIO on a kernel without this call
      */
@@ -63,10 +63,10 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Writes the ITS's devices, events and collections to its tables in guest memory, to save the VM.
+     * Saves the ITS's devices, events and collections to its tables in guest memory.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EACCES if an LPI is mapped to a vLPI and the host
-     *     lacks GICv4.1; EFAULT when the ITS tables lie outside of guest memory
+     *     lacks GICv4.1; EFAULT if the ITS tables are outside guest memory
      */
     public void saveTables() {
         control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES, "save tables");
@@ -96,7 +96,7 @@ public final class Its extends KvmDevice {
      * Reads a register, as a VMM does to save it.
      *
      * @param offset the register's offset in bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER),
-     *     and so on; a multiple of 4 below 8 and from 0xffd0 on, of 8 in between
+     *     and so on; a multiple of 4 below 8 and from 0xffd0 up, and of 8 in between
      * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without a register; EBUSY
      *     while a vCPU runs
      * @throws IllegalArgumentException if {@code offset} is not the start of a register

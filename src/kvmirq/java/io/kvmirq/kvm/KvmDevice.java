@@ -21,7 +21,7 @@ import java.util.function.Supplier;
 public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
     /** The types of in-kernel devices. Source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
     public enum Type {
-        /** KVM-VFIO, which passes VFIO files to KVM. A VM has at most one. Forwarding works without it. */
+        /** KVM-VFIO, to which a VMM adds VFIO files. A VM has at most one. Forwarding works without it. */
         VFIO(4),
         /** A GICv2 (arm64), see {@link Arm64Vm#createVgicV2}. */
         VGIC_V2(5),
@@ -40,7 +40,7 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
             return number;
         }
 
-        /** The facts that explain a refusal to create this device. */
+        /** The facts that can explain why creating this device failed. */
         Set<Condition> facts() {
             return switch (this) {
                 case VFIO -> Set.of(Condition.KVM_VFIO);
@@ -107,7 +107,7 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         return fd;
     }
 
-    /** Whether this kernel supports the attribute. Sets nothing. */
+    /** Whether this kernel supports the attribute. Does not set it. */
     public final boolean hasAttribute(int group, long attribute) {
         return calls.vm().hasAttribute(fd, group, attribute);
     }

@@ -17,9 +17,9 @@ import java.util.OptionalLong;
  * An arm64 VM's virtual interrupt controller (VGIC). A VM has at most one. {@link #close} closes only the descriptor,
  * because KVM destroys the VGIC with the VM.
  *
- * <p>Set the number of interrupts, create vCPUs, call {@link #init}, and use irqfds and lines, in this order. Set the
- * VGIC's addresses before or after init, but before the first vCPU runs. Thread-safe, but a method that changes an
- * interrupt writes back a whole register, which may undo a change that the guest makes in between.
+ * <p>Set the number of interrupts, create vCPUs, call {@link #init}, and only then use irqfds and lines. Set the VGIC's
+ * addresses before the first vCPU runs, either before or after init. Thread-safe, but a method that changes an
+ * interrupt writes back a whole register, which may undo a concurrent change by the guest.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst and arm-vgic-v3.rst.
  *
@@ -46,7 +46,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /** The number of interrupts; 0 until it is read after init. */
     private volatile int interrupts;
 
-    /** @param initialized whether a VMM initialises the VGIC, so init must not set default routes */
+    /** @param initialized whether a VMM initializes the VGIC, so init must not set default routes */
     Vgic(VgicCalls calls, RouteTable routes, Fd fd, int size, int distributorType, boolean initialized) {
         super(calls, fd);
         this.calls = calls;
@@ -101,7 +101,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /**
      * Sets the number of interrupts, including the 32 private ones. Call it once, before {@link #init}.
      *
-     * @param count the number of interrupts, 64–992, a multiple of 32; the VGIC gets the SPIs 32 to {@code count} - 1
+     * @param count the number of interrupts, 64–992, a multiple of 32; the VGIC then has SPIs 32 to {@code count} - 1
      * @throws io.kvmirq.KernelException EBUSY if this method or {@link #init} has set the number before
      */
     public void setInterrupts(int count) {
@@ -114,8 +114,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Initialises the VGIC, with 256 interrupts if no other number was set. Afterwards the VM accepts irqfds and lines,
-     * but no more vCPUs. GSI n has a default route to pin n, which raises SPI n + 32. A second call changes nothing.
+     * Initializes the VGIC, with 256 interrupts unless another number was set. Afterwards the VM accepts irqfds and
+     * line changes, but no more vCPUs. By default, GSI n is routed to pin n, which raises SPI n + 32. Idempotent.
      *
      * @throws io.kvmirq.KernelException EBUSY while another thread creates a vCPU; ENOMEM if memory is short
      */
@@ -145,8 +145,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /**
      * Reads a distributor register, as a VMM does to save it. Some registers read differently in the guest. For a
-     * GICv2's private interrupts, this reads vCPU 0's registers, and {@link VgicV2#readDistributor(VcpuId,int)} any
-     * vCPU's.
+     * GICv2's private interrupts, this reads vCPU 0's registers. {@link VgicV2#readDistributor(VcpuId,int)} reads those
+     * of any vCPU.
      *
      * @param offset the register's offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset
      *     without a register reads 0
@@ -179,7 +179,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         }
     }
 
-    /** Reads an SPI's register. If this succeeds, the VGIC is initialised, so its number of interrupts is final. */
+    /** Reads an SPI's register. If this succeeds, the VGIC is initialized, so its number of interrupts is final. */
     final int readRegister(Spi spi, int group, int offset) {
         int word = readRegister(group, offset);
         if (interrupts == 0) {
@@ -229,7 +229,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes an SPI edge-triggered, as in a new VM. A rising edge is latched until the guest takes the interrupt.
+     * Makes an SPI edge-triggered, its initial setting. A rising edge is latched until the guest takes the interrupt.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException if the VGIC lacks the SPI
@@ -238,7 +238,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         configure(spi, 2);
     }
 
-    /** GICD_ICFGR has two bits per interrupt, of which the upper is 1 if the interrupt is edge-triggered. */
+    /** GICD_ICFGR has two bits per interrupt. The upper bit is 1 if the interrupt is edge-triggered. */
     private synchronized void configure(Spi spi, int edge) {
         int offset = CONFIGURATIONS + spi.number() / PER_CONFIGURATION * Integer.BYTES;
         int shift = 2 * (spi.number() % PER_CONFIGURATION);

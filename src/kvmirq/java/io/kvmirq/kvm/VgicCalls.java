@@ -18,7 +18,7 @@ import java.util.function.Supplier;
  */
 final class VgicCalls extends Calls {
     private final VmCalls vm;
-    /** Whether the VM has a GICv2 that was created here and is not initialised yet. */
+    /** Whether the VM has a GICv2 that was created here and is not initialized yet. */
     private volatile boolean awaitsInit;
 
     VgicCalls(VmCalls vm) {
@@ -37,11 +37,11 @@ final class VgicCalls extends Calls {
     }
 
     /**
-     * Refuses calls in which the kernel would implicitly initialise a GICv2 and set default routes that {@link
+     * Refuses calls in which the kernel would implicitly initialize a GICv2 and set default routes that {@link
      * RouteTable} does not have. The kernel never does so for a GICv3. Source: {@code vgic_lazy_init()}, {@code
      * vgic_v2_attr_regs_access()}, {@code vgic_v2_map_resources()}.
      *
-     * @throws IllegalStateException if the kernel would initialise the GICv2
+     * @throws IllegalStateException if the kernel would initialize the GICv2
      */
     void requireInit() {
         if (awaitsInit) {

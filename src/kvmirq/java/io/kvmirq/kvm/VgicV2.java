@@ -10,11 +10,11 @@ import java.util.OptionalLong;
 /**
  * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
  *
- * <p>Call {@link #init} before you use lines or registers, or run a vCPU. This class refuses earlier uses, because the
- * kernel would initialise the GICv2 implicitly, with default routes that {@link Vm#routes} does not have.
+ * <p>Call {@link #init} before you use lines or registers, or run a vCPU. Earlier uses are refused, because the kernel
+ * would implicitly initialize the GICv2, with default routes that are missing from {@link Vm#routes}.
  *
  * <p>On a GICv2 host, VMs can have only a GICv2, at most 8 vCPUs and no ITS. Many GICv3 hosts cannot run a GICv2, so
- * creating one fails with ENODEV. The fake kernel supports a GICv2 if its profile's name contains {@code gicv2}.
+ * creating one there fails with ENODEV. The fake kernel supports a GICv2 if its profile's name contains {@code gicv2}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
  *
@@ -23,7 +23,7 @@ import java.util.OptionalLong;
 public final class VgicV2 extends Vgic {
     private static final int PAGE = 0x1000;
     private static final int CPU_INTERFACE_SIZE = 0x2000;
-    /** The attribute has 8 bits for the vCPU id. */
+    /** The vCPU id has 8 bits in the attribute. */
     private static final int LAST_VCPU = 255;
 
     VgicV2(VgicCalls calls, RouteTable routes, Fd fd, boolean initialized) {
@@ -73,8 +73,8 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Writes a distributor register as one vCPU sees it. The kernel ignores a write to GICD_IGROUPR unless the VMM
-     * wrote GICD_IIDR before, with its current value or an older revision. A write to GICD_SGIR sends an SGI from this
+     * Writes a distributor register as one vCPU sees it. The kernel ignores a write to GICD_IGROUPR unless the VMM has
+     * first written GICD_IIDR, with its current value or an older revision. A write to GICD_SGIR sends an SGI from this
      * vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR, because the kernel records the vCPU itself
      * as the sender of an SGI that GICD_ISPENDR makes pending.
      *

@@ -16,8 +16,8 @@ import java.util.List;
  * A GICv3: one distributor, and one redistributor per vCPU. Message-signalled interrupts also need an {@link Its}.
  *
  * <p>Each interrupt has a line and a latch. An edge-triggered interrupt is pending while its latch is set, a
- * level-triggered interrupt while its latch is set or its line is high. {@link #isHigh} reads the line, {@link
- * #isLatched} the latch.
+ * level-triggered one while its latch is set or its line is high. {@link #isHigh} reads the line, and {@link
+ * #isLatched} reads the latch.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-v3.rst.
  *
@@ -124,10 +124,10 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Writes the pending state of all LPIs to the pending tables in guest memory, to save the VM.
+     * Saves the pending state of all LPIs to the pending tables in guest memory.
      *
-     * @throws io.kvmirq.KernelException ENXIO before {@link #init}; EBUSY while a vCPU runs; EFAULT when a pending
-     *     table lies outside of guest memory
+     * @throws io.kvmirq.KernelException ENXIO before {@link #init}; EBUSY while a vCPU runs; EFAULT if a pending table
+     *     is outside guest memory
      */
     public void savePendingTables() {
         control(KernelCall.VGIC_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES, "save pending tables");
@@ -141,7 +141,7 @@ public final class VgicV3 extends Vgic {
      *
      * @param offset in bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does
-     *     not exist or is not initialised
+     *     not exist or is not initialized
      * @throws IllegalArgumentException for an invalid {@code offset}
      */
     public int readRedistributor(VcpuId vcpu, int offset) {
@@ -150,7 +150,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Writes a register of a vCPU's redistributor.
+     * Writes a redistributor register of a vCPU.
      *
      * @param offset as for {@link #readRedistributor}
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}
@@ -161,7 +161,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * The id of a system register, made of its MRS operands: {@code systemRegister(3, 0, 4, 6, 0)} is ICC_PMR_EL1.
+     * A system register's id, from its MRS operands: {@code systemRegister(3, 0, 4, 6, 0)} is ICC_PMR_EL1.
      *
      * @param op0 0–3
      * @param op1 0–7
@@ -202,7 +202,7 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Writes a CPU interface system register of a vCPU, as a VMM does to restore it. Restore ICC_CTLR_EL1 before the
-     * active priority registers, because its priority bits decide which of them exist.
+     * active priority registers, because its priority bits determine which of them exist.
      *
      * @param register a register that {@link #readSystemRegister} lists, by its id from {@link #systemRegister}
      * @throws io.kvmirq.KernelException as {@link #readSystemRegister}; also EINVAL if the value needs a feature that
@@ -234,7 +234,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Whether the SPI's latch is set, that is, the guest has not yet taken a raised edge.
+     * Whether the SPI's latch is set, meaning that the guest has not yet taken a raised edge.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException if the VGIC lacks the SPI
