@@ -8,8 +8,8 @@ import java.util.EnumSet;
 import java.util.Set;
 
 /**
- * A guest-physical page with registers of an in-kernel irqchip (x86). KVM accepts memory there, and it depends on the
- * processor whether the guest reaches the memory or the irqchip.
+ * A guest-physical page with registers of an in-kernel irqchip (x86). KVM accepts memory there, but whether the guest
+ * then reaches the memory or the irqchip depends on the processor.
  */
 enum ChipPage {
     LAPICS("LAPICs", MsiMessage.X86_WINDOW),

@@ -11,7 +11,7 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A VM's memory slot, whose memory the guest shares with this process. Until the slot is removed, the memory stays
+ * A VM's memory slot, with memory that the guest shares with this process. Until the slot is removed, the memory stays
  * mapped and the VM open, even if their handles are closed earlier. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="memory"}
@@ -79,8 +79,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * This memory's mapping, whose offset 0 is {@link #guestAddress}. A mapping that the caller passed is usable until
-     * its owner is closed. A mapping that the VM made is usable until {@link #close}.
+     * This memory's mapping, in which offset 0 is {@link #guestAddress}. A mapping passed by the caller is usable until
+     * its owner is closed, and a mapping made by the VM until {@link #close}.
      */
     public Mapping mapping() {
         return mapping;
@@ -121,7 +121,7 @@ public final class GuestMemory implements AutoCloseable {
         calls.getDirtyLog(vmLease, slot, request, bitmap);
     }
 
-    /** Ends a log. Never fails. If the kernel refuses, it goes on logging. */
+    /** Ends a log. Never fails. If the kernel refuses, it keeps logging. */
     synchronized void end(DirtyLog ended, ByteBuffer unlogged) {
         if (log == ended && !closed) {
             calls.changeMemory(vmLease, unlogged, pages);

@@ -8,8 +8,8 @@ import io.kvmirq.undo.Undo;
 import java.util.Objects;
 
 /**
- * An ioeventfd, which signals an eventfd when the guest writes to an address. It keeps the VM and the eventfd open. In
- * the kernel, unlike an irqfd, it survives the close of the eventfd's last descriptor. Thread-safe.
+ * An ioeventfd, which signals an eventfd when the guest writes to an address. It keeps the VM and the eventfd open.
+ * Unlike an irqfd, it survives in the kernel when the eventfd's last descriptor is closed. Thread-safe.
  *
  * <p>Source: {@code kvm_assign_ioeventfd_idx()} in virt/kvm/eventfd.c.
  *

@@ -53,7 +53,7 @@ public final class IoapicState extends X86State {
         return entry(pin) >= 0 && (structure.getInt(Uapi.KvmIoapicState.IRR) >>> pin.pin() & 1) == 1;
     }
 
-    /** Whether a LAPIC accepted a level-triggered interrupt from this pin and the guest has not sent the EOI. */
+    /** Whether a LAPIC accepted a level-triggered interrupt from this pin and the guest has not yet sent the EOI. */
     public boolean isRemoteIrrSet(Route.Pin pin) {
         return (structure.getLong(entry(pin)) & REMOTE_IRR) != 0;
     }

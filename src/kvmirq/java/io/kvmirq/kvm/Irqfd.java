@@ -26,7 +26,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * An eventfd registered with KVM to raise a GSI. An irqfd keeps its VM and eventfds open even if their handles are
- * closed earlier, and {@link RouteTable#add} does not allocate its GSI. Thread-safe.
+ * closed earlier, and reserves its GSI, so that {@link RouteTable#add} does not allocate it. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  *
@@ -53,7 +53,7 @@ public final class Irqfd implements AutoCloseable {
     /** Held during system calls, where a monitor would pin a virtual thread's carrier. */
     private final ReentrantLock lock = new ReentrantLock();
 
-    /** CLOSED until {@link #hold}, because the irqfd holds nothing yet. */
+    /** CLOSED until {@link #hold}, because the irqfd keeps nothing open yet. */
     private State state = State.CLOSED;
 
     // The descriptors while they are held. The files stay open even if their handles are closed.
@@ -171,7 +171,7 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** Keeps the VM and the eventfds open, or none of them if one is closed. */
+    /** Keeps the VM and the eventfds open, or none of them if any is closed already. */
     private void hold() {
         boolean all = false;
         int held = 0;
@@ -307,7 +307,7 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** Whether this irqfd belongs to the VM {@code other}. */
+    /** Whether this irqfd belongs to VM {@code other}. */
     public boolean isOf(Vm other) {
         Objects.requireNonNull(other, "other is null");
         return vm == other;
@@ -320,8 +320,7 @@ public final class Irqfd implements AutoCloseable {
 
     /**
      * Masks the interrupt, so that signals stay in the eventfd. If it is level-triggered, this also lowers the GSI and
-     * signals the resample eventfd, so that a driver whose line is still asserted signals again. A second call changes
-     * nothing.
+     * signals the resample eventfd, so that the driver signals again if its line is still asserted. Idempotent.
      *
      * @throws KernelException EIO in a process that did not create the VM; EBADF if other code closed the eventfd's
      *     descriptor. After an error the irqfd is not masked, and the next call tries again
@@ -340,7 +339,7 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** @return the kernel's result, negative if it still delivers */
+    /** @return the kernel's result, negative if it still delivers interrupts */
     private int tryMask() {
         boolean wasAssigned = state == State.ASSIGNED;
         int result = deassign();
@@ -356,7 +355,7 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Ends a {@link #mask}. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once.
+     * Unmasks the interrupt. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once.
      *
      * @throws io.kvmirq.KernelException EBUSY if another irqfd already uses the eventfd; this irqfd then stays masked.
      *     After a failed {@link #mask}, unmask first repeats the mask, and throws if that fails again
@@ -379,7 +378,7 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Makes a masked irqfd raise another GSI, for example when a VM is restored. Signals that wait in the eventfd raise
+     * Makes a masked irqfd raise another GSI, for example when a VM is restored. Signals pending in the eventfd raise
      * the new GSI at {@link #unmask}.
      *
      * @throws IllegalStateException unless the irqfd is masked
@@ -414,7 +413,7 @@ public final class Irqfd implements AutoCloseable {
      * one only if their eventfds may stay open (because they are adopted or leased), or on arm64 if they are
      * level-triggered.
      *
-     * <p>A child process that another thread starts during this call holds the eventfds, and thereby the irqfds, until
+     * <p>A child process that another thread starts during this call keeps the eventfds, and so the irqfds, open until
      * its exec, but does not signal them. Idempotent, never fails.
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
@@ -447,7 +446,7 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** Releases the eventfd, which ends the irqfd in the kernel. {@link #close} does the rest. */
+    /** Releases the eventfd, which ends the irqfd in the kernel. {@link #close} must follow. */
     private void endByFile() {
         lock.lock();
         try {

@@ -10,8 +10,8 @@ import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * A VM's level-triggered irqfds, by GSI. On arm64, a GSI's line is lowered before its last irqfd is deassigned, because
- * the kernel first removes the EOI notifier, then waits for SRCU readers, and only then lowers the line. Until then,
- * the guest takes a high line's interrupt again and again, every 40 us in the lab. Thread-safe.
+ * the kernel first removes the EOI notifier, then waits for SRCU readers, and only then lowers the line. Until then, a
+ * high line keeps interrupting the guest, every 40 us in the lab. Thread-safe.
  */
 final class LevelLines {
     private final VmCalls vm;
@@ -26,8 +26,8 @@ final class LevelLines {
     }
 
     /**
-     * Whether this class lowers lines. On x86, no call can, because irqfds have their own source id on a pin. In an
-     * adopted VM, there may be irqfds that are not counted here.
+     * Whether this class lowers lines. On x86, no call can lower them, because irqfds have their own source id on a
+     * pin. An adopted VM may have irqfds that are not counted here.
      */
     boolean areLowered() {
         return vm.has(Condition.OWN) && vm.isArm64();

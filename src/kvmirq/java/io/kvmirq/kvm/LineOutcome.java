@@ -6,8 +6,8 @@ package io.kvmirq.kvm;
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pins"}
  *
- * @param accepted KVM's status. A positive number counts the chips and LAPICs that accepted the interrupt, over all of
- *     the GSI's routes; 0 is {@link #COALESCED}, -1 is {@link #IGNORED}
+ * @param accepted KVM's status. A positive number is the number of chips and LAPICs that accepted the interrupt, over
+ *     all of the GSI's routes; 0 is {@link #COALESCED}, -1 is {@link #IGNORED}
  */
 public record LineOutcome(int accepted) {
     /** The GSI has no route, or the interrupt is masked in every chip. */

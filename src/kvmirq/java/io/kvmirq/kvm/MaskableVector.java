@@ -60,7 +60,7 @@ public final class MaskableVector implements AutoCloseable {
      *
      * @throws RoutesExhaustedException if no GSI is free
      * @throws KernelException EMFILE if no descriptor is free; EINVAL if the VM has no in-kernel irqchip; EAGAIN before
-     *     {@link Vgic#init} on arm64. After an error nothing of the vector is left
+     *     {@link Vgic#init} on arm64. After an error, nothing is left behind
      */
     public static MaskableVector create(Vm vm, MsiMessage message) {
         Objects.requireNonNull(message, "message is null");
@@ -84,9 +84,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Creates masked vectors over existing eventfds, one per message, or none if one fails. One ioctl adds all routes.
-     * If an eventfd was signalled before this call, {@link #unmask} raises an interrupt. {@link #close} leaves the
-     * eventfds open, because another user, such as a vhost queue, may signal them.
+     * Creates masked vectors for existing eventfds, one per message, or none if one fails. All routes are added in one
+     * ioctl. If an eventfd was signalled before this call, {@link #unmask} raises an interrupt. {@link #close} leaves
+     * the eventfds open, because another user, such as a vhost queue, may signal them.
      *
      * @throws IllegalArgumentException if the lists differ in length
      * @throws KernelException as {@link #create}
@@ -130,7 +130,7 @@ public final class MaskableVector implements AutoCloseable {
         return event;
     }
 
-    /** Whether this vector belongs to the VM {@code other}. */
+    /** Whether this vector belongs to VM {@code other}. */
     public boolean isOf(Vm other) {
         Objects.requireNonNull(other, "other is null");
         return vm == other;
@@ -161,7 +161,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Masks the vector until {@link #unmask}. A second call changes nothing.
+     * Masks the vector until {@link #unmask}. Idempotent.
      *
      * @throws KernelException as {@link Irqfd#mask}
      * @throws ClosedHandleException after {@link #close}
@@ -171,7 +171,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Ends a {@link #mask}. If the eventfd was signalled while the vector was masked, one interrupt is raised at once.
+     * Unmasks the vector. If the eventfd was signalled while the vector was masked, one interrupt is raised at once.
      *
      * @throws KernelException as {@link Irqfd#unmask}
      * @throws ClosedHandleException after {@link #close}
@@ -181,8 +181,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Routes the vector to another message, which later interrupts send, including one that waits for {@link #unmask}.
-     * No interrupt is lost. Makes no system call if the message is unchanged.
+     * Routes the vector to another message. Later interrupts send this message, including one that waits for {@link
+     * #unmask}. No interrupt is lost. Makes no system call if the message is unchanged.
      *
      * @throws KernelException as {@link RouteTable#change}; after an error the message is unchanged
      * @throws ClosedHandleException after {@link #close}
@@ -192,7 +192,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Reroutes vectors of one VM, each to its own message, by one ioctl.
+     * Reroutes vectors of one VM, each to its own message, in one ioctl.
      *
      * @throws IllegalArgumentException if the lists differ in length, or the vectors belong to several VMs
      * @throws KernelException as {@link RouteTable#change}; all messages then stay as they were
@@ -242,9 +242,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Masks vectors of one VM and moves each to another GSI and message, such as the ones in a snapshot. The vectors
-     * keep their eventfds and the signals in them. One change of the route table moves all vectors or none. No other
-     * thread may use the vectors during the call.
+     * Masks vectors of one VM and moves each to another GSI and message, such as those in a snapshot. The vectors keep
+     * their eventfds and pending signals. All vectors are moved in one route table change, or none. No other thread may
+     * use the vectors during the call.
      *
      * @param to the new GSI and message of each vector. Earlier routes of these GSIs are replaced
      * @throws IllegalArgumentException if the lists differ in length, or the vectors belong to several VMs
@@ -293,8 +293,8 @@ public final class MaskableVector implements AutoCloseable {
 
     /**
      * Deassigns the irqfd, removes the route, and closes an eventfd that {@link #create} made. Do not call this method
-     * within a {@link RouteTable#change} of this VM, because it would log a warning and leave the route. Idempotent,
-     * never fails.
+     * within a {@link RouteTable#change} of this VM: it would log a warning and leave the route in the table.
+     * Idempotent, never fails.
      */
     @Override
     public void close() {
@@ -315,8 +315,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Closes many vectors, of one VM or several. One ioctl per VM removes the routes, and {@link Irqfd#closeAll} ends
-     * the irqfds. A {@link #close} in another thread does not wait for this call.
+     * Closes many vectors, of one VM or several. The routes are removed in one ioctl per VM, and the irqfds by {@link
+     * Irqfd#closeAll}. A {@link #close} in another thread does not wait for this call.
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");

@@ -2,8 +2,8 @@
 package io.kvmirq.kvm;
 
 /**
- * KVM refused to read or write an MSR, without an errno. KVM processes a call's MSRs in order, so all MSRs before the
- * refused one were read or written.
+ * KVM refused to read or write an MSR, without an errno. KVM processes the MSRs of a call in order, so all MSRs before
+ * the refused one were read or written.
  */
 public final class MsrRefusedException extends IllegalStateException {
     private static final long serialVersionUID = 1;

@@ -24,10 +24,10 @@ import java.util.stream.IntStream;
 /**
  * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the whole table, so the cost of a change grows with the number of
  * routes. Make related changes in one {@link #change}, which makes at most one system call and, if it fails, changes
- * nothing. The library does not see routes that another program sets, so its next change removes them.
+ * nothing. The library cannot see routes set by another program, so its next change removes them.
  *
  * <p>{@link #add} allocates the lowest GSI that is not reserved for a pin and has no route and no {@link Irqfd}.
- * Thread-safe. A lock serialises KVM_SET_GSI_ROUTING. The lock is not held while the function of {@link #change} runs,
+ * Thread-safe. A lock serializes KVM_SET_GSI_ROUTING. It is not held while the function passed to {@link #change} runs,
  * and methods that read the table do not wait for it.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
@@ -98,7 +98,7 @@ public final class RouteTable {
         return table;
     }
 
-    /** The same chip number means different chips on x86 and arm64. */
+    /** A chip number denotes different chips on x86 and arm64. */
     private void requireOurs(Route route) {
         if (route instanceof Route.Pin pin) {
             boolean isVgic = pin.chip() == Route.Chip.VGIC;
@@ -161,8 +161,8 @@ public final class RouteTable {
     }
 
     /**
-     * Whether this table lists all of the VM's routes in the kernel. False only for an adopted VM whose routes the
-     * caller of {@code Vm.adopt} did not state ({@link RoutesNow#UNKNOWN}).
+     * Whether this table lists all of the VM's routes in the kernel. False only for an adopted VM if the caller of
+     * {@code Vm.adopt} did not specify its routes ({@link RoutesNow#UNKNOWN}).
      */
     public boolean isKnown() {
         return !othersStay;
@@ -185,8 +185,8 @@ public final class RouteTable {
     /**
      * Changes the route table in one step.
      *
-     * @param change edits a copy of the table. If it throws, the table stays as it was. If another thread changes the
-     *     table first, the function runs again with a new copy, so it must have no other effect. A slow function may
+     * @param change edits a copy of the table. If it throws, the table is unchanged. If another thread changes the
+     *     table first, the function runs again with a new copy, so it must have no side effects. A slow function may
      *     run many times
      * @return what {@code change} returned
      * @throws RoutesExhaustedException if the change needs more than {@value #CAPACITY} entries, or no GSI is free
@@ -295,7 +295,7 @@ public final class RouteTable {
         return change(edit -> edit.add(message));
     }
 
-    /** Replaces all routes of {@code gsi} by this message, in a separate change. @return {@code gsi} */
+    /** Replaces all routes of {@code gsi} with this message, in a separate change. @return {@code gsi} */
     public Gsi replace(Gsi gsi, MsiMessage message) {
         edit(edit -> edit.replace(gsi, message));
         return gsi;
@@ -360,7 +360,7 @@ public final class RouteTable {
         return held.get(gsi) == 0 && !in.has(gsi);
     }
 
-    /** Whether this kernel has the KVM capability of this route's type; true for a type that needs no capability. */
+    /** Whether this kernel has the KVM capability for this route's type; true if the type needs none. */
     public boolean supports(Route.Other route) {
         return calls.hasType(Objects.requireNonNull(route, "route is null"));
     }
@@ -394,7 +394,7 @@ public final class RouteTable {
         return held.get(gsi.number());
     }
 
-    /** The number of times that this object replaced the kernel's table. */
+    /** The number of times this object has replaced the kernel's table. */
     public long commits() {
         return commits.get();
     }
@@ -404,7 +404,7 @@ public final class RouteTable {
         return "routes of " + calls.vm();
     }
 
-    /** A copy of the table, for edits until the function given to {@link #change} returns. Not thread-safe. */
+    /** A copy of the table, editable until the function passed to {@link #change} returns. Not thread-safe. */
     public final class Edit {
         private final Routes original;
         private final Routes copy;
@@ -422,7 +422,7 @@ public final class RouteTable {
 
         /**
          * Routes the lowest free GSI to {@code message}. This does not reserve the GSI, so until the change is
-         * committed, {@code Vm.assignIrqfd} in another thread may assign an irqfd to the same GSI.
+         * committed, {@code Vm.assignIrqfd} in another thread may assign an irqfd to it.
          */
         public Gsi add(MsiMessage message) {
             Objects.requireNonNull(message, "message is null");
@@ -433,7 +433,7 @@ public final class RouteTable {
             return gsi;
         }
 
-        /** Routes this GSI to {@code message}, and removes the earlier routes of the GSI. */
+        /** Routes this GSI to {@code message} and removes its earlier routes. */
         public Edit replace(Gsi gsi, MsiMessage message) {
             Objects.requireNonNull(message, "message is null");
             requireOpen();
@@ -452,7 +452,7 @@ public final class RouteTable {
          * Adds a route to a pin. A GSI may be routed to one pin of each chip.
          *
          * @throws IllegalArgumentException if the GSI has a route to a message, or to a pin of the same chip
-         * @throws UnsupportedOperationException if the chip belongs to another architecture than the kernel's
+         * @throws UnsupportedOperationException if the kernel's architecture does not have this chip
          */
         public Edit add(Route.Pin route) {
             requireOpen();
@@ -469,7 +469,7 @@ public final class RouteTable {
         }
 
         /**
-         * Adds this route, and removes the earlier routes of its GSI.
+         * Adds this route and removes its GSI's earlier routes.
          *
          * @throws UnsupportedOperationException if this kernel lacks the route type (Hyper-V, Xen)
          */

@@ -12,8 +12,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The routes of each GSI, which are one message, pins of different chips, or one route of another type. Messages are
- * not stored as {@link Route}s, because a VM may have thousands. Not thread-safe.
+ * The routes of each GSI: one message, pins of different chips, or one route of another type. Messages are not stored
+ * as {@link Route}s, because a VM may have thousands. Not thread-safe.
  */
 final class Routes {
     /** One more than the highest GSI. */

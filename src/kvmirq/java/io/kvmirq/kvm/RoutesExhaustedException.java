@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-/** The GSI routing table has no room. No part of the change was made. */
+/** No GSI or routing table entry is free. No part of the change was made. */
 public final class RoutesExhaustedException extends IllegalStateException {
     private static final long serialVersionUID = 1;
 

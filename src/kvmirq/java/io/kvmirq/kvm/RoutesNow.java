@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-/** An adopted VM's GSI routes, stated by the caller of {@code Vm.adopt} because no KVM call reads routes. */
+/** An adopted VM's GSI routes, specified by the caller of {@code Vm.adopt} because no KVM call reads routes. */
 public enum RoutesNow {
     /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. The library allocates GSIs from 24, above IOAPIC pins. */
     NONE,

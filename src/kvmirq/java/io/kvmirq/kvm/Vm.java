@@ -20,8 +20,8 @@ import java.util.OptionalInt;
  * A virtual machine, with the methods common to all architectures. {@link #x86} and {@link #arm64} return those of one
  * architecture. Thread-safe. Errnos named in method comments are thrown as {@link io.kvmirq.KernelException}s.
  *
- * <p>Irqfds, ioeventfds and guest memory keep their VM open, so {@link #close} closes its descriptor only with the last
- * of them. A vCPU does not keep its VM open.
+ * <p>Irqfds, ioeventfds and guest memory keep their VM open, so after {@link #close} its descriptor stays open until
+ * the last of them is closed. A vCPU does not keep its VM open.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="irqfd"}
  */
@@ -48,7 +48,7 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Creates a VM without irqchip, memory or vCPUs. On arm64, guest-physical addresses have 40 bits, or the host's
-     * limit if this is lower.
+     * limit if that is lower.
      *
      * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free; ENOMEM; EBUSY when another
      *     hypervisor uses the CPU; otherwise as {@link Kernel#device}, because the first VM opens the device
@@ -67,8 +67,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Wraps a VM that a VMM in this process created. Calls on another process's VM fail with EIO. This needs no access
-     * to {@code /dev/kvm}, because a call on the VM determines the architecture.
+     * Wraps a VM that a VMM in this process created. Calls on another process's VM fail with EIO. Adopting a VM needs
+     * no access to {@code /dev/kvm}, because the VM itself is queried for the architecture.
      *
      * @param number the VM's descriptor
      * @param routesNow all GSI routes of the VM. KVM has no call that reads routes, and each change replaces them all,
@@ -85,7 +85,7 @@ public final class Vm implements AutoCloseable {
                 kernel, number, ownership, calls -> new Vm(calls, RouteTable.ofAdopted(calls, routesNow, firstFree)));
     }
 
-    /** Wraps a VM like {@link #adopt(Kernel,int,Ownership,List,Gsi)}, with a constant for its routes. */
+    /** Wraps a VM like {@link #adopt(Kernel,int,Ownership,List,Gsi)}, with its routes given by a constant. */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, RoutesNow routesNow) {
         Objects.requireNonNull(routesNow, "routesNow is null");
         return VmCalls.adopt(kernel, number, ownership, calls -> new Vm(calls, RouteTable.ofAdopted(calls, routesNow)));
@@ -104,7 +104,7 @@ public final class Vm implements AutoCloseable {
         return calls.vm().kernel();
     }
 
-    /** Whether this is an arm64 VM, with a VGIC instead of LAPICs. The first call may query KVM. */
+    /** Whether this is an arm64 VM, which has a VGIC instead of LAPICs. The first call may query KVM. */
     public boolean isArm64() {
         return calls.isArm64();
     }
@@ -154,7 +154,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Assigns an irqfd for each eventfd and its GSI, like {@link #assignIrqfd}, or none if one fails. {@link
+     * Assigns an irqfd for each eventfd and its GSI, like {@link #assignIrqfd}, or none if any fails. {@link
      * Irqfd#closeAll} closes many irqfds.
      */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
@@ -215,8 +215,8 @@ public final class Vm implements AutoCloseable {
     // Devices
 
     /**
-     * The result of KVM_CHECK_EXTENSION, which is 0 for a {@code KVM_CAP_*} that this kernel lacks, or else 1 or a
-     * number that the capability defines. Fails with EPERM when a system call filter refuses the call.
+     * The result of KVM_CHECK_EXTENSION: 0 for a {@code KVM_CAP_*} that this kernel lacks, otherwise 1 or a number that
+     * the capability defines. Fails with EPERM when a system call filter refuses the call.
      */
     public int capability(int number) {
         return calls.capability(number);
@@ -275,8 +275,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Adds zeroed guest memory. Fails with EINVAL if address or length, in bytes, is not a multiple of 4096, and with
-     * EEXIST if it overlaps other guest memory.
+     * Adds zeroed guest memory. Fails with EINVAL if the address or length, in bytes, is not a multiple of 4096, and
+     * with EEXIST if it overlaps other guest memory.
      *
      * @throws MemorySlotsExhaustedException if all memory slots are used
      * @throws IllegalArgumentException if {@code length} is not positive; on x86 also if the memory covers the address
@@ -289,7 +289,7 @@ public final class Vm implements AutoCloseable {
     /**
      * Adds memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a device region, like {@link
      * #addMemory(long,long)}. The mapping may be closed after this call, because the memory stays mapped until the
-     * result is closed. Throws {@link io.kvmirq.kernel.ClosedHandleException} for a closed mapping.
+     * returned object is closed. Throws {@link io.kvmirq.kernel.ClosedHandleException} for a closed mapping.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
         return GuestMemory.map(calls, slots, guestAddress, memory, false);
@@ -309,12 +309,12 @@ public final class Vm implements AutoCloseable {
         return slots.overlap(guestAddress, length);
     }
 
-    /** Whether this kernel supports {@link #assignLevelIrqfd}, for which a VM also needs the full irqchip. */
+    /** Whether this kernel supports {@link #assignLevelIrqfd}, which also needs the full irqchip. */
     public boolean supportsResample() {
         return calls.supportsResample();
     }
 
-    /** Refuses new calls, and closes an {@link Ownership#OWNED} VM after the last use. Idempotent, never fails. */
+    /** Refuses new calls, and closes an {@link Ownership#OWNED} VM after its last use. Idempotent, never fails. */
     @Override
     public void close() {
         calls.closeVm();

@@ -40,7 +40,7 @@ final class VmCalls extends Calls {
     private static final int MOST_ARGUMENTS = 4;
 
     private static final int PAGE = 4096;
-    /** The MSI address bits at which an APIC id's high 24 bits and low 8 bits begin. */
+    /** The MSI address bits at which an APIC id's high 24 and low 8 bits begin. */
     private static final int HIGH_ID_BITS = 40;
 
     private static final int LOW_ID_BITS = 12;
@@ -79,7 +79,7 @@ final class VmCalls extends Calls {
         return new Creator(kernel).adoptVm(number, ownership, fd -> owner.apply(new VmCalls(kernel, fd, Set.of())));
     }
 
-    /** Creates or adopts a VM, for which there is no VmCalls yet. */
+    /** Creates or adopts a VM, which does not have a VmCalls yet. */
     private static final class Creator extends Calls {
         Creator(Kernel kernel) {
             super(kernel);
@@ -122,7 +122,7 @@ final class VmCalls extends Calls {
         return vm;
     }
 
-    /** @throws IllegalStateException if KVM would deliver the message to another vCPU than its destination */
+    /** @throws IllegalStateException if KVM would deliver the message to a vCPU that is not its destination */
     private void requireReached(MsiMessage message) {
         if (isTruncated(message)) {
             throw new IllegalStateException(message + truncated(message));

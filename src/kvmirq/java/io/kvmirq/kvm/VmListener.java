@@ -5,8 +5,8 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 
 /**
- * A listener for VM and vCPU events. The thread that changes the VM calls it without a lock, so it may get an event
- * twice while it is being added. Its exceptions are logged and do not undo the change.
+ * A listener for VM and vCPU events. It is called without a lock by the thread that changes the VM, so it may get an
+ * event twice while it is being added. Its exceptions are logged and do not undo the change.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */

@@ -12,7 +12,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Supplier;
 
 /**
- * A VM's listeners. A listener that is added later first gets the earlier events. Thread-safe.
+ * A VM's listeners. A newly added listener first gets the earlier events. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
@@ -29,13 +29,13 @@ public final class VmListeners {
         this.calls = calls;
     }
 
-    /** Whether vCPUs are reported. They are not in an adopted VM, whose VMM may have created others. */
+    /** Whether vCPUs are reported. An adopted VM's are not, because its VMM may have created others. */
     private boolean knowsVcpus() {
         return calls.has(Condition.OWN);
     }
 
     /**
-     * Adds a listener, which gets the events of existing and of later vCPUs. An adopted VM's vCPUs are not reported,
+     * Adds a listener, which gets the events of existing and later vCPUs. An adopted VM's vCPUs are not reported,
      * because its VMM may create and run vCPUs without this library.
      */
     public void add(VmListener listener) {

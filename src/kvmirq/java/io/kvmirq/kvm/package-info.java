@@ -9,22 +9,22 @@
  * A {@link io.kvmirq.kvm.Vcpu} runs the guest, whose memory is {@link io.kvmirq.kvm.GuestMemory}.
  *
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
- * io.kvmirq.kvm.Its} for MSI messages. Create the VGIC, set its number of interrupts and addresses, and initialise it
+ * io.kvmirq.kvm.Its} for MSI messages. Create the VGIC, set its number of interrupts and addresses, and initialize it
  * after all vCPUs exist. From then on, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
  * io.kvmirq.kvm.Arm64Vm#setPpi} drive SPI and PPI lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} returns
- * the architecture, and methods of one architecture throw UnsupportedOperationException on the other. KVM accepts a
- * route to any MSI message.
+ * the architecture, and methods for one architecture throw UnsupportedOperationException on the other. On arm64, KVM
+ * accepts a route to any MSI message, but loses signals to a wrong one without an error.
  *
  * <p>Add the route before the irqfd, because a signal on an irqfd whose GSI has no route is consumed and lost. To mask,
  * keep the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does. Signals then stay in the eventfd and
  * arrive as one interrupt at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the whole route table, so make
- * related changes in one call of {@code RouteTable.change}, which makes no system call if no route changes. An eventfd
- * can raise only one GSI. Irqfds, ioeventfds and memory keep their VM open. Except for kick and close, only the thread
- * that created a vCPU, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}, may use it.
+ * related changes in one {@code RouteTable.change}, which makes no system call if no route changes. An eventfd can
+ * raise only one GSI. Irqfds, ioeventfds and memory keep their VM open. Only the thread that created a vCPU, or the
+ * last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}, may use it, except for kick and close.
  *
  * <p>{@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock each.
- * An irqfd's or VGIC's lock is taken before the route table's. No lock is held while user code runs, such as a change
- * of routes or a logger, so user code may wait for threads that use the same VM.
+ * An irqfd's or VGIC's lock is taken before the route table's. No lock is held while user code runs, such as a route
+ * change or a logger, so user code may wait for threads that use the same VM.
  *
  * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make the package's system calls, except for the ioctls of
  * {@code Irqfd}. A {@link io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs, so
@@ -32,7 +32,7 @@
  * io.kvmirq.kvm.Vm#assignLevelIrqfd} reports that resampling needs the full irqchip.
  *
  * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, at the cost of two opaque
- * stores per run. This package does not use VFIO, so it cannot tell which device sent a signal.
+ * stores per run. This package does not use VFIO, so it cannot report which device sent a signal.
  *
  * <h2>Public packages</h2>
  *
@@ -42,11 +42,11 @@
  * <ul>
  *   <li>{@link io.kvmirq}: values such as GSIs, addresses and errnos.
  *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}, for VMM
- *       authors: the kernel, its VMs and devices, and forwarded interrupts. {@code io.kvmirq.pci} is the device as the
- *       guest sees it, {@code io.kvmirq.run} has vCPU threads, {@code io.kvmirq.irqchip} an IOAPIC beside KVM's LAPICs,
- *       and {@code io.kvmirq.snapshot} VM state as a document.
- *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted interrupt state, and the state that host
- *       files show. {@link io.kvmirq.path} holds facts with their sources.
+ *       authors: the kernel, its VMs and devices, and forwarded interrupts. {@code io.kvmirq.pci} presents a device to
+ *       its guest, {@code io.kvmirq.run} runs vCPU threads, {@code io.kvmirq.irqchip} emulates an IOAPIC for KVM's
+ *       LAPICs, and {@code io.kvmirq.snapshot} stores VM state in a document.
+ *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted interrupt state, and the state observed in
+ *       host files. {@link io.kvmirq.path} contains facts with their sources.
  *   <li>{@code io.kvmirq.fake}: the fake kernel and its faults, for test authors. {@code io.kvmirq.junit} provides both
  *       to JUnit tests.
  *   <li>{@link io.kvmirq.arch}, {@link io.kvmirq.arch.apic}, {@link io.kvmirq.arch.amd}, {@link io.kvmirq.arch.vtd} and
