@@ -11,7 +11,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * An error number returned by the kernel. A number without a name here prints as {@code errno 4094}.
+ * An error number returned by the kernel. An unnamed number prints as, for example, {@code errno 4094}.
  *
  * <p>Source: include/uapi/asm-generic/errno-base.h and errno.h (the same on every architecture kvmirq supports).
  *
@@ -60,7 +60,7 @@ public record Errno(int number) {
     public static final Errno ENOTTY = new Errno(25);
     /** No space left. */
     public static final Errno ENOSPC = new Errno(28);
-    /** The file cannot seek. */
+    /** The file is not seekable. */
     public static final Errno ESPIPE = new Errno(29);
     /** Result out of range. */
     public static final Errno ERANGE = new Errno(34);
@@ -70,7 +70,7 @@ public record Errno(int number) {
     public static final Errno ELOOP = new Errno(40);
     /** A value is too large for its type. */
     public static final Errno EOVERFLOW = new Errno(75);
-    /** The file has the wrong kind or is in a wrong state. */
+    /** The file is of the wrong kind or in the wrong state. */
     public static final Errno EBADFD = new Errno(77);
     /** Message too long. The iommufd driver returns EMSGSIZE if the caller's buffer is too short. */
     public static final Errno EMSGSIZE = new Errno(90);
@@ -114,7 +114,7 @@ public record Errno(int number) {
      * A failed call's errno.
      *
      * @param result {@code -errno}, as the kernel and every binding return it: -1 to -4095
-     * @throws IllegalArgumentException for any other {@code int}; ArithmeticException for a longer number
+     * @throws IllegalArgumentException for any other {@code int}; ArithmeticException for a larger number
      */
     public static Errno ofResult(long result) {
         return new Errno(Math.toIntExact(-result));

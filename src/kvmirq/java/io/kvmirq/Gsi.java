@@ -4,8 +4,8 @@ package io.kvmirq;
 import java.util.Objects;
 
 /**
- * A guest irq: an index into KVM's GSI routing table. It is neither a vector nor a pin, but the default table of an x86
- * VM with the full irqchip routes GSI 0–23 to the IOAPIC pins of the same number.
+ * A guest irq: an index into KVM's GSI routing table. It is neither a vector nor a pin, although an x86 VM with the
+ * full irqchip by default routes GSI 0–23 to the IOAPIC pins with the same numbers.
  *
  * <p>Source: {@code KVM_MAX_IRQ_ROUTES} in include/linux/kvm_host.h.
  *

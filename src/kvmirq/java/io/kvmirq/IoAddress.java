@@ -5,7 +5,7 @@ import java.util.Objects;
 import java.util.OptionalLong;
 
 /**
- * The guest writes that signal an eventfd: port or guest-physical address, length, and optionally value.
+ * The guest writes that signal an eventfd, by port or guest-physical address, length and, optionally, value.
  *
  * <p>Source: {@code struct kvm_ioeventfd} in linux/kvm.h, {@code ioeventfd_in_range()} in virt/kvm/eventfd.c.
  *

@@ -5,9 +5,9 @@ package io.kvmirq;
 public enum IrqKind {
     /** A PCI function's level-triggered interrupt pin. */
     INTX("INTx"),
-    /** Up to 32 message-signalled interrupts, all sent to the one address in the function's MSI capability. */
+    /** Up to 32 message-signalled interrupts, all sent to the address in the function's MSI capability. */
     MSI("MSI"),
-    /** Message-signalled interrupts with a table that holds a message and a mask bit per vector. */
+    /** Message-signalled interrupts with a table of one message and one mask bit per vector. */
     MSIX("MSI-X"),
     /** Signals an uncorrectable error of a PCI Express device. */
     ERROR("error"),

@@ -4,8 +4,8 @@ package io.kvmirq;
 import java.util.Objects;
 
 /**
- * The kernel refused a call. The message is one sentence with call, operands, errno and likely cause, for example
- * {@code irqfd assign eventfd=7 gsi=24: EBUSY (this eventfd already feeds a GSI, maybe in another VM)}.
+ * The kernel refused a call. The message is one sentence with the call, its operands, the errno and the likely cause,
+ * for example {@code irqfd assign eventfd=7 gsi=24: EBUSY (this eventfd already feeds a GSI, maybe in another VM)}.
  *
  * <p>If the call was one step of a library method, that method has undone its earlier steps.
  */

@@ -5,7 +5,7 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A message-signalled interrupt (MSI): the address that a device writes to, and the data.
+ * A message-signalled interrupt (MSI): the address to which a device writes, and the data.
  *
  * <p>Source: Intel SDM volume 3, 11.11; {@code struct kvm_msi} and {@code kvm_irq_routing_msi} in linux/kvm.h.
  *
@@ -31,7 +31,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
 
     private static final int BROADCAST = 0xff;
     private static final int DELIVERY_NMI = 4 << 8;
-    /** Delivery mode bits that are 0 in the modes fixed and lowest priority. */
+    /** Delivery mode bits that are 0 for fixed and lowest priority. */
     private static final int MODES_WITHOUT_VECTOR = 6 << 8;
 
     private static final int FIRST_LEGAL_VECTOR = 16;
@@ -47,9 +47,9 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a fixed, edge-triggered message with one vCPU as physical destination. For a vCPU id above 255, call {@code
-     * X86Vm.use32BitApicIds} first, because otherwise the kernel reads only the id's low 8 bits and delivers to another
-     * vCPU.
+     * Makes a fixed, edge-triggered message whose physical destination is one vCPU. For a vCPU id above 255, call
+     * {@code X86Vm.use32BitApicIds} first. Otherwise the kernel reads only the id's low 8 bits and delivers the message
+     * to another vCPU.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id (use {@code
      *     X86Vm.x2apicMessage}), or for a vector below 16, which no LAPIC delivers
@@ -65,7 +65,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a message that raises an NMI on one vCPU, which ends HLT even while the guest has interrupts disabled.
+     * Makes a message that raises an NMI on one vCPU, which wakes it from HLT even while interrupts are disabled.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id
      */
@@ -78,7 +78,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
      * event of the device to an LPI and a vCPU.
      *
      * @param address the guest-physical address of the ITS, a multiple of 64 KiB below 2^52
-     * @throws IllegalArgumentException if {@code address} is not a multiple of 64 KiB below 2^52
+     * @throws IllegalArgumentException for any other {@code address}
      */
     public static MsiMessage toIts(long address, int deviceId, int eventId) {
         if (address % ITS_PAGE != 0 || address >>> ITS_ADDRESS_BITS != 0) {
@@ -102,7 +102,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
 
     /**
      * Whether an x86 LAPIC reports an error instead of delivering this message, because the delivery mode is fixed or
-     * lowest priority and the vector is below 16. A guest can still write this message to a device's MSI-X table.
+     * lowest priority and the vector is below 16. A guest can still write such a message to a device's MSI-X table.
      */
     public boolean hasIllegalVector() {
         return (data & MODES_WITHOUT_VECTOR) == 0 && (data & 0xff) < FIRST_LEGAL_VECTOR;

@@ -32,8 +32,8 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
     }
 
     /**
-     * Parses an address as sysfs or lspci prints it. The domain is 0 if the text has none. Throws
-     * IllegalArgumentException for any other text.
+     * Parses an address as sysfs or lspci prints it. A missing domain means 0. Throws IllegalArgumentException for any
+     * other text.
      */
     public static PciAddress parse(String text) {
         Objects.requireNonNull(text, "text is null");
@@ -65,7 +65,7 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
     }
 
     /**
-     * The 16-bit requester id (bus, device, function), which a device sends with each request and an IRTE can check.
+     * The 16-bit requester id (bus, device, function), which a device sends with each request and an IRTE may check.
      */
     public int requesterId() {
         return bus << 8 | device << 3 | function;

@@ -2,7 +2,7 @@
 package io.kvmirq;
 
 /**
- * An ARM GIC private peripheral interrupt (PPI). Each vCPU has its own PPIs, such as its timer interrupt.
+ * An ARM GIC private peripheral interrupt (PPI). Each vCPU has its own PPIs, for example for its timers.
  *
  * <p>Source: GIC architecture (IHI 0069), 2.2.1.
  *

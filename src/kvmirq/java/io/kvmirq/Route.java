@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * An entry of KVM's GSI routing table: where an interrupt on {@link #gsi()} goes.
+ * An entry in KVM's GSI routing table: the destination of interrupts on {@link #gsi()}.
  *
  * <p>A GSI has one route or, on x86, several routes to pins of different chips.
  *
@@ -55,7 +55,7 @@ public sealed interface Route {
 
     /**
      * A route of any other type, as raw kernel data: a Hyper-V synthetic interrupt ({@link #hyperV}), a Xen event
-     * channel ({@link #xen}), or a type that a later kernel adds. No other route may have the same GSI. {@code
+     * channel ({@link #xen}), or a type added by a later kernel. No other route may have the same GSI. {@code
      * RouteTable} keeps this route when other routes change.
      *
      * <p>Source: {@code kvm_set_routing_entry()} in arch/x86/kvm/irq.c.
@@ -86,8 +86,9 @@ public sealed interface Route {
         }
 
         /**
-         * A route to a synthetic interrupt of Hyper-V's SynIC. Signals are lost until the VMM (KVM_CAP_HYPERV_SYNIC by
-         * {@link io.kvmirq.kvm.Vcpu#enableCapability}) and then the guest have enabled the vCPU's SynIC.
+         * A route to a synthetic interrupt of Hyper-V's SynIC. Signals are lost until the VMM enables
+         * KVM_CAP_HYPERV_SYNIC with {@link io.kvmirq.kvm.Vcpu#enableCapability} and the guest then enables the vCPU's
+         * SynIC.
          *
          * @param processor the Hyper-V virtual processor index (VP index), which is the vCPU's position in creation
          *     order, from 0, unless the VMM set HV_X64_MSR_VP_INDEX
@@ -102,9 +103,9 @@ public sealed interface Route {
         }
 
         /**
-         * A route to a Xen event channel of the two-level interface. Signals are lost until KVM is given the guest's
-         * Xen shared info page. For port 1024 and above, the kernel returns EINVAL unless KVM_XEN_ATTR_TYPE_LONG_MODE
-         * is set.
+         * A route to a Xen event channel of the two-level interface. Signals are lost until the VMM registers the
+         * guest's Xen shared info page with KVM. For port 1024 and above, the kernel returns EINVAL unless
+         * KVM_XEN_ATTR_TYPE_LONG_MODE is set.
          *
          * @param port the event channel's number: 0–1023, or 0–4095 in a 64-bit guest
          * @param vcpu the vCPU that the channel is bound to

@@ -4,8 +4,8 @@ package io.kvmirq;
 import java.util.Objects;
 
 /**
- * A vCPU's id within its VM, 0–{@value #MAX}. KVM refuses ids from {@code KVM_CAP_MAX_VCPU_ID} on. On x86 the id is
- * also the initial APIC id.
+ * A vCPU's id within its VM, 0–{@value #MAX}. KVM refuses ids of {@code KVM_CAP_MAX_VCPU_ID} or above. On x86, the id
+ * is also the initial APIC id.
  */
 public record VcpuId(int number) implements Comparable<VcpuId> {
     /** The highest vCPU id on an x86 kernel with default options: {@code KVM_MAX_VCPU_IDS} - 1. */

@@ -5,7 +5,7 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * An x86 model-specific register (MSR) by name. Methods that take a number also accept other MSRs.
+ * An x86 model-specific register (MSR) by name. Methods with a number parameter also accept other MSRs.
  *
  * <p>Source: Intel SDM volume 4; AMD APM volume 2, appendix A; for KVM's own MSRs, asm/kvm_para.h.
  *

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * An interrupt's path: device → host irq → eventfd → guest irq. This page describes kvmirq's architecture. The package
- * holds the value types that all other packages use.
+ * contains the value types that all other packages use.
  *
- * <p>Packages are named after kernel layers. VFIO handles device interrupts but no guests, KVM handles guest interrupts
- * but no devices, and only {@code forward} joins the two. A package uses only packages to its right and below:
+ * <p>Packages are named after kernel layers. VFIO handles only device interrupts, KVM handles only guest interrupts,
+ * and only {@code forward} joins the two. A package uses only packages to its right and below:
  *
  * <pre>
  *  cli ── selftest ── forward ─┬─ kvm ──┬── kernel ──── backend ─┬─ jni ── native/  C owns the layouts
@@ -32,19 +32,19 @@
  * <p>Five rules hold everywhere:
  *
  * <ul>
- *   <li>Java makes every decision. C only makes the system call and returns its result or a negative errno.
- *   <li>The code that makes a call translates its errno, once, into a {@link KernelException} with the call, its
+ *   <li>Java makes all decisions. C only makes the system call and returns its result or a negative errno.
+ *   <li>An errno is translated once, where the call is made, into a {@link KernelException} with the call, its
  *       operands, the {@link Errno} and the likely cause.
- *   <li>A set-up that fails undoes its steps. Tear-down cannot fail, and works in any order because a registration
+ *   <li>If a set-up fails, its steps are undone. Tear-down cannot fail and works in any order, because a registration
  *       keeps the objects that it uses open.
  *   <li>Predicted and observed facts have different types (see {@link io.kvmirq.path.Known}). Package {@code mirror}
  *       never reads a host's files, and package {@code host} never uses a prediction.
- *   <li>Call structures have two encoders, C and {@code Uapi}, whose bytes a test compares. Every result of the fake
- *       kernel names its source and grades the strength of the evidence.
+ *   <li>Call structures are encoded in both C and {@code Uapi}, and a test compares the bytes. Every fake kernel result
+ *       cites its source and grades the strength of the evidence.
  * </ul>
  *
- * <p>All values here are immutable and check their range. A {@link Route} is an entry of KVM's routing table, and a
- * {@link Gsi} an index into the table. A {@link MsiMessage} carries an {@link InterruptVector} to a {@link VcpuId}.
+ * <p>All values here are immutable and check their range. A {@link Route} is an entry in KVM's routing table, and a
+ * {@link Gsi} is an index into the table. A {@link MsiMessage} carries an {@link InterruptVector} to a {@link VcpuId}.
  */
 @NullMarked
 package io.kvmirq;
