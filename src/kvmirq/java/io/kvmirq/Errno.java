@@ -114,7 +114,7 @@ public record Errno(int number) {
      * A failed call's errno.
      *
      * @param result {@code -errno}, as the kernel and every binding return it: -1 to -4095
-     * @throws IllegalArgumentException for any other {@code int}; ArithmeticException for a larger number
+     * @throws IllegalArgumentException for any other {@code int}; ArithmeticException for a number beyond {@code int}
      */
     public static Errno ofResult(long result) {
         return new Errno(Math.toIntExact(-result));

@@ -245,7 +245,7 @@ public final class Format {
     }
 
     /**
-     * The violations of the manual's rules, first by reserved fields, then by each field's checks. The list is empty if
+     * The violations of the manual's rules: reserved fields first, then each field's checks. The list is empty if
      * hardware does not read the structure, for example because it is not in use.
      */
     public List<Violation> violations(long... bits) {

@@ -15,7 +15,7 @@ public class SharedSet {
     private final int base;
     private final int size;
 
-    /** Creates a set of numbers below {@code size} in the words from {@code base}, which must be 0 for an empty set. */
+    /** Creates a set of numbers below {@code size} in the words from {@code base}. For an empty set, they must be 0. */
     public SharedSet(SharedWords words, int base, int size) {
         Objects.requireNonNull(words, "words is null");
         this.words = words;

@@ -174,9 +174,9 @@ public class Calls {
     }
 
     /**
-     * Makes a call on {@code fd} that does not wait, and repeats it after EINTR, because the interrupted call changed
-     * nothing. {@code KVM_CREATE_VM}, for example, returns EINTR whenever a signal is pending, such as a profiler's
-     * ({@code mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
+     * Makes a nonblocking call on {@code fd}, and repeats it after EINTR, because the interrupted call changed nothing.
+     * {@code KVM_CREATE_VM}, for example, returns EINTR whenever a signal is pending, such as a profiler's ({@code
+     * mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
      */
     public final int call(Fd fd, IntUnaryOperator call) {
         int raw = begin(fd);
@@ -225,7 +225,7 @@ public class Calls {
     }
 
     /**
-     * Wraps the descriptor that {@code call} returns into its owner, such as a VM. Closes the descriptor on failure.
+     * Wraps the descriptor that {@code call} returns in its owner, such as a VM. Closes the descriptor on failure.
      *
      * @param call returns the descriptor's number, or {@code -errno}
      * @param failed makes the exception for {@code -errno}
@@ -239,7 +239,7 @@ public class Calls {
     }
 
     /**
-     * Wraps a descriptor that other code opened into its owner. On failure, the descriptor stays open.
+     * Wraps a descriptor that other code opened in its owner. On failure, the descriptor stays open.
      *
      * @param expected the expected kind of file, for the error message
      * @param kinds the allowed kinds of file, as labels of {@code UapiTable.FileKind}

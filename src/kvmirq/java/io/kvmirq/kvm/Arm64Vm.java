@@ -96,9 +96,9 @@ public final class Arm64Vm {
 
     /**
      * Drives an SPI line from user space, without a GSI route. A rising edge latches an edge-triggered SPI, and a
-     * level-triggered SPI is pending while its line is high. Irqfds drive the same line, so the last change decides its
-     * level. Allocates nothing. Fails with ENXIO without a VGIC, EBUSY before {@link Vgic#init}, and EINVAL if the VGIC
-     * lacks the SPI.
+     * level-triggered SPI is pending while its line is high. Irqfds drive the same line, so the last change determines
+     * its level. Allocates nothing. Fails with ENXIO without a VGIC, EBUSY before {@link Vgic#init}, and EINVAL if the
+     * VGIC lacks the SPI.
      *
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link #createVgicV2}
      */

@@ -26,8 +26,8 @@ final class LevelLines {
     }
 
     /**
-     * Whether this class lowers lines. On x86, no call can lower them, because irqfds have their own source id on a
-     * pin. An adopted VM may have irqfds that are not counted here.
+     * Whether this class lowers lines. It does not on x86, where no call can, because irqfds have their own source id
+     * on a pin, nor in an adopted VM, which may have irqfds that are not counted here.
      */
     boolean areLowered() {
         return vm.has(Condition.OWN) && vm.isArm64();

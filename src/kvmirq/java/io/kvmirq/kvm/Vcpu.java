@@ -15,8 +15,8 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A virtual CPU, with the methods common to all architectures. {@link #x86} and {@link #arm64} return those of one
- * architecture. On arm64, call {@link Arm64Vcpu#initialize} before other methods.
+ * A virtual CPU, with the methods common to all architectures. {@link #x86} and {@link #arm64} return the methods of
+ * one architecture. On arm64, call {@link Arm64Vcpu#initialize} before other methods.
  *
  * <p>Only the platform thread that created a vCPU, or that called {@link #moveHere} last, may use it. Each call takes
  * the vCPU mutex in the kernel, so another thread would block while the guest runs. Other threads may call only {@link
@@ -116,7 +116,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Makes the vCPU runnable, halted or waiting to be started.
+     * Sets the run state: runnable, halted or waiting to be started.
      *
      * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have, and, without an
      *     in-kernel irqchip, for every state but {@link VcpuState#RUNNABLE}
@@ -139,7 +139,7 @@ public final class Vcpu implements AutoCloseable {
      *     is not set, EINVAL if VGIC addresses overlap. If the VGIC refuses the first run, some kernels mark the VM
      *     dead, so that all its calls fail with EIO; others destroy the VGIC
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link Arm64Vm#createVgicV2}; on any
-     *     thread but the vCPU's; if no real-time signal is free for kicks, because the process has a handler for each
+     *     other thread; if no real-time signal is free for kicks, because the process has a handler for each
      */
     public VcpuExit run() {
         return run.run();
@@ -155,7 +155,7 @@ public final class Vcpu implements AutoCloseable {
      *
      * <p>With a split irqchip, KVM keeps a vector from {@link X86Vcpu#injectInterrupt} that the guest has not taken.
      *
-     * @throws IllegalStateException on any thread but the vCPU's, before any change; on arm64 before {@code initialize}
+     * @throws IllegalStateException on any other thread, before any change; on arm64 before {@code initialize}
      * @throws io.kvmirq.KernelException as {@link X86Msrs#ofHost}, before any change; later none is expected
      */
     public void reset() {

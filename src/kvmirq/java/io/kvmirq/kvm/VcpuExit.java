@@ -78,8 +78,8 @@ public final class VcpuExit {
         DEBUG(Uapi.KVM_EXIT_DEBUG),
         /**
          * The guest accessed an address without memory, or a page with a hardware error (KVM_CAP_MEMORY_FAULT_INFO).
-         * {@link VcpuExit#word}(0) holds the flags {@code KVM_MEMORY_EXIT_FLAG_*}, word(1) the address, and word(2) the
-         * length in bytes.
+         * {@link VcpuExit#word}(0) contains the flags {@code KVM_MEMORY_EXIT_FLAG_*}, word(1) the address, and word(2)
+         * the length in bytes.
          */
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
         /** The guest used Hyper-V's hypercalls or SynIC. {@link VcpuExit#word}(0) is the Hyper-V exit type. */
@@ -88,7 +88,7 @@ public final class VcpuExit {
         XEN(Uapi.KVM_EXIT_XEN),
         /**
          * The guest had no event window for longer than the VMM allows (KVM_CAP_X86_NOTIFY_VMEXIT). {@link
-         * VcpuExit#word}(0) holds the exit's flags.
+         * VcpuExit#word}(0) contains the exit's flags.
          */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
         /** The guest took a bus lock, for example by a split lock, and KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */

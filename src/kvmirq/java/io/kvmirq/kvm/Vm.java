@@ -17,8 +17,8 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A virtual machine, with the methods common to all architectures. {@link #x86} and {@link #arm64} return those of one
- * architecture. Thread-safe. Errnos named in method comments are thrown as {@link io.kvmirq.KernelException}s.
+ * A virtual machine, with the methods common to all architectures. {@link #x86} and {@link #arm64} return the methods
+ * of one architecture. Thread-safe. Errnos named in method comments are thrown as {@link io.kvmirq.KernelException}s.
  *
  * <p>Irqfds, ioeventfds and guest memory keep their VM open, so after {@link #close} its descriptor stays open until
  * the last of them is closed. A vCPU does not keep its VM open.
@@ -76,8 +76,8 @@ public final class Vm implements AutoCloseable {
      *     default routes, or if you do not know them, use {@link #adopt(Kernel,int,Ownership,RoutesNow)}
      * @param firstFree the lowest GSI that the library may allocate; lower GSIs belong to the VMM and its IOAPIC
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or not a VM
-     * @throws io.kvmirq.KernelException EPERM when {@code routesNow} has routes to pins and a system call filter
-     *     refuses KVM_CHECK_EXTENSION; after {@link Kernel#facts} the library does not make this call again
+     * @throws io.kvmirq.KernelException EPERM if {@code routesNow} has routes to pins and a system call filter refuses
+     *     KVM_CHECK_EXTENSION, a call that the library skips after {@link Kernel#facts}
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
         Objects.requireNonNull(routesNow, "routesNow is null");
@@ -154,8 +154,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Assigns an irqfd for each eventfd and its GSI, like {@link #assignIrqfd}, or none if any fails. {@link
-     * Irqfd#closeAll} closes many irqfds.
+     * Assigns an irqfd for each eventfd and its GSI, like {@link #assignIrqfd}, or none if any fails. To close them
+     * together, use {@link Irqfd#closeAll}.
      */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
         return Irqfd.edges(this, events, gsis, false);
@@ -203,10 +203,10 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Makes the kernel signal {@code event} when the guest writes to {@code address}, without an exit to the VMM.
-     * {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for this doorbell. Fails with EINVAL for a
-     * range that wraps around the address space, EEXIST if another ioeventfd at the same address matches some of the
-     * same writes, and ENOSPC if the VM's KVM bus is full.
+     * Makes the kernel signal {@code event} when the guest writes to {@code address}, without an exit to the VMM. To
+     * have a handler called, use {@link io.kvmirq.kernel.EventLoop#registerDoorbell}. Fails with EINVAL for a range
+     * that wraps around the address space, EEXIST if another ioeventfd at the same address matches some of the same
+     * writes, and ENOSPC if the VM's KVM bus is full.
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
         return new IoEventFd(calls, address, event);
@@ -226,7 +226,7 @@ public final class Vm implements AutoCloseable {
      * Calls KVM_ENABLE_CAP, for capabilities without a method here.
      *
      * @param number {@code KVM_CAP_*} of {@link io.kvmirq.uapi.Uapi} or {@link io.kvmirq.uapi.UapiArm64}
-     * @param arguments at most 4, as the kernel's api.rst describes them
+     * @param arguments at most 4, as described in the kernel's api.rst
      * @throws io.kvmirq.KernelException EINVAL for a capability that a VM cannot enable, or a wrong argument
      */
     public void enableCapability(int number, long... arguments) {

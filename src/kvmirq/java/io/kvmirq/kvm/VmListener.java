@@ -18,7 +18,7 @@ public interface VmListener {
     /** A vCPU was added. In KVM the vCPU exists until the VM ends, even after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
-    /** Passes an object that shows whether this process's vCPU is in KVM_RUN. Called after {@link #vcpuAdded}. */
+    /** Passes an object that reports whether this process's vCPU is in KVM_RUN. Called after {@link #vcpuAdded}. */
     default void vcpuWatched(WatchedVcpu vcpu) {}
 
     /** A call set a vCPU's LAPIC registers. See {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */

@@ -27,7 +27,7 @@ public final class X86Msrs {
     public X86Msrs() {}
 
     /**
-     * The MSRs that KVM on this host lists for saving, all 0. {@link X86Vcpu#msrs()} reads a vCPU's MSRs.
+     * The MSRs in this host's KVM_GET_MSR_INDEX_LIST, all with value 0. {@link X86Vcpu#msrs()} reads a vCPU's MSRs.
      *
      * @throws io.kvmirq.KernelException ENOENT or EACCES if {@code /dev/kvm} cannot be opened
      * @throws UnsupportedOperationException if the kernel is not x86

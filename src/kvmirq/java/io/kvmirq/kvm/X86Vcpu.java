@@ -162,9 +162,8 @@ public final class X86Vcpu {
     }
 
     /**
-     * Reads the MSRs that a VMM saves, which are the MSRs of {@link X86Msrs#ofHost} that the vCPU has. KVM also lists
-     * MSRs, such as VMX's, that it refuses to read if the vCPU's CPUID lacks their feature, but such MSRs have no
-     * state.
+     * Reads the MSRs that a VMM saves: those of {@link X86Msrs#ofHost} that the vCPU has. KVM also lists MSRs, such as
+     * VMX's, that it refuses to read if the vCPU's CPUID lacks their feature, but such MSRs have no state.
      *
      * @throws io.kvmirq.KernelException as {@link X86Msrs#ofHost}
      */

@@ -58,7 +58,7 @@ public final class X86Vm {
     }
 
     /**
-     * Creates in-kernel PICs, IOAPIC and LAPICs, and routes GSI 0–15 to PIC and IOAPIC pins and 16–23 to the IOAPIC.
+     * Creates in-kernel PICs, IOAPIC and LAPICs, and routes GSI 0–15 to PIC and IOAPIC pins, 16–23 to IOAPIC pins.
      *
      * @throws io.kvmirq.KernelException EEXIST if the VM has an irqchip; ENOTTY on a kernel without irqchip; EINVAL if
      *     the VM has vCPUs
@@ -218,7 +218,7 @@ public final class X86Vm {
     /**
      * Reserves three pages for KVM, which the guest must not use. Call this before the first run. On Intel processors
      * without unrestricted guest, the pages contain a task state segment for real mode. Other processors do not use
-     * them. Fails with EINVAL if the pages do not end below 4 GiB. Without unrestricted guest, it also fails with
+     * them. Fails with EINVAL if the pages do not end below 4 GiB. Without unrestricted guest, the call also fails with
      * EINVAL for a misaligned address, and with EEXIST if guest memory overlaps them. Source: {@code
      * kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *

@@ -31,8 +31,8 @@
  * that a KernelException can name the cause. On a VM with a split irqchip, for example, {@link
  * io.kvmirq.kvm.Vm#assignLevelIrqfd} reports that resampling needs the full irqchip.
  *
- * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, at the cost of two opaque
- * stores per run. This package does not use VFIO, so it cannot report which device sent a signal.
+ * <p>A {@link io.kvmirq.kvm.WatchedVcpu} reports to other threads whether a vCPU is in KVM_RUN, at the cost of two
+ * opaque stores per run. This package does not use VFIO, so it cannot report which device sent a signal.
  *
  * <h2>Public packages</h2>
  *

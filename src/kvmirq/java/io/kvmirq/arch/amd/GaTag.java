@@ -7,8 +7,8 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
 /**
- * A GATag, which identifies the VM and the vCPU in the GA log ({@code AVIC_GATAG}). {@link GaTagKernel} selects the
- * layout.
+ * A GATag, which identifies the VM and the vCPU in the GA log ({@code AVIC_GATAG}). The layout depends on {@link
+ * GaTagKernel}.
  */
 public final class GaTag {
     /** The VM id, since Linux 6.18. */

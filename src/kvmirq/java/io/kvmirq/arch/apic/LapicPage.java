@@ -97,7 +97,7 @@ public final class LapicPage {
     /** LDR in x2APIC mode: the cluster's members, one bit each. */
     public static final BitField MEMBERS = new BitField("members", 0, 16, always("", "members of the cluster"));
 
-    /** DFR of the flat model, in which each of a logical id's 8 bits stands for one LAPIC. */
+    /** DFR of the flat model, in which each of a logical id's 8 bits denotes one LAPIC. */
     public static final int DFR_FLAT = 0xffff_ffff;
 
     /** DFR of the cluster model, in which a logical id is a 4-bit cluster number and one bit for each of 4 LAPICs. */

@@ -91,7 +91,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
 
     /**
      * Allows or refuses direct EOI. The administrator's assertion overrides only {@link NotDirect#SHARED} and {@link
-     * NotDirect#SHAREABLE}, not {@link NotDirect#REFUSED}, where Linux refuses the line, or the hardware's reasons.
+     * NotDirect#SHAREABLE}. It does not override {@link NotDirect#REFUSED}, where Linux refuses the line, or the
+     * hardware's reasons.
      */
     public DirectEoiDecision decide() {
         List<NotDirect> reasons = Stream.of(NotDirect.values())
