@@ -361,8 +361,8 @@ public final class X86Vcpu {
     /**
      * Writes the LAPIC registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip; in x2APIC mode also if ID is not the
-     *     vCPU's id
+     * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip; after {@link X86Vm#use32BitApicIds}, in
+     *     x2APIC mode also if ID is not the vCPU's id
      */
     public void setLapic(X86Lapic next) {
         Objects.requireNonNull(next, "next is null");
