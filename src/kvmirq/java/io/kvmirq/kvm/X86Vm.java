@@ -313,9 +313,10 @@ public final class X86Vm {
     }
 
     /**
-     * Drives a PIC or IOAPIC line from user space. This call and the irqfds on the GSI drive the pin separately, so the
-     * pin is high while any of them drives it high. Allocates nothing unless {@link LineOutcome#accepted} exceeds 2.
-     * Fails with ENXIO without an in-kernel irqchip.
+     * Drives a PIC or IOAPIC line from user space. This call and the level-triggered irqfds on the GSI drive the pin
+     * separately, so the pin is high while either drives it high. A signal of an edge-triggered irqfd lowers a line
+     * that this call raised. Allocates nothing unless {@link LineOutcome#accepted} exceeds 2. Fails with ENXIO without
+     * an in-kernel irqchip.
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
         Objects.requireNonNull(gsi, "gsi is null");
