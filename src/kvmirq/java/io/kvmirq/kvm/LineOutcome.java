@@ -10,7 +10,7 @@ package io.kvmirq.kvm;
  *     all of the GSI's routes; 0 is {@link #COALESCED}, -1 is {@link #IGNORED}
  */
 public record LineOutcome(int accepted) {
-    /** The GSI has no route, or the interrupt is masked in every chip. */
+    /** The GSI has no route, or every pin is masked or has its remote IRR set because its EOI is awaited. */
     public static final LineOutcome IGNORED = new LineOutcome(-1);
     /** The interrupt was merged with a pending one, so the guest gets one interrupt. */
     public static final LineOutcome COALESCED = new LineOutcome(0);
