@@ -39,7 +39,7 @@
  *       keeps the objects that it uses open.
  *   <li>Predicted and observed facts have different types (see {@link io.kvmirq.path.Known}). Package {@code mirror}
  *       never reads a host's files, and package {@code host} never uses a prediction.
- *   <li>Call structures are encoded in both C and {@code Uapi}, and a test compares the bytes. Every fake kernel result
+ *   <li>Call structures are encoded in C and {@code Uapi}, and a test compares the bytes. Every fake kernel result
  *       cites its source and grades the strength of the evidence.
  * </ul>
  *

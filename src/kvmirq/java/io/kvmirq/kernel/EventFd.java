@@ -311,7 +311,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Waits like {@link #await()}, but only for a limited time.
+     * Waits like {@link #await()}, for a limited time.
      *
      * @param timeout the maximum wait; zero or negative does not wait
      * @return true if the count is not 0; false after the timeout or an interrupt, which {@link Thread#isInterrupted}

@@ -222,7 +222,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Waits and calls handlers like {@link #runOnce}, but only for a limited time.
+     * Waits and calls handlers like {@link #runOnce}, for a limited time.
      *
      * @param timeout the maximum wait; zero or negative does not wait, and is allowed on a virtual thread
      * @return the number of handlers that were called; also 0 after the timeout
@@ -358,7 +358,7 @@ public final class EventLoop implements AutoCloseable {
         }
     }
 
-    /** Handles a wake-up by an interrupt, an unfinished round, or {@link #close}, which has already set its flag. */
+    /** Handles a wake-up by an interrupt, an unfinished round, or {@link #close}, which has set its flag. */
     private void awake() {
         if (!closed) {
             wake.drain();

@@ -184,7 +184,7 @@ final class Handles {
         }
     }
 
-    /** Logs how many forgotten handles had no warning of their own. */
+    /** Logs how many handles had no warning of their own. */
     void reportUnlisted() {
         Map<String, Integer> all;
         synchronized (this) {

@@ -171,7 +171,7 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** Keeps the VM and the eventfds open, or none of them if any is closed already. */
+    /** Keeps the VM and the eventfds open, or none of them if any is closed. */
     private void hold() {
         boolean all = false;
         int held = 0;
