@@ -21,9 +21,9 @@ import org.jspecify.annotations.Nullable;
  * UNFORWARD_IRQ to KVM-VFIO, in the group KVM_DEV_VFIO_DEVICE. VFIO's handler for a forwarded line signals the eventfd
  * without masking the line, and the guest's EOI also ends the host interrupt. Thread-safe.
  *
- * <p>The attributes' numbers and layout come from the patches. A series of 2025 proposes the same numbers for another
- * purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this ABI. Call {@link #named} only on a kernel
- * that you patched yourself.
+ * <p>The attributes' numbers and layout come from the patches. Because a 2025 series proposes the same numbers for
+ * TDI_BIND, {@link #probe} cannot prove that a kernel has this ABI. Call {@link #named} only on a kernel that you
+ * patched yourself.
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
  * forwarding, FORWARD_IRQ returns 0 and does nothing. To test whether a line is forwarded, let the device interrupt
@@ -64,7 +64,7 @@ public final class Abi2014 {
     private final Set<Hold> holds;
     private final Map<LineIrq, Forwarded> forwarded = new HashMap<>();
 
-    /** @param holds the holds that {@code kvmVfio} ends when it closes */
+    /** @param holds the holds that end when {@code kvmVfio} is closed */
     Abi2014(KvmVfio kvmVfio, ForwardCalls calls, Set<Hold> holds) {
         this.kvmVfio = kvmVfio;
         this.calls = calls;
@@ -80,12 +80,14 @@ public final class Abi2014 {
         return kvmVfio.abi2014().calls.hasForwarding(kvmVfio.fd()) ? Probe.AMBIGUOUS : Probe.ABSENT;
     }
 
-    /** Returns the ABI without checking the kernel, which must have the patches of 2014. */
+    /** Returns the ABI without checking that the kernel has the 2014 patches, which it needs. */
     public static Abi2014 named(KvmVfio kvmVfio) {
         return kvmVfio.abi2014();
     }
 
-    /** A forwarded line with the attribute that ends the forwarding, so that {@link #close} allocates nothing. */
+    /**
+     * A forwarded line and its UNFORWARD_IRQ attribute, allocated in advance because {@link #close} must not allocate.
+     */
     private final class Forwarded implements Hold {
         private final LineIrq irq;
         private final Fd.Lease group;
@@ -139,7 +141,7 @@ public final class Abi2014 {
      * closed earlier. The line still needs an eventfd and an irqfd on the GSI.
      *
      * @throws io.kvmirq.KernelException EINVAL if the line is already forwarded or cannot be forwarded, EBUSY if it is
-     *     already armed, ENXIO on every kernel without the patches
+     *     already armed, ENXIO on every kernel without the 2014 patches
      */
     public void forward(LineIrq irq, Gsi gsi) {
         synchronized (kvmVfio) {
@@ -169,7 +171,7 @@ public final class Abi2014 {
         }
     }
 
-    /** Ends a forwarding that the VMM that created an adopted KVM-VFIO device may have begun. */
+    /** Ends a forwarding that this object did not begin: an adopted device's VMM may have begun it. */
     private void unforwardOfOthers(LineIrq irq) {
         try {
             new Forwarded(irq, new Gsi(0)).end();

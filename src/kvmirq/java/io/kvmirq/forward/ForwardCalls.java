@@ -23,7 +23,10 @@ import java.util.List;
 import java.util.Set;
 import java.util.function.Function;
 
-/** The calls on KVM-VFIO devices. A lease keeps each file open, so that it can be removed after its owner is closed. */
+/**
+ * The calls on KVM-VFIO devices. Each file is leased, so that it stays open and can be removed even after its owner is
+ * closed.
+ */
 final class ForwardCalls extends Calls {
     ForwardCalls(Kernel kernel) {
         super(kernel);
@@ -91,8 +94,8 @@ final class ForwardCalls extends Calls {
     }
 
     /**
-     * The argument of both attributes. Only this method passes a VFIO index to KVM, because a line is alone in its
-     * index.
+     * The argument of both attributes. Only here does KVM get a VFIO index, which identifies the line because each line
+     * has its own index.
      */
     ByteBuffer forwarded(Fd.Lease device, LineIrq irq, Gsi gsi) {
         int index = irq.info().kind() == IrqKind.PLATFORM ? irq.number() : UapiVfio.VFIO_PCI_INTX_IRQ_INDEX;

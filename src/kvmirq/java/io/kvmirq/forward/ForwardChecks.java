@@ -34,11 +34,11 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     }
 
     /**
-     * @param wired whether other vectors that another owner wired are already forwarded, so the kernel need not be
+     * @param wired whether other vectors wired by another owner are already forwarded, so that the kernel need not be
      *     probed again
      * @return whether another program has enabled this kind of interrupt
-     * @throws KernelException EBUSY if the interrupt has a foreign trigger that the caller does not, or cannot, take
-     *     over
+     * @throws KernelException EBUSY if another owner has, or may have, armed the device's interrupts, and the caller
+     *     does not, or cannot, take them over
      */
     boolean isEnabledElsewhere(DeviceIrq irq, boolean takesOver, boolean wired) {
         IrqKind kind = irq.info().kind();

@@ -31,7 +31,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A device interrupt forwarded to a guest. {@link #close} ends the forwarding, and removes the irqfd and the route that
- * it added. Device, VM and this object may be closed in any order. Thread-safe.
+ * it added. The device, the VM and this object may be closed in any order. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarded"}
  */
@@ -41,7 +41,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         OPEN,
         /** Held back until an unmask. */
         MASKED,
-        /** Closed. New calls are refused, but tear-down may not be finished yet. */
+        /** Closed. New calls are refused, but tear-down may still be in progress. */
         ENDED
     }
 
@@ -49,7 +49,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     // Read without the lock, because an injector or EOI handler may read them while a thread that holds the lock waits
     // for it
     private volatile Phase phase = Phase.OPEN;
-    /** The irqfd that reads the eventfd, which is masked while a relay injects. Null if there never was one. */
+    /** The irqfd that reads the eventfd. It is masked while a relay injects, and null if there never was one. */
     private volatile @Nullable Irqfd irqfd;
     /** The relay that reads the eventfd. Null while KVM injects. A move sets the irqfd before it removes the relay. */
     private volatile @Nullable RelayedIrq relay;
@@ -274,13 +274,13 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Masks the interrupt until {@link #unmask}. No interrupt is lost: signals stay in the eventfd and become one
-     * interrupt at the unmask, and the device keeps a line asserted. No program can read whether a GICv4 vLPI was
+     * interrupt at the unmask, and a device keeps its line asserted. No program can read whether a GICv4 vLPI was
      * pending, so on an arm64 host with vLPIs the guest may get one extra interrupt. The GSI's route stays. After the
      * call returns, the guest can still take an interrupt that was raised before it.
      *
      * <p>If this process injects the interrupt, the call waits for a running injection, as do {@link #moveTo}, {@link
      * #close} and, for an unmasked interrupt, {@link #reroute}. Do not call any of these while you hold a lock that the
-     * injector needs; instead of this method, call {@link #beginMask}.
+     * injector needs. Call {@link #beginMask} instead of this method.
      *
      * @throws KernelException if {@link Irqfd#mask} fails. The interrupt then stays unmasked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}

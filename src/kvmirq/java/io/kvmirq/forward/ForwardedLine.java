@@ -181,7 +181,7 @@ final class ForwardedLine extends ForwardedIrq {
         }
     }
 
-    /** Whether {@code to} already delivers the interrupt. Ends direct EOI if that alone makes the move. */
+    /** Whether {@code to} already delivers the interrupt. Ends direct EOI if the move needs nothing else. */
     private boolean isThere(Mechanism to) {
         synchronized (lock()) {
             requireOpen();
@@ -219,7 +219,7 @@ final class ForwardedLine extends ForwardedIrq {
         }
     }
 
-    /** Changes the handler of a live line, which then masks the line until the guest's EOI unmasks it. */
+    /** Changes a live line's handler to VFIO's default one, which masks the line until the guest's EOI unmasks it. */
     private void endDirectEoi() {
         Abi2014 abi = direct.orElseThrow().abi();
         Irqfd before = assigned();

@@ -16,14 +16,17 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * An MSI or MSI-X vector. VFIO signals an eventfd, whose irqfd raises a GSI, which is routed to a message. A VM can
- * have thousands of vectors, so fields do not repeat values of other objects. The forwarding's list publishes this
- * object to other threads.
+ * have thousands of vectors, so no field duplicates a value that another object has. The forwarding's list publishes
+ * this object to other threads.
  */
 final class ForwardedMessage extends ForwardedIrq {
     private final IrqKind kind;
     private final int number;
     private volatile MsiMessage message;
-    /** The caller's message, which the route gets back when the forwarding ends. Null if the route is removed. */
+    /**
+     * The caller's message, which is restored in the route when the forwarding ends. Null if the route is removed
+     * instead.
+     */
     private final @Nullable MsiMessage callers;
 
     /**

@@ -47,7 +47,7 @@ import java.util.stream.Collectors;
  * then the device's eventfds, and torn down in reverse order. A method that fails changes nothing, except that {@code
  * takeOver} cannot restore replaced eventfds. {@code close} never fails, even after the VM or the device was closed.
  *
- * <p>One lock guards set-up and tear-down, another one each interrupt's delivery. The set-up lock is taken first.
+ * <p>One lock guards set-up and tear-down, another the delivery of all interrupts. The set-up lock is taken first.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarding"}
  */
@@ -132,8 +132,8 @@ public final class Forwarding implements AutoCloseable {
         /**
          * Lets {@code relay} inject interrupts for which KVM accepts no irqfd: all interrupts of an x86 VM without an
          * in-kernel irqchip, and lines with a split irqchip. {@link ForwardedIrq#moveTo} can move other interrupts too.
-         * A line can interrupt before {@link Forwarding#forward} returns, so report an earlier EOI afterwards. Throws
-         * IllegalArgumentException for another VM's injector.
+         * A line can interrupt, and the guest can send its EOI, before {@link Forwarding#forward} returns. Report this
+         * EOI afterwards. Throws IllegalArgumentException for another VM's injector.
          */
         public Builder userspace(Userspace relay) {
             Objects.requireNonNull(relay, "relay is null").injector().requireOf(vm, List.of());
@@ -181,7 +181,7 @@ public final class Forwarding implements AutoCloseable {
         return mirror;
     }
 
-    /** Set-up defects that do not stop interrupts, one sentence each, which are also logged. */
+    /** Set-up defects that do not stop interrupts, one sentence each. They are also logged. */
     public List<String> warnings() {
         if (device.isHeld() || device.access() == VfioDevice.Access.ADOPTED) {
             return List.of();
@@ -232,8 +232,8 @@ public final class Forwarding implements AutoCloseable {
      * signals each former vector once, because interrupts may have been lost.
      *
      * @param messages returns the MSI message for position 0, 1, … of {@code which}. It is called first, without a lock
-     * @throws KernelException EINVAL if a vector is already forwarded, or without either an in-kernel irqchip or a
-     *     {@link Userspace}; EBUSY if another program or the user armed the device's interrupts, unless {@link
+     * @throws KernelException EINVAL if a vector is already forwarded, or if there is neither an in-kernel irqchip nor
+     *     a {@link Userspace}; EBUSY if another program or the user armed the device's interrupts, unless {@link
      *     #takeOver} is used; EMFILE if there are too few descriptors; other errnos if a kernel call fails
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
      * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors. The exception holds the number
@@ -262,7 +262,7 @@ public final class Forwarding implements AutoCloseable {
      * Forwards vectors that another program, or the device's user, has already armed. One call replaces their eventfds,
      * which are not restored when the forwarding ends. During the replacement, an MSI-X message stays pending in the
      * device, but an MSI message can be lost. Signals in the former eventfds stay there. Close your armed vectors only
-     * after the forwarding has ended, because that disables all vectors. If you know the eventfds, {@link
+     * after the forwarding has ended, because closing them disables all vectors. If you know the eventfds, {@link
      * #takeOver(MessageIrqs,List,IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
@@ -337,9 +337,9 @@ public final class Forwarding implements AutoCloseable {
      * Forwards a device's line to a GSI that is routed to an irqchip pin. Each interrupt masks a level-triggered line
      * until the guest's EOI. A platform device's edge-triggered line is not masked.
      *
-     * @throws KernelException EINVAL if the line is already forwarded, or without either a full in-kernel irqchip or a
-     *     {@link Userspace}; EBUSY if another program or the user armed the line, or VFIO cannot share the host irq
-     *     with another driver
+     * @throws KernelException EINVAL if the line is already forwarded, or if there is neither a full in-kernel irqchip
+     *     nor a {@link Userspace}; EBUSY if another program or the user armed the line, or VFIO cannot share the host
+     *     irq with another driver
      * @throws IllegalStateException while the device's messages are forwarded, or after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
@@ -491,8 +491,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Ends the forwarding of all interrupts. Vectors take one VFIO_DEVICE_SET_IRQS and one KVM_SET_GSI_ROUTING.
-     * Idempotent, never fails.
+     * Ends the forwarding of all interrupts. All vectors together need one VFIO_DEVICE_SET_IRQS and one
+     * KVM_SET_GSI_ROUTING. Idempotent, never fails.
      */
     @Override
     public void close() {

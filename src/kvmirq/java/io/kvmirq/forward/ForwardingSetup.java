@@ -145,8 +145,8 @@ final class ForwardingSetup {
     }
 
     /**
-     * Creates the readers of the eventfds. These are irqfds, after one commit of all routes, or relays if KVM refuses
-     * irqfds and there is a {@link Userspace}.
+     * Creates the readers of the eventfds: irqfds, after one commit of all routes, or relays if KVM refuses irqfds and
+     * there is a {@link Userspace}.
      *
      * @param gsis the GSIs chosen by the caller, or empty to allocate them
      * @param routes whether this method routes the GSIs

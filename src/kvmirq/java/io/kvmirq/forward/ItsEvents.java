@@ -71,11 +71,10 @@ public final class ItsEvents {
     }
 
     /**
-     * Reads the ITS events of a forwarding's messages and reports them to its {@link Forwarding#mirror}, so that the
-     * LPI and the vCPU are known to {@link ForwardedIrq#predicted} after the unmask. Messages to another ITS are
-     * skipped.
+     * Reads the ITS events of a forwarding's messages and reports them to its {@link Forwarding#mirror}, so that {@link
+     * ForwardedIrq#predicted} can use the LPI and the vCPU after the unmask. Messages to another ITS are skipped.
      *
-     * @return empty on success, otherwise a sentence that says why the tables cannot be read. After a failure,
+     * @return empty on success, otherwise the reason why the tables cannot be read, as a sentence. After a failure,
      *     predictions are unchanged, but entries in the guest's tables may have been cleared. A table cannot be read if
      *     it is outside guest memory, in memory that Java cannot access (such as a BAR), or in memory that was not
      *     passed to the constructor

@@ -19,7 +19,7 @@ import java.util.Set;
  * drivers. Without it, interrupts still reach the guest, but non-coherent DMA and drivers that need the VM, such as
  * those of mediated devices, do not work. Thread-safe.
  *
- * <p>Add a file before its device is opened, and remove it before the file is closed, because both calls take the open
+ * <p>Add a file before its device is opened, and remove it before the file is closed, because both calls need the open
  * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} and the device's {@code close} do this for you.
  *
  * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.

@@ -4,8 +4,8 @@ package io.kvmirq.forward;
 /** The mechanisms that deliver a device interrupt to the guest, best first. */
 public enum Mechanism {
     /**
-     * VFIO signals an irqfd's eventfd, and KVM injects the interrupt. If hardware posts the interrupt, it bypasses VFIO
-     * and KVM, which no kernel reports but {@link ForwardedIrq#predicted} predicts.
+     * VFIO signals an irqfd's eventfd, and KVM injects the interrupt. A posted interrupt bypasses VFIO and KVM. No
+     * kernel reports this, so {@link ForwardedIrq#predicted} predicts it.
      */
     IRQFD("irqfd"),
     /**

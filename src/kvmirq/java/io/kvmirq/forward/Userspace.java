@@ -46,9 +46,10 @@ public record Userspace(EventLoop loop, Injector injector) {
 
         /**
          * Raises a device's level-triggered line until the guest's EOI, which lowers it. An interrupt controller that
-         * overrides this lowers the line at the EOI, under its own lock, so that the line is never high after the EOI
-         * of a guest that served the device. Whenever it lowers the line, including in {@link #line}, it then calls
-         * {@code ended} once. If the method throws, the line may be high, and {@code ended} may still be called.
+         * overrides this must lower the line at the EOI, under its own lock, so that a guest that has served the device
+         * never finds the line high after its EOI. Whenever it lowers the line, including in {@link #line}, it must
+         * then call {@code ended} once. If the method throws, the line may be high, and {@code ended} may still be
+         * called.
          *
          * <p>The default calls {@link #line}, and the VMM must call {@link ForwardedIrq#endOfInterrupt} at the EOI.
          *

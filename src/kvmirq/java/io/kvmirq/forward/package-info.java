@@ -8,7 +8,7 @@
  * records whether an irqfd or this process injects the interrupt, and whether it is masked, and reports each change to
  * the mirror. {@code Triggers} makes a device's vectors signal eventfds, which {@code ForwardedMessage} and {@code
  * ForwardedLine} connect to KVM. {@link io.kvmirq.forward.KvmVfio} passes the VFIO files that the guest uses to KVM.
- * {@link io.kvmirq.forward.Abi2014} forwards a line by the patches of 2014.
+ * {@link io.kvmirq.forward.Abi2014} forwards a line with the ABI of 2014.
  *
  * <p>Forwarding an interrupt a second time fails with EINVAL, and forwarding one that another program armed fails with
  * EBUSY, except by {@code takeOver}. If forwarding fails, nothing has changed. Ending a forwarding cannot fail, in
