@@ -15,8 +15,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Predicts an interrupt on arm64. KVM decides about a vLPI only once, when producer and consumer meet. See {@link
- * io.kvmirq.arch.gic.model.VlpiMapping}.
+ * Predicts an interrupt on arm64. KVM decides whether to map a vLPI only once, when it connects producer and consumer.
+ * See {@link io.kvmirq.arch.gic.model.VlpiMapping}.
  */
 final class ArmRules {
     static final Posting LOST = new Posting.NotPosted(

@@ -9,9 +9,9 @@ import java.util.Optional;
  * KVM's last update of an x86 remapping entry, from which its form is predicted. Immutable.
  *
  * @param last the event that made KVM write the entry
- * @param next the prediction after KVM's next update if an event after {@code last}, such as a new vCPU, changes it. A
- *     mask and an unmask make KVM update the entry. Empty if nothing changes, a {@link Posting.Unknown} if something
- *     may
+ * @param next the prediction after KVM's next update, if an event since {@code last}, such as a new vCPU, changes it.
+ *     Masking and unmasking the interrupt makes KVM update the entry. Empty if the update changes nothing, a {@link
+ *     Posting.Unknown} if it may
  */
 @NotPromised
 public record EntryUpdate(Moment last, Optional<Posting> next) {
@@ -20,7 +20,7 @@ public record EntryUpdate(Moment last, Optional<Posting> next) {
         Objects.requireNonNull(next, "next is null");
     }
 
-    /** The last update and, if it differs, the next one in one line. */
+    /** The last update and, if it differs, the next one, in one line. */
     @Override
     public String toString() {
         return "KVM looked for the vCPU when " + last

@@ -193,8 +193,8 @@ public sealed interface Event {
     }
 
     /**
-     * A forwarding now delivers a device interrupt by another path. The first is {@link DeliveryPath#KERNEL}, the last
-     * {@link DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
+     * A forwarding now delivers a device interrupt by another path. The first path is {@link DeliveryPath#KERNEL}, the
+     * last {@link DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
      */
     record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {
         public DeliveryChanged {
@@ -358,10 +358,10 @@ public sealed interface Event {
     record EventUnmapped(long its, int device, int event) implements Event {}
 
     /**
-     * A device message is held back from the guest, because its forwarding ended while it was pending, because its
-     * interrupt was masked, rerouted, moved or ended while it may have been a pending vLPI, or because it is in a
-     * guest's pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. No event reports a message
-     * that arrives while its interrupt is masked, because the device signals the eventfd directly.
+     * A device message is held back from the guest. This happens if its forwarding ended while it was pending, if its
+     * interrupt was masked, rerouted, moved or ended while it may have been a pending vLPI, or if it is in a guest's
+     * pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. No event reports a message that
+     * arrives while its interrupt is masked, because the device signals the eventfd directly.
      */
     record Held(Producer producer, HeldMessage message) implements Event {
         public Held {

@@ -9,9 +9,9 @@ public enum HeldMessage {
     /** The message is known to be pending. */
     KNOWN,
     /**
-     * The message may be pending, or the guest may have taken it already. This happens after the end of a GICv4.0 vLPI,
-     * whose pending bit no program can read, after a guest changed the number of its MSI vectors, or after a device was
-     * restored on arm64. The guest gets one interrupt in any case.
+     * The message may be pending, or the guest may have taken it already. This happens after a guest changed the number
+     * of its MSI vectors, after a device was restored on arm64, or after a GICv4.0 vLPI ended, because no program can
+     * read its pending bit. The guest gets one interrupt in any case.
      */
     POSSIBLE
 }

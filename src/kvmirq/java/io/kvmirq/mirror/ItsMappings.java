@@ -75,7 +75,7 @@ final class ItsMappings {
         return mapping == null ? null : owner(mapping.lpi());
     }
 
-    /** The mapping that hardware uses for a host interrupt's message, or null if it goes to no vLPI. */
+    /** The mapping that hardware uses for a host interrupt's message, or null if the message goes to no vLPI. */
     @Nullable
     Mapping sent(EventFdId event) {
         return sent.get(event);

@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
 public final class Mirror {
-    /** If more lists of events are stored, they are folded without a query. */
+    /** The number of stored event lists above which they are folded without waiting for a query. */
     private static final int MOST_WAITING = 256;
 
     private final State state;
@@ -135,8 +135,8 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd, for a shared one as {@link Snapshot#of} selects. If {@link #apply(List)}
-     * runs at the same time, the prediction may reflect only some of its events.
+     * The current prediction for an eventfd. For a shared eventfd, it is the one that {@link Snapshot#of} returns. If
+     * {@link #apply(List)} runs at the same time, the prediction may reflect only some of its events.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

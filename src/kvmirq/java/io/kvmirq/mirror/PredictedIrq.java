@@ -26,8 +26,8 @@ import java.util.Optional;
  *     vCPU whose ir_list holds the interrupt. Unknown, for example, up to Linux 6.16 if KVM wrote the entry between a
  *     change of AVIC's inhibits and the vCPU's next guest entry
  * @param destination x86: the vCPU to which KVM delivers the interrupt while hardware does not post it. None if the MSI
- *     message does not target exactly one vCPU, or no irqfd exists. Unknown if the LAPIC ids are, and for a pin, whose
- *     vCPU the guest's interrupt controller chooses
+ *     message does not target exactly one vCPU, or no irqfd exists. Unknown if the LAPIC ids are, and for a pin,
+ *     because the guest's interrupt controller chooses the vCPU
  * @param irte the device message's remapping entry. None for a line, and on a host without interrupt remapping. Unknown
  *     if {@code posting} is
  * @param listRegister arm64: the interrupt's list register. None if hardware delivers the interrupt, unknown if only

@@ -68,8 +68,8 @@ public final class Snapshot {
     }
 
     /**
-     * The prediction for an eventfd's interrupt. If several device interrupts share the eventfd, this is for the one
-     * registered with irqbypass, or else the first. Does not allocate.
+     * The prediction for an eventfd's interrupt. If several device interrupts share the eventfd, this is the prediction
+     * for the interrupt registered with irqbypass, or else for the first one. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
         EventFdEnds found = ends.get(event);
@@ -149,9 +149,9 @@ public final class Snapshot {
     /**
      * A vCPU's predicted posted-interrupt descriptor on an Intel host. None on other hosts, unknown if the vCPU's
      * schedule is, for example in KVM_RUN. If irqbypass had not joined any device vector with an irqfd of the VM when
-     * the vCPU stopped, KVM leaves the descriptor as the last load wrote it. On a host that posts, this is unknown up
-     * to Linux 6.16, where a device in KVM-VFIO is enough. If a vCPU sleeps with interrupts disabled, the real fields
-     * are as for a vCPU in user space.
+     * the vCPU stopped, KVM leaves the descriptor as the last load wrote it. On a host that posts, the descriptor is
+     * then unknown up to Linux 6.16, where KVM also updates it if KVM-VFIO has a device. If a vCPU sleeps with
+     * interrupts disabled, the real fields are as for a vCPU in user space.
      */
     public Known<PredictedPid> pid(VcpuId vcpu) {
         return descriptors.then(kernel -> pid(vcpu, kernel));
@@ -173,10 +173,10 @@ public final class Snapshot {
     }
 
     /**
-     * The structure that tells hardware where a vCPU runs: {@link Hop#PID} on Intel, and on AMD {@link Hop#AVIC_ENTRY},
-     * which is KVM's copy of the vCPU's entry. If the module parameter {@code enable_ipiv} is off, IsRun in the table
-     * that hardware reads is always 0. Each field has its predicted value or the reason why it is not predicted. None
-     * if no interrupt is posted to the vCPU, unknown if one may be.
+     * The structure from which hardware reads where a vCPU runs: {@link Hop#PID} on Intel, and on AMD {@link
+     * Hop#AVIC_ENTRY}, which is KVM's copy of the vCPU's entry. If the module parameter {@code enable_ipiv} is off,
+     * IsRun in the table that hardware reads is always 0. Each field has its predicted value or the reason why it is
+     * not predicted. None if no interrupt is posted to the vCPU, unknown if one may be.
      */
     public Known<HopValue<HardwareFields>> vcpuStructure(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");

@@ -20,8 +20,9 @@
  * <p>Some predicted fields depend on a vCPU's schedule: an entry's IsRun and Destination, PID.SN, PID.NV and PID.NDST.
  * A tracer reports the schedule in events. For a vCPU that this process runs, the mirror reads a {@link
  * io.kvmirq.mirror.VcpuPhase} at each query and before each event, so these fields are unknown while the vCPU is in
- * KVM_RUN, and known after its return. The logical ids that a guest gives its LAPICs are known from a {@link
- * io.kvmirq.mirror.LapicSample}, which can be old. {@link io.kvmirq.mirror.LapicSample#taken} is its time.
+ * KVM_RUN, and known after its return. The logical ids that a guest assigns to its LAPICs are known only from a {@link
+ * io.kvmirq.mirror.LapicSample}, which can be old: {@link io.kvmirq.mirror.LapicSample#taken} is the time at which it
+ * was taken.
  *
  * <p>An event's cost is proportional to the number of predictions that it affects. Other predictions are shared with
  * earlier snapshots. The first {@link io.kvmirq.mirror.Mirror#now} after an event copies one reference to each
