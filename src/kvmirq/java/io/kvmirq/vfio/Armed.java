@@ -102,7 +102,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return held;
     }
 
-    /** Rejects a shared eventfd, because irqbypass joins only one interrupt per eventfd, and only logs a refusal. */
+    /** Rejects a shared eventfd, because irqbypass joins only one interrupt per eventfd, and just logs a refusal. */
     private void requireDistinct(int first, int[] next) {
         int[] sorted = next.clone();
         Arrays.sort(sorted);

@@ -22,7 +22,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
 
     /**
      * Replaces the interrupt's eventfd. A masked line stays masked, except after {@link #unwire}, because an interrupt
-     * may have masked it without a signal.
+     * may meanwhile have masked the line without signalling an eventfd.
      *
      * @throws VectorsDisturbedException if the kernel refuses {@code event}. The former eventfd stays if {@code lost()}
      *     is empty

@@ -83,7 +83,7 @@ public final class ArmedLine extends ArmedIrq {
     /**
      * Makes the kernel unmask the line at each signal of {@code event}, and at once if its count is not 0. {@code
      * event} replaces the former unmask eventfd. If the former one is signalled during this call, the line is unmasked.
-     * The line keeps {@code event} open, because it could otherwise stay masked after the file is closed.
+     * This object keeps {@code event} open, because the line could otherwise stay masked once the file is closed.
      *
      * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if {@code event} was
      *     adopted and is not an eventfd. After an error, the former eventfd unmasks the line

@@ -97,8 +97,8 @@ public final class ArmedVectors extends Armed {
     /**
      * Attaches eventfds to consecutive vectors on a kernel that cannot add vectors while others are enabled ({@link
      * IrqInfo#noResize}). The call disables all vectors and enables them again together with the new ones, so
-     * interrupts that the device raises in between may be lost. On a kernel that can add vectors, this is {@link
-     * #set(int,List)}.
+     * interrupts that the device raises in between may be lost. On a kernel that can add vectors, this call is the same
+     * as {@link #set(int,List)}.
      *
      * @throws VectorsDisturbedException if the host has too few vectors, or the kernel refuses them. The former vectors
      *     are armed again, if possible. The exception's cause is VectorsExhaustedException or {@link

@@ -39,8 +39,9 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     }
 
     /**
-     * The armed interrupts of this {@link VfioDevice} that prevent arming this one: of the same kind (for a platform
-     * device, index), or another of INTx, MSI and MSI-X, of which only one can be armed.
+     * The armed interrupts of this {@link VfioDevice} that prevent arming this one: those of the same kind (on a
+     * platform device, the same index), or those of another kind among INTx, MSI and MSI-X, because only one of these
+     * kinds can be armed.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);

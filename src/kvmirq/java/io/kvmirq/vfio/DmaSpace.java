@@ -59,7 +59,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
      * The addresses that {@link #map} accepts, in ascending order, without those that the IOMMU reserves (such as the
      * MSI window) or does not translate. Attaching a device can shorten the list.
      *
-     * @throws io.kvmirq.KernelException for a container without a device, EINVAL, or ENOTTY if {@code /dev/vfio/vfio}
+     * @throws io.kvmirq.KernelException for a container without a device: EINVAL, or ENOTTY if {@code /dev/vfio/vfio}
      *     is an iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER)
      */
     public abstract List<DmaRange> ranges();

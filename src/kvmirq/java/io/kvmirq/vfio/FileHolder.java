@@ -2,8 +2,8 @@
 package io.kvmirq.vfio;
 
 /**
- * A KVM-VFIO device. Add a host device's file to it before you open the device, because the bus driver takes the VM
- * from the file during the open. Afterwards, the file has no effect on the device.
+ * A KVM-VFIO device. Add a host device's file to it before you open the device, because the bus driver gets the VM from
+ * the file only during the open. A file added later has no effect on the device.
  */
 public interface FileHolder {
     /**

@@ -5,7 +5,7 @@ import io.kvmirq.IrqKind;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Objects;
 
-/** VFIO's description of an interrupt kind: the device's number of them, possibly 0, and VFIO_IRQ_INFO_* flags. */
+/** VFIO's description of an interrupt kind: how many the device has, possibly 0, and the VFIO_IRQ_INFO_* flags. */
 public record IrqInfo(IrqKind kind, int count, int flags) {
     public IrqInfo {
         Objects.requireNonNull(kind, "kind is null");
@@ -26,12 +26,12 @@ public record IrqInfo(IrqKind kind, int count, int flags) {
         return (flags & UapiVfio.VFIO_IRQ_INFO_AUTOMASKED) != 0;
     }
 
-    /** Whether all vectors must be disabled to add vectors, which loses interrupts in between. */
+    /** Whether all vectors must be disabled to add vectors, so that interrupts raised in between are lost. */
     public boolean noResize() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0;
     }
 
-    /** Whether the bus driver raises the interrupt, not the device. */
+    /** Whether the bus driver, not the device, raises the interrupt. */
     boolean isNotice() {
         return kind == IrqKind.ERROR || kind == IrqKind.REQUEST;
     }

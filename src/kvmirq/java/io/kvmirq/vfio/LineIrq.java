@@ -5,7 +5,7 @@ import io.kvmirq.kernel.EventFd;
 import java.util.Objects;
 
 /**
- * INTx or a platform device's interrupt, which is level-triggered if {@link IrqInfo#automasked} is true.
+ * An INTx or platform device interrupt. It is level-triggered if {@link IrqInfo#automasked} is true.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */

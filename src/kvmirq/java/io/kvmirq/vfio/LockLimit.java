@@ -6,7 +6,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
- * This process's limit on locked memory (RLIMIT_MEMLOCK), towards which memory mapped for DMA counts.
+ * This process's limit on locked memory (RLIMIT_MEMLOCK). Memory mapped for DMA counts against it.
  *
  * <p>Source: fs/proc/base.c proc_pid_limits(), fs/proc/task_mmu.c task_mem().
  */

@@ -4,7 +4,7 @@ package io.kvmirq.vfio;
 import io.kvmirq.kernel.EventFd;
 
 /**
- * An interrupt that the bus driver raises, not the device, to report an error or to request the device back.
+ * An interrupt that the bus driver, not the device, raises to report an error or to request the device back.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="notices"}
  */

@@ -24,7 +24,7 @@ public final class PciConfig {
         return region.size();
     }
 
-    /** Reads 8 bits. Throws IndexOutOfBoundsException if {@code at} is outside the configuration space. */
+    /** Reads 8 bits. Throws IndexOutOfBoundsException if {@code at} is outside the config space. */
     public int getByte(int at) {
         return (int) region.get(at, Byte.BYTES);
     }

@@ -147,8 +147,8 @@ public final class Region {
     /**
      * Maps a part of the region for {@code Vm.addMemory}, so that the guest accesses the device without an exit. Do not
      * map the pages of the MSI-X table, which the VMM emulates. The mapping stays valid after the {@link VfioDevice} is
-     * closed. Only the guest can access the mapping, whose methods throw UnsupportedOperationException. This process
-     * uses {@link #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
+     * closed. Only the guest can access the mapping: its methods throw UnsupportedOperationException. In this process,
+     * use {@link #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
      *
      * @param at the offset from the start of the region in bytes, a multiple of the page size
      * @param length the length of the part in bytes, a multiple of the page size

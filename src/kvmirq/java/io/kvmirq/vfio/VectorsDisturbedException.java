@@ -6,7 +6,7 @@ import java.util.List;
 /**
  * Thrown if a change of armed interrupts failed, and interrupts that were armed before briefly had no eventfd, because
  * the kernel detaches eventfds when a change fails. The former eventfds were attached again as far as the kernel
- * allowed. An interrupt in between may be lost. An MSI-X interrupt stays pending in the device instead, unless all
+ * allowed. An interrupt raised in between may be lost, but an MSI-X interrupt stays pending in the device unless all
  * vectors were disabled to add vectors. Since Linux 6.9, INTx keeps its eventfd, but this exception is thrown even
  * then. The exception's cause is the failure of the change.
  */

@@ -2,8 +2,8 @@
 package io.kvmirq.vfio;
 
 /**
- * Thrown if the host has fewer interrupt vectors than requested, so that none was enabled. VFIO reports this as a
- * positive result, which looks like success.
+ * Thrown if the host has fewer interrupt vectors than requested. None was enabled. VFIO reports this as a positive
+ * result, which looks like success.
  */
 public final class VectorsExhaustedException extends IllegalStateException {
     private static final long serialVersionUID = 1;

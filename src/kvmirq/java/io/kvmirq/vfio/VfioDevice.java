@@ -72,7 +72,7 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * Opens a device, and creates a DMA space for it alone. The device is opened through its own file and an iommufd if
      * the host has both and this user has access, otherwise through its group and a container. {@link #access} returns
-     * which was used. KVM does not get the device's file. Interrupts work, but mediated devices and non-coherent DMA
+     * which was used. KVM does not get the device's file, so interrupts work, but mediated devices and non-coherent DMA
      * need {@link #open(Kernel,DeviceName,FileHolder)}.
      *
      * <p>A group can be open only once at a time, so open all its devices through one {@link VfioFile}.
@@ -237,8 +237,8 @@ public final class VfioDevice implements AutoCloseable {
      * The config space keeps its values, and armed interrupts stay armed. While the device is locked, the call retries
      * like {@link #reset}.
      *
-     * @throws io.kvmirq.KernelException ENODEV if the device is on a root bus, which no bridge resets; EAGAIN if the
-     *     device is still locked
+     * @throws io.kvmirq.KernelException ENODEV if the device is on a root bus, because no bridge can reset it; EAGAIN
+     *     if the device is still locked
      * @throws IllegalStateException if the reset would affect other devices, or the device comes from {@link #adopt}
      */
     public void hotReset() {
@@ -375,7 +375,7 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * The interrupt by which the host requests the device back. Close the device when this interrupt arrives, because
-     * the host waits for that.
+     * the host waits until it is closed.
      */
     public NoticeIrq req() {
         info(UapiVfio.VFIO_PCI_REQ_IRQ_INDEX, IrqKind.REQUEST).requireVectors(0, 1, this);

@@ -10,7 +10,7 @@ import io.kvmirq.undo.Undo;
 
 /**
  * The file through which a device is opened, either its IOMMU group or its own device file. The file is separate from
- * {@link VfioDevice} because KVM must get it before the device is opened, see {@link FileHolder}. Thread-safe.
+ * {@link VfioDevice} because KVM must get it before the device is opened. See {@link FileHolder}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="cdev"}
  */
@@ -85,7 +85,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Creates a DMA space for this file's devices, a container for a group, or an IOAS for a device file.
+     * Creates a DMA space for this file's devices: a container for a group, or an IOAS for a device file.
      *
      * @throws KernelException as {@link VfioContainer#create} or {@link Ioas#create}
      */

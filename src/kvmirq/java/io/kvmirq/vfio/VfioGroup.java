@@ -35,8 +35,8 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Whether this driver, bound to a device in a group, prevents users from using the group. VFIO drivers, pci-stub
-     * and pcieport do not, because they do not use the kernel's DMA API.
+     * Whether this driver, bound to a device in a group, blocks the group for users. VFIO drivers, pci-stub and
+     * pcieport do not, because they do not use the kernel's DMA API.
      *
      * <p>Source: {@code driver_managed_dma} in {@code struct pci_driver} since Linux 5.19.
      */
