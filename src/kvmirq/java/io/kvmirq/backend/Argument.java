@@ -15,7 +15,7 @@ final class Argument implements AutoCloseable {
 
     private Argument() {}
 
-    /** A class, not a lambda, because the first lambda of a JVM takes milliseconds. */
+    /** A class, not a lambda, because a JVM's first lambda takes milliseconds. */
     private static final class Making implements Supplier<Argument> {
         @Override
         public Argument get() {

@@ -17,8 +17,8 @@ public interface BackendProvider {
 
     /**
      * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend. Java code
-     * always may. The fake kernel's provider returns true only with the module {@code io.kvmirq.testkit}, so in
-     * production neither setting can replace the real kernel.
+     * always may. The fake kernel's provider returns true only if the module {@code io.kvmirq.testkit} is present, so
+     * in production neither setting can replace the real kernel.
      */
     default boolean isSelectedFromOutside() {
         return false;

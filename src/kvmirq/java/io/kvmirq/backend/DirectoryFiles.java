@@ -22,8 +22,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Files below a directory. The directory can be a copy from an untrusted source, so nothing outside it is read. Short
- * commands use this class, so it avoids lambdas, streams and, for most files, channels, whose classes load slower than
- * the files.
+ * commands use this class, so it avoids lambdas, streams and, for most files, channels, whose classes take longer to
+ * load than the files.
  */
 final class DirectoryFiles implements HostFiles {
     private static final int PERMISSIONS = 0xfff;

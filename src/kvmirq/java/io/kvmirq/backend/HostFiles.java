@@ -133,7 +133,7 @@ public interface HostFiles {
 
     /**
      * The first number on the line that begins with {@code name}, in a text such as /proc/self/status. Empty if there
-     * is no such line, or if it holds a word such as {@code unlimited} instead.
+     * is no such line, or if it has a word such as {@code unlimited} instead of a number.
      */
     default OptionalLong number(String path, String name) {
         Objects.requireNonNull(path, "path is null");

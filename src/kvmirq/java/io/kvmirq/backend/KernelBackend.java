@@ -13,8 +13,8 @@ import java.nio.ByteBuffer;
  * order, whatever the buffer's order. Closing a buffer's arena during the call would make the kernel use freed memory.
  * The methods of {@code io.kvmirq.kvm} document each call's errnos, in the order of the kernel's checks.
  *
- * <p>The interface is stable for callers only, because a new method may have a default that does not suit your
- * implementation.
+ * <p>The interface is stable for callers, but not for implementers: a new method may have a default that does not suit
+ * your implementation.
  */
 public interface KernelBackend {
     /** The name that selects the backend, such as {@code jni}. */
@@ -33,7 +33,7 @@ public interface KernelBackend {
 
     // fd
 
-    /** close(2). Do not repeat a failed close, even after EINTR, because {@code fd} may be another file by then. */
+    /** close(2). Do not retry a failed close, even after EINTR, because {@code fd} may be another file by then. */
     int fdClose(int fd);
 
     /** fcntl(2) with F_DUPFD_CLOEXEC. Returns a new descriptor of the same file. */

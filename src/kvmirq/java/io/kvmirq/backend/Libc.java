@@ -11,16 +11,16 @@ import org.jspecify.annotations.Nullable;
 /**
  * Raw system calls, declared as in libc but returning {@code >= 0} or {@code -errno}. The caller encodes structures.
  *
- * <p>The interface is stable for callers only, because a new method may have a default that does not suit your
- * implementation.
+ * <p>The interface is stable for callers, but not for implementers: a new method may have a default that does not suit
+ * your implementation.
  *
  * <p>A caller that passes an address must own the memory and keep it reachable. For a wrong address, the kernel returns
- * EFAULT. Other callers use the methods with a buffer. It must be direct, at position 0, long enough, and writable if
- * the kernel writes it, or the method throws {@link IllegalArgumentException} without a system call. A buffer from a
- * {@code java.lang.foreign} arena must be alive and accessible to the caller, or the method throws the JDK's
+ * EFAULT. Alternatively, pass a buffer. It must be direct, at position 0, long enough, and writable if the kernel
+ * writes it, or the method throws {@link IllegalArgumentException} without a system call. A buffer from a {@code
+ * java.lang.foreign} arena must be alive and accessible to the caller, or the method throws the JDK's
  * IllegalStateException or WrongThreadException without a system call. The library passes the kernel a copy of an
- * arena's buffer. If the arena is closed during the call, the kernel touches no freed memory and the call takes effect,
- * but a call that writes its buffer throws IllegalStateException. New descriptors are O_CLOEXEC. Thread-safe.
+ * arena's buffer. So if the arena is closed during the call, the kernel does not touch freed memory, and the call takes
+ * effect, but a call that writes its buffer throws IllegalStateException. New descriptors are O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
     /** open(2). {@code path} is the address of a NUL-terminated path. */

@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A pool of native memory for virtual threads, of which there may be too many for per-thread memory. Allocating for
- * each call would reach the JVM's direct memory limit before a garbage collection. Thread-safe.
+ * each call would reach the JVM's direct memory limit before the garbage collector runs. Thread-safe.
  */
 @NotPromised
 public final class Pool<T> {

@@ -28,7 +28,7 @@ public enum SystemCall {
     MEMBARRIER(324, 283);
 
     /**
-     * Flags of {@link #MMAP} for zeroed memory, which counts towards the commit limit only with vm.overcommit_memory=2.
+     * Flags of {@link #MMAP} for zeroed memory, which counts against the commit limit only with vm.overcommit_memory=2.
      */
     public static final int MAP_ZEROS = Uapi.MAP_PRIVATE | Uapi.MAP_FIXED | Uapi.MAP_ANONYMOUS | Uapi.MAP_NORESERVE;
 

@@ -85,9 +85,7 @@ public final class Abi2014 {
         return kvmVfio.abi2014();
     }
 
-    /**
-     * A forwarded line and its UNFORWARD_IRQ attribute, allocated in advance because {@link #close} must not allocate.
-     */
+    /** A forwarded line and its UNFORWARD_IRQ attribute, allocated early because {@link #close} must not allocate. */
     private final class Forwarded implements Hold {
         private final LineIrq irq;
         private final Fd.Lease group;

@@ -23,10 +23,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.function.Function;
 
-/**
- * The calls on KVM-VFIO devices. Each file is leased, so that it stays open and can be removed even after its owner is
- * closed.
- */
+/** The calls on KVM-VFIO devices. Leased files stay open, so they can be removed after their owner is closed. */
 final class ForwardCalls extends Calls {
     ForwardCalls(Kernel kernel) {
         super(kernel);

@@ -23,10 +23,7 @@ final class ForwardedMessage extends ForwardedIrq {
     private final IrqKind kind;
     private final int number;
     private volatile MsiMessage message;
-    /**
-     * The caller's message, which is restored in the route when the forwarding ends. Null if the route is removed
-     * instead.
-     */
+    /** The caller's message, restored in the route when the forwarding ends. Null if the route is removed instead. */
     private final @Nullable MsiMessage callers;
 
     /**

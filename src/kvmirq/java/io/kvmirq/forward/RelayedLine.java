@@ -198,10 +198,7 @@ final class RelayedLine extends RelayedIrq {
         }
     }
 
-    /**
-     * Raises the line. If that fails, unmasks the device a few times so that it signals again, because the guest may
-     * send no EOI.
-     */
+    /** Raises the line. On failure, unmasks the device a few times to signal again, as the guest may send no EOI. */
     private void raise() {
         asserted = true;
         lowers = true;

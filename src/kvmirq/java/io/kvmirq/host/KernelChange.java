@@ -14,7 +14,7 @@ public enum KernelChange {
     POWER_STATE("5.11"),
     /** An irqfd resets its eventfd's count. Source: eventfd_ctx_do_read() in irqfd_wakeup(), virt/kvm/eventfd.c. */
     IRQFD_EMPTIES("5.11"),
-    /** irq/N/spurious counts once an irq is unhandled: 7c07012eb1be ("genirq: Reduce irqdebug cacheline bouncing"). */
+    /** irq/N/spurious counts once an irq was unhandled: 7c07012eb1be ("genirq: Reduce irqdebug cacheline bouncing"). */
     COUNT_AFTER_UNHANDLED("5.13"),
     /** Control groups have cpu.idle. Source: {@code cpu_idle_write_s64()} in kernel/sched/core.c. */
     CPU_IDLE("5.15"),

@@ -103,7 +103,7 @@ public final class PostingFacts {
         return before.all();
     }
 
-    /** Reads the file in pieces, because with 1024 CPUs it has 46 MB. */
+    /** Reads the file in pieces, because it is 46 MB long with 1024 CPUs. */
     private Optional<HostInterrupts> readInterrupts() {
         Optional<InputStream> file = tree.open("proc/interrupts");
         if (file.isEmpty()) {

@@ -24,7 +24,7 @@ final class PostingReading {
     private static final int RADIX = 16;
     /** The values of a boolean module parameter in sysfs. */
     private static final Set<String> SWITCHES = Set.of("Y", "N", "1", "0");
-    /** Bits in amd-iommu/features, EFR.GASup and EFR.GAM's bit for the virtual APIC mode. */
+    /** Bits in amd-iommu/features: EFR.GASup, and EFR.GAM's bit for the virtual APIC mode. */
     private static final long GUEST_APIC = 1L << 7 | 1L << 21;
     /** EFR2.SNPAVICSup. */
     private static final int SNP_AVIC_SHIFT = 5;

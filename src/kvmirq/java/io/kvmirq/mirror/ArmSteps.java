@@ -56,10 +56,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         return before.isPaired() && same ? now : now.obstructed(join(now));
     }
 
-    /**
-     * Unmaps a vLPI when the ends are disconnected. Before 6.16, KVM unmaps the current route's vLPI, even another
-     * interrupt's.
-     */
+    /** Unmaps a vLPI at a disconnect. Before 6.16, KVM unmaps the current route's vLPI, even another interrupt's. */
     private void part(EventFdEnds ends) {
         if (host.kernel() == VlpiKernel.BY_HOST_IRQ) {
             state.arm.endHostIrq(ends.event());

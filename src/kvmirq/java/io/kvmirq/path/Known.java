@@ -113,7 +113,7 @@ public sealed interface Known<T> {
      * @param remedy the step that makes the fact known, such as {@code run as root}, or {@link #NONE}
      */
     record Unknown<T>(Reason reason, String why, String remedy) implements Known<T> {
-        /** The remedy of a fact that no step makes known. */
+        /** The remedy if no step makes the fact known. */
         public static final String NONE = "none";
 
         public Unknown {
@@ -144,7 +144,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** Applies {@code next} to this fact's value, and keeps this fact's source. Unknown and none stay so. */
+    /** Applies {@code next} to the value, and keeps the source. {@code Unknown} and {@code None} are unchanged. */
     default <R> Known<R> map(Function<? super T, ? extends R> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof SetUp) {
@@ -156,7 +156,7 @@ public sealed interface Known<T> {
         return then(next.andThen(this instanceof Predicted ? Predicted::new : Observed::new));
     }
 
-    /** Applies {@code next} to this fact's value. The result has its own source. Unknown and none stay so. */
+    /** Applies {@code next} to the value. The result has its own source. Unknown and none are unchanged. */
     default <R> Known<R> then(Function<? super T, ? extends Known<R>> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof Unknown<T> unknown) {

@@ -28,7 +28,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         FIRMWARE("firmware", Takes.REBOOT),
         VMM_FLAG("VMM flag", Takes.VMM_RESTART),
         COMMAND("command", Takes.LIVE),
-        /** Follow the advice of the host check whose name is the remedy's text. */
+        /** Follow the advice of the host check that the remedy's text names. */
         SEE("see", Takes.NOTHING),
         /** A change of the hardware itself. */
         HARDWARE("hardware", Takes.NOTHING),

@@ -100,7 +100,7 @@ final class Declared {
     @Retention(RetentionPolicy.RUNTIME)
     @interface NotAFlag {}
 
-    /** The number or layout is in no header and no kernel, but was derived from this source. */
+    /** The number or layout is not in any header or kernel, but was derived from this source. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Inferred {
         String value();

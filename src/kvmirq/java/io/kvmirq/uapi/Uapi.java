@@ -25,7 +25,7 @@ import io.kvmirq.uapi.Declared.U8;
 /**
  * The kernel ABI in numbers: constants under the kernel's names, and one interface per structure, with the byte offsets
  * of its fields and its {@code SIZE}. A structure comes from include/uapi/linux/kvm.h unless its comment names another
- * header. The compiler inlines the constants. Their annotations, which {@link UapiTable} reads, are for the fake kernel
+ * header. The compiler inlines the constants. Their annotations, which {@link UapiTable} reads, serve the fake kernel
  * and the error texts. A test compares constants and annotations with numbers from the C compiler and the kernel
  * headers.
  *
@@ -459,8 +459,8 @@ public final class Uapi {
     public static final int KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3;
 
     /**
-     * A KVM-VFIO attribute group, proposed in 2014 and never merged, so it is in no header. In 2025 another series
-     * proposed the same numbers for TDI_BIND and TDI_UNBIND, so a kernel with this group may mean TDI_BIND.
+     * A KVM-VFIO attribute group, proposed in 2014 and never merged, so no header defines it. In 2025 another series
+     * proposed the same numbers for TDI_BIND and TDI_UNBIND, so a kernel with this group may mean those.
      */
     @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
     public static final int KVM_DEV_VFIO_DEVICE = 2;
