@@ -33,12 +33,12 @@ import java.util.stream.Stream;
  * The polarity bit is stored but has no effect: a high line is always asserted. Destination APIC ids have 8 bits.
  *
  * <p>Several devices may share a pin, which is high while any of their lines is high. Create a {@link #source} for each
- * forwarding and each emulated device. All calls of {@link #line} together are one more source. VFIO masks a device's
+ * forwarding and each emulated device. All calls of {@link #line} share one further source. VFIO masks a device's
  * forwarded line at each interrupt. The guest's EOI lowers the line before the pin is read, and unmasks the device,
  * which interrupts again if it still asserts its line. The same happens when the guest writes the entry of an unmasked
  * pin that awaits no EOI. Because an edge-triggered pin has no EOI, each signal of the device becomes one edge.
  *
- * <p>One lock guards registers and lines. It is held during kernel calls, but not in end listeners or unmasks.
+ * <p>One lock guards registers and lines. It is held during kernel calls, but not in end listeners or device unmasks.
  *
  * <p>Source: 82093AA datasheet, plus the EOI register of IOAPIC version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c
  * behaves like this class, except that it reports version 0x11 and ignores writes of the EOI register; {@code
@@ -73,9 +73,9 @@ public final class GuestIoapic implements Userspace.Injector {
     /** @param ended runs when the line is low, without a lock */
     private record Raised(Source source, Runnable ended) {}
 
-    /** The lines of one device, or of all interrupts of a forwarding. */
+    /** The lines of one device, or of all a forwarding's interrupts. */
     private final class Source implements Userspace.Injector {
-        /** Without lines that are high until the guest's EOI. */
+        /** Excludes lines that are high until the guest's EOI. */
         private final BitSet high = new BitSet();
 
         boolean isOf(GuestIoapic ioapic) {
@@ -140,7 +140,7 @@ public final class GuestIoapic implements Userspace.Injector {
         return Stream.<List<T>>generate(ArrayList::new).limit(pins).toList();
     }
 
-    /** Whether KVM has an IOAPIC: if not, it refuses to read one. */
+    /** Whether KVM has an IOAPIC. If not, KVM refuses to read its state. */
     private static boolean hasIoapic(Vm vm) {
         try {
             vm.x86().ioapic();
@@ -192,7 +192,7 @@ public final class GuestIoapic implements Userspace.Injector {
      *
      * @param at the register's offset from {@link #ADDRESS}, in bytes
      * @param size the number of low bytes that the guest writes; the register's other bytes become 0
-     * @throws io.kvmirq.KernelException if KVM refuses a level-triggered pin's route; the register keeps the new value
+     * @throws io.kvmirq.KernelException if KVM refuses a level-triggered pin's route. The register keeps the new value
      */
     public void write(long at, int size, int value) {
         int written = low(size, value);
@@ -213,10 +213,10 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Writes the selected register. A guest may have served a device while the pin was masked: then the line may be
-     * high only because its source was not asked since. A line that is high until an EOI which will not come ends here.
+     * Writes the selected register. If the guest served a device while the pin was masked, the line may be high only
+     * because its source was not sampled since. This lowers lines that await an EOI that will not come.
      *
-     * @param steps to run without the lock; what they leave high then interrupts
+     * @param steps to run without the lock. Lines that are still high afterwards interrupt
      */
     private synchronized void writeRegister(int value, List<Runnable> steps) {
         int pin = registers.selectedPin();
@@ -262,7 +262,7 @@ public final class GuestIoapic implements Userspace.Injector {
     /**
      * Returns the pins whose lines this source drives high.
      *
-     * @throws IllegalArgumentException unless {@link #source} of this object returned the source
+     * @throws IllegalArgumentException if the source does not come from {@link #source} of this object
      */
     public synchronized List<Gsi> driven(Userspace.Injector source) {
         if (!(source instanceof Source ofLines) || !ofLines.isOf(this)) {
@@ -341,7 +341,7 @@ public final class GuestIoapic implements Userspace.Injector {
 
     // Delivery
 
-    /** Serves a pin after a change of its lines. */
+    /** Handles a change of a pin's lines. */
     private void driven(int pin, boolean wasHigh) {
         if (registers.is(IoapicEntry.LEVEL, pin)) {
             serviceLevel(pin);
@@ -364,7 +364,7 @@ public final class GuestIoapic implements Userspace.Injector {
         }
     }
 
-    /** KVM remembers an interrupt for a LAPIC that does not exist, too: none but a rewrite as edge ends it. */
+    /** As in KVM, a pin awaits an EOI even if no LAPIC matched. Only a rewrite as edge-triggered ends this. */
     private void service(int pin) {
         if (registers.is(IoapicEntry.MASKED, pin)) {
             return;

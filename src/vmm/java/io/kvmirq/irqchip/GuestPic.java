@@ -19,7 +19,7 @@ public final class GuestPic {
     private static final int WITH_FOURTH = 1;
     private static final int SINGLE = 1 << 1;
     private static final int BYTE = 0xff;
-    /** The most words of an initialization after ICW1. */
+    /** The maximum number of initialization words after ICW1. */
     private static final int MOST_WORDS = 3;
 
     private static final int STATE_BYTES = 6;

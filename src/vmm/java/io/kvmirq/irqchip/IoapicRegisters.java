@@ -83,7 +83,7 @@ final class IoapicRegisters {
         selected = register & BYTE;
     }
 
-    /** The pin whose entry is selected; less than 0 if none is. */
+    /** The pin whose entry is selected, negative if none is. */
     int selectedPin() {
         int pin = selected - ENTRIES >> 1;
         return selected < ENTRIES || pin >= pins() ? -1 : pin;
@@ -103,7 +103,7 @@ final class IoapicRegisters {
     }
 
     /**
-     * Clears Remote IRR of an edge-triggered entry. Linux ends an interrupt that way if the IOAPIC has no EOI register.
+     * Clears Remote IRR of an edge-triggered entry. Linux ends an interrupt this way if the IOAPIC has no EOI register.
      */
     private static long possible(long entry) {
         return IoapicEntry.LEVEL.isSet(entry) ? entry : entry & ~IoapicEntry.REMOTE_IRR.mask();

@@ -44,13 +44,13 @@ public final class VcpuThreads implements AutoCloseable {
     private boolean paused;
     private boolean stopped;
     private int parked;
-    /** The event of the pause; null if it is not recorded. */
+    /** The pause's event, null if it is not recorded. */
     private @Nullable Object pause;
 
     private long pauseBegan;
     private long stopNanos;
 
-    /** The requested reboot; null for none. */
+    /** The requested reboot, null if there is none. */
     private @Nullable Runnable reboot;
 
     private boolean isStepping;
@@ -66,15 +66,15 @@ public final class VcpuThreads implements AutoCloseable {
          */
         boolean exited(Vcpu vcpu, VcpuExit exit);
 
-        /** Called once, in the vCPU's thread, when a failure of this vCPU ends the guest. All other vCPUs end too. */
+        /** Called once, in the vCPU's thread, when a failure of this vCPU ends the guest. All other vCPUs stop too. */
         void failed(Vcpu vcpu, Throwable failure);
     }
 
-    /** A vCPU in its thread. */
+    /** Runs a vCPU in its own thread. */
     private final class Runner implements Runnable {
         private final Vcpu vcpu;
         private final Thread thread;
-        /** The exit that the owner handles; null outside of the owner. */
+        /** The exit that the owner is handling, null if there is none. */
         private volatile @Nullable String handled;
 
         private boolean isHere;
@@ -109,7 +109,7 @@ public final class VcpuThreads implements AutoCloseable {
             }
         }
 
-        /** Waits while paused, and runs the step of a reboot if all others wait. Returns whether to run. */
+        /** Waits while paused, and runs a reboot's step if all other threads wait. Returns whether to run the vCPU. */
         private boolean mayRun(boolean isComplete) {
             boolean complete = isComplete;
             boolean runs;
@@ -142,7 +142,7 @@ public final class VcpuThreads implements AutoCloseable {
             return runs;
         }
 
-        /** Called with the lock, which is free while the step runs. */
+        /** Called with the lock, which is released while the step runs. */
         private void step(Runnable step) {
             isStepping = true;
             lock.unlock();
@@ -222,7 +222,7 @@ public final class VcpuThreads implements AutoCloseable {
      * this method returns at once. If a {@link #reboot} has begun, it waits for the reboot to end.
      *
      * @throws IllegalStateException if a vCPU's thread calls this method, or the guest has ended; while the JVM exits,
-     *     also if a vCPU does not stop in 500 ms
+     *     also if a vCPU does not stop within 500 ms
      */
     public void pause() {
         begin();
@@ -238,8 +238,8 @@ public final class VcpuThreads implements AutoCloseable {
     /**
      * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. The vCPUs that stopped stay paused.
      *
-     * @throws IllegalStateException as {@link #pause()}, or if a vCPU has not stopped in time; the message names the
-     *     exit that its handler still handles
+     * @throws IllegalStateException as {@link #pause()}, or if a vCPU has not stopped in time. The message names the
+     *     exit that is still being handled
      */
     @SuppressWarnings("WaitNotInLoop") // until() is the loop
     public void pause(Duration limit) throws InterruptedException {
@@ -320,7 +320,7 @@ public final class VcpuThreads implements AutoCloseable {
         runners.forEach(runner -> runner.vcpu.kick());
     }
 
-    /** The guest has not ended. Called with the lock. */
+    /** Throws if the guest has ended. Called with the lock. */
     private void requireRunning(String done) {
         if (stopped) {
             throw new IllegalStateException(
@@ -342,8 +342,8 @@ public final class VcpuThreads implements AutoCloseable {
      * handles {@link VcpuExit.Reason#SHUTDOWN} or the reset port, this method returns at once. The owner must then
      * return true, and the guest's access is completed before the step. In other threads, this method returns after the
      * step. A call during another reboot joins that reboot, and its own step is not called. During {@link #pause}, a
-     * reboot takes the vCPUs from the thread that has taken them, which must call {@link Vcpu#moveHere} again
-     * afterwards. Do not call this method in a handler for which the step waits.
+     * reboot takes over the vCPUs from the thread that owns them, which must call {@link Vcpu#moveHere} again
+     * afterwards. Do not call this method in a handler that the step waits for.
      *
      * @param step usually calls {@code VmParts.reset()} and loads the VMM's firmware. If it throws, the guest ends, and
      *     {@link Owner#failed} is called
@@ -413,7 +413,7 @@ public final class VcpuThreads implements AutoCloseable {
         runners.forEach(runner -> runner.vcpu.kick());
     }
 
-    /** Returns the failure that ended the guest; empty if the guest runs, or if {@link #stop} or the owner ended it. */
+    /** Returns the failure that ended the guest. Empty if the guest runs, or if {@link #stop} or the owner ended it. */
     public Optional<Throwable> failure() {
         return Optional.ofNullable(failure);
     }
@@ -461,7 +461,7 @@ public final class VcpuThreads implements AutoCloseable {
 
     /**
      * Calls {@link #stop}, and waits until all threads have ended. In a vCPU's thread, it does not wait, because two
-     * such threads would wait for each other. The vCPUs stay open. Idempotent, never fails. An interrupt of the calling
+     * such threads would wait for each other. The vCPUs stay open. Idempotent, never fails. Interrupting the calling
      * thread does not end the wait. While the JVM exits, all waits of this class end after at most 500 ms.
      */
     @Override
