@@ -22,7 +22,7 @@ import java.util.TreeMap;
 
 /** The state of an arm64 VM with a GICv3, with vCPUs by id. */
 record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus) implements MachineData {
-    /** Counters of the timers. In the kernel's interface their numbers and those of the compare values are swapped. */
+    /** The timers' counters, whose numbers the kernel's interface swaps with those of the compare values. */
     private static final Set<ArmRegister> COUNTERS =
             Set.of(ArmRegister.system(3, 3, 14, 3, 2), ArmRegister.system(3, 3, 14, 0, 1));
     /** The control registers of the timers, whose bit 2 is set when the timer has expired. */
@@ -36,7 +36,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
     private static final int MOST_REGISTERS = 4096;
 
     /**
-     * @param timers the timers' interrupts, in the order of {@link ArmTimer}; none in a snapshot of an older version
+     * @param timers the timers' interrupts, in the order of {@link ArmTimer}; empty in a snapshot of an older version
      * @param registers in the kernel's order, with their bytes in hex
      */
     record Cpu(VcpuState state, List<Ppi> timers, Map<ArmRegister, String> registers) {
@@ -147,7 +147,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
         return new ArmData(words.read(), RouteData.read(parts), vcpus);
     }
 
-    /** The reason why the state does not fit the VM; empty if none is known. */
+    /** The reason why the state does not fit the VM. Empty if none is known. */
     Optional<String> misfit(VmParts parts) {
         if (parts.vgic().isEmpty()) {
             return Optional.of("it has a GICv3 (VmParts.vgic), and this VM has none");

@@ -6,8 +6,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Checks whether a host has the CPUID features of a guest. KVM accepts a CPUID with missing features, and the guest
- * fails when it uses them. Source: Intel SDM vol. 2, CPUID; AMD APM vol. 3, appendix E;
+ * Checks whether a host has the CPUID features of a guest. KVM accepts a CPUID with features that the host lacks, but
+ * the guest fails when it uses them. Source: Intel SDM vol. 2, CPUID; AMD APM vol. 3, appendix E;
  * Documentation/virt/kvm/x86/cpuid.rst.
  */
 final class CpuFeatures {
@@ -36,7 +36,7 @@ final class CpuFeatures {
         EDX
     }
 
-    /** KVM supports it with in-kernel LAPICs, but does not list it before Linux 6.17. */
+    /** KVM supports this with in-kernel LAPICs, but does not list it before Linux 6.17. */
     private static final int TSC_DEADLINE = 1 << 24;
     /** OSXSAVE and OSPKE, which follow CR4. */
     private static final int OSXSAVE = 1 << 27;
@@ -68,7 +68,7 @@ final class CpuFeatures {
 
     private CpuFeatures() {}
 
-    /** The sentence for a feature of {@code saved} that {@code host} does not have. */
+    /** A sentence about a feature of {@code saved} that {@code host} lacks. */
     static Optional<String> missing(Cpuid saved, Cpuid host) {
         for (Features features : ALL) {
             int missing = features.of(saved) & ~features.of(host) & ~features.except;

@@ -24,7 +24,7 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A tree of maps, lists, texts, integers and truth values as JSON, with a version and a checksum. Only this class needs
+ * A tree of maps, lists, texts, integers and booleans as JSON, with a version and a checksum. Only this class needs
  * jackson-core.
  */
 final class Document {
@@ -34,7 +34,7 @@ final class Document {
     /** The longest text: the largest XSAVE area in hex with a margin, or the largest MSI-X table. */
     private static final int MAX_TEXT = 1 << 17;
 
-    /** The longest document, of 4096 vCPUs. */
+    /** The longest document, for 4096 vCPUs. */
     private static final long MAX_DOCUMENT = 1L << 28;
 
     private static final JsonFactory JSON = JsonFactory.builder()
@@ -50,7 +50,7 @@ final class Document {
 
     static final String GIVE_TEXT = "give the text that VmSnapshot.text made";
 
-    /** The longest quoted message of the parser. */
+    /** The longest parser message that is quoted. */
     private static final int LONGEST_REASON = 160;
 
     private Document() {}

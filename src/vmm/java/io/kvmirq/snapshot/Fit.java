@@ -31,7 +31,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
         return fits ? Optional.empty() : Optional.of(reason);
     }
 
-    /** The reason why the snapshot does not fit; empty if none is known. */
+    /** The reason why the snapshot does not fit. Empty if none is known. */
     Optional<String> misfit(VmParts parts) {
         String here = parts.vm.isArm64() ? MachineData.ARM : MachineData.X86;
         return Stream.<Supplier<Optional<String>>>of(
@@ -160,7 +160,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                 .map(route -> "its route " + route + " is of a type that this kernel does not have");
     }
 
-    /** The vectors of this VM move away from their GSIs. */
+    /** This VM's irqfds and vectors do not occupy their GSIs, because the restore moves them. */
     private Optional<String> misfitOfGsis(VmParts parts) {
         List<Gsi> left = Stream.concat(
                         parts.vectors.values().stream().map(MaskableVector::gsi),

@@ -20,7 +20,7 @@ record GuestChips(Optional<String> ioapic, Optional<String> pic, Map<String, Lis
     private static final int ISR = 0x100;
     private static final int IRR = 0x200;
     private static final int REGISTER = 16;
-    /** The first delivery mode without EOI; higher ones have none either. */
+    /** The lowest delivery mode without an EOI. Higher modes have none either. */
     private static final int SMI = 2;
 
     static GuestChips read(VmParts parts) {

@@ -18,12 +18,12 @@ import java.util.Optional;
 
 /**
  * The state of a paused VM whose interrupts are held, so that signals stay in the eventfds. Closing releases all
- * interrupts, and gives the counts back, unless the VM continues elsewhere.
+ * interrupts and restores the counts, unless the VM continues elsewhere.
  */
 final class HeldVm implements AutoCloseable {
     private final Map<String, EventFd> events;
     private final Map<String, VmParts.Device> parts;
-    /** The steps that let the VM continue, the last first. */
+    /** The steps that let the VM continue, last added first. */
     private final Deque<Runnable> back = new ArrayDeque<>();
 
     final MachineData vm;
@@ -87,7 +87,7 @@ final class HeldVm implements AutoCloseable {
         return count;
     }
 
-    /** Reads the whole count of an eventfd, 0 once it is closed. A semaphore returns 1 for each read. */
+    /** Reads an eventfd's whole count, 0 once it is closed. A semaphore returns 1 for each read. */
     static long drain(EventFd event) {
         long sum = 0;
         try {
@@ -103,8 +103,8 @@ final class HeldVm implements AutoCloseable {
     }
 
     /**
-     * Adds the signals since then. A host device's state stays as it is, because the device is closed before the new VM
-     * opens it.
+     * Adds the signals that came after the state was read. A host device's state is not read again, because the device
+     * is closed before the new VM opens it.
      */
     void refresh() {
         events.forEach((name, event) -> counts.merge(name, take(event), Long::sum));
@@ -167,12 +167,12 @@ final class HeldVm implements AutoCloseable {
         }
     }
 
-    /** The VM continues elsewhere: closing changes nothing. */
+    /** Makes {@link #close} do nothing, because the VM continues elsewhere. */
     void keep() {
         back.clear();
     }
 
-    /** Every step runs, even if the kernel refuses one. Parts that the VMM closed stay as they are. */
+    /** Runs every step, even if the kernel refuses one. Skips parts that the VMM closed. */
     @Override
     public void close() {
         List<Runnable> steps = new ArrayList<>();

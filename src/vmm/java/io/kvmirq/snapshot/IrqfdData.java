@@ -11,7 +11,7 @@ import java.util.Set;
 
 /** An irqfd, with the names of its eventfds. */
 record IrqfdData(String event, Optional<String> resample, Gsi gsi, boolean masked) {
-    /** The GSI's route to a message, which a vector needs; empty if it is of a level interrupt or a pin. */
+    /** The GSI's MSI route, which a vector needs. Empty for a level-triggered irqfd or a pin's route. */
     Optional<Route.Msi> message(List<Route> routes) {
         return routes.stream()
                 .filter(route -> resample.isEmpty() && route.gsi().equals(gsi))

@@ -12,7 +12,7 @@ sealed interface MachineData permits X86Data, ArmData {
     String X86 = "x86_64";
     String ARM = "arm64";
 
-    /** @param parts of a paused VM whose vCPUs belong to this thread, and whose irqfds are masked */
+    /** @param parts the parts of a paused VM whose vCPUs belong to this thread and whose irqfds are masked */
     static MachineData read(VmParts parts) {
         return parts.vm.isArm64() ? ArmData.read(parts) : X86Data.read(parts);
     }

@@ -28,7 +28,7 @@ final class RouteData {
                 .toList();
     }
 
-    /** Writes the routes in one commit. Routes of other GSIs stay if they have an irqfd that is not a part. */
+    /** Writes the routes in one commit. Other GSIs keep their routes if they have an irqfd that is not a part. */
     static void write(VmParts parts, List<Route> routes) {
         RouteTable table = parts.vm.routes();
         Set<Gsi> written = new HashSet<>();
@@ -110,7 +110,7 @@ final class RouteData {
         return new Route.Msi(gsi, new MsiMessage(node.at("address").word(), (int) data, device));
     }
 
-    /** A GSI has one message, or pins of different chips. */
+    /** Requires that each GSI has one message, or pins of different chips. */
     private static void requireTable(Node node, List<Route> routes) {
         Map<Gsi, Integer> taken = new LinkedHashMap<>();
         for (Route route : routes) {

@@ -3,10 +3,10 @@ package io.kvmirq.snapshot;
 
 import io.kvmirq.text.Foreign;
 
-/** A snapshot is unreadable, does not fit a VM, or differs from the restored VM. The message may quote the snapshot. */
+/** Thrown if a snapshot is unreadable, does not fit a VM, or differs from the restored VM. The message may quote it. */
 public final class SnapshotException extends RuntimeException {
     private static final long serialVersionUID = 1;
-    /** The longest message: it has room for the ids of two devices, with their BARs and capabilities. */
+    /** The longest message, with room for the ids of two devices with their BARs and capabilities. */
     private static final int LONGEST_MESSAGE = 2500;
 
     SnapshotException(String message) {

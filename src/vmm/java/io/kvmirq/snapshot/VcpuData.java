@@ -67,9 +67,9 @@ record VcpuData(
     }
 
     /**
-     * Restores a vCPU of this thread. CPUID is first, because it decides which other values are allowed. System
-     * registers are before the LAPIC, because they hold its mode. MSRs are after the LAPIC, because TSC_DEADLINE is
-     * ignored unless the LAPIC's timer is in that mode.
+     * Restores a vCPU of this thread. CPUID comes first, because it decides which other values are allowed. System
+     * registers come before the LAPIC, because they contain its mode. MSRs come after the LAPIC, because TSC_DEADLINE
+     * is ignored unless the LAPIC's timer is in that mode.
      */
     void write(Vcpu vcpu) {
         X86Vcpu x86 = vcpu.x86();
@@ -90,7 +90,7 @@ record VcpuData(
 
     // Demands on the host
 
-    /** The reason why this host cannot restore the vCPU, as a sentence; empty if it can. */
+    /** The reason why this host cannot restore the vCPU, as a sentence. Empty if it can. */
     Optional<String> misfit(Vcpu vcpu, Cpuid host, X86Msrs known) {
         for (int number : msrs.numbers()) {
             if (!known.numbers().contains(number)) {

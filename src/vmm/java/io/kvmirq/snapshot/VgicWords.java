@@ -122,8 +122,8 @@ final class VgicWords {
     }
 
     /**
-     * Adds a register. A restore does not write it if it has its value already, because a write of its initial value
-     * may change it.
+     * Adds a register. A restore skips a register that already has its value, because writing the initial value may
+     * change it.
      */
     private void add(String name, LongSupplier read, LongConsumer write, LongUnaryOperator reset) {
         words.add(new Word(
@@ -153,7 +153,7 @@ final class VgicWords {
                 reset);
     }
 
-    /** A write of ones sets bits. */
+    /** Writing ones sets bits. */
     private void distributorBits(int offset) {
         add(
                 at("GICD", offset),
@@ -171,7 +171,7 @@ final class VgicWords {
         }
     }
 
-    /** Adds 32 interrupts. Line levels are before pending latches, and both before the active state. */
+    /** Adds 32 interrupts. Line levels come before pending latches, and both before the active state. */
     private void interrupts(int first, VcpuId vcpu) {
         int word = first / Byte.SIZE;
         distributor(GROUP + word, GROUP_1);
@@ -256,7 +256,7 @@ final class VgicWords {
         add(at("GITS", offset), () -> its.readRegister(offset), value -> its.writeRegister(offset, value), KEPT);
     }
 
-    /** Adds an ITS. It is enabled last: an enabled ITS would execute its queue, and refuses tables. */
+    /** Adds an ITS. It is enabled last, because an enabled ITS executes its queue and refuses tables. */
     private void unit(Its its) {
         unit(its, ITS_IIDR);
         for (int offset : QUEUE) {

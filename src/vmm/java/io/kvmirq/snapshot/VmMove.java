@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>To move a VM into another process, stop its devices, send {@link #text}, and call {@link VmSnapshot#restore}
- * there. {@link VmSnapshot} describes the saved state, and what a paused VM is. Not thread-safe.
+ * there. {@link VmSnapshot} describes the saved state and defines a paused VM. Not thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="move"}
  */
@@ -40,8 +40,8 @@ public final class VmMove implements AutoCloseable {
     }
 
     /**
-     * Begins to move a paused VM, and masks its irqfds, vectors and devices until {@link #close}. Devices that the new
-     * VM needs may be closed now.
+     * Begins to move a paused VM, and masks its irqfds, vectors and devices until {@link #close}. Afterwards, you may
+     * close devices that the new VM needs.
      *
      * @throws IllegalArgumentException if a vCPU, an irqfd or the GuestIoapic of the VM is not among the parts
      * @throws IllegalStateException if a vCPU runs, or has exited in the middle of an instruction
@@ -65,7 +65,7 @@ public final class VmMove implements AutoCloseable {
     }
 
     /**
-     * Continues the VM in another VM, as {@link VmSnapshot#restore} does, and moves the signals that came to the old
+     * Continues the guest in another VM, as {@link VmSnapshot#restore} does, and moves the signals that came to the old
      * eventfds meanwhile. After an exception, close the new VM. The old VM still has its state, so call {@code into}
      * for another VM, or {@link #close} and run the old VM again.
      *
@@ -92,7 +92,7 @@ public final class VmMove implements AutoCloseable {
         forwardLate(parts);
     }
 
-    /** The VM has moved, so a refused signal is a warning: it stays in its old eventfd. */
+    /** Only logs a warning if a signal is refused, because the VM has moved. The signal stays in its old eventfd. */
     private void forwardLate(VmParts to) {
         try {
             held.forward(to);

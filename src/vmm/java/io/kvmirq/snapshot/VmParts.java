@@ -42,7 +42,7 @@ import java.util.stream.Stream;
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
 public final class VmParts {
-    /** The state of a device, and its identity, which must be equal in the snapshot. */
+    /** A device's state, and its identity, which must be the same in the snapshot. */
     record Device(Supplier<String> identity, DeviceState state) {}
 
     final Vm vm;
@@ -226,7 +226,7 @@ public final class VmParts {
 
     /**
      * Adds a function of the guest's PCI bus, with the guest's view of its configuration space, BARs, MSI and MSI-X,
-     * and the registers of an emulated function. The registers of a host device are not saved; see {@link
+     * and the registers of an emulated function. A host device's registers are not saved. See {@link
      * PciFunction#state}.
      */
     public VmParts device(String name, PciFunction device) {
@@ -297,7 +297,7 @@ public final class VmParts {
 
     /**
      * Throws IllegalArgumentException if a vCPU or the GuestIoapic of the VM was not added. An adopted VM's are known
-     * if they were created here.
+     * only if they were created here.
      */
     void requireEveryChip() {
         List<VcpuId> made = new ArrayList<>();

@@ -106,7 +106,7 @@ record VmReset(
         }
     }
 
-    /** High lines are new edges, as they are for a new PIC. */
+    /** Treats high lines as new edges, as a new PIC does. */
     private static X86Pic reset(X86Pic now) {
         byte[] reset = new byte[now.bytes().length];
         reset[ELCR_MASK] = now.bytes()[ELCR_MASK];
@@ -116,7 +116,7 @@ record VmReset(
                 .set(X86Pic.Name.IRR, lines);
     }
 
-    /** KVM does not report the line of an edge that it has delivered. */
+    /** Adds the high lines, because KVM does not report the line of an edge that it has delivered. */
     private IoapicState reset(IoapicState now) {
         byte[] bytes = now.bytes();
         ByteBuffer reset = ByteBuffer.allocate(bytes.length).order(ByteOrder.nativeOrder());

@@ -21,8 +21,8 @@ import java.util.Set;
 /**
  * The state of a paused VM: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts, lines,
  * clock, the IOAPIC and PICs of a split irqchip, MSI and MSI-X of devices, and the guest's view of the configuration
- * space of each {@link io.kvmirq.pci.PassedThroughDevice}. The VMM itself must save guest memory. The registers of a
- * host device are not saved, because no program can read them. Immutable.
+ * space of each {@link io.kvmirq.pci.PassedThroughDevice}. The VMM itself must save guest memory. A host device's
+ * registers are not saved, because no program can read them. Immutable.
  *
  * <p>On arm64 the VM must have a GICv3. Because the tables of ITSs and LPIs are in guest memory, save it after the
  * snapshot, and load it before a restore. A snapshot does not save a pending SError, and fails if a vCPU has a PMU.
@@ -31,7 +31,7 @@ import java.util.Set;
  * io.kvmirq.kvm.Vcpu#kick}. If the kicked vCPU exits for a guest access, complete the access and run the vCPU again
  * until it exits with {@code INTR}, or the access is lost. Devices may signal eventfds meanwhile.
  *
- * <p>Make or restore a snapshot in one platform thread. The vCPUs then belong to this thread, so another thread must
+ * <p>Take or restore a snapshot in one platform thread. The vCPUs then belong to this thread, so another thread must
  * call {@link io.kvmirq.kvm.Vcpu#moveHere} before it runs one.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
@@ -73,8 +73,8 @@ public final class VmSnapshot {
     // Restoring
 
     /**
-     * Restores this state into another VM. The other VM must have the same irqchip, vCPUs with the same ids that have
-     * never run, parts with the same names and no other irqfds, and the guest's memory. Irqfds and vectors get their
+     * Restores this state into another VM. The other VM must have the same irqchip, vCPUs that have the same ids and
+     * have never run, parts with the same names, no other irqfds, and the guest's memory. Irqfds and vectors get their
      * saved GSIs and masks. The restore also reads the VM's state back and compares it with the snapshot.
      *
      * <p>A snapshot that does not fit is refused before any change. After any later exception, close the VM. Its
@@ -91,7 +91,7 @@ public final class VmSnapshot {
         restore(Objects.requireNonNull(parts, "parts is null"), Map.of());
     }
 
-    /** @param signals by device: the signals of its vectors that merge with the saved pending bits */
+    /** @param signals for each device, its vectors' signals that merge with the saved pending bits */
     void restore(VmParts parts, Map<String, List<Long>> signals) {
         parts.requireEveryChip();
         parts.vcpus.forEach((id, vcpu) -> HeldVm.take(new VcpuId(id), vcpu));
@@ -134,7 +134,7 @@ public final class VmSnapshot {
         }
     }
 
-    /** Masks the irqfds and gives them their saved GSIs. Returns the steps that unmask irqfds and vectors again. */
+    /** Masks the irqfds and moves them to their saved GSIs. Returns the steps that unmask irqfds and vectors again. */
     private List<Runnable> moveIrqfds(VmParts parts, Undo undo) {
         List<Runnable> unmasks = new ArrayList<>();
         for (IrqfdData saved : irqfds) {
@@ -157,7 +157,7 @@ public final class VmSnapshot {
         return unmasks;
     }
 
-    /** Gives the vectors their saved GSIs and messages, masked. */
+    /** Moves the vectors, masked, to their saved GSIs and messages. */
     private void moveVectors(VmParts parts, Undo undo) {
         List<MaskableVector> vectors = new ArrayList<>();
         List<Route.Msi> saved = new ArrayList<>();

@@ -27,7 +27,7 @@ import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /**
- * The state of an x86 VM without eventfds and devices: chips of the full or split irqchip, lines that the VMM holds
+ * The state of an x86 VM without eventfds and devices: chips of the full or split irqchip, lines that the VMM drives
  * high, vCPUs by id.
  */
 record X86Data(
@@ -50,7 +50,7 @@ record X86Data(
 
     // Reading
 
-    /** @param parts of a paused VM whose vCPUs belong to this thread, and whose irqfds are masked */
+    /** @param parts the parts of a paused VM whose vCPUs belong to this thread and whose irqfds are masked */
     static X86Data read(VmParts parts) {
         Vm vm = parts.vm;
         Map<Integer, VcpuState> states = new TreeMap<>();
@@ -115,7 +115,7 @@ record X86Data(
     }
 
     /**
-     * Writes lines before chips, because the chips' state replaces the interrupts that a rising line raises, and the
+     * Writes lines before chips, because the chips' state replaces the interrupts that a rising line raises, but the
      * level stays.
      */
     @Override
