@@ -38,7 +38,7 @@ final class Bar implements AutoCloseable {
         this.flags = (flags & PORTS) != 0 ? flags & 3 : flags & 0xf;
     }
 
-    /** Whether a BAR, and no other one, answers at each address of a range in it. */
+    /** Whether a BAR itself, not one that overlaps it, answers at each address of a range in it. */
     interface Answers {
         boolean at(long from, long length);
     }
@@ -61,10 +61,10 @@ final class Bar implements AutoCloseable {
 
         void write(long at, int size, long value);
 
-        /** The guest now reaches the BAR at this address, and the parts of it that {@code answers} accepts. */
+        /** Called when the guest reaches the BAR at this address, except the parts that {@code answers} rejects. */
         default void shown(long address, Answers answers) {}
 
-        /** The guest no longer reaches the BAR. Does not throw. */
+        /** Called when the guest no longer reaches the BAR. Does not throw. */
         default void hidden() {}
 
         static Registers of(Region region) {
@@ -140,7 +140,7 @@ final class Bar implements AutoCloseable {
         return vm;
     }
 
-    /** The parts that the guest accesses without an exit now. Needs no lock. */
+    /** The parts that the guest currently accesses without an exit. Needs no lock. */
     List<GuestMemory> mapped() {
         return slots;
     }

@@ -14,12 +14,12 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The addresses of a bus, and the BARs that answer there. Of BARs that overlap, the one in the lowest slot answers, and
- * in one function the BAR with the lowest index: which one does not depend on the order of writes. Thread-safe.
+ * The addresses of a bus, and the BARs that answer there. If BARs overlap, the BAR in the lowest slot answers, and
+ * within a function the BAR with the lowest index, whatever the order of writes. Thread-safe.
  *
- * <p>Locks. A function changes its own addresses under its lock: it hides the BARs that have moved. The doorbells and
- * mapped parts of all functions follow in {@link #settle}, which locks one function after the other, so the caller must
- * not hold the lock of any. This object's monitor is the innermost lock.
+ * <p>Locks. A function changes its own addresses under its lock, and hides the BARs that have moved. Then {@link
+ * #settle} moves the doorbells and mapped parts of all functions. It locks one function after the other, so the caller
+ * must not hold any function's lock. This object's monitor is the innermost lock.
  */
 final class BusAddresses {
     private static final long FIRST_PORT = 0xc000;
@@ -32,7 +32,7 @@ final class BusAddresses {
     /** BARs that the guest has enabled, in the order in which they answer. */
     private final List<Place> enabled = new ArrayList<>();
 
-    /** Ports of the window that a BAR has or had. */
+    /** The window's ports that a BAR has or had. */
     private final BitSet ports = new BitSet();
 
     private final ReentrantLock settling = new ReentrantLock();
@@ -56,7 +56,7 @@ final class BusAddresses {
         void tell();
     }
 
-    /** A BAR at an address, without the places of {@code above}, which answer first. */
+    /** A BAR at an address, except where one of {@code above} answers first. */
     record Place(Owner owner, Bar bar, long at, List<Place> above) {
         boolean overlaps(boolean ports, long from, long length) {
             return bar.isPorts() == ports && overlap(at, bar, from, length);
@@ -125,7 +125,7 @@ final class BusAddresses {
         return at >= first(bar) && at <= end(bar) - bar.size();
     }
 
-    /** Whether a BAR answers at a port, or did and the port is in the window. */
+    /** Whether a BAR answers at a port, or has answered there and the port is in the window. */
     boolean isPort(long at, int size) {
         synchronized (this) {
             if (at < PORTS_END && ports.get((int) at)) {
@@ -168,7 +168,7 @@ final class BusAddresses {
         return at < end && vm.hasMemory(at, end - at);
     }
 
-    /** The guest has enabled a BAR. {@link #settle} must follow. A BAR outside of the hole answers nowhere. */
+    /** Records that the guest enabled a BAR. {@link #settle} must follow. A BAR outside the hole does not answer. */
     synchronized void enable(Owner owner, Bar bar, long at) {
         disable(bar);
         if (isInside(bar, at)) {
@@ -199,7 +199,7 @@ final class BusAddresses {
         return answering;
     }
 
-    /** Moves doorbells and mapped parts. All that must move are hidden before any is shown. */
+    /** Moves doorbells and mapped parts. Hides all that must move before it shows any. */
     void settle() {
         List<Place> moved;
         settling.lock();

@@ -28,7 +28,7 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
     int forwardedTo(Gsi gsi);
 
     /**
-     * Returns the eventfds of an emulated device's vectors, by vector; none for a host device. {@link
+     * Returns the eventfds of an emulated device's vectors, by vector. Empty for a host device. {@link
      * io.kvmirq.snapshot.VmMove} moves the signals in them to the new VM.
      */
     List<EventFd> events();

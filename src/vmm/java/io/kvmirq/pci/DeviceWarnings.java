@@ -7,9 +7,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.function.Consumer;
 
-/**
- * Warnings of a function for its VMM, each kind once until the next reset. Thread-safe.
- */
+/** A function's warnings for its VMM, each kind at most once between two resets. Thread-safe. */
 final class DeviceWarnings {
     private static final System.Logger LOGGER = System.getLogger("io.kvmirq");
 
@@ -24,7 +22,7 @@ final class DeviceWarnings {
         this.receiver = receiver;
     }
 
-    /** The sentence of a library exception, or class and message of any other, which may have none. */
+    /** A library exception's sentence, or any other exception's class and its message, if it has one. */
     static String text(RuntimeException e) {
         return e.getClass().getName().startsWith("io.kvmirq.") ? String.valueOf(e.getMessage()) : e.toString();
     }
@@ -53,7 +51,7 @@ final class DeviceWarnings {
         kinds.clear();
     }
 
-    /** Passes the warnings to the receiver. The lock of the device is not held. */
+    /** Passes the warnings to the receiver. The device's lock is not held. */
     void tell() {
         for (String sentence = sentences.poll(); sentence != null; sentence = sentences.poll()) {
             try {

@@ -147,7 +147,7 @@ public final class EmulatedFunction extends PciFunction {
             return value;
         }
 
-        /** Sets vendor and device id, 16 bits each, and the subsystem ids too unless {@link #subsystem} sets them. */
+        /** Sets the vendor and device ids, 16 bits each, and the subsystem ids unless {@link #subsystem} sets them. */
         public Builder ids(int vendor, int device) {
             image.putShort(0, (short) word(vendor, "vendor id")).putShort(2, (short) word(device, "device id"));
             if (image.getInt(SUBSYSTEM) == 0) {
@@ -258,9 +258,9 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds MSI with per-vector masks and 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors;
-         * then only one of the two delivers interrupts at a time. With separate vectors, MSI delivers interrupts even
-         * while MSI-X is enabled.
+         * Adds MSI with per-vector masks and 1, 2, 4, 8, 16 or 32 vectors. If MSI and {@link #msix} share vectors, only
+         * one of the two delivers interrupts at a time. With separate vectors, MSI delivers interrupts even while MSI-X
+         * is enabled.
          */
         public Builder msi(EmulatedVectors vectors) {
             int count = Objects.requireNonNull(vectors, "vectors is null").count();
@@ -372,7 +372,7 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Puts the function on the bus.
+         * Adds the function to the bus.
          *
          * @throws IllegalArgumentException if {@link #ids} was not called, the slot is in use, the bus has no room for
          *     a BAR, guest memory is in the bridge's hole, a doorbell overlaps the table or the pending bits of MSI-X,
@@ -387,7 +387,7 @@ public final class EmulatedFunction extends PciFunction {
         }
     }
 
-    /** The registers behind one BAR: the author's, and the doorbells. */
+    /** The registers behind one BAR: the user's, and the doorbells. */
     private static final class BarRegisters implements Bar.Registers {
         private final Vm vm;
         private final int index;
@@ -537,13 +537,13 @@ public final class EmulatedFunction extends PciFunction {
      * @throws IllegalStateException if the function has no pin
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      * @throws io.kvmirq.KernelException if KVM refuses the level. Exceptions of the source of {@link Builder#intx} are
-     *     passed on too. In both cases the next change of the pin tries again
+     *     passed on too. In both cases the next change of the pin retries
      */
     public void raiseLine() {
         setLine(true);
     }
 
-    /** Ends {@link #raiseLine}. Call it when the guest has served the function, before its EOI. Throws likewise. */
+    /** Ends {@link #raiseLine}. Call this when the guest has served the function, before its EOI. Throws like it. */
     public void lowerLine() {
         setLine(false);
     }

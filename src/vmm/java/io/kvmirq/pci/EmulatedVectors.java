@@ -45,10 +45,10 @@ public final class EmulatedVectors implements AutoCloseable {
     }
 
     /**
-     * Makes {@code count} vectors, each with a new eventfd.
+     * Creates {@code count} vectors, each with a new eventfd.
      *
      * @param count the number of vectors, 1 to 2048
-     * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free; no new eventfd stays open
+     * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free. No new eventfd stays open
      */
     public static EmulatedVectors create(Vm vm, int count) {
         Objects.requireNonNull(vm, "vm is null");
@@ -57,7 +57,7 @@ public final class EmulatedVectors implements AutoCloseable {
     }
 
     /**
-     * Makes a vector for each of these eventfds, which the caller must close after {@link #close}.
+     * Creates a vector for each of these eventfds, which the caller must close after {@link #close}.
      *
      * @throws IllegalArgumentException unless there are 1 to 2048 eventfds, all of this VM's {@code Kernel}
      * @throws io.kvmirq.kernel.ClosedHandleException if an eventfd is closed
@@ -193,7 +193,7 @@ public final class EmulatedVectors implements AutoCloseable {
             each(which, MaskableVector::unmask, MaskableVector::mask);
         }
 
-        /** All vectors, or none. */
+        /** Runs a step for all vectors, or for none. */
         private void each(BitSet which, Consumer<MaskableVector> step, Consumer<MaskableVector> back) {
             try (Undo undo = new Undo()) {
                 for (MaskableVector vector : vectors(which)) {

@@ -136,7 +136,7 @@ final class GuestConfig {
 
     /**
      * {@code line} is Interrupt Line as firmware sets it, negative without a pin. {@code messages} creates the guest's
-     * MSI from the device's Message Control; empty without MSI.
+     * MSI from the device's Message Control, and is empty without MSI.
      */
     GuestConfig(
             ConfigSource device, List<Bar> bars, int line, boolean hasMsix, Optional<IntFunction<GuestMsi>> messages) {
@@ -164,7 +164,7 @@ final class GuestConfig {
         }
     }
 
-    /** The offsets of the device's capabilities. An endless list is cut at the most capabilities that fit. */
+    /** The offsets of the device's capabilities. An endless list is cut off at the number of capabilities that fit. */
     private List<Integer> capabilities() {
         List<Integer> found = new ArrayList<>();
         int at = (device.getShort(STATUS) & HAS_CAPABILITIES) == 0 ? 0 : device.getByte(FIRST_CAPABILITY) & ~3;
@@ -175,7 +175,7 @@ final class GuestConfig {
         return found;
     }
 
-    /** Links the capabilities that the guest sees. Each is cut where the next one begins. */
+    /** Links the capabilities that the guest sees. Each is cut off where the next one begins. */
     private void addCapabilities(boolean hasMsix, Optional<IntFunction<GuestMsi>> messages) {
         int link = FIRST_CAPABILITY;
         List<Integer> places = capabilities();
@@ -238,7 +238,7 @@ final class GuestConfig {
         return (byteOf(COMMAND, at, size, value) & MASTER) != 0;
     }
 
-    /** Sets whether the device becomes a bus master when the guest enables it, or never. */
+    /** Sets whether the device becomes a bus master when the guest enables bus mastering, or never. */
     void letMaster(boolean allowed) {
         mayMaster = allowed;
     }
@@ -263,7 +263,7 @@ final class GuestConfig {
         }
     }
 
-    /** The guest's MSI; empty without MSI. */
+    /** The guest's MSI. Empty without MSI. */
     Optional<GuestMsi> msi() {
         return Optional.ofNullable(msi);
     }
@@ -439,7 +439,7 @@ final class GuestConfig {
                                 : device.getShort(express + EXPRESS_CONTROL - 1) & ~(EXPRESS_RESET << Byte.SIZE));
     }
 
-    /** Restores the output of {@link #save}, also in the device. */
+    /** Restores the output of {@link #save}, including in the device. */
     void restore(ByteBuffer from) {
         for (int i = 0; i < SIZE; i++) {
             byte saved = from.get();

@@ -11,9 +11,7 @@ import java.util.function.Function;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/**
- * INTx, MSI and MSI-X of a function, of which at most one is in use. The lock of the function guards it.
- */
+/** A function's INTx, MSI and MSI-X, of which at most one is in use. The function's lock guards this object. */
 final class GuestInterrupts {
     private static final int ENABLE = 1 << 15;
 
@@ -58,7 +56,7 @@ final class GuestInterrupts {
         return messages().flatMap(kind -> kind.gsis().stream()).toList();
     }
 
-    /** MSI and MSI-X may share vectors. */
+    /** The vectors' eventfds. MSI and MSI-X may share vectors. */
     List<EventFd> events() {
         return messages().flatMap(kind -> kind.events().stream()).distinct().toList();
     }

@@ -68,7 +68,7 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
      */
     public abstract void settle();
 
-    /** Returns the VM of the guest. */
+    /** Returns the guest's VM. */
     @NotPromised
     public final Vm vm() {
         return vectors.vm();

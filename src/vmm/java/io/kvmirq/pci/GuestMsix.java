@@ -30,7 +30,7 @@ import java.util.OptionalInt;
  * <p>A read with a wrong size or offset returns 0, and such a write has no effect. If the kernel refuses to mask a
  * vector, the vector stays open until a later write or {@link #settle} masks it.
  *
- * <p>Source: PCI Express Base Specification 6.0, 7.7.2, also for the reset values of the MSI-X table.
+ * <p>Source: PCI Express Base Specification 6.0, 7.7.2, including the reset values of the MSI-X table.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msix"}
  */

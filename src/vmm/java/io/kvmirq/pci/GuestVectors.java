@@ -16,7 +16,7 @@ import java.util.stream.IntStream;
 
 /**
  * The vectors of a guest's MSI or MSI-X, and which of them are forwarded. A vector is forwarded from the first time
- * that it is open until {@link #end}; the first vector from the first {@link #become} on. Not thread-safe.
+ * that it opens until {@link #end}, but the first vector from the first {@link #become} on. Not thread-safe.
  */
 final class GuestVectors {
     private final VectorSource source;
@@ -24,9 +24,9 @@ final class GuestVectors {
     private final BitSet forwarded = new BitSet();
     /** Vectors that are forwarded and not masked. */
     private final BitSet open = new BitSet();
-    /** Vectors that were pending when forwarding ended; none if the source keeps them pending. */
+    /** Vectors that were pending when forwarding ended. Empty if the source keeps them pending. */
     private final BitSet kept = new BitSet();
-    /** Vectors that the mirror has as held: it got Held, and no Released after it. */
+    /** Vectors for which the mirror got Held, and no Released since. */
     private final BitSet reportedHeld = new BitSet();
     /** Whether the host holds all vectors, so that none is open. */
     private boolean held;
@@ -75,7 +75,7 @@ final class GuestVectors {
     /**
      * Masks vectors first, then forwards, reroutes and unmasks those that must be open. After a failure, vectors that
      * are not open yet stay masked, and the next call retries. Does nothing while another kind of the device's
-     * interrupts is forwarded; opens no vector while the host holds all.
+     * interrupts is forwarded. Opens no vector while the host holds all.
      *
      * @param registers the vectors that must be open
      * @param min the number of vectors that are always forwarded, at least 1, so that the device keeps pending

@@ -28,7 +28,7 @@ final class HostSide {
         return device.info().irqs().stream().anyMatch(irq -> irq.kind() == kind && irq.count() > 0);
     }
 
-    /** @param space the DMA space; empty for the one that was created with the device */
+    /** @param space the DMA space, empty for the space that was created with the device */
     void share(List<GuestMemory> memory, Optional<DmaSpace> space, Undo undo) {
         if (!memory.isEmpty()) {
             DmaSpace used = space.orElseGet(device::dma);

@@ -63,7 +63,7 @@ public final class PassedThroughDevice extends PciFunction {
          */
         default void failed() {}
 
-        /** Called in the event loop's thread if the host wants the device back. Close the function and the device. */
+        /** Called in the loop's thread if the host requests the device back. Close the function and the device. */
         default void askedBack() {}
     }
 
@@ -88,16 +88,13 @@ public final class PassedThroughDevice extends PciFunction {
             this.forwarding = forwarding;
         }
 
-        /**
-         * Gives the guest's device the interrupt pin INTA#, connected to this IOAPIC pin or SPI. If the host device has
-         * no pin, this option has no effect.
-         */
+        /** Adds the pin INTA#, connected to this IOAPIC pin or SPI. Has no effect if the host device has no pin. */
         public Builder intx(Gsi pin) {
             gsi = Optional.of(Objects.requireNonNull(pin, "pin is null"));
             return this;
         }
 
-        /** Gives the device DMA access to this guest memory while the device is passed through. */
+        /** Allows the device DMA access to this guest memory while the device is passed through. */
         public Builder memory(GuestMemory shared) {
             memory.add(Objects.requireNonNull(shared, "shared is null"));
             return this;

@@ -35,11 +35,11 @@ import org.jspecify.annotations.Nullable;
  */
 public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         permits EmulatedFunction, PassedThroughDevice {
-    /** The level of the pin, beside the BARs of a state. Older states have it low. */
+    /** The pin's level, stored beside a state's BAR bits. It is low in older states. */
     private static final int ASSERTED = 1 << Byte.SIZE;
 
     final DeviceWarnings warnings;
-    /** The parts to close, the last first. */
+    /** The parts to close, last added first. */
     final Undo parts = new Undo();
 
     final List<Bar> bars = new ArrayList<>();
@@ -72,7 +72,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         homes.put(bar, bridge.addresses().home(this, bar));
     }
 
-    /** Sets the guest's side, before any other call. {@code lines} forwards the line to its GSI if it is no wire. */
+    /** Sets the guest's side, before any other call. {@code lines} forwards the line to its GSI if it is not a wire. */
     final void show(
             GuestConfig ofGuest, @Nullable GuestMsix msix, Function<Gsi, ForwardedIrq> lines, @Nullable Wire wire) {
         config = ofGuest;
@@ -89,7 +89,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
 
     // Steps of the function itself; each holds the lock
 
-    /** Called before a write of the guest to the configuration space takes effect. */
+    /** Called before a guest write to the configuration space takes effect. */
     void writing(int at, int size, int value) {}
 
     /** Resets the device behind the BARs, after interrupts and BARs have ended. */
@@ -146,7 +146,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         settle();
     }
 
-    /** Ends a change of addresses, without the lock: other functions may have BARs below those that moved. */
+    /** Ends a change of addresses, without the lock, because other functions may have BARs below those that moved. */
     private void settle() {
         bridge.addresses().settle();
         drive();
@@ -250,8 +250,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * Ends {@link #hold}. If the kernel refuses to unmask an interrupt, the interrupt stays masked until a later write
-     * of the guest, and the VMM gets a warning.
+     * Ends {@link #hold}. If the kernel refuses to unmask an interrupt, the interrupt stays masked until a later guest
+     * write, and the VMM gets a warning.
      */
     @Override
     public final void release() {
@@ -265,14 +265,14 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     // Save and restore
 
     /**
-     * Returns a text with all constant properties that the guest sees: ids, BAR sizes, capability offsets, pin. A state
-     * can be restored only into a function with the same text.
+     * Returns a text with all constant properties that the guest sees: ids, BAR sizes, capability offsets and the pin.
+     * A state can be restored only into a function with the same text.
      */
     public final synchronized String identity() {
         return config.identity(bars) + gsi.map(pin -> " at " + pin).orElse("");
     }
 
-    /** Returns the VM of the guest. */
+    /** Returns the guest's VM. */
     @NotPromised
     public final Vm vm() {
         return vm;
@@ -324,7 +324,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
      * as after {@link #reset}.
      *
      * @throws IllegalArgumentException if the state belongs to another kind of function, or a BAR has an address that
-     *     is not free here; the function is then as after {@link #reset}
+     *     is not free here. The function is then as after {@link #reset}
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     @Override
@@ -382,8 +382,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
      * Resets the function when the guest resets, and sets its BARs to the addresses that firmware would choose. A host
      * device without its own reset is reset with its bus, if no other device is on the bus. A device that cannot be
      * reset keeps its register values, and cannot do DMA until the guest enables bus mastering. If the kernel refuses a
-     * reset that the device supports, the VMM gets a warning, and bus mastering stays off. Each write of the guest that
-     * enables bus mastering tries the reset again.
+     * reset that the device supports, the VMM gets a warning, and bus mastering stays off. Each guest write that
+     * enables bus mastering retries the reset.
      */
     @Override
     public final void reset() {

@@ -27,9 +27,9 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>The hole for memory BARs must not overlap guest memory, and E820 must not list the hole. The guest cannot access a
- * BAR that is outside of the hole or on guest memory. As in hardware, each access is decoded by the BARs' addresses at
- * that time, and doorbells and mapped memory follow each change of an address. Of overlapping BARs, the one in the
- * lowest slot answers, and within a function the one with the lowest index.
+ * BAR outside the hole or on guest memory. As in hardware, each access is decoded by the BARs' addresses at that time,
+ * and doorbells and mapped memory follow each change of an address. Of overlapping BARs, the one in the lowest slot
+ * answers, and within a function the one with the lowest index.
  *
  * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.
  *
@@ -216,7 +216,7 @@ public final class PciHostBridge {
      * a BAR has or had. Where no BAR is, a read returns all ones and a write has no effect. Other ports from 0xc000 on
      * belong to the VMM.
      *
-     * @return false if the exit is not an access to the bus; nothing was done in this case
+     * @return false, without doing anything, if the exit is not an access to the bus
      */
     public boolean handle(VcpuExit exit) {
         boolean ports = exit.reason() == VcpuExit.Reason.IO;
@@ -316,7 +316,7 @@ public final class PciHostBridge {
         }
     }
 
-    /** The slot in the guest's CONFIG_ADDRESS; less than 0 for none. */
+    /** The slot in the guest's CONFIG_ADDRESS, negative for none. */
     private synchronized int chosen(int at, int size) {
         boolean isAligned = size <= Integer.BYTES && at % size == 0;
         boolean isOnBus = (address & 0xff0700) == 0; // bus 0, function 0
@@ -327,7 +327,7 @@ public final class PciHostBridge {
         return (address & 0xfc) + at;
     }
 
-    /** The slot at an address of the ECAM; less than 0 for none. */
+    /** The slot at an ECAM address, negative for none. */
     private int slotAt(long at, int size) {
         int offset = (int) (at - ecam);
         boolean isPlain = size <= Integer.BYTES && at % size == 0 && (offset & FUNCTIONS) == 0;

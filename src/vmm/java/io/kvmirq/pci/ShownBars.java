@@ -8,9 +8,9 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
-/** The BARs of a device that its guest can access, and their registers. The lock of the device guards it. */
+/** The BARs of a device that its guest can access, and their registers. The device's lock guards this object. */
 final class ShownBars implements BusAddresses.Owner {
-    /** The function: its lock and its name. */
+    /** The function, for its lock and its name. */
     private final Object device;
 
     private final int slot;
@@ -149,8 +149,8 @@ final class ShownBars implements BusAddresses.Owner {
     }
 
     /**
-     * The BARs that the guest reaches, one bit each, unless another function overlaps them. That function may be
-     * restored later, and move.
+     * The BARs that the guest reaches, one bit each. BARs of other functions that overlap them are ignored, because
+     * those functions may be restored later, and move.
      */
     int mask() {
         int mask = 0;
@@ -175,7 +175,7 @@ final class ShownBars implements BusAddresses.Owner {
         return place.isPresent() && place.get().has(bar, at);
     }
 
-    /** The offset of an access in a shown BAR, except to the MSI-X table and the PBA; negative for any other access. */
+    /** The offset of an access in a shown BAR, except to the MSI-X table and the PBA. Negative for any other access. */
     long plain(Bar bar, long at, int size) {
         long offset = offset(bar, at);
         boolean isMsix = msix != null && (isIn(config.table(), bar, offset) || isIn(config.pending(), bar, offset));
@@ -187,7 +187,7 @@ final class ShownBars implements BusAddresses.Owner {
         return attempt("read", bar, offset, size, () -> bar.read(offset, size));
     }
 
-    /** Makes an access; one that throws is a warning, and reads all ones. */
+    /** Makes an access. If it throws, adds a warning and returns all ones. */
     private long attempt(String what, Bar bar, long offset, int size, LongSupplier access) {
         try {
             return access.getAsLong();
@@ -208,7 +208,7 @@ final class ShownBars implements BusAddresses.Owner {
         });
     }
 
-    /** Reads at a guest-physical address; all ones if the BAR is not shown there. */
+    /** Reads at a guest-physical address. Returns all ones if the BAR is not shown there. */
     long read(Bar bar, long at, int size) {
         long offset = offset(bar, at);
         return has(bar, at, size) ? attempt("read", bar, offset, size, () -> readRegister(bar, size, offset)) : -1;

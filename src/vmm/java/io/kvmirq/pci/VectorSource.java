@@ -24,7 +24,7 @@ interface VectorSource {
     /** Whether a vector that is not connected keeps its interrupts pending. */
     boolean keepsPending();
 
-    /** Connects consecutive vectors, masked: all, or none. */
+    /** Connects consecutive vectors, masked. Connects all or none. */
     void connect(int from, int count, IntFunction<MsiMessage> messages);
 
     void mask(BitSet which);
@@ -51,14 +51,14 @@ interface VectorSource {
 
     Vm vm();
 
-    /** The eventfds in which interrupts wait, by vector; none if a host device signals them. */
+    /** The eventfds in which interrupts wait, by vector. Empty if a host device signals them. */
     default List<EventFd> events() {
         return List.of();
     }
 
-    /** The guest's pending bit holds a message of this vector. */
+    /** Called when the guest's pending bit holds a message of this vector. */
     default void held(int vector, HeldMessage message) {}
 
-    /** The message that was held is on its way, or forgotten. */
+    /** Called when the held message is on its way, or forgotten. */
     default void released(int vector) {}
 }

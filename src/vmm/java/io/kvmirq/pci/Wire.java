@@ -14,13 +14,13 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The wire of a GSI, which is high while the pin of any emulated function is. KVM has one level for all of user space,
- * so the bus joins the pins. Thread-safe.
+ * A GSI's wire, which is high while any emulated function's pin is high. KVM has one level for all of user space, so
+ * the bus joins the pins. Thread-safe.
  *
- * <p>A change is recorded by {@link #set}, under the function's lock. {@link #drive} passes it on, under no lock,
+ * <p>A change is recorded by {@link #set}, under the function's lock. {@link #drive} passes it on without a lock,
  * because the driver may be the VMM's. A thread that finds another one in the driver does not wait for it: it lowers a
- * high wire at once, so that the guest's EOI finds it low, and leaves a rise to the last thread in the driver. This one
- * drives the wire again if calls overlapped, whose order is not known.
+ * high wire at once, so that the guest's EOI finds it low, and leaves a rise to the last thread in the driver. That
+ * thread drives the wire again if calls overlapped, because their order is not known.
  */
 final class Wire {
     private final Object receiver;
@@ -30,7 +30,7 @@ final class Wire {
     private int calls;
     /** The level of the call that began last. */
     private boolean driven;
-    /** Whether the wire has this level now: no call overlapped or failed. */
+    /** Whether the wire is known to have this level, because no call overlapped or failed. */
     private boolean known;
 
     private Wire(Object receiver, Gsi gsi, Consumer<Boolean> driver) {
@@ -73,7 +73,7 @@ final class Wire {
         }
     }
 
-    /** The level to drive now; empty if the wire has it, or a thread in the driver will see to it. */
+    /** The level to drive now. Empty if the wire has it, or if a thread in the driver will drive it. */
     private synchronized Optional<Boolean> begin() {
         boolean level = !high.isEmpty();
         if (calls > 0 ? level || !driven : known && driven == level) {

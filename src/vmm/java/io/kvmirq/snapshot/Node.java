@@ -10,7 +10,7 @@ import java.util.Optional;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 
-/** A value in a document, and its path, such as {@code state.vcpus[0].id}; empty for the document. */
+/** A value in a document, and its path, such as {@code state.vcpus[0].id}. Empty for the document. */
 record Node(String path, Object value) {
     private static final String HEX = "0x";
 
