@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="orders"}
  */
 public final class Actors {
-    /** An order names each actor by a letter. */
+    /** The maximum number of actors, because an order names each actor by a letter. */
     private static final int MOST_ACTORS = 26;
 
     /** The work of an actor between two possible switches to other actors. */
@@ -35,7 +35,7 @@ public final class Actors {
         }
     }
 
-    /** A step, and the line that added it. */
+    /** A step, and the line of code that added it. */
     private record Placed(Step step, String line) {
         boolean isReady() {
             return !(step instanceof Waiting waiting) || waiting.ready().getAsBoolean();
@@ -100,8 +100,8 @@ public final class Actors {
     }
 
     /**
-     * Makes a step before which its actor waits until {@code ready} is true. {@code ready} must not change any state. A
-     * switch away from a waiting actor does not count as a preemption. An order of steps fails if all its actors wait.
+     * Returns a step before which its actor waits until {@code ready} is true. {@code ready} must not change any state.
+     * A switch from a waiting actor does not count as a preemption. An order of steps fails if all its actors wait.
      */
     public static Step when(BooleanSupplier ready, Step step) {
         Objects.requireNonNull(ready, "ready is null");
@@ -144,7 +144,7 @@ public final class Actors {
                 .toList();
     }
 
-    /** Runs the steps of {@code order}. Then the last actor goes on while it can, and then the first actor that can. */
+    /** Runs the steps of {@code order}. Then the last actor continues while it can, then the first actor that can. */
     ActorsRun run(ActorsOrder order) {
         List<ActorsRun.Shape> shape = shape();
         List<ActorsRun.Turn> turns = new ArrayList<>();
@@ -212,7 +212,7 @@ public final class Actors {
                 : named.next() + " has to wait";
     }
 
-    /** Runs the step; returns its exception, or null. Frames of the kit are cut off the stack trace. */
+    /** Runs the step, and returns its exception or null. The kit's frames are cut from the stack trace. */
     private static @Nullable Throwable thrownBy(Step step) {
         try {
             step.run();

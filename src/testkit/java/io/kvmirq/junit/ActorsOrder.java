@@ -8,14 +8,14 @@ import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** An order of steps: each element is the number of the actor that takes the step, from 0. */
+/** An order of steps. Each element is the number, from 0, of the actor that takes the step. */
 record ActorsOrder(List<Integer> actors) {
     private static final Pattern BLOCK = Pattern.compile("([A-Z])([1-9][0-9]{0,3})");
     private static final Pattern SEED = Pattern.compile("(?:" + BLOCK + ")+");
 
     static final ActorsOrder ANY = new ActorsOrder(List.of());
 
-    /** A step of the order cannot be run. */
+    /** Thrown if a step of the order cannot be run. */
     static final class Unfit extends RuntimeException {
         private static final long serialVersionUID = 1;
 
@@ -43,7 +43,7 @@ record ActorsOrder(List<Integer> actors) {
         return Optional.of(new ActorsOrder(actors));
     }
 
-    /** An order of the first {@code steps} steps of this one and then one step of {@code actor}. */
+    /** The order that has this order's first {@code steps} steps and then one step of {@code actor}. */
     ActorsOrder with(int steps, int actor) {
         List<Integer> longer = new ArrayList<>(actors.subList(0, steps));
         longer.add(actor);

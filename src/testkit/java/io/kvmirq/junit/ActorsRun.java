@@ -5,7 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** One order that ran. {@code failure} is null if it passed; {@code when} is where in the order it failed. */
+/** One order that ran. {@code failure} is null if it passed, {@code when} is where in the order it failed. */
 record ActorsRun(
         List<Shape> shape,
         List<Turn> turns,
@@ -19,7 +19,7 @@ record ActorsRun(
         }
     }
 
-    /** A step, and the actors that were able to take it. {@code free}: the previous actor could not go on. */
+    /** A step, and the actors that could take it. {@code free} is true if the previous actor could not continue. */
     record Turn(int actor, List<Integer> able, boolean free) {}
 
     /** The run of a method that failed before its first step. */

@@ -43,7 +43,7 @@ final class CountingGuest implements AutoCloseable {
     private static final int PARAGRAPH = 16;
     private static final int VECTORS = 256;
     private static final int FIRST_VECTOR = 16;
-    /** A vector of the lowest priority: the guest takes all vectors that were requested before it first. */
+    /** A vector of the lowest priority, which the guest takes after all vectors that were requested before it. */
     private static final InterruptVector FENCE = new InterruptVector(FIRST_VECTOR);
 
     private static final long PATIENCE_SECONDS = 10;
@@ -60,7 +60,7 @@ final class CountingGuest implements AutoCloseable {
     private final List<String> unrouted = new ArrayList<>();
     private volatile boolean stopping;
 
-    /** @param before how often the vCPU had taken the vector */
+    /** @param before how often the vCPU had taken the vector before the signal */
     private record Signal(OneVcpu vcpu, InterruptVector vector, int before) {}
 
     CountingGuest(Vm vm, int count, RecordingBackend seam) {
@@ -150,7 +150,7 @@ final class CountingGuest implements AutoCloseable {
         }
     }
 
-    /** Why a vCPU ended before its test. */
+    /** The reason why a vCPU ended before its test. */
     Optional<String> death() {
         return vcpus.stream().flatMap(vcpu -> Stream.ofNullable(vcpu.death)).findFirst();
     }
@@ -226,7 +226,7 @@ final class CountingGuest implements AutoCloseable {
         }
     }
 
-    /** Notes that the test is about to signal the eventfd of an irqfd of {@code gsi}. */
+    /** Records that the test is about to signal the eventfd of an irqfd on {@code gsi}. */
     synchronized void signalled(Gsi gsi, List<Route> routes) {
         if (routes.isEmpty()) {
             unrouted.add("GSI " + gsi.number() + " was raised and has no route");

@@ -28,16 +28,16 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * }</pre>
  *
  * <p>An order fails if a step throws, if an assertion of {@link Actors#after} throws, or if an object stays open that a
- * {@link KvmTest} must close. The test reports the failing order with the fewest preemptions. If several have as few,
- * it reports the one that fails after the fewest steps. The report gives the value of {@link #order} that replays the
- * failure. JUnit's report entry {@code orders} is the number of orders that ran.
+ * {@link KvmTest} must close. The test reports the failing order with the fewest preemptions, and among those the order
+ * that fails after the fewest steps. The report contains the value of {@link #order} that replays the failure. JUnit's
+ * report entry {@code orders} is the number of orders that ran.
  *
  * <p>The test method may also have the parameters that {@link KvmTest} lists. {@link KvmTest} on the test class sets
  * default profiles and vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach}
  * made. Create the objects that steps change in the test method, so that each order gets new ones.
  *
  * <p>A step is atomic, because no other actor runs during it. All steps run on one thread, so a lock that is held from
- * one step to the next does not stop another actor. Use {@link Actors#when} to let an actor wait.
+ * one step to the next does not stop another actor. Use {@link Actors#when} to make an actor wait.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)
@@ -61,8 +61,8 @@ public @interface Interleavings {
 
     /**
      * The only order to run, in the form that a failure reports. For example, {@code B1A2B1} is one step of the second
-     * actor, two steps of the first, and one step of the second. Afterwards the remaining steps run, those of the last
-     * actor first. The system property {@code kvmirq.order} sets the order of one method without a source change.
+     * actor, two steps of the first, and one step of the second. Then the remaining steps run, starting with those of
+     * the last actor. The system property {@code kvmirq.order} sets the order of one method without a source change.
      */
     String order() default "";
 }

@@ -154,7 +154,7 @@ final class InterleavingsRun implements TestTemplateInvocationContext, Parameter
         return ran.andFailed(closing, "when it closes").andFailed(left, "when it has ended");
     }
 
-    /** Closes the objects of an order without checking what it left open. */
+    /** Closes an order's objects without checking what the order left open. */
     private void end() {
         if (fresh != null) {
             fresh.actors().close();

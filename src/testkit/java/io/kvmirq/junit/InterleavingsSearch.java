@@ -11,8 +11,8 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Runs every order once, those with fewer preemptions first. If an order fails, orders with more preemptions do not
- * run. A run records which other actors could have taken each step, and so which orders remain.
+ * Runs every order once, starting with those that have the fewest preemptions. If an order fails, orders with more
+ * preemptions do not run. A run records which other actors could have taken each step, and so which orders remain.
  */
 final class InterleavingsSearch {
     private static final String UNSTABLE = "The test depends on more than the order: make in the method what an order"
@@ -144,7 +144,7 @@ final class InterleavingsSearch {
         }
     }
 
-    /** Runs a failing order and a passing one again. The text is empty if both do the same again. */
+    /** Runs a failing order and a passing one again. The text is empty if both have the same result again. */
     private String doubt(ActorsRun failing) {
         ActorsRun again;
         try {

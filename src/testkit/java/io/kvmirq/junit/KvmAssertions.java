@@ -84,7 +84,7 @@ public final class KvmAssertions {
             this.vcpu = vcpu;
         }
 
-        /** Asserts how often the vCPU received the vector; see {@link KvmVcpu#received}. */
+        /** Asserts how often the vCPU received the vector. See {@link KvmVcpu#received}. */
         public OfVcpu received(InterruptVector vector, Times times) {
             Map<InterruptVector, Integer> received = vcpu.received(vector, times.count());
             long end = System.nanoTime() + ARRIVAL_NANOS;
@@ -155,7 +155,7 @@ public final class KvmAssertions {
             this.host = host;
         }
 
-        /** Asserts that no interrupt was lost, as far as {@link KvmHost#lost} can see. */
+        /** Asserts that no interrupt was lost, as far as {@link KvmHost#lost} can detect. */
         public OfHost lostNothing() {
             List<String> lost = host.lost();
             if (!lost.isEmpty()) {
@@ -169,7 +169,7 @@ public final class KvmAssertions {
             return calls("KVM_SET_GSI_ROUTING", count);
         }
 
-        /** Asserts how often the test made a call such as {@code VFIO_DEVICE_SET_IRQS}; see {@link KvmHost#calls}. */
+        /** Asserts how often the test made a call such as {@code VFIO_DEVICE_SET_IRQS}. See {@link KvmHost#calls}. */
         public OfHost calls(String call, int count) {
             int made = host.calls(call);
             if (made != count) {
@@ -184,7 +184,7 @@ public final class KvmAssertions {
         return lost.isEmpty() ? "" : "; lost: " + String.join(", ", lost);
     }
 
-    /** The stack trace begins in the test, without frames of the kit. */
+    /** Creates an error whose stack trace begins in the test, without the kit's frames. */
     private static AssertionFailedError failure(String message, Object expected, Object actual) {
         AssertionFailedError error = new AssertionFailedError(message, expected, actual);
         String here = KvmAssertions.class.getName();

@@ -19,7 +19,7 @@ import org.junit.jupiter.api.extension.TestTemplateInvocationContext;
 import org.junit.jupiter.api.extension.TestTemplateInvocationContextProvider;
 import org.junit.platform.commons.support.AnnotationSupport;
 
-/** Runs the methods with {@link KvmTest}, which registers it. It has no state; each run has its own objects. */
+/** Runs the methods with {@link KvmTest}, which registers it. Stateless, because each run has its own objects. */
 final class KvmExtension implements TestTemplateInvocationContextProvider, ParameterResolver {
     @Override
     public boolean supportsTestTemplate(ExtensionContext context) {

@@ -36,9 +36,9 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The fake or real kernel of one test, and the objects that the test kit makes on it. The kit makes an object when the
- * test first calls the method that returns it, and closes all objects after the test. Thread-safe, except that the
- * vCPUs belong to the first thread that gets one.
+ * The fake or real kernel of one test, and the objects that the test kit creates on it. The kit creates an object when
+ * the test first calls the method that returns it, and closes all objects after the test. Thread-safe, but the vCPUs
+ * belong to the first thread that gets one.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
@@ -50,7 +50,7 @@ public final class KvmHost {
     private static final long THREAD_MILLIS = 1_000;
     private static final String BY_KIT = "a line of the kit";
 
-    /** The kit's VM; the kit runs its vCPUs on real KVM unless {@code testRuns}. */
+    /** The kit's VM. On real KVM, the kit runs its vCPUs unless {@code testRuns} is true. */
     record Plan(int vcpus, boolean testRuns) {
         static final Plan DEFAULT = new Plan(1, false);
     }
@@ -87,7 +87,7 @@ public final class KvmHost {
         faults.listen();
     }
 
-    /** A host on a fresh fake kernel. The caller ends it. */
+    /** A host on a fresh fake kernel. The caller must end it. */
     static KvmHost onFake(Profile profile, Faults faults, Plan plan) {
         FakeKernel fake = new FakeKernel(profile);
         return new KvmHost(Optional.of(fake), fake.backend(), faults, plan);
@@ -194,8 +194,8 @@ public final class KvmHost {
     }
 
     /**
-     * Creates an eventfd that raises a vector of a vCPU of {@link #vm}. The eventfd has its own irqfd and route. The
-     * test kit closes the irqfd and the route. {@link #calls} does not count the kit's calls for it.
+     * Creates an eventfd that raises a vector on a vCPU of {@link #vm}. The eventfd has its own irqfd and route, which
+     * the test kit removes. {@link #calls} does not count the kit's calls for it.
      *
      * @param vcpu the id of the vCPU
      * @throws IllegalArgumentException if the VM has no such vCPU
@@ -215,7 +215,7 @@ public final class KvmHost {
     }
 
     /**
-     * Returns an object for assertions about the vCPUs with this id, on the fake kernel in all VMs, on real KVM only in
+     * Returns an object for assertions about the vCPUs with this id: on the fake kernel in all VMs, on real KVM only in
      * {@link #vm}. The vCPU need not exist before the first assertion.
      */
     public KvmVcpu vcpu(int id) {
@@ -292,16 +292,16 @@ public final class KvmHost {
 
     /**
      * Returns the interrupts that reached no vCPU and are not pending, one sentence each. On the fake kernel the result
-     * is {@link FakeKernel#lost}. Real KVM shows only some lost interrupts. There, the list has signals to irqfds whose
-     * GSI had no route and, if the test kit's guest runs the vCPUs, the last signal to a GSI whose vector it did not
-     * take.
+     * is {@link FakeKernel#lost}. Real KVM shows only some lost interrupts. There, the list contains signals to irqfds
+     * whose GSI had no route and, if the test kit's guest runs the vCPUs, the last signal to a GSI whose vector the
+     * guest did not take.
      */
     public List<String> lost() {
         CountingGuest counting = guest;
         return fake.isPresent() ? fake.get().lost() : counting == null ? seam.unrouted() : counting.lost();
     }
 
-    /** The interrupts that a failed test lost, dropped, or left waiting outside of the LAPICs. */
+    /** The interrupts that a failed test lost, dropped, or left waiting outside the LAPICs. */
     Stream<String> known() {
         Stream<String> lost = lost().stream().map("lost: "::concat);
         Stream<String> waiting = fake.stream().flatMap(asked -> asked.messages().waiting().stream());
@@ -433,7 +433,7 @@ public final class KvmHost {
         }
     }
 
-    /** Reports leaked handles. An open handle of the kit has another user, which {@code said} may name already. */
+    /** Reports leaked handles. An open handle of the kit has another user, which {@code said} may already name. */
     private void sayHandles(List<String> said) {
         boolean explained = !said.isEmpty();
         List<String> open = kernel.openHandles();

@@ -182,7 +182,7 @@ final class KvmInvocation
 
     // The run
 
-    /** Opens the kernel, so that a test without parameters of the kit fails too if it requires KVM. */
+    /** Opens the kernel, so that a test that requires KVM also fails if it has no parameters of the kit. */
     @Override
     public void beforeEach(ExtensionContext context) {
         host(context);
@@ -215,7 +215,7 @@ final class KvmInvocation
         proceedUnlessEnded(invocation);
     }
 
-    /** Skips the rest of a test whose set-up a fault has ended: it would fail for another reason. */
+    /** Skips the rest of a test whose set-up a fault has ended, because it would fail for another reason. */
     private void proceedUnlessEnded(Invocation<Void> invocation) throws Throwable {
         if (setUpEnded) {
             invocation.skip();
@@ -255,7 +255,7 @@ final class KvmInvocation
         rethrow(thrown);
     }
 
-    /** Accepts an exception with the errno of the failing call: it may end the test. */
+    /** Accepts an exception with the failing call's errno, which may end the test. */
     private void rethrow(Throwable thrown) throws Throwable {
         for (Throwable cause = thrown; calls.hasFailed() && !silenced && cause != null; cause = cause.getCause()) {
             if (cause instanceof KernelException failure && failure.errno().equals(errno())) {
@@ -265,7 +265,7 @@ final class KvmInvocation
         throw !calls.hasFailed() || thrown instanceof TestAbortedException ? thrown : named(thrown);
     }
 
-    /** Adds the failed call to a failure. Tools can still read the expected and the actual value. */
+    /** Adds the failed call to a failure, and keeps the expected and the actual value for tools. */
     private Throwable named(Throwable thrown) {
         String text = inTurn() + (thrown instanceof AssertionError ? thrown.getMessage() : thrown);
         AssertionFailedError named = thrown instanceof AssertionFailedError failed && failed.isExpectedDefined()
@@ -307,7 +307,7 @@ final class KvmInvocation
         }
     }
 
-    /** Interrupts that the failure does not name; none if the test was aborted or the kernel cannot be asked. */
+    /** Interrupts that the failure does not name. Empty if the test was aborted or the kernel cannot be queried. */
     private static Stream<String> unnamed(KvmHost host, Throwable thrown) {
         try {
             return (thrown instanceof TestAbortedException ? Stream.<String>of() : host.known())

@@ -47,7 +47,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @SuppressWarnings("exports") // JUnit is optional
 public @interface KvmTest {
     /**
-     * The profiles of the fake kernel, such as {@code "6.1"} or {@code "vtd-posting"}; see {@code Profile}. If empty,
+     * The profiles of the fake kernel, such as {@code "6.1"} or {@code "vtd-posting"}. See {@code Profile}. If empty,
      * the test runs on 6.12, or only on real KVM if {@link #real} is {@link Real#REQUIRED}.
      */
     String[] profiles() default {};

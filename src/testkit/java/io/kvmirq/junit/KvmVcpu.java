@@ -47,7 +47,7 @@ public final class KvmVcpu {
         return host.fake().received(id);
     }
 
-    /** Throws if no vCPU had the id so far; a count of 0 would say nothing then. The real guest checks it itself. */
+    /** Throws if no vCPU has had the id, because a count of 0 would prove nothing. The real guest checks it itself. */
     void requireExisting() {
         List<VcpuId> all = host.isReal() ? List.of(id) : host.fake().vcpuIds();
         if (!all.contains(id)) {

@@ -5,7 +5,7 @@ import java.lang.reflect.Method;
 import java.util.Optional;
 import org.junit.jupiter.api.extension.ExtensionConfigurationException;
 
-/** The kit cannot run a test as it is written. The stack trace shows the test and no frame of the kit. */
+/** Thrown if the kit cannot run a test as written. The stack trace shows the test, but no frame of the kit. */
 final class Mistake extends ExtensionConfigurationException {
     private static final long serialVersionUID = 1;
 

@@ -28,8 +28,8 @@ import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.extension.InvocationInterceptor.Invocation;
 
 /**
- * A proxy between a kernel and its binding. Calls of the test pass the faults. Their irqfds, routes and threads are
- * recorded. Calls of the kit bypass the faults and are not recorded. Thread-safe.
+ * A proxy between a kernel and its binding. The test's calls can be made to fail, and their irqfds, routes and threads
+ * are recorded. The kit's calls bypass the faults and are not recorded. Thread-safe.
  */
 final class RecordingBackend {
     /** An ioeventfd that is assigned in KVM, with the operands of its call. */
@@ -43,20 +43,20 @@ final class RecordingBackend {
     /** An irqfd that is assigned in KVM. */
     private record Irqfd(int vm, int event, int gsi) {}
 
-    /** A class loader that marks the threads of the test; it loads classes by its parent. */
+    /** A class loader that marks the test's threads. Its parent loads the classes. */
     private static final class Mark extends ClassLoader {
         Mark(ClassLoader parent) {
             super(parent);
         }
     }
 
-    /** Room for threads that start while all threads are listed. */
+    /** Room for threads that start while threads are being listed. */
     private static final int MORE_THREADS = 16;
 
     private final KernelBackend backend;
     private final Set<ClassLoader> marks = ConcurrentHashMap.newKeySet();
     private final ThreadLocal<Boolean> ofKit = ThreadLocal.withInitial(() -> false);
-    /** Threads with a smaller id were made before this proxy. */
+    /** Threads with a smaller id were created before this proxy. */
     private final long firstThread = new Thread().getId();
     /** Threads of the test that called the kernel, each with the line of its first call. */
     private final Map<Thread, String> threads = new ConcurrentHashMap<>();
@@ -97,7 +97,7 @@ final class RecordingBackend {
         return backend;
     }
 
-    /** Runs code of the kit. Its calls neither fail nor count. */
+    /** Runs code of the kit, whose calls neither fail nor count. */
     <T> T aside(Supplier<T> part) {
         boolean before = ofKit.get();
         ofKit.set(true);
@@ -300,8 +300,8 @@ final class RecordingBackend {
     }
 
     /**
-     * Threads of the test that still run after {@code patienceMillis}: all that called the kernel, and other non-daemon
-     * threads.
+     * Threads of the test that still run after {@code patienceMillis}: those that called the kernel, and other
+     * non-daemon threads.
      */
     List<String> threads(long patienceMillis) {
         long end = System.nanoTime() + patienceMillis * 1_000_000;

@@ -25,7 +25,7 @@ import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.TestTemplate;
 import org.junit.platform.commons.support.AnnotationSupport;
 
-/** The checked annotations of a test; {@code everyCall} is the error of {@link EveryCallInTurn}. */
+/** The checked annotations of a test. {@code everyCall} is the error of {@link EveryCallInTurn}. */
 record Settings(
         Method test,
         List<String> profiles,
@@ -77,7 +77,7 @@ record Settings(
         return found.isEmpty() && nested ? ofClass(type.getEnclosingClass()) : found;
     }
 
-    /** Rejects a second test annotation: it would run the method once more, without the kit's parameters. */
+    /** Rejects a second test annotation, which would run the method once more, without the kit's parameters. */
     static void requireAlone(Method test, Class<? extends Annotation> annotation) {
         Stream.of(test.getAnnotations())
                 .map(Annotation::annotationType)

@@ -7,8 +7,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.IntSupplier;
 
 /**
- * Interrupts the thread of a test when the run has made no kernel call for a time, for example because a wake-up was
- * made to fail. A run may last as long as it makes calls.
+ * Interrupts a test's thread when its run has made no kernel call for a time, for example because a wake-up was made to
+ * fail. A run may last as long as it makes calls.
  */
 final class Silence implements AutoCloseable {
     private final Thread test = Thread.currentThread();
@@ -20,7 +20,7 @@ final class Silence implements AutoCloseable {
     /** Guarded by this. */
     private Optional<String> found = Optional.empty();
 
-    /** Ends the run if {@code calls} stays the same for {@code millis}; {@code kick} ends uninterruptible calls. */
+    /** Ends the run if {@code calls} stays the same for {@code millis}. {@code kick} ends uninterruptible calls. */
     Silence(String name, long millis, IntSupplier calls, Runnable kick) {
         this.name = name;
         this.millis = millis;
@@ -57,7 +57,7 @@ final class Silence implements AutoCloseable {
         warnIfDeaf();
     }
 
-    /** Warns if the run goes on, because a Java interrupt does not end every kernel call. */
+    /** Warns if the run continues, because a Java interrupt does not end every kernel call. */
     private void warnIfDeaf() {
         try {
             if (!over.await(millis, TimeUnit.MILLISECONDS)) {
@@ -69,7 +69,7 @@ final class Silence implements AutoCloseable {
         }
     }
 
-    /** The message about the interrupted run; empty if it was not interrupted. */
+    /** The message about the interrupted run. Empty if it was not interrupted. */
     synchronized Optional<String> found() {
         return found;
     }

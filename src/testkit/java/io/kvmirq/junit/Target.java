@@ -13,7 +13,7 @@ sealed interface Target {
 
     KvmHost open(Faults faults, KvmHost.Plan plan);
 
-    /** Why the run is disabled. */
+    /** The reason why the run is disabled. */
     default Optional<String> disabled() {
         return Optional.empty();
     }

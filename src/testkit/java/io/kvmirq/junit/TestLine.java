@@ -73,7 +73,7 @@ final class TestLine {
         return file(maker).equals(file(test)) ? line : line + ", from " + line(test);
     }
 
-    /** The line of user code that another thread executes; empty if its stack has none. */
+    /** The line of user code that another thread executes. Empty if its stack has none. */
     static Optional<String> of(Thread thread) {
         return Arrays.stream(thread.getStackTrace())
                 .filter(frame -> isOfUser(frame, thread.getContextClassLoader()))

@@ -9,8 +9,8 @@ import java.util.Optional;
 import java.util.function.Predicate;
 
 /**
- * The calls of a run whose calls fail in turn, counted by thread and name, because threads come in any order. It
- * accepts the call that fails in this run, once. Thread-safe.
+ * The calls of a run whose calls fail in turn, counted by thread and name, because threads run in any order. The
+ * predicate accepts the call that fails in this run, once. Thread-safe.
  */
 final class TurnCalls implements Predicate<String> {
     private static final String NAMED_BY_JAVA = "Thread-\\d+|pool-\\d+-thread-\\d+|ForkJoinPool.*|junit-timeout.*";
@@ -37,7 +37,7 @@ final class TurnCalls implements Predicate<String> {
     private final List<Call> calls = new ArrayList<>();
     private boolean failed;
 
-    /** Made in the thread of the test. */
+    /** Must be created in the test's thread. */
     TurnCalls(Optional<Call> failing) {
         this.failing = failing;
     }
@@ -52,7 +52,7 @@ final class TurnCalls implements Predicate<String> {
         return fails;
     }
 
-    /** A name that the thread has in each run. */
+    /** The name that the thread has in every run. */
     private String named(Thread thread) {
         if (thread == test) {
             return "";
