@@ -10,8 +10,8 @@ import java.util.function.IntPredicate;
 
 /**
  * An arm64 vCPU on a fake kernel. It runs no guest code. Instead, a test calls methods that access the interrupt
- * controller as a guest does. Only on a GICv4 host does it have a thread and a vPE; on other hosts their methods throw
- * IllegalStateException. Thread-safe.
+ * controller as a guest does. It has a thread and a vPE only on a GICv4 host. On other hosts, the methods for these
+ * throw IllegalStateException. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="armvcpu"}
  */
@@ -79,7 +79,7 @@ public final class FakeArmVcpu {
     // vLPIs
 
     /**
-     * Returns the host interrupt of an LPI that is mapped to a vLPI (HW in {@code vgic-its-state}); empty for other
+     * Returns the host interrupt of an LPI that is mapped to a vLPI (HW in {@code vgic-its-state}). Empty for other
      * LPIs.
      */
     public OptionalInt hostIrq(int lpi) {

@@ -105,7 +105,7 @@ public final class FakeExit {
         return other(Uapi.KVM_EXIT_SHUTDOWN, 0, "shutdown()");
     }
 
-    /** The processor refuses to enter the guest. Its manual lists the values of {@code reason}. */
+    /** The processor refuses to enter the guest. The processor's manual lists the values of {@code reason}. */
     public static FakeExit failEntry(long reason) {
         return other(Uapi.KVM_EXIT_FAIL_ENTRY, reason, "failEntry(" + hex(reason) + ")");
     }

@@ -162,7 +162,8 @@ public final class FakeKernel {
     // Devices
 
     /**
-     * Starts to add a PCI device to the host. The first device adds /dev/vfio/vfio and /dev/vfio/GROUP to the host.
+     * Returns a builder that adds a PCI device to the host. The first device also adds /dev/vfio/vfio and
+     * /dev/vfio/GROUP.
      *
      * @param address the device's PCI address, such as {@code 0000:00:02.0}
      * @param group the number of the device's IOMMU group
@@ -177,7 +178,7 @@ public final class FakeKernel {
     }
 
     /**
-     * Starts to add a platform device to the host, bound to vfio-platform.
+     * Returns a builder that adds a platform device to the host, bound to vfio-platform.
      *
      * @param name the device's name in sysfs, such as {@code fff51000.ethernet}
      * @param group the number of the device's IOMMU group
@@ -290,7 +291,7 @@ public final class FakeKernel {
     }
 
     /**
-     * From now on, records for each delivery the name of the current call, which {@code call} supplies. The supplier
+     * Records the name of the current call for each later delivery. The supplier {@code call} returns this name. It
      * runs in the calling thread, under the kernel's lock, and must neither call a kernel nor throw.
      */
     public void traceCalls(Supplier<String> call) {
@@ -300,7 +301,7 @@ public final class FakeKernel {
         });
     }
 
-    /** Returns the calls that delivered a vector to a vCPU; empty without {@link #traceCalls}. */
+    /** Returns the calls that delivered a vector to a vCPU. Empty without {@link #traceCalls}. */
     public Set<String> calls(VcpuId vcpu, InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
         return time.locked(() -> host.ledger().arrivals().calls(vcpu.number(), number));
@@ -309,8 +310,8 @@ public final class FakeKernel {
     /**
      * Returns a sentence for each lost interrupt, which reached no vCPU and is not pending. An interrupt is lost if its
      * GSI has no route, if no LAPIC accepts its message, or if the device could not send it. The sentence about a
-     * message names its source, the last place where it was pending, and the call that lost it. The list has up to 64
-     * messages and 64 other interrupts. {@link #messages} counts all messages.
+     * message names its source, the last place where it was pending, and the call that lost it. The list contains at
+     * most 64 messages and 64 other interrupts. {@link #messages} counts all messages.
      *
      * <p>A message also counts as lost if the program read it from an eventfd that has an irqfd now, and did not pass
      * it on with KVM_SIGNAL_MSI or a signal. A program that is still handling messages may yet deliver it, so call this
@@ -328,7 +329,7 @@ public final class FakeKernel {
         return new FakeMessages(time, host.ledger());
     }
 
-    /** Returns the kind of file of each open descriptor, except standard input, output and error. */
+    /** Returns each open descriptor's kind of file, except for standard input, output and error. */
     public Map<Integer, String> openDescriptors() {
         return time.locked(() -> host.files().open(STANDARD_FILES));
     }
@@ -341,7 +342,7 @@ public final class FakeKernel {
         return vfio;
     }
 
-    /** Returns the number of calls that are blocked in this kernel now. */
+    /** Returns the number of calls that are currently blocked in this kernel. */
     public int waiting() {
         return time.locked(() -> time.waiting());
     }

@@ -64,13 +64,13 @@ public final class FakeMessages {
         });
     }
 
-    /** Returns the messages that are pending now, each with its source and its place. */
+    /** Returns the messages that are currently pending, each with its source and its place. */
     public List<String> waiting() {
         return time.locked(() -> ledger.waiting(false));
     }
 
     /**
-     * Returns a sentence for each broken rule of the ledger; empty unless the fake has a bug. A message breaks a rule
+     * Returns a sentence for each broken rule of the ledger. Empty unless the fake has a bug. A message breaks a rule
      * in each of these cases, because the kernel must deliver it at once:
      *
      * <ul>

@@ -83,7 +83,7 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Gives the device an interrupt pin. */
+        /** Adds an interrupt pin. */
         public Builder intx() {
             return with(Trait.INTX);
         }
@@ -94,15 +94,15 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device an interrupt pin but no DisINTx bit, as devices before PCI 2.3. A device without DisINTx
-         * cannot share its interrupt line.
+         * Adds an interrupt pin, but no DisINTx bit, as in devices before PCI 2.3. A device without DisINTx cannot
+         * share its interrupt line.
          */
         public Builder intxWithoutDisIntx() {
             traits.remove(Trait.DIS_INTX);
             return intx();
         }
 
-        /** Gives the device an interrupt pin, on a line that it shares with a host driver. */
+        /** Adds an interrupt pin on a line that is shared with a host driver. */
         public Builder onSharedLine() {
             return with(Trait.SHARES_LINE).intx();
         }
@@ -125,7 +125,7 @@ public final class FakePciDevice {
             return intx();
         }
 
-        /** Gives the device MSI with 1, 2, 4, 8, 16 or 32 vectors. */
+        /** Adds MSI with 1, 2, 4, 8, 16 or 32 vectors. */
         public Builder msi(int vectors) {
             if (vectors < 1 || vectors > MOST_MSI || Integer.bitCount(vectors) != 1) {
                 throw new IllegalArgumentException(vectors + " vectors of MSI: expected 1, 2, 4, 8, 16 or 32");
@@ -134,12 +134,12 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Gives the device MSI with 1, 2, 4, 8, 16 or 32 vectors, each with a mask bit in configuration space. */
+        /** Adds MSI with 1, 2, 4, 8, 16 or 32 vectors, each with a mask bit in configuration space. */
         public Builder maskableMsi(int vectors) {
             return with(Trait.MSI_MASKS).msi(vectors);
         }
 
-        /** Gives the device MSI-X with 1 to 2048 vectors. */
+        /** Adds MSI-X with 1 to 2048 vectors. */
         public Builder msix(int vectors) {
             if (vectors < 1 || vectors > MsiMessage.MOST_VECTORS) {
                 throw new IllegalArgumentException(
@@ -154,14 +154,12 @@ public final class FakePciDevice {
             return with(Trait.EXPRESS);
         }
 
-        /**
-         * Gives the device a function-level reset, which a PCI Express device also shows in its configuration space.
-         */
+        /** Adds a function-level reset, which a PCI Express device also shows in its configuration space. */
         public Builder resettable() {
             return with(Trait.RESETS);
         }
 
-        /** Lets a program put the device into D3hot, in which the registers keep their values. */
+        /** Allows a program to put the device into D3hot, in which the registers keep their values. */
         public Builder powerManagement() {
             return with(Trait.POWER);
         }
@@ -171,7 +169,7 @@ public final class FakePciDevice {
          * is its length, and its other bytes keep written values. All capabilities together have at most 64 bytes.
          *
          * @param bytes the capability from its id on; the second byte, the pointer to the next capability, is ignored
-         * @throws IllegalArgumentException if the capability is of another kind, or shorter than its length byte says
+         * @throws IllegalArgumentException if the capability is of another kind, or shorter than its length byte
          */
         public Builder capability(byte... bytes) {
             Objects.requireNonNull(bytes, "bytes is null");
@@ -389,8 +387,8 @@ public final class FakePciDevice {
     }
 
     /**
-     * The host asks the program to release the device, and removes it once the program has closed all its files. Until
-     * then the device works, and a program can open more files. Source: {@code vfio_unregister_group_dev()}.
+     * The host requests the device back from the program, and removes it once the program has closed all its files.
+     * Until then the device works, and a program can open more files. Source: {@code vfio_unregister_group_dev()}.
      *
      * @return true if the host has removed the device, false if the program still has it open
      */
@@ -410,7 +408,7 @@ public final class FakePciDevice {
         });
     }
 
-    /** The host asks the program to release the device. Returns whether VFIO signalled the request eventfd. */
+    /** The host requests the device back from the program. Returns whether VFIO signalled the request eventfd. */
     public boolean askBack() {
         return time.changing(device::askBack);
     }

@@ -36,19 +36,19 @@ public final class FakePlatformDevice {
             this.group = group;
         }
 
-        /** Gives the device a level-triggered interrupt, at the next index. */
+        /** Adds a level-triggered interrupt at the next index. */
         public Builder level() {
             levels.add(true);
             return this;
         }
 
-        /** Gives the device an edge-triggered interrupt, at the next index. */
+        /** Adds an edge-triggered interrupt at the next index. */
         public Builder edge() {
             levels.add(false);
             return this;
         }
 
-        /** Gives the device a reset function. */
+        /** Adds a reset function. */
         public Builder resettable() {
             resets = true;
             return this;
@@ -57,7 +57,7 @@ public final class FakePlatformDevice {
         /**
          * Adds the device to the host, bound to vfio-platform.
          *
-         * @throws IllegalArgumentException if a device has the name already
+         * @throws IllegalArgumentException if a device already has the name
          */
         public FakePlatformDevice add() {
             FakeTime time = kernel.time();

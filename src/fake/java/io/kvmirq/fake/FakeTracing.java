@@ -89,7 +89,7 @@ public final class FakeTracing implements AutoCloseable {
         });
     }
 
-    /** Begins to record. */
+    /** Starts recording. */
     public void start() {
         time.changing(() -> host.ifPresent(points -> points.add(buffer)));
     }
@@ -140,7 +140,7 @@ public final class FakeTracing implements AutoCloseable {
         });
     }
 
-    /** Ends the recording. */
+    /** Stops recording. */
     @Override
     public void close() {
         time.changing(() -> host.ifPresent(points -> points.remove(buffer)));

@@ -150,7 +150,7 @@ public final class FakeVcpu {
         });
     }
 
-    /** Returns the number of the vCPU's current or last processor; empty before the first load. */
+    /** Returns the number of the vCPU's current or last processor. Empty before the first load. */
     public OptionalInt cpu() {
         return time.locked(vcpu::cpu);
     }
@@ -186,7 +186,7 @@ public final class FakeVcpu {
         return time.locked(vcpu::listed);
     }
 
-    /** Returns a sentence for each broken rule of posting; empty unless the fake has a bug. */
+    /** Returns a sentence for each broken rule of posting. Empty unless the fake has a bug. */
     public List<String> brokenRules() {
         return time.locked(vcpu::brokenRules);
     }

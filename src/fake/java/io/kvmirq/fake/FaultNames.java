@@ -101,7 +101,7 @@ final class FaultNames {
         return type == boolean.class ? (Object) false : type == ByteBuffer.class ? Buffers.allocate(1 << 12) : null;
     }
 
-    /** The name of a call: the request of an ioctl, else the function. */
+    /** A call's name, which is an ioctl's request or else the function. */
     static String ofCall(String function, @Nullable Object @Nullable [] arguments) {
         if (arguments != null && function.equals("syscall") && arguments[0] instanceof SystemCall call) {
             return call.kernelName();

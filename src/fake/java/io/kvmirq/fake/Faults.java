@@ -212,7 +212,7 @@ public final class Faults {
         return found;
     }
 
-    /** Returns a proxy of {@code libc} whose system calls fail as the rules say. */
+    /** Returns a proxy of {@code libc} whose system calls fail according to the rules. */
     public Libc over(Libc libc) {
         Objects.requireNonNull(libc, "libc is null");
         return (Libc) Proxy.newProxyInstance(
@@ -221,7 +221,7 @@ public final class Faults {
                 (proxy, method, arguments) -> call(proxy, libc, method, arguments));
     }
 
-    /** Returns a proxy of {@code backend} whose typed methods and raw system calls fail as the rules say. */
+    /** Returns a proxy of {@code backend} whose typed methods and raw system calls fail according to the rules. */
     public KernelBackend over(KernelBackend backend) {
         Objects.requireNonNull(backend, "backend is null");
         Libc door = over(backend.libc());

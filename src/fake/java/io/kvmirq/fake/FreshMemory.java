@@ -11,7 +11,7 @@ import java.nio.file.StandardOpenOption;
 
 /** Allocates anonymous memory for mmap. */
 final class FreshMemory {
-    /** From this size on, memory is a private mapping of an empty file: pages are allocated when they are written. */
+    /** From this size on, memory is a private mapping of an empty file, whose pages are allocated when written. */
     private static final int LARGE = 1 << 20;
 
     private FreshMemory() {}

@@ -11,7 +11,7 @@ import io.kvmirq.fake.file.UserMemory;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteOrder;
 
-/** mmap, munmap and madvise of the fake kernel. Callers hold its lock. */
+/** The fake kernel's mmap, munmap and madvise. Callers hold the kernel's lock. */
 final class Mappings {
     private static final long PAGE = 4096;
     /** The start of a process's last page, which cannot be mapped. */

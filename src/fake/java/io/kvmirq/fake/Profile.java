@@ -19,7 +19,7 @@ import org.jspecify.annotations.Nullable;
  * The kernel that a fake imitates: a version, and switches for its configuration, its patches and the host's hardware.
  * A profile's text lists them, separated by commas, such as {@code 6.18,split}. Without a version, {@code vtd-posting}
  * means 6.18,vtd-posting, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic} means 6.1,arm64,historic. The other
- * switches for hardware work likewise.
+ * hardware switches work the same way.
  *
  * <p>Source: the profile 6.18,pvm was measured on a real kernel. The other x86 profiles follow Debian's kernels 6.1,
  * 6.12 and (for 7.1) 7.2, which {@code make lab} measures, and the git history of virt/kvm/eventfd.c (2cdd64cbf990) and
@@ -54,9 +54,9 @@ public final class Profile {
     private enum Switch {
         /** Built without CONFIG_KVM_IOAPIC: KVM emulates LAPICs only, and the VMM emulates PIC and IOAPIC. */
         SPLIT("split"),
-        /** An eventfd has an irqfd on only one GSI of all VMs, as since 6.17 (a backport). */
+        /** An eventfd can have an irqfd on only one GSI across all VMs, as since 6.17 (a backport). */
         IRQFD_HOST("irqfd-host"),
-        /** An eventfd may have an irqfd in each VM, as before 6.17 (a revert). */
+        /** An eventfd can have an irqfd in each VM, as before 6.17 (a revert). */
         IRQFD_VM("irqfd-vm"),
         /** The measured 6.18: with kvm_pvm, at most 1024 vCPUs, without System Management Mode and Hyper-V. */
         PVM("pvm"),
@@ -105,7 +105,7 @@ public final class Profile {
     public static final Profile V6_1 = parse("6.1");
     /** The profile of Linux 6.12 in Debian 13. */
     public static final Profile V6_12 = parse("6.12");
-    /** Linux 6.18 as Debian would build it. The contract tests ran on a real {@code 6.18,pvm} instead. */
+    /** Linux 6.18 as Debian would build it. The contract tests ran on a real {@code 6.18,pvm} kernel instead. */
     public static final Profile V6_18 = parse("6.18");
 
     /** Linux 7.1. */

@@ -57,8 +57,8 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * Returns the zero-extended values that the VMM gave for the guest's reads, in the order of the exits. A value is
-     * in the list only once the next {@code KVM_RUN} has begun. A string instruction adds a value for each access.
+     * Returns the zero-extended values that the VMM returned for the guest's reads, in the order of the exits. A value
+     * is in the list only once the next {@code KVM_RUN} has begun. A string instruction adds a value for each access.
      */
     public List<Long> answers() {
         return time.locked(script::answers);

@@ -263,7 +263,7 @@ final class SystemCalls implements Libc {
         return refusesPlace(from, length, offset);
     }
 
-    /** Allocates nothing, because signals of eventfds use this call. */
+    /** Does not allocate, because eventfd signals use this call. */
     @Override
     public long write(int fd, long from, long length) {
         time.enter();

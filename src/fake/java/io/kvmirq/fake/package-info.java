@@ -9,10 +9,10 @@
  *
  * <p>Each decision about a call's result is an {@link io.kvmirq.explain.Answer}, with errno, grade and source. A method
  * that returns an optional answer returns the refusal, or empty. Each area is a package, and uses only packages that
- * stand before it in this list: {@code file} (descriptors, memory, time, eventfds, and {@code KernelOfFile}, through
- * which a file uses its kernel), {@code posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code
- * kvm} (the requests common to all architectures), {@code x86} (chips, vCPUs, and real-mode instructions) and {@code
- * arm64} (VGIC and ITS; no guest code runs). A vCPU of either architecture can return exits that a test defines ({@link
+ * precede it in this list: {@code file} (descriptors, memory, time, eventfds, and {@code KernelOfFile}, through which a
+ * file uses its kernel), {@code posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code kvm}
+ * (the requests common to all architectures), {@code x86} (chips, vCPUs, and real-mode instructions) and {@code arm64}
+ * (VGIC and ITS; no guest code runs). A vCPU of either architecture can return exits that a test defines ({@link
  * io.kvmirq.fake.ScriptedVcpu}). {@code x86} and {@code arm64} do not use each other. {@code vfio} (devices, groups,
  * containers and iommufds) uses only {@code file}, and {@code kvm} does not use {@code posting}. Each kind of open file
  * is a {@code FakeFile} with a table of its requests.

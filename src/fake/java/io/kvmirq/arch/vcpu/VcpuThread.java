@@ -15,9 +15,9 @@ import java.util.Optional;
  * blocking vCPU can be preempted and loaded any number of times. After a sleep, a wake and a load, call {@link
  * #unblock} before you enter the guest.
  *
- * <p>These methods throw IllegalStateException in a wrong state. exit and reenter need a thread in guest mode, and all
- * others a thread outside guest mode. All except load need a loaded thread. enter, leave and startBlock need a vCPU
- * that does not block, sleep and unblock a vCPU that blocks.
+ * <p>These methods throw IllegalStateException in a wrong state. The thread must be in guest mode for exit and reenter,
+ * and outside guest mode for all others. It must be loaded for all except load. The vCPU must not block for enter,
+ * leave and startBlock, and must block for sleep and unblock.
  */
 public final class VcpuThread {
     /** The word with the mode: outside the guest, in the guest, or in the guest with an exit requested by a kick. */
@@ -32,7 +32,7 @@ public final class VcpuThread {
     /** The word that is 1 while the thread is on a CPU, otherwise 0. */
     public static final int LOADED = 3;
 
-    /** The word that says whether the vCPU blocks. */
+    /** The word that records whether the vCPU blocks. */
     public static final int BLOCKING = 4;
 
     /** The request word, which {@link #request} sets and each entry clears. */

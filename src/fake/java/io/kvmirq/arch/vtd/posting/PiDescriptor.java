@@ -184,7 +184,7 @@ public class PiDescriptor {
         return SN.isSet(words.and(control, ~SN.mask()));
     }
 
-    /** The second half of {@link #load} and {@link #resume}, the repair of 2019: sets ON if PIR is not empty. */
+    /** The second half of {@link #load} and {@link #resume}, the fix of 2019, which sets ON if PIR is not empty. */
     void restoreOn() {
         if (hasRequests()) {
             setOn();

@@ -17,9 +17,9 @@ import java.util.function.Consumer;
  * The VM registers handlers for vectors 0xf2 and 0xf1 on its host.
  *
  * <p>A device's MSI reaches a vCPU through a {@link RemappingUnit}, which finds descriptors by {@link #descriptorAt}.
- * With IPI virtualization, a vCPU sleeps on a wake-up list even without a bypass, and the sending CPU posts IPIs like
- * a remapping unit. To model this, call {@link #startBypass} once, and {@link PostedVcpu#post} for each IPI. Whether
- * the CPU treats SN and ON like a unit is not verified.
+ * With IPI virtualization, a vCPU sleeps on a wake-up list even without a bypass, and the sending CPU posts IPIs like a
+ * remapping unit. To model this, call {@link #startBypass} once, and {@link PostedVcpu#post} for each IPI. It is not
+ * verified that the CPU treats SN and ON as a unit does.
  *
  * <p>Thread-safe. A thread that needs a CPU spins while another thread has disabled this CPU's interrupts. Source:
  * {@code posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's Javadoc lists what the model omits.
@@ -32,7 +32,7 @@ public final class PostedVm {
     private final int bypasses;
     private final List<WakeupList> lists = new ArrayList<>();
     private final PostedVcpu[] vcpus;
-    /** The index after the last vCPU that was requested. Later ones do not run or sleep, and have no known address. */
+    /** The index after the last vCPU that was requested. Later vCPUs do not run or sleep, and have no known address. */
     private volatile int taken;
 
     private final Consumer<HostCpu> notified = this::notified;

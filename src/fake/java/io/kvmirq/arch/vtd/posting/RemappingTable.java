@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>The unit caches each present entry that it uses, and uses the copy until Linux invalidates the entry's index,
  * which it does after each write. The observer is notified of the write, then of the invalidation. Linux clears a block
- * of entries with one invalidation, but the model with one for each entry. A real unit can also drop a cached copy
+ * of entries with one invalidation, but the model needs one for each entry. A real unit can also drop a cached copy
  * earlier.
  *
  * <p>Only one thread may use a table at a time, because Java cannot write an entry with one access. Source: VT-d
