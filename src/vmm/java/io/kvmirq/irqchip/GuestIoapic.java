@@ -387,7 +387,7 @@ public final class GuestIoapic implements Userspace.Injector {
 
     /**
      * Adds a step that runs at each EOI of a level-triggered pin, before this class samples the line again, and when
-     * the guest unmasks a high pin. A forwarded line needs no step, unless its injector does not pass on {@link
+     * the guest unmasks a high pin. A forwarded line needs a step only if its injector does not pass on {@link
      * #raiseUntilEoi}. Then add {@link io.kvmirq.forward.ForwardedIrq#endOfInterrupt}.
      *
      * @param step called without a lock, in the thread that handles the EOI or the unmasking write. If the step throws,

@@ -34,7 +34,8 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
     List<EventFd> events();
 
     /**
-     * Returns a state for {@link #restore}: the registers and the pending bits, except the device's own.
+     * Returns a state for {@link #restore}: the registers and the pending bits, except those in the device's own
+     * registers.
      *
      * @throws IllegalStateException if a virtual thread calls this method
      */

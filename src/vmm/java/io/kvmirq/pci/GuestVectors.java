@@ -47,7 +47,7 @@ final class GuestVectors {
         return source.events();
     }
 
-    /** Whether no pending bit is in the device's own registers, as with a vector that was never open. */
+    /** False if a pending bit may be in the device's own registers, as for a vector that was never open. */
     boolean keepsPending() {
         return source.keepsPending();
     }
