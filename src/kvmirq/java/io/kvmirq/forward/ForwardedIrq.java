@@ -180,8 +180,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Predicts from the set-up and host facts whether hardware delivers the interrupt to the guest, and if not, why
-     * not. No kernel reports this. A masked interrupt is not posted.
+     * Predicts whether hardware delivers the interrupt to the guest, and if not, why not. No kernel reports this, so
+     * the prediction is made from the set-up and host facts. A masked interrupt is not posted.
      */
     public final Posting predicted() {
         return posting()
@@ -453,7 +453,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * stay in the eventfd. A masked interrupt stays masked. A move to the current mechanism does nothing.
      *
      * @param to {@link Mechanism#USERSPACE}, or the in-kernel mechanism, which is {@link Mechanism#IRQFD} for a message
-     *     or an edge-triggered line, and {@link Mechanism#RESAMPLE} for a level-triggered line. Others throw
+     *     or an edge-triggered line, and {@link Mechanism#RESAMPLE} for a level-triggered line. Other mechanisms throw
      *     UnsupportedOperationException
      * @throws KernelException as {@link #mask} and {@link Forwarding#forward}. The mechanism then stays the same
      * @throws IllegalStateException if {@link Forwarding.Builder#userspace} was not called, or after {@link #close}

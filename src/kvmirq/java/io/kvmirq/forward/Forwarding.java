@@ -130,10 +130,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Lets {@code relay} inject interrupts for which KVM accepts no irqfd: all interrupts of an x86 VM without an
-         * in-kernel irqchip, and lines with a split irqchip. {@link ForwardedIrq#moveTo} can move other interrupts too.
-         * A line can interrupt, and the guest can send its EOI, before {@link Forwarding#forward} returns. Report this
-         * EOI afterwards. Throws IllegalArgumentException for another VM's injector.
+         * Makes {@code relay} inject the interrupts for which KVM does not accept an irqfd: all interrupts of an x86 VM
+         * without an in-kernel irqchip, and lines with a split irqchip. {@link ForwardedIrq#moveTo} can move other
+         * interrupts too. A line can interrupt, and the guest can send its EOI, before {@link Forwarding#forward}
+         * returns. Report this EOI afterwards. Throws IllegalArgumentException for another VM's injector.
          */
         public Builder userspace(Userspace relay) {
             Objects.requireNonNull(relay, "relay is null").injector().requireOf(vm, List.of());
@@ -205,7 +205,7 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards an MSI or MSI-X vector to a GSI of the caller's choice. If the GSI is already routed to {@code message},
-     * the forwarding uses this route, and leaves it in place at the end.
+     * the forwarding uses this route, and leaves it in place when it ends.
      *
      * @throws IllegalArgumentException if the GSI has another route or an irqfd
      * @throws RuntimeException as {@link #forwardAll}
@@ -236,8 +236,8 @@ public final class Forwarding implements AutoCloseable {
      *     a {@link Userspace}; EBUSY if another program or the user armed the device's interrupts, unless {@link
      *     #takeOver} is used; EMFILE if there are too few descriptors; other errnos if a kernel call fails
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
-     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors. The exception holds the number
-     *     left
+     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors. The exception contains the
+     *     number left
      * @throws io.kvmirq.vfio.VectorsDisturbedException if a failed call briefly disabled other vectors
      * @throws IllegalStateException if the kernel cannot add vectors to those of another {@code Forwarding}, or after
      *     {@link #close}
@@ -262,8 +262,8 @@ public final class Forwarding implements AutoCloseable {
      * Forwards vectors that another program, or the device's user, has already armed. One call replaces their eventfds,
      * which are not restored when the forwarding ends. During the replacement, an MSI-X message stays pending in the
      * device, but an MSI message can be lost. Signals in the former eventfds stay there. Close your armed vectors only
-     * after the forwarding has ended, because closing them disables all vectors. If you know the eventfds, {@link
-     * #takeOver(MessageIrqs,List,IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
+     * after the forwarding has ended, because closing them disables all vectors. If you know the eventfds, use {@link
+     * #takeOver(MessageIrqs,List,IntFunction)}, which loses no message. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -277,7 +277,7 @@ public final class Forwarding implements AutoCloseable {
      * forwarding then signals the eventfd of each interrupt that may be pending as a vLPI. Otherwise like {@link
      * #forwardAll}.
      *
-     * @param wired each vector's eventfd. It is not checked, so a wrong eventfd raises a wrong interrupt
+     * @param wired each vector's eventfd. It is not checked, so a wrong eventfd raises the wrong interrupt
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -348,7 +348,7 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards a line that another program, or the device's user, has already armed. Its eventfd and unmask eventfd are
-     * replaced, and not restored when the forwarding ends. No interrupt is lost, because the device keeps the line
+     * replaced, and are not restored when the forwarding ends. No interrupt is lost, because the device keeps the line
      * asserted. Otherwise like {@link #forward(LineIrq,Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
@@ -422,8 +422,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Unmasks several interrupts, each like {@link ForwardedIrq#unmask}. If one cannot be unmasked, all masked ones
-     * stay masked.
+     * Unmasks several interrupts, each like {@link ForwardedIrq#unmask}. If one cannot be unmasked, all that were
+     * masked stay masked.
      *
      * @param which the interrupts to unmask, all from this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#unmask}
@@ -465,8 +465,8 @@ public final class Forwarding implements AutoCloseable {
     // End
 
     /**
-     * Ends several interrupts, each like {@link ForwardedIrq#close}, with one KVM_SET_GSI_ROUTING, and one
-     * VFIO_DEVICE_SET_IRQS for each range of consecutive numbers. Idempotent, never fails.
+     * Ends the forwarding of several interrupts, each like {@link ForwardedIrq#close}, with one KVM_SET_GSI_ROUTING,
+     * and one VFIO_DEVICE_SET_IRQS for each range of consecutive numbers. Idempotent, never fails.
      *
      * @param which the interrupts to end, all from this forwarding, each once
      */

@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
  * injector lowers the line itself, or {@link #endOfInterrupt} does.
  *
  * <p>A signal and an EOI can arrive at once in two threads, and the injector may take locks that the EOI's thread
- * holds. So no lock is held while the injector runs. Instead, each thread records its event, and the first thread acts
- * for all, on an EOI before a signal.
+ * holds. So no lock is held while the injector runs. Instead, each thread records its event, and the first thread
+ * handles them all, an EOI before a signal.
  */
 final class RelayedLine extends RelayedIrq {
     private static final int MOST_FAILURES = 3;

@@ -11,8 +11,8 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The event loop and injector with which this process injects interrupts for which KVM accepts no irqfd. The loop runs
- * in a VMM thread, reads the eventfds and calls the injector.
+ * The event loop and injector through which this process injects interrupts for which KVM does not accept an irqfd. The
+ * loop runs in a VMM thread, reads the eventfds and calls the injector.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
  *
@@ -34,8 +34,8 @@ public record Userspace(EventLoop loop, Injector injector) {
      * <p>An interrupt's {@code mask}, {@code reroute}, {@code moveTo} and {@code close}, and {@code close} of its
      * {@link Forwarding} or the {@link EventLoop}, wait for an injection in another thread, so no injection runs after
      * they return. If the injector itself calls one of them, its current injection is its last. Call them without a
-     * lock that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask}. Neither it nor a
-     * later {@code reroute} waits. Two injectors deadlock if each masks the line that the other injects.
+     * lock that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask}. Neither this call
+     * nor a later {@code reroute} waits. Two injectors deadlock if each masks the line that the other injects.
      */
     public interface Injector {
         /** Delivers an MSI message to the guest, as the device's memory write would. */

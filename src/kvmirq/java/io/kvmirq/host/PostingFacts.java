@@ -43,8 +43,8 @@ public final class PostingFacts {
     }
 
     /**
-     * Host facts for a {@code Mirror}'s predictions. If a fact is missing, this is a {@link MirrorHost.Unknown} that
-     * gives the reason.
+     * Host facts for a {@code Mirror}'s predictions. If a fact is missing, this is a {@link MirrorHost.Unknown} with
+     * the reason.
      */
     public MirrorHost forMirror(boolean arm64) {
         if (arm64) {

@@ -55,7 +55,7 @@ public sealed interface Event {
     record BroadcastQuirkDisabled() implements Event {}
 
     /**
-     * This process created the VM, and reports each of its vCPUs by {@link VcpuAdded}. Before this event or the first
+     * This process created the VM, and reports each of its vCPUs with {@link VcpuAdded}. Before this event or the first
      * vCPU, the mirror cannot predict to which vCPU KVM posts a message.
      */
     record VmCreated() implements Event {}
@@ -193,8 +193,8 @@ public sealed interface Event {
     }
 
     /**
-     * A forwarding now delivers a device interrupt by another path. The first path is {@link DeliveryPath#KERNEL}, the
-     * last {@link DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
+     * A forwarding now delivers a device interrupt through another path. The first path is {@link DeliveryPath#KERNEL},
+     * the last {@link DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
      */
     record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {
         public DeliveryChanged {

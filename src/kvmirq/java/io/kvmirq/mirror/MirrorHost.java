@@ -36,7 +36,7 @@ public sealed interface MirrorHost {
         return new Arm64(Optional.empty(), kernel);
     }
 
-    /** A host without known facts, for the reason in the sentence {@code reason}. */
+    /** A host whose facts are not known. {@code reason} is the reason as a sentence. */
     static MirrorHost unknown(String reason) {
         Objects.requireNonNull(reason, "reason is null");
         return new Unknown(reason);
@@ -72,7 +72,7 @@ public sealed interface MirrorHost {
         }
     }
 
-    /** A host without known facts, for the reason in the sentence {@code reason}. */
+    /** A host whose facts are not known. {@code reason} is the reason as a sentence. */
     record Unknown(String reason) implements MirrorHost {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

@@ -6,7 +6,7 @@ import java.util.Optional;
 /**
  * KVM's last write of an x86 remapping entry. Later events do not change it, because KVM writes an entry only when it
  * connects or disconnects irqfd and producer, and when the route's message changes. KVM_CREATE_VCPU, a write of LDR,
- * KVM_CAP_X2APIC_API and a change of the IOMMU domain write no entry. Source: {@code
+ * KVM_CAP_X2APIC_API and a change of the IOMMU domain do not write an entry. Source: {@code
  * kvm_arch_irq_bypass_add_producer()} and {@code kvm_arch_update_irqfd_routing()} in arch/x86/kvm/irq.c, {@code
  * kvm_irq_routing_update()} in virt/kvm/eventfd.c.
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Predicts how a VM's device interrupts are delivered from the steps of their set-up.
+ * Predicts, from the steps of their set-up, how a VM's device interrupts are delivered.
  *
  * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each control plane step, such as a
  * new vCPU, a commit of routes, a new irqfd, or an eventfd for a device vector. From these it computes an immutable
@@ -12,7 +12,7 @@
  * <p>A {@code Forwarding} also reports each message that it holds back from the guest or releases, and whether the
  * message is known to exist. {@link io.kvmirq.mirror.Snapshot#held} returns this. No event reports a device's signal.
  *
- * <p>Predictions and observations have separate types. The mirror reads no file, and uses neither a kernel nor a
+ * <p>Predictions and observations have separate types. The mirror does not read files, and uses neither a kernel nor a
  * hardware model. It applies the rules of {@link io.kvmirq.arch} to the hardware that its {@link
  * io.kvmirq.mirror.MirrorHost} describes. A prediction omits facts that a VMM cannot know, such as a descriptor's
  * address and KVM's VM id.

@@ -8,7 +8,7 @@ import java.util.Objects;
  * A flaw that a rule found at a hop. Immutable. Its text can contain names from files, so escape it before output.
  *
  * @param rule the rule's name, which never changes, such as {@code device.bus-master-off}
- * @param subject what has the flaw. A verdict about an interrupt counts only flaws on the interrupt's path
+ * @param subject the part that has the flaw. A verdict about an interrupt counts only flaws on the interrupt's path
  * @param text one sentence without a full stop
  */
 public record Flaw(String rule, Subject subject, Weight weight, Span span, String text) {

@@ -81,7 +81,7 @@ public final class Hop<T> implements Comparable<Hop<?>> {
         this.type = type;
     }
 
-    /** The hops that have links, in path order, and {@link #POSTING} as the last one. */
+    /** The hops that have links, in path order, followed by {@link #POSTING}. */
     public static List<Hop<?>> all() {
         return ALL;
     }

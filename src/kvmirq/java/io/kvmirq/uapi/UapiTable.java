@@ -100,7 +100,7 @@ public final class UapiTable {
      * @param text whether the argument points to text that ends in NUL
      */
     public record Request(FileKind kind, String name, long number, Class<?> type, boolean text, boolean arm64) {
-        /** The argument's structure; empty if the argument is a value, or memory without a known structure. */
+        /** The argument's structure. Empty if the argument is a value, or memory without a known structure. */
         public Optional<Struct> argument() {
             return Optional.ofNullable(Structs.BY_TYPE.get(type));
         }

@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A device's armed interrupts, all of one kind (such as MSI-X). The kernel signals their eventfds, which stay open
- * meanwhile. Closing this object or the device disarms them. Thread-safe.
+ * while the interrupts are armed. Closing this object or the device disarms them. Thread-safe.
  *
  * <p>If the kernel fails to set eventfds, it also detaches the former eventfds of these interrupts. The method that
  * requested the change attaches them again and throws {@link VectorsDisturbedException}.

@@ -50,7 +50,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     /**
      * Detaches the eventfd. {@link #set} attaches another one. Until then, {@link #trigger} and unmasking the line
      * throw IllegalStateException, because kernels without the fixes for CVE-2024-26812 and CVE-2024-26813 would
-     * dereference a null pointer. Signals of the eventfds that mask or unmask the line take effect after {@link #set}.
+     * dereference a null pointer. Signals of the eventfds that mask or unmask the line take effect only after {@link
+     * #set}.
      */
     public final void unwire() {
         synchronized (irqs()) {

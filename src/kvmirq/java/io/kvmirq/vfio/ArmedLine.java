@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * An armed INTx, or a platform device's armed interrupt. The kernel masks a level-triggered line at each signal. Once
- * the guest has served the device, unmask the line by {@link #unmask} or through an eventfd, such as an irqfd's
+ * the guest has served the device, unmask the line with {@link #unmask} or through an eventfd, such as an irqfd's
  * resample eventfd. If the device still asserts the line, unmasking signals the eventfd again. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
@@ -82,8 +82,9 @@ public final class ArmedLine extends ArmedIrq {
 
     /**
      * Makes the kernel unmask the line at each signal of {@code event}, and at once if its count is not 0. {@code
-     * event} replaces the former unmask eventfd. If the former one is signalled during this call, the line is unmasked.
-     * This object keeps {@code event} open, because the line could otherwise stay masked once the file is closed.
+     * event} replaces the former unmask eventfd. If the former eventfd is signalled during this call, the line is
+     * unmasked. This object keeps {@code event} open, because the line could otherwise stay masked once the file is
+     * closed.
      *
      * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if {@code event} was
      *     adopted and is not an eventfd. After an error, the former eventfd unmasks the line

@@ -45,8 +45,8 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
     /**
      * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. The host allocates all vectors from 0
      * to the last one in this list at once, even if the kernel can add vectors later. Vectors below the first one can
-     * get eventfds later. To allocate few vectors, arm only vector 0 (by {@link #armSome} if it needs no eventfd), and
-     * add vectors by {@link ArmedVectors#set(int,List)}.
+     * get eventfds later. To allocate few vectors, arm only vector 0 (with {@link #armSome} if it needs no eventfd),
+     * and add vectors with {@link ArmedVectors#set(int,List)}.
      *
      * @param events a different eventfd for each vector
      * @throws VectorsExhaustedException if the host has too few vectors. No vector is enabled then

@@ -17,8 +17,8 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * A device's own file, {@code /dev/vfio/devices/vfioN}, to be bound to an iommufd. Device files exist since Linux 6.6
- * with CONFIG_VFIO_DEVICE_CDEV, which Debian's kernels do not set. Thread-safe.
+ * A device's own file, {@code /dev/vfio/devices/vfioN}, which can be bound to an iommufd. Device files exist since
+ * Linux 6.6 with CONFIG_VFIO_DEVICE_CDEV, which Debian's kernels do not set. Thread-safe.
  *
  * <p>Source: drivers/vfio/device_cdev.c.
  *
