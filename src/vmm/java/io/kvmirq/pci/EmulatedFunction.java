@@ -60,11 +60,11 @@ public final class EmulatedFunction extends PciFunction {
     private final Registers registers;
 
     /**
-     * The registers behind the BARs. Several vCPU threads can call these methods at once, and the library holds no
-     * lock. Accesses can arrive even during and after a reset or {@link #close}, unless you pause the vCPUs first. If a
-     * method throws an exception, the guest reads all ones or its write has no effect, and the VMM gets one warning
-     * until the next reset. {@link PciHostBridge#handle} rethrows an {@link Error}, so that {@code VcpuThreads} ends
-     * the guest.
+     * The registers behind the BARs. Several vCPU threads can call these methods at once, and the library holds no lock
+     * meanwhile. Accesses can arrive even during and after a reset or {@link #close}, unless you pause the vCPUs first.
+     * If a method throws an exception, the guest reads all ones or its write has no effect, and the VMM gets one
+     * warning until the next reset. {@link PciHostBridge#handle} rethrows an {@link Error}, so that {@code VcpuThreads}
+     * ends the guest.
      */
     public interface Registers {
         /**
@@ -359,8 +359,8 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Sets the receiver of this function's warnings, each one sentence, which is called without a lock. By default,
-         * warnings go to the logger {@code io.kvmirq}.
+         * Sets the receiver of this function's warnings, which are one sentence each. It is called without a lock. By
+         * default, warnings go to the logger {@code io.kvmirq}.
          */
         public Builder warned(Consumer<String> receiver) {
             warned = Objects.requireNonNull(receiver, "receiver is null");
@@ -479,7 +479,7 @@ public final class EmulatedFunction extends PciFunction {
     }
 
     /**
-     * Starts to build an emulated function.
+     * Returns a builder for an emulated function.
      *
      * @param slot the function's slot on the bus, 1 to 31
      */

@@ -14,12 +14,12 @@ import java.util.Objects;
 /**
  * The common part of {@link GuestMsi} and {@link GuestMsix}. {@link #state} saves the capability.
  *
- * <p>A guest cannot cause an exception by the value that it writes. But if the kernel refuses a write's effect, the
- * write throws a {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}.
- * The registers keep the value, and the affected vectors stay masked until the next write or {@link #settle} retries.
+ * <p>No value that a guest writes causes an exception. But if the kernel refuses a write's effect, the write throws a
+ * {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers
+ * keep the value, and the affected vectors stay masked until the next write or {@link #settle} retries.
  *
- * <p>Not thread-safe, so make one access to a device at a time. If an injector of the forwarding takes a lock, do not
- * hold this lock when you call a method, or the call deadlocks.
+ * <p>Not thread-safe, so make only one access to a device at a time. If an injector of the forwarding takes a lock, do
+ * not hold this lock when you call a method, or the call deadlocks.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msix"}
  */

@@ -17,7 +17,7 @@ import java.util.OptionalInt;
  * effect in the kernel when the call returns. While this object is in use, no other code may change the MSI vectors of
  * the {@code Forwarding}.
  *
- * <p>Multiple Message Enable is the number of vectors that the guest enables. They are forwarded by one call when the
+ * <p>Multiple Message Enable is the number of vectors that the guest enables. They are forwarded with one call when the
  * guest sets MSI Enable, because Linux cannot add vectors to enabled MSI. Each message has the address and data that
  * the guest wrote, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the
  * vector is not masked. A message that the device sends for a masked vector sets the vector's pending bit, and is

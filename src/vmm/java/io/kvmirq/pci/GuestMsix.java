@@ -21,11 +21,12 @@ import java.util.OptionalInt;
  * that is not open sets the vector's pending bit, and is delivered when the vector opens. If a vector has not been open
  * since MSI-X was enabled, its message is pending only in the device's own PBA. A vector is forwarded when it opens for
  * the first time, so a guest that uses few of its vectors needs few descriptors. Entries that change while their
- * vectors are masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING. A write that changes no
- * register makes no kernel call. Disabling MSI-X keeps the table and the pending bits, but {@link #reset} clears both.
- * Because no program can read whether a GICv4's vLPI was pending, an open vector that may use a vLPI becomes pending
- * when it is masked or MSI-X is disabled. No message is lost, but the last message may be delivered twice. While INTx
- * or MSI of the device is forwarded, all vectors wait as if masked, so call {@link #settle} once it has ended.
+ * vectors are masked reach the kernel when the vectors open, all with one KVM_SET_GSI_ROUTING. A write that does not
+ * change a register makes no kernel call. Disabling MSI-X keeps the table and the pending bits, but {@link #reset}
+ * clears both. Because no program can read whether a GICv4's vLPI was pending, an open vector that may use a vLPI
+ * becomes pending when it is masked or MSI-X is disabled. No message is lost, but the last message may be delivered
+ * twice. While INTx or MSI of the device is forwarded, all vectors wait as if masked, so call {@link #settle} once it
+ * has ended.
  *
  * <p>A read with a wrong size or offset returns 0, and such a write has no effect. If the kernel refuses to mask a
  * vector, the vector stays open until a later write or {@link #settle} masks it.

@@ -133,7 +133,7 @@ public final class PassedThroughDevice extends PciFunction {
     }
 
     /**
-     * Starts to build a passed-through device.
+     * Returns a builder for a passed-through device.
      *
      * @param slot the device's slot on the bus, 1 to 31
      * @param forwarding the forwarding of {@code device} to {@code vm}

@@ -13,9 +13,9 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A guest's PCI bus 0, with at most one device per slot. Slot 0 is the bridge itself. An x86 guest finds the devices by
- * configuration mechanism 1, at ports 0xcf8 and 0xcfc. Mechanism 1 needs no ACPI, and Linux uses it with {@code
- * pci=conf1}. An arm64 guest finds the devices by ECAM, a memory area with 4 KiB of configuration space for each
+ * A guest's PCI bus 0, with at most one device per slot. Slot 0 is the bridge itself. An x86 guest finds the devices
+ * through configuration mechanism 1, at ports 0xcf8 and 0xcfc. Mechanism 1 needs no ACPI, and Linux uses it with {@code
+ * pci=conf1}. An arm64 guest finds the devices through ECAM, a memory area with 4 KiB of configuration space for each
  * function. Like firmware, the bridge assigns an address to each BAR, in a hole of guest memory for memory BARs, and
  * from 0xc000 on for port BARs. The guest may change the addresses of BARs.
  *
@@ -27,8 +27,8 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>The hole for memory BARs must not overlap guest memory, and E820 must not list the hole. The guest cannot access a
- * BAR outside the hole or on guest memory. As in hardware, each access is decoded by the BARs' addresses at that time,
- * and doorbells and mapped memory follow each change of an address. Of overlapping BARs, the one in the lowest slot
+ * BAR outside the hole or on guest memory. As in hardware, each access is decoded with the BARs' current addresses, and
+ * doorbells and mapped memory follow each change of an address. Of overlapping BARs, the one in the lowest slot
  * answers, and within a function the one with the lowest index.
  *
  * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.

@@ -67,7 +67,7 @@ public final class VmMove implements AutoCloseable {
     /**
      * Continues the guest in another VM, as {@link VmSnapshot#restore} does, and moves the signals that came to the old
      * eventfds meanwhile. After an exception, close the new VM. The old VM still has its state, so call {@code into}
-     * for another VM, or {@link #close} and run the old VM again.
+     * for another VM, or call {@link #close} and run the old VM again.
      *
      * @throws IllegalArgumentException if the parts are the moving VM's, or lack a vCPU or the GuestIoapic of their VM
      * @throws IllegalStateException after {@link #into} or {@link #close}, or if {@link VmSnapshot#restore} throws it

@@ -250,9 +250,9 @@ public final class VmParts {
      * of masked vectors and edge-triggered irqfds. The line of an emulated function goes low. Other lines that their
      * devices still assert stay high, because masking a level-triggered irqfd signals its resample eventfd, so that the
      * device asserts the line again. GSI routes, guest memory, the guest's clock and the masks of irqfds and vectors
-     * stay. Pause the vCPUs first, or call this method in the step of {@link io.kvmirq.run.VcpuThreads#reboot}, and let
-     * no thread call {@link io.kvmirq.kvm.X86Vm#setLine} meanwhile. On arm64, GICv3 lines and identification registers
-     * stay.
+     * stay. Pause the vCPUs first, or call this method in the step of {@link io.kvmirq.run.VcpuThreads#reboot}, and
+     * make sure that no thread calls {@link io.kvmirq.kvm.X86Vm#setLine} meanwhile. On arm64, GICv3 lines and
+     * identification registers stay.
      *
      * @throws IllegalStateException if a vCPU runs, before any change
      * @throws IllegalArgumentException if a vCPU or the GuestIoapic of the VM was not added, before any change

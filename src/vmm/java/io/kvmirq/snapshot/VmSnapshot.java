@@ -20,7 +20,7 @@ import java.util.Set;
 
 /**
  * The state of a paused VM: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts, lines,
- * clock, the IOAPIC and PICs of a split irqchip, MSI and MSI-X of devices, and the guest's view of the configuration
+ * clock, the IOAPIC and PICs of a split irqchip, devices' MSI and MSI-X, and the guest's view of the configuration
  * space of each {@link io.kvmirq.pci.PassedThroughDevice}. The VMM itself must save guest memory. A host device's
  * registers are not saved, because no program can read them. Immutable.
  *
