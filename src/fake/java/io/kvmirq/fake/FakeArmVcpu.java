@@ -59,7 +59,7 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest sends SGI 0 to 15 by a write to ICC_SGI1R_EL1, or to GICD_SGIR of a GICv2. Missing target vCPUs are
+     * The guest sends SGI 0 to 15 with a write to ICC_SGI1R_EL1, or to a GICv2's GICD_SGIR. Missing target vCPUs are
      * ignored. Throws IllegalArgumentException if {@code sgi} is not 0 to 15.
      */
     public void sendSgi(int sgi, VcpuId... targets) {

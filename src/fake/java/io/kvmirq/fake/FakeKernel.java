@@ -248,7 +248,7 @@ public final class FakeKernel {
 
     /**
      * Returns a new, empty trace buffer that can record events of vCPU threads and kernel calls. A profile for which
-     * {@link #vcpus} is empty has no tracepoints, because it models no processors.
+     * {@link #vcpus} is empty has no tracepoints, because it does not model processors.
      */
     public FakeTracing tracing() {
         return new FakeTracing(

@@ -29,7 +29,7 @@ public final class FakeMessages {
      * The numbers of messages, by outcome, since the fake kernel was created.
      *
      * @param taken messages that a vCPU acknowledged or that set the level of a line, signals that the program made and
-     *     read itself, and requests that the program got by KVM_GET_LAPIC and cleared by KVM_SET_LAPIC
+     *     read itself, and requests that the program read with KVM_GET_LAPIC and cleared with KVM_SET_LAPIC
      * @param merged messages that joined another message of the same source in the same place
      * @param waiting messages that are pending now
      * @param ended messages that the program dropped, because it closed the eventfd of a disabled vector, reset the
@@ -77,14 +77,14 @@ public final class FakeMessages {
      * <li>The message waits in the count of an eventfd that has an irqfd, or for a KVM worker that is not suspended.
      * <li>The message waits as a vLPI of a sleeping vCPU.
      * <li>The message waits in PIR or, if the LAPIC would deliver it, in IRR of a vCPU that sleeps in KVM with
-     * interrupts enabled. Without interrupt hardware in the profile, the fake models no sleep in KVM.
+     * interrupts enabled. Without interrupt hardware in the profile, the fake does not model sleep in KVM.
      * <li>On VT-d, the message waits in PIR, but no notification will come, because ON and SN are clear, or the vCPU is
      * in the guest, or the vCPU is loaded and SN is set. A message also breaks a rule if it waits in IRR above RVI
      * while the vCPU is in the guest.
      * </ul>
      *
      * <p>A message in another place may wait until the guest takes it or the vCPU's thread runs. A message that the
-     * program has read waits for the program and breaks no rule; {@link #waiting} lists it.
+     * program has read waits for the program and does not break a rule. {@link #waiting} lists it.
      */
     public List<String> brokenRules() {
         return time.locked(() -> {

@@ -397,9 +397,9 @@ public final class FakePciDevice {
     }
 
     /**
-     * Locks or unlocks the device as another host thread, such as one that writes to the device's {@code reset} file in
-     * sysfs. While the host holds the lock, VFIO refuses the program's reset with EAGAIN. {@link #remove} holds the
-     * lock until the device is removed.
+     * Locks or unlocks the device as another host thread would, such as one that writes to the device's {@code reset}
+     * file in sysfs. While the host holds the lock, VFIO refuses the program's reset with EAGAIN. {@link #remove} holds
+     * the lock until the device is removed.
      */
     public void lockByHost(boolean locked) {
         time.locked(() -> {

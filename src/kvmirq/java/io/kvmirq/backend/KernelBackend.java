@@ -7,7 +7,7 @@ import java.nio.ByteBuffer;
 /**
  * One method for each kernel call of the interrupt path.
  *
- * <p>Every method returns {@code >= 0} or {@code -errno}, never throws for an errno, and allocates nothing. Any thread
+ * <p>Every method returns {@code >= 0} or {@code -errno}, never throws for an errno, and does not allocate. Any thread
  * may call any method. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0 and large
  * enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. Records are in native
  * order, whatever the buffer's order. Closing a buffer's arena during the call would make the kernel use freed memory.

@@ -17,7 +17,7 @@ public final class MemoryDescriptor {
     private MemoryDescriptor() {}
 
     /**
-     * Creates an empty memory file that can be sealed and, since Linux 6.3, not executed, so vm.memfd_noexec allows it.
+     * Creates an empty memory file that can be sealed but, since Linux 6.3, not executed, so vm.memfd_noexec allows it.
      * {@code name} has at most 249 bytes. Returns {@code -errno} on failure.
      */
     public static int create(Libc libc, String name) {

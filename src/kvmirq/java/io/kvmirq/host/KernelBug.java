@@ -10,8 +10,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Linux bugs that affect posted interrupts, each with its releases and the commit that fixes it. A vendor kernel can
- * have the fix under an old release number.
+ * Linux bugs that affect posted interrupts, each with the affected releases and the commit that fixes it. A vendor
+ * kernel can have the fix under an old release number.
  *
  * <p>Source: the "affected" ranges of the kernel's CVE records; for {@code AVIC_IDS} and {@code GATAG}, the ChangeLogs
  * of 6.18.10, 6.1.21 and 6.2.8.

@@ -18,7 +18,7 @@ import java.util.stream.Stream;
  * @param links the links in {@link Hop} order, at most one per hop. The list can end at a broken link
  * @param claims the claims in {@link Claim.Question} order, empty if posting was not examined
  * @param values values beside the links, such as a posted interrupt's IRTE, at most one per hop
- * @param remarks unusual facts that break no link, one sentence each
+ * @param remarks unusual facts that do not break a link, one sentence each
  */
 public record InterruptPath(
         Flaw.Subject subject,

@@ -7,7 +7,8 @@
  * io.kvmirq.junit.KvmTest#real} allows it. After the test, the kit closes these objects, and then checks that the test
  * left no descriptor, irqfd, route or thread. {@link io.kvmirq.junit.KvmAssertions} count interrupts. {@link
  * io.kvmirq.junit.Fault} and {@link io.kvmirq.junit.EveryCallInTurn} make kernel calls fail. A method with {@link
- * io.kvmirq.junit.Interleavings} runs the steps of its {@link io.kvmirq.junit.Actors} in every order.
+ * io.kvmirq.junit.Interleavings} runs the steps of its {@link io.kvmirq.junit.Actors} in every order that has a limited
+ * number of preemptions.
  *
  * <p>This package needs {@code org.junit.jupiter:junit-jupiter-api}, which your project must declare.
  *
