@@ -134,7 +134,7 @@ final class FaultNames {
 
     /**
      * The errnos that Linux returns from calls with this name, per the table of answers, sorted by name. Empty if the
-     * name stands for all calls of a kind, or the table lacks the call.
+     * name matches all calls of a kind, or the table lacks the call.
      */
     static Set<Errno> errnos(String name) {
         Set<Errno> errnos = new TreeSet<>(Comparator.comparing(Errno::toString));

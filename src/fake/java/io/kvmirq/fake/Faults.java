@@ -35,7 +35,7 @@ import org.jspecify.annotations.Nullable;
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="faults"}
  */
 public final class Faults {
-    /** The name that stands for all calls that can fail. */
+    /** The name that matches all calls that can fail. */
     public static final String ANY = FaultNames.ANY;
 
     private static final int EVERY_CALL = 0;
@@ -148,7 +148,7 @@ public final class Faults {
 
     /**
      * Returns the errnos that Linux can return from the call with this name, ordered by name. Empty if the errnos are
-     * not known, or if the name stands for several requests, as {@code ioctl} does. Throws like {@link #fail}.
+     * not known, or if the name matches several requests, as {@code ioctl} does. Throws like {@link #fail}.
      */
     public static Set<Errno> errnos(String call) {
         Objects.requireNonNull(call, "call is null");

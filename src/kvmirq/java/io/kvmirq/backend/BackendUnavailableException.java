@@ -3,7 +3,7 @@ package io.kvmirq.backend;
 
 import java.util.Objects;
 
-/** Thrown if no binding can make system calls in this process. The message gives the reason for each binding tried. */
+/** Thrown if no binding can make system calls in this process. The message names the reason for each binding tried. */
 public final class BackendUnavailableException extends RuntimeException {
     private static final long serialVersionUID = 1;
 

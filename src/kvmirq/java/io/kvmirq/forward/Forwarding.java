@@ -147,7 +147,7 @@ public final class Forwarding implements AutoCloseable {
         }
     }
 
-    /** @throws IllegalStateException if the builder was given no {@link Userspace} */
+    /** @throws IllegalStateException if the builder has no {@link Userspace} */
     Userspace userspace(DeviceIrq irq) {
         return userspace.orElseThrow(() -> new IllegalStateException(irq
                 + " cannot be relayed by this process: pass a Userspace to Forwarding.builder(vm, device).userspace"));

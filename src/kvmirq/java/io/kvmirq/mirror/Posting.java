@@ -49,7 +49,7 @@ public sealed interface Posting {
         }
     }
 
-    /** It is unknown whether hardware delivers the message. {@code reason} says which fact is missing. */
+    /** It is unknown whether hardware delivers the message. {@code reason} names the missing fact. */
     record Unknown(String reason) implements Posting {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

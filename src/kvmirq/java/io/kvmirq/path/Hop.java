@@ -54,16 +54,16 @@ public final class Hop<T> implements Comparable<Hop<?>> {
      */
     public static final Hop<Boolean> POSTING = new Hop<>(9, "posting", Boolean.class);
 
-    /** The interrupt's IRTE, on Intel and AMD, as a {@link HopValue} beside the links. */
+    /** The interrupt's IRTE, on Intel and AMD, as a {@link HopValue} instead of a link. */
     public static final Hop<HardwareFields> IRTE = new Hop<>(10, "IRTE", HardwareFields.class);
 
-    /** The vCPU's posted-interrupt descriptor, on Intel, as a {@link HopValue} beside the links. */
+    /** The vCPU's posted-interrupt descriptor, on Intel, as a {@link HopValue} instead of a link. */
     public static final Hop<HardwareFields> PID = new Hop<>(11, "PID", HardwareFields.class);
 
-    /** The vCPU's entry in AVIC's physical APIC id table, as a {@link HopValue} beside the links. */
+    /** The vCPU's entry in AVIC's physical APIC id table, as a {@link HopValue} instead of a link. */
     public static final Hop<HardwareFields> AVIC_ENTRY = new Hop<>(12, "AVIC entry", HardwareFields.class);
 
-    /** The vLPI to which the host's LPI is mapped, on arm64, as a {@link HopValue} beside the links. */
+    /** The vLPI to which the host's LPI is mapped, on arm64, as a {@link HopValue} instead of a link. */
     public static final Hop<HardwareFields> VLPI = new Hop<>(13, "vLPI", HardwareFields.class);
 
     private static final int PLACE_BESIDE_PATH = 14;

@@ -4,8 +4,8 @@ package io.kvmirq.path;
 import java.util.Objects;
 
 /**
- * A value beside an {@link InterruptPath}'s links, such as a structure that hardware reads to post the interrupt.
- * Immutable.
+ * A value that an {@link InterruptPath} has in addition to its links, such as a structure that hardware reads to post
+ * the interrupt. Immutable.
  *
  * @param <T> the type of the value
  * @param hop the hop that has the value

@@ -11,7 +11,7 @@ import java.util.OptionalInt;
 /**
  * A host device interrupt's identity. Immutable.
  *
- * @param kind the kind, empty if this record stands for all of the device's interrupts
+ * @param kind the kind, empty if this record represents all of the device's interrupts
  * @param vector the number of a vector or platform interrupt, empty for INTx, for all interrupts, and for a message
  *     whose vector is not known
  * @param hostIrq the host irq of a message whose vector is not known, otherwise empty
@@ -49,7 +49,7 @@ public record Interrupt(DeviceName device, Optional<IrqKind> kind, OptionalInt v
         return new Interrupt(device, Optional.empty(), OptionalInt.empty(), Optional.empty());
     }
 
-    /** Whether this record stands for all of the device's interrupts. */
+    /** Whether this record represents all of the device's interrupts. */
     public boolean isAll() {
         return kind.isEmpty();
     }

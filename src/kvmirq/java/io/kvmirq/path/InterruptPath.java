@@ -17,7 +17,7 @@ import java.util.stream.Stream;
  * @param guest the guest that gets the interrupt, empty if not known
  * @param links the links in {@link Hop} order, at most one per hop. The list can end at a broken link
  * @param claims the claims in {@link Claim.Question} order, empty if posting was not examined
- * @param values values beside the links, such as a posted interrupt's IRTE, at most one per hop
+ * @param values values in addition to the links, such as a posted interrupt's IRTE, at most one per hop
  * @param remarks unusual facts that do not break a link, one sentence each
  */
 public record InterruptPath(
@@ -90,7 +90,7 @@ public record InterruptPath(
         return new InterruptPath(subject, interrupt, guest, links, claims, values, remarks);
     }
 
-    /** Returns a copy of the path with other values beside its links. */
+    /** Returns a copy of the path with other {@link #values}. */
     @NotPromised
     public InterruptPath with(List<HopValue<?>> values) {
         return new InterruptPath(subject, interrupt, guest, links, claims, values, remarks);

@@ -15,7 +15,7 @@ public final class DeviceNotResetException extends IllegalStateException {
 
     /**
      * {@code alone} is true if the device supports a reset. {@code refusals} has each reset's failure, the cause first.
-     * {@code runs} says why the device may still be bus master.
+     * {@code runs} is the reason why the device may still be bus master.
      */
     DeviceNotResetException(boolean alone, List<RuntimeException> refusals, Optional<String> runs) {
         super(

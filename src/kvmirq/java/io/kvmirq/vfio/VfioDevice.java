@@ -258,7 +258,7 @@ public final class VfioDevice implements AutoCloseable {
      * Resets the device alone, or with its bus if the kernel refuses that. If both fail, the call disables bus
      * mastering, so that the device cannot do DMA until a later user enables it.
      *
-     * @throws DeviceNotResetException if the device was not reset. The exception says whether bus mastering is off
+     * @throws DeviceNotResetException if the device was not reset. The exception reports whether bus mastering is off
      * @throws UnsupportedOperationException if the device is not a PCI device
      */
     public void resetOrStop() {

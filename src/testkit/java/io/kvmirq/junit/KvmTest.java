@@ -33,7 +33,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * in parallel, because each has its own kernel.
  *
  * <p>On a class, the annotation sets default values for annotated methods of the class, and of its nested classes
- * without this annotation. If a method omits an element or gives it the default value, the value of the class applies.
+ * without this annotation. If a method omits an element or sets it to the default value, the class's value applies.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
