@@ -68,8 +68,8 @@ class DoctorAdviceTest {
                         "proc/cpuinfo",
                         "vendor_id\t: GenuineIntel\nflags\t\t: cx16 vmx\nvmx flags\t: vnmi preemption_timer ept\n");
         assertThat(finding(host, Check.POSTING).remedies())
-                .containsExactly(Remedy.of(
-                        Change.HARDWARE, "use a processor that virtualizes the APIC", Takes.NOTHING, ""));
+                .containsExactly(
+                        Remedy.of(Change.HARDWARE, "use a processor that virtualizes the APIC", Takes.NOTHING, ""));
         for (String flag : List.of("apicv", "posted_intr")) {
             host.put("proc/cpuinfo", "vendor_id\t: GenuineIntel\nflags\t\t: cx16 vmx\nvmx flags\t: " + flag + " ept\n");
             assertThat(remedies(finding(host, Check.POSTING))).as(flag).contains("enable_apicv=1");
