@@ -12,7 +12,7 @@ public enum ChipAnswer implements Answer {
         "i8259.c pic_set_irq1()")),
     PIC_CASCADE(behaviour(MEASURED, "a request of the slave pulses pin 2 of the master", "i8259.c pic_update_irq()")),
     PIC_TAKEN(behaviour(MEASURED, "a vCPU whose LINT0 is ExtINT, or whose LAPIC is off, takes the PICs' interrupt by"
-        + " the vector of the pin", "i8259.c kvm_pic_read_irq()")),
+        + " the pin's vector", "i8259.c kvm_pic_read_irq()")),
     PIC_PORTS(behaviour(MEASURED, "the kernel handles the ports of the PICs, 0x20, 0xa0 and 0x4d0",
         "i8259.c picdev_write()")),
     IOAPIC_EDGE(behaviour(MEASURED, "an edge is coalesced if its IRR bit is set", "ioapic.c ioapic_set_irq()")),
@@ -43,16 +43,16 @@ public enum ChipAnswer implements Answer {
         "x86.c process_nmi()")),
     INIT_RESETS_LAPIC(behaviour(MEASURED, "INIT is pending until the vCPU processes its events, then resets the LAPIC",
         "lapic.c kvm_apic_accept_events()")),
-    LAPIC_OFF(behaviour(MEASURED, "a LAPIC that IA32_APIC_BASE switches off takes no message, and has the id of its"
-        + " vCPU when it is switched on again", "lapic.c kvm_lapic_set_base()")),
+    LAPIC_OFF(behaviour(MEASURED, "a LAPIC disabled through IA32_APIC_BASE accepts no messages, and has its vCPU's id"
+        + " when it is enabled again", "lapic.c kvm_lapic_set_base()")),
     LAPIC_COUNT(behaviour(MEASURED, "KVM_SET_LAPIC starts the timer from the current count, which is 0 without an"
         + " initial count", "lapic.c apic_get_tmcct()")),
     LAPIC_TIMER(behaviour(MEASURED, "an expired LAPIC timer interrupts when its vCPU runs, unless its entry is masked;"
         + " several expirations until then are one interrupt", "lapic.c apic_timer_fn(), kvm_inject_apic_timer_irqs()")),
     LAPIC_DEADLINE(behaviour(MEASURED, "MSR 0x6e0 is the TSC at which the LAPIC timer expires, in that mode only; expiry"
         + " clears it", "lapic.c kvm_set_lapic_tscdeadline_msr()")),
-    LAPIC_COMMAND_WIDE(behaviour(MEASURED, "in x2APIC mode the upper half of ICR lies at 0x304; KVM_SET_LAPIC takes it"
-        + " from ICR2 (0x310), and KVM_GET_LAPIC shows it at both", "lapic.c kvm_apic_state_fixup()")),
+    LAPIC_COMMAND_WIDE(behaviour(MEASURED, "in x2APIC mode the upper half of ICR is at 0x304; KVM_SET_LAPIC reads it"
+        + " from ICR2 (0x310), and KVM_GET_LAPIC returns it at both", "lapic.c kvm_apic_state_fixup()")),
     LAPIC_COMMAND_SPLIT(behaviour(SOURCE, "on AMD the upper half of ICR is ICR2 (0x310) in x2APIC mode too",
         "svm.c x2apic_icr_is_split")),
     LAPIC_MSRS(behaviour(MEASURED, "in x2APIC mode KVM_GET_MSRS reads the LAPIC: MSR 0x800 plus a register's offset, by 16;"

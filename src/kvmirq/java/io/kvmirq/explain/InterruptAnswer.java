@@ -45,16 +45,16 @@ public enum InterruptAnswer implements Answer {
         "irqchip.c kvm_set_irq_routing()")),
 
     // Messages and lines
-    MSI_NO_VCPU(refusal(UNTESTED, MSI, EPERM, "the VM has no vCPU yet, so no vCPU could take it: this is the kernel's"
-        + " -1 for no destination, not a question of permission",
+    MSI_NO_VCPU(refusal(UNTESTED, MSI, EPERM, "the VM has no vCPU yet, so none could accept it: this is the kernel's"
+        + " -1 for no destination, not a permission error",
         "create the vCPUs before signalling", "irq.c kvm_irq_delivery_to_apic()").certainWhen(NO_VCPU)),
     MSI_NOBODY(refusal(MEASURED, MSI, EPERM, "no LAPIC matched the destination: this is the kernel's -1, not a"
-        + " question of permission", "destination and mode in the address against the vCPUs' APIC ids",
+        + " permission error", "destination and mode in the address against the vCPUs' APIC ids",
         "irq.c kvm_irq_delivery_to_apic()").needs(VCPUS).or(MSI_NO_VCPU.row)),
     MSI_FILTERED(refusal(UNTESTED, MSI, EPERM,
         "a system call filter, such as a seccomp profile, refuses KVM_SIGNAL_MSI before KVM sees it",
         "the same call with flags 2: KVM returns EINVAL, a filter EPERM", "seccomp.c __seccomp_filter()")),
-    MSI_BY_MAP(success(MEASURED, MSI, "0 means that no vCPU took it: none has that APIC id, or its LAPIC is"
+    MSI_BY_MAP(success(MEASURED, MSI, "0 means that no vCPU accepted it: none has that APIC id, or its LAPIC is"
         + " software-disabled", "the destination in bits 19:12 of the address, and SVR bit 8 of the vCPU's LAPIC",
         "lapic.c kvm_irq_delivery_to_apic_fast()").needs(X86)),
     MSI_NEEDS_IRQCHIP(refusal(MEASURED, MSI, EINVAL, "no in-kernel irqchip",
@@ -68,13 +68,15 @@ public enum InterruptAnswer implements Answer {
     MSI_LOGICAL_NOBODY_BEFORE(behaviour(LAB,
         "before 6.3, if no LAPIC has a logical id, every LAPIC is compared with a logical destination",
         "lapic.c kvm_apic_map_get_logical_dest()")),
-    MSI_MAP_FIRST_BEFORE(behaviour(LAB, "before 6.3 the APIC map holds the first of LAPICs with one id, and the last"
-        + " with one logical id, of which the lowest bit counts", "lapic.c kvm_recalculate_apic_map()")),
+    MSI_MAP_FIRST_BEFORE(behaviour(LAB, "before 6.3, of LAPICs with the same id the APIC map keeps the first, and of"
+        + " those with the same logical id, of which only the lowest bit counts, the last",
+        "lapic.c kvm_recalculate_apic_map()")),
     MSI_BROADCAST(behaviour(MEASURED, "a broadcast reaches all LAPICs, or one by redirection hint",
         "irq.c kvm_irq_delivery_to_apic()")),
     LINE_NEEDS_IRQCHIP(refusal(MEASURED, LINE, ENXIO, "the VM has no in-kernel irqchip", "KVM_CREATE_IRQCHIP first",
         "x86.c kvm_vm_ioctl_irq_line()").certainWhen(NO_IRQCHIP)),
-    LINE_UNROUTED(success(MEASURED, LINE, "0 does not say that a chip took it: KVM_IRQ_LINE_STATUS returns -1 for a GSI"
+    LINE_UNROUTED(success(MEASURED, LINE,
+        "0 does not mean that a chip accepted it: KVM_IRQ_LINE_STATUS returns -1 for a GSI"
         + " without a route, or whose pins are all masked",
         "the status, the routes of the GSI, and the mask bits of its pins", "irqchip.c kvm_set_irq()")),
     LINE_STATUS_SUM(behaviour(MEASURED, "the status is the sum of all route results except -1",
@@ -90,7 +92,7 @@ public enum InterruptAnswer implements Answer {
         "kvm_main.c kvm_ioctl_create_device()")),
     DEVICE_UNKNOWN_REQUEST(like(MEASURED, FileAnswer.VM_UNKNOWN_REQUEST.row())),
     DEVICE_NO_GETTER(refusal(MEASURED, ATTRIBUTE_GET, EPERM,
-        "this device has nothing to get, whatever the attribute: not a question of permission",
+        "this device has no readable attributes: not a permission error",
         "HAS_DEVICE_ATTR, which reports whether an attribute exists", "kvm_main.c kvm_device_ioctl_attr()")),
     VFIO_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "the device has no such group or attribute on this kernel",
         "KVM-VFIO has group 1 with ADD (1) and DEL (2); group 2, the forwarding of 2014, was never merged",
@@ -109,10 +111,12 @@ public enum InterruptAnswer implements Answer {
         "the descriptor behind addr; device files (cdev) are accepted since 6.6", "vfio.c kvm_vfio_file_add()")
         .unless(VGIC_DEVICE)),
     VFIO_FILE_TWICE(refusal(LAB, ATTRIBUTE, EEXIST, "this file was added already",
-        "whether it is a copy of one descriptor: a file opened again is another file", "vfio.c kvm_vfio_file_add()")
+        "whether the descriptor is a duplicate: a file that is opened again is a different file",
+        "vfio.c kvm_vfio_file_add()")
         .unless(VGIC_DEVICE)),
     VFIO_FILE_UNKNOWN(refusal(MEASURED, ATTRIBUTE, ENOENT, "this file was not added, or was deleted already",
-        "that the same open file is meant, and delete it before closing it", "vfio.c kvm_vfio_file_del()").unless(VGIC_DEVICE)),
+        "whether it is the same open file; delete it before closing it",
+        "vfio.c kvm_vfio_file_del()").unless(VGIC_DEVICE)),
 
     // KVM_DEV_VFIO_DEVICE of 2014, as in its third version and the review, because no released kernel has it
     FORWARD_ABSENT(refusal(UNTESTED, KVM_VFIO_FORWARD, ENXIO,
@@ -126,7 +130,7 @@ public enum InterruptAnswer implements Answer {
         "the device has no such interrupt, or the GSI is not an SPI of the guest's VGIC; messages cannot be forwarded",
         "index, subindex and GSI", FORWARDING)),
     FORWARD_UNKNOWN(refusal(SOURCE, KVM_VFIO_FORWARD, EINVAL, "UNFORWARD names an interrupt that is not forwarded",
-        "device, index and subindex; the GSI does not count", FORWARDING)),
+        "device, index and subindex; the GSI is ignored", FORWARDING)),
     FORWARD_SIGNALLED(refusal(SOURCE, KVM_VFIO_FORWARD, EBUSY, "VFIO signals an eventfd for this interrupt already",
         "forward it first, then arm it", FORWARDING)),
     FORWARD_STUB(behaviour(SOURCE,

@@ -35,10 +35,10 @@ public enum IrqfdAnswer implements Answer {
     IRQFD_FLAGS(refusal(MEASURED, IRQFD, EINVAL, "flags other than DEASSIGN and RESAMPLE", "kvm_irqfd.flags",
         "eventfd.c kvm_irqfd()").also(KernelCall.IRQFD_DEASSIGN).unless(TYPED_CALL)),
     IRQFD_FD(refusal(MEASURED, IRQFD, EBADF, "the eventfd or resamplefd is not open",
-        EVENTFDS + "; a number may be another file's by now", "eventfd.c kvm_irqfd_assign()")),
-    IRQFD_DEASSIGN(success(MEASURED, KernelCall.IRQFD_DEASSIGN, "0 does not say that anything was assigned: a pair of"
-        + " eventfd and GSI that was never assigned is ignored", "the GSI: it must be the one of the assignment, a"
-        + " wrong one leaves the irqfd armed", "eventfd.c kvm_irqfd_deassign()")),
+        EVENTFDS + "; the number may since have been reused for another file", "eventfd.c kvm_irqfd_assign()")),
+    IRQFD_DEASSIGN(success(MEASURED, KernelCall.IRQFD_DEASSIGN, "0 does not mean that anything was deassigned: KVM"
+        + " ignores an eventfd and GSI that were never assigned", "the GSI: if it is not the assigned one, the irqfd"
+        + " stays armed", "eventfd.c kvm_irqfd_deassign()")),
     IRQFD_FD_DEASSIGN(refusal(UNTESTED, KernelCall.IRQFD_DEASSIGN, EBADF, "the eventfd is not open",
         "nothing: closing its last descriptor has detached the irqfd already",
         "eventfd.c kvm_irqfd_assign()").or(IRQFD_FD.row)),
@@ -66,7 +66,7 @@ public enum IrqfdAnswer implements Answer {
 
     // ioeventfds
     IOEVENTFD_COLLIDES(refusal(MEASURED, IOEVENTFD, EEXIST,
-        "another ioeventfd already takes this address with the same or any data", RANGE + " of both: a length of 0"
+        "another ioeventfd already matches this address with the same or any data", RANGE + " of both: a length of 0"
         + " collides with every length, no datamatch with every data", "eventfd.c ioeventfd_check_collision()")),
     IOEVENTFD_ARGUMENTS(refusal(MEASURED, IOEVENTFD, EINVAL,
         "the length is not 0, 1, 2, 4 or 8, the range wraps, a flag is unknown, or data is to match without a length",

@@ -11,7 +11,8 @@ import static io.kvmirq.explain.Row.refusal;
 /** Refusals and behaviours of VMM requests about CPUID, TSC and MSRs. */
 public enum SetupAnswer implements Answer {
     // spotless:off: a table, with the likeliest row of each call and errno first
-    CPUID_OF_VCPU_ROOM(refusal(MEASURED, CPUID_OF_VCPU, E2BIG, "nent has no room for the vCPU's leaves", "nent: as many"
+    CPUID_OF_VCPU_ROOM(refusal(MEASURED, CPUID_OF_VCPU, E2BIG, "nent is too small for the vCPU's leaves",
+        "nent: as many"
         + " as KVM_SET_CPUID2 set", "cpuid.c kvm_vcpu_ioctl_get_cpuid2()").unless(TYPED_CALL)),
     CPUID_KEPT(behaviour(MEASURED, "KVM_GET_CPUID2 returns the leaves of KVM_SET_CPUID2; the kernel changes bits of leaves"
         + " 1, 7 and 0xd as the guest's registers change", "cpuid.c kvm_update_cpuid_runtime()")),

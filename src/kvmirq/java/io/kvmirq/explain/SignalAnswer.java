@@ -12,7 +12,7 @@ public enum SignalAnswer implements Answer {
     // spotless:off: a table, with the likeliest row of each call and errno first
     SIGNAL_SET_SIZE(refusal(MEASURED, SIGNAL_MASK, EINVAL, "a signal set has 8 bytes", "the last argument",
         "kernel/signal.c sigprocmask").also(SIGNAL_WAIT)),
-    SIGNAL_HOW(refusal(MEASURED, SIGNAL_MASK, EINVAL, "the change is none of SIG_BLOCK, SIG_UNBLOCK and SIG_SETMASK",
+    SIGNAL_HOW(refusal(MEASURED, SIGNAL_MASK, EINVAL, "the change is not SIG_BLOCK, SIG_UNBLOCK or SIG_SETMASK",
         "the first argument", "kernel/signal.c sigprocmask()")),
     SIGNAL_SET_FAULT(refusal(MEASURED, SIGNAL_MASK, EFAULT, "a signal set is not in this process's memory",
         "the addresses", "kernel/signal.c sigprocmask").also(SIGNAL_WAIT)),

@@ -106,12 +106,13 @@ public enum VfioAnswer implements Answer {
         + " is read-only, or it is a BAR of a device that sleeps or has memory space off",
         "/proc/PID/maps at vaddr", "vfio_iommu_type1.c vaddr_get_pfns()").also(IOAS_MAP)),
     MAP_OF_EACH_DEVICE(refusal(UNTESTED, VFIO_MAP, ENOMEM, "behind a virtual IOMMU each device has its own container,"
-        + " and RLIMIT_MEMLOCK must hold the guest's memory once for each of them",
+        + " and RLIMIT_MEMLOCK must cover the guest's memory once for each of them",
         "VmLck in /proc/PID/status, and ulimit -l; libvirt: hard_limit of memtune", "vfio_iommu_type1.c vfio_lock_acct()")),
-    VFIO_IOMMU_INFO_ARGUMENTS(refusal(LAB, VFIO_IOMMU_INFO, EINVAL, "argsz is below 16", "argsz: below the value that it"
-        + " returns, there are no capabilities", "vfio_iommu_type1.c vfio_iommu_type1_get_info()").unless(TYPED_CALL)),
+    VFIO_IOMMU_INFO_ARGUMENTS(refusal(LAB, VFIO_IOMMU_INFO, EINVAL, "argsz is below 16", "argsz: if it is below the"
+        + " returned value, the capabilities are left out",
+        "vfio_iommu_type1.c vfio_iommu_type1_get_info()").unless(TYPED_CALL)),
     VFIO_UNMAP_ARGUMENTS(refusal(LAB, VFIO_UNMAP, EINVAL,
-        "argsz is below 24, or the flags are unknown or exclude each other",
+        "argsz is below 24, or the flags are unknown or mutually exclusive",
         "argsz and flags", "vfio_iommu_type1.c vfio_iommu_type1_unmap_dma()")),
     VFIO_UNMAP_RANGE(refusal(LAB, VFIO_UNMAP, EINVAL,
         "size is 0 or a number is not a multiple of the page size, or with FLAG_ALL one is not 0",
@@ -163,14 +164,14 @@ public enum VfioAnswer implements Answer {
         "the access is outside the region, or the region has another size or no access",
         "VFIO_DEVICE_GET_REGION_INFO: size and flags", "vfio_pci_core.c vfio_pci_rw()").also(VFIO_WRITE)),
     VFIO_REGION_MAP(refusal(LAB, MMAP, EINVAL,
-        "only a BAR of whole pages can be mapped, shared, and through a file that is bound",
+        "only a BAR of whole pages can be mapped, as shared and through a bound file",
         "VFIO_REGION_INFO_FLAG_MMAP of the region", "vfio_pci_core.c vfio_pci_core_mmap()")),
     VFIO_PLATFORM_REGION(like(SOURCE, VFIO_REGION_EMPTY.row)),
     VFIO_CONFIG_RANGE(refusal(LAB, VFIO_READ, EFAULT,
         "the access is outside the device's configuration space", "VFIO_DEVICE_GET_REGION_INFO of the"
         + " configuration space: its size is 256 or 4096", "vfio_pci_config.c vfio_config_do_rw()").also(VFIO_WRITE)),
     VFIO_RESET_IMPOSSIBLE(refusal(LAB, VFIO_RESET, EINVAL, "the device has no function reset",
-        "bit 0 of the flags of VFIO_DEVICE_GET_INFO; a hot reset takes the whole bus",
+        "bit 0 of the flags of VFIO_DEVICE_GET_INFO; a hot reset resets the whole bus",
         "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
     RESET_BUSY(refusal(SOURCE, VFIO_RESET, EAGAIN, "another host thread holds the device's lock, such as one that"
         + " removes the device, until it is closed", "retry, or close the device if the host asked for it",
@@ -188,7 +189,7 @@ public enum VfioAnswer implements Answer {
         "neither a bridge nor a slot can reset the device's bus, as for all devices on a root bus",
         "VFIO_DEVICE_RESET, if the device has a function reset", "vfio_pci_core.c vfio_pci_ioctl_pci_hot_reset()")),
     VFIO_HOT_RESET_ROOM(refusal(LAB, VFIO_HOT_RESET, ENOSPC,
-        "argsz is too short for all devices on the bus; count says how many there are",
+        "argsz is too short for all devices on the bus; count now holds their number",
         "call again with 12 + 8 * count bytes", "vfio_pci_core.c vfio_pci_ioctl_get_pci_hot_reset_info()")),
     VFIO_HOT_RESET_FD(refusal(LAB, VFIO_HOT_RESET, EBADF, "one of the groups is not open",
         "the descriptors after the header", "vfio_pci_core.c vfio_pci_ioctl_pci_hot_reset_groups()")),

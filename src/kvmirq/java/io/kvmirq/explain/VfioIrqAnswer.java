@@ -24,12 +24,12 @@ public enum VfioIrqAnswer implements Answer {
         "vfio_pci_core.c vfio_pci_ioctl_get_irq_info()")),
 
     // VFIO_DEVICE_SET_IRQS
-    VFIO_IRQS_MSI_MASK(refusal(LAB, SET_IRQS, ENOTTY, "MSI and MSI-X have no MASK and UNMASK in VFIO",
+    VFIO_IRQS_MSI_MASK(refusal(LAB, SET_IRQS, ENOTTY, "VFIO cannot mask or unmask MSI and MSI-X",
         "mask by deassigning the irqfd: signals wait in the eventfd until it is assigned again",
         "drivers/vfio/pci/vfio_pci_intrs.c").needs(MSI)),
     VFIO_IRQS_INTX_MASK_EVENTFD(refusal(LAB, SET_IRQS, ENOTTY, "INTx can be unmasked through an eventfd, not masked",
         "MASK with DATA_NONE", "drivers/vfio/pci/vfio_pci_intrs.c").needs(INTX)),
-    VFIO_IRQS_ERR_REQ(refusal(LAB, SET_IRQS, ENOTTY, "the error and request interrupts have TRIGGER only", SET,
+    VFIO_IRQS_ERR_REQ(refusal(LAB, SET_IRQS, ENOTTY, "the error and request interrupts support only TRIGGER", SET,
         "drivers/vfio/pci/vfio_pci_intrs.c").needs(ERR_REQ)),
     VFIO_IRQS_ACTION(refusal(LAB, SET_IRQS, ENOTTY, "not exactly one of MASK, UNMASK and TRIGGER",
         "flags: one action, one kind of data", "drivers/vfio/pci/vfio_pci_intrs.c").unless(TYPED_CALL)),
@@ -42,16 +42,17 @@ public enum VfioIrqAnswer implements Answer {
         + " exclusive: its device cannot mask itself, or vfio-pci has nointxmask=1",
         HANDLERS, "kernel/irq/manage.c __setup_irq()").needs(INTX)),
     VFIO_IRQS_RANGE(refusal(LAB, SET_IRQS, EINVAL,
-        "start + count is beyond what the index has (an index may have none)",
+        "start + count exceeds the index's interrupt count, which may be 0",
         "VFIO_DEVICE_GET_IRQ_INFO of the index", "drivers/vfio/pci/vfio_pci_intrs.c").unless(TYPED_CALL)),
     VFIO_IRQS_NOT_AN_EVENTFD(refusal(LAB, SET_IRQS, EINVAL, "one of the files is not an eventfd",
         "every descriptor of the data; MSI vectors from start through that one are detached: set them again",
         "vfio_pci_intrs.c vfio_msi_set_vector_signal()")),
     VFIO_IRQS_OTHER_MODE(refusal(LAB, SET_IRQS, EINVAL,
-        "another of INTx, MSI and MSI-X is active: there is no implicit switch", "disable the other first: TRIGGER,"
+        "another of INTx, MSI and MSI-X is active, and VFIO does not switch implicitly",
+        "disable the other first: TRIGGER,"
         + " DATA_NONE, count 0", "drivers/vfio/pci/vfio_pci_intrs.c").unless(ERR_REQ, PLATFORM)),
     VFIO_IRQS_INACTIVE(refusal(LAB, SET_IRQS, EINVAL,
-        "the index is not active: disabling it twice, or raising or masking what is off, is refused",
+        "the index is not active, so it cannot be disabled, triggered or masked",
         "whether TRIGGER with eventfds came first", "drivers/vfio/pci/vfio_pci_intrs.c")),
     VFIO_IRQS_INDEX(refusal(LAB, SET_IRQS, EINVAL,
         "the index or a flag is unknown, argsz is too short for the data, or there is not exactly one kind of data",
@@ -68,7 +69,8 @@ public enum VfioIrqAnswer implements Answer {
     VFIO_IRQS_NO_SPACE(refusal(LAB, SET_IRQS, ENOSPC, "the host has no interrupt vectors left (a positive result says"
         + " how many it could get, and nothing is enabled)", "fewer vectors, or spread the device's interrupts over"
         + " more CPUs", "drivers/vfio/pci/vfio_pci_intrs.c").needs(MSI)),
-    VFIO_IRQS_COUNT(refusal(LAB, SET_IRQS, EINVAL, "count 0 is for TRIGGER with DATA_NONE alone, which disables",
+    VFIO_IRQS_COUNT(refusal(LAB, SET_IRQS, EINVAL,
+        "count 0 is valid only for TRIGGER with DATA_NONE, which disables the index",
         "count: 1 for INTx, the error and the request interrupt",
         "vfio_pci_intrs.c vfio_pci_set_intx_trigger()").unless(TYPED_CALL)),
     VFIO_IRQS_ALLOCATED(refusal(LAB, SET_IRQS, EINVAL,

@@ -35,7 +35,7 @@ public enum VgicAnswer implements Answer {
     VGIC_RUN_OVERLAP(refusal(UNTESTED, VCPU_RUN, EINVAL, "addresses of the VGIC overlap",
         "all addresses of the VGIC; " + DEAD,
         "vgic-v2.c vgic_v2_check_base(), vgic-v3.c vgic_v3_check_base()").needs(ARM64, VGIC)),
-    VGIC_RUN_BEFORE_INIT(refusal(UNTESTED, VCPU_RUN, EBUSY, "the GICv3 is not initialised",
+    VGIC_RUN_BEFORE_INIT(refusal(UNTESTED, VCPU_RUN, EBUSY, "the GICv3 is not initialized",
         "KVM_DEV_ARM_VGIC_CTRL_INIT before the first KVM_RUN; " + DEAD,
         "vgic-v3.c vgic_v3_map_resources()").needs(ARM64, VGIC, GICV3)),
 
@@ -75,10 +75,10 @@ public enum VgicAnswer implements Answer {
         "the number of interrupts is set already, by init at the latest",
         "the order: number, vCPUs, init", "vgic-kvm-device.c KVM_DEV_ARM_VGIC_GRP_NR_IRQS").needs(ARM64)),
     VGIC_INIT_CREATING(refusal(UNTESTED, KernelCall.VGIC_CONTROL, EBUSY,
-        "KVM_DEV_ARM_VGIC_CTRL_INIT came while a vCPU is being created",
+        "KVM_DEV_ARM_VGIC_CTRL_INIT was called while a vCPU was being created",
         "the order: vCPUs, init", "vgic-init.c vgic_init()").needs(ARM64)),
     VGIC_SAVE_RUNNING(refusal(UNTESTED, KernelCall.VGIC_CONTROL, EBUSY,
-        "KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES came while a vCPU runs",
+        "KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES was called while a vCPU was running",
         "all vCPUs must have left KVM_RUN", "vgic-kvm-device.c vgic_v3_set_attr()").needs(ARM64)),
     VGIC_SAVE_BEFORE_INIT(refusal(SOURCE, KernelCall.VGIC_CONTROL, ENXIO, "before init there is nothing to save",
         "KVM_DEV_ARM_VGIC_CTRL_INIT first", "vgic-v3.c vgic_v3_save_pending_tables()").needs(ARM64)),
@@ -95,7 +95,7 @@ public enum VgicAnswer implements Answer {
         "GICD_IIDR or GICD_TYPER2 is restored with another VGIC's value", "what a read returns: only the revision,"
         + " bits 15:12 of GICD_IIDR, may differ, and is 2 or 3", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()").needs(ARM64)),
     GICD_TYPER2_AFTER_INIT(refusal(SOURCE, VGIC_REGISTER, EBUSY, "since 6.17 GICD_TYPER2 changes only before init",
-        "that it is written before init", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()").needs(ARM64)),
+        "whether it is written before init", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()").needs(ARM64)),
     VGIC_NO_SYSTEM_REGISTER(refusal(SOURCE, VGIC_SYSTEM_REGISTER, ENOENT,
         "the CPU interface has no system register with that id",
         "bits 15:0 of attr: Op0, Op1, CRn, CRm, Op2", "vgic-sys-reg-v3.c vgic_v3_cpu_sysregs_uaccess()").needs(ARM64)),
@@ -108,7 +108,7 @@ public enum VgicAnswer implements Answer {
         "vgic-kvm-device.c vgic_v3_attr_regs_access(), vgic-its.c vgic_its_ctrl(),"
         + " vgic_its_attr_regs_access()").also(KernelCall.ITS_CONTROL, KernelCall.ITS_REGISTER).needs(ARM64)),
     VGIC_PENDING_IS_LATCHED(behaviour(LAB,
-        "an access of the VMM to ISPENDR reads or replaces the latch of edges; ICPENDR reads 0, writes do nothing",
+        "a VMM access to ISPENDR reads or replaces the latch of edges; ICPENDR reads 0, writes do nothing",
         "vgic-mmio.c __read_pending()")),
 
     VGIC_REVISION(behaviour(LAB, "a VMM may restore GICD_IIDR with revision 2, and GICR_CTLR then has neither IR nor"
@@ -149,7 +149,8 @@ public enum VgicAnswer implements Answer {
     // ITS
     ITS_TABLES_MEMORY(refusal(UNTESTED, ITS_CONTROL, EFAULT, "the tables lie outside guest memory",
         "GITS_BASER and the memory slots", "vgic-its.c vgic_its_save_tables_v0()").needs(ARM64)),
-    ITS_TABLES_HARDWARE(refusal(UNTESTED, ITS_CONTROL, EACCES, "a physical GICv4 holds the state and does not show it",
+    ITS_TABLES_HARDWARE(refusal(UNTESTED, ITS_CONTROL, EACCES,
+        "the state is in a physical GICv4, from which KVM cannot read it",
         "whether the host has GICv4.1; unforward the interrupts first", "vgic-its.c vgic_its_save_itt()").needs(ARM64)),
     ITS_ATTRIBUTE(refusal(LAB, ATTRIBUTE, ENXIO, "an ITS does not have this group or attribute", "group and attr",
         "vgic-its.c vgic_its_has_attr()").also(KernelCall.ITS_CONTROL, KernelCall.ITS_REGISTER).needs(ARM64)
@@ -165,7 +166,7 @@ public enum VgicAnswer implements Answer {
         "an entry of the tables in guest memory names a collection, LPI or vCPU that does not exist",
         "the tables, and the registers, which are restored first", "vgic-its.c vgic_its_restore_ite()").needs(ARM64)),
     ITS_COLLECTION_EXISTS(refusal(LAB, ITS_CONTROL, EEXIST, "a collection of the table exists already",
-        "that the ITS was reset before its tables are restored", "vgic-its.c vgic_its_restore_cte()").needs(ARM64)),
+        "whether the ITS was reset before its tables were restored", "vgic-its.c vgic_its_restore_cte()").needs(ARM64)),
     ITS_TABLES_VLPI(refusal(SOURCE, ITS_CONTROL, EACCES,
         "an LPI is a vLPI of GICv4.0, and KVM cannot read whether it is pending",
         "deassign the irqfds before the tables are saved", "vgic-its.c vgic_its_save_itt()").needs(ARM64)),
@@ -182,7 +183,7 @@ public enum VgicAnswer implements Answer {
     ITS_TARGET(behaviour(LAB, "the target of a collection is a vCPU's index before 6.7, and its id since then",
         "vgic-its.c vgic_its_cmd_handle_mapc()")),
     ITS_COMMANDS(behaviour(LAB,
-        "a write to GITS_CWRITER, or one that enables the ITS, handles the commands that wait",
+        "a write to GITS_CWRITER, or one that enables the ITS, processes the queued commands",
         "vgic-its.c vgic_its_process_commands()")),
     ITS_TABLES(behaviour(LAB,
         "saving writes the devices, events and collections of an ITS to guest memory, restoring reads them",
@@ -193,10 +194,11 @@ public enum VgicAnswer implements Answer {
 
     // GICv4 vLPIs
     VLPI_MADE(behaviour(SOURCE,
-        "with GICv4, an irqfd that meets the vector of a device makes the LPI of its route a vLPI",
+        "with GICv4, connecting an irqfd to a device's vector makes the LPI of its route a vLPI",
         "vgic-v4.c kvm_vgic_v4_set_forwarding()")),
     VLPI_NOT_MADE(behaviour(SOURCE,
-        "without GICv4, a device id, an ITS at the doorbell or a mapped event the LPI is KVM's, and no call says so",
+        "if GICv4, the device id, an ITS at the doorbell or a mapped event is missing, KVM delivers the LPI,"
+        + " and no call reports it",
         "vgic-v4.c kvm_vgic_v4_set_forwarding()")),
     VLPI_NOT_CONNECTED_BEFORE(behaviour(SOURCE,
         "before 6.16 an irqfd whose event is not mapped is not connected: register the one that came second again",

@@ -17,7 +17,7 @@ public enum VmAnswer implements Answer {
 
     // /dev/kvm
     VM_HYPERVISOR(refusal(UNTESTED, VM_CREATE, EBUSY,
-        "another hypervisor holds the CPU's virtualisation: stop it, or unload its module",
+        "another hypervisor uses the CPU's virtualization extensions: stop it, or unload its module",
         "lsmod | grep -e vbox -e vmmon", "virt/kvm/kvm_main.c kvm_create_vm() hardware_enable_all()").also(OPEN)),
     KVM_VM_TYPE(refusal(MEASURED, VM_CREATE, EINVAL, "this kernel has no VM of that type",
         "KVM_CAP_VM_TYPES; 0 is the default type of x86", "x86.c kvm_arch_init_vm()").unless(TYPED_CALL)),
@@ -27,7 +27,7 @@ public enum VmAnswer implements Answer {
         "bits 8 to 15 of EAX of leaf 0x80000008", "cpuid.c kvm_check_cpuid()")),
     VCPU_CPUID_LEAVES(refusal(MEASURED, CPUID_SET, E2BIG, "a vCPU has at most 256 CPUID leaves", "nent",
         "cpuid.c kvm_vcpu_ioctl_set_cpuid2()")),
-    KVM_CPUID_ROOM(refusal(MEASURED, CPUID, E2BIG, "nent has no room for the leaves",
+    KVM_CPUID_ROOM(refusal(MEASURED, CPUID, E2BIG, "nent is too small for the leaves",
         "a larger nent: 100 is enough today", "cpuid.c kvm_dev_ioctl_get_cpuid()")),
     VCPU_CPUID_AFTER_RUN(behaviour(MEASURED, "after the first KVM_RUN, KVM_SET_CPUID2 only compares,"
         + " except for bits that follow from CR4, XCR0 and the LAPIC's base",
@@ -115,7 +115,8 @@ public enum VmAnswer implements Answer {
     // vCPUs
     VCPU_EXISTS(refusal(MEASURED, VCPU_CREATE, EEXIST, "this VM already has a vCPU with that id", "the ids created so far",
         "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
-    VCPU_ID(refusal(MEASURED, VCPU_CREATE, EINVAL, "the id is beyond this VM's limit, or it has all its vCPUs",
+    VCPU_ID(refusal(MEASURED, VCPU_CREATE, EINVAL,
+        "the id is beyond this VM's limit, or the VM already has all its vCPUs",
         "KVM_CAP_MAX_VCPU_ID and KVM_CAP_MAX_VCPUS", "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
     VCPU_ID_AVIC_BEFORE(refusal(SOURCE, VCPU_CREATE, EINVAL,
         "up to 6.16, kvm_amd with avic=1 takes ids up to 254, with x2AVIC up to 511",
@@ -145,12 +146,12 @@ public enum VmAnswer implements Answer {
     VCPU_STATE_FIRST(behaviour(MEASURED,
         "the boot vCPU starts runnable; with in-kernel LAPICs, the other vCPUs wait for INIT",
         "x86.c kvm_arch_vcpu_create()")),
-    MSR_ROOM(refusal(MEASURED, MSR_LIST, E2BIG, "nmsrs has no room for the list", "nmsrs now holds the required"
+    MSR_ROOM(refusal(MEASURED, MSR_LIST, E2BIG, "nmsrs is too small for the list", "nmsrs now holds the required"
         + " count", "x86.c KVM_GET_MSR_INDEX_LIST").unless(TYPED_CALL)),
     MSRS_MANY(refusal(MEASURED, MSRS_GET, E2BIG, "one call takes at most 255 MSRs", "nmsrs", "x86.c msr_io()")
         .also(MSRS_SET).unless(TYPED_CALL)),
-    MSRS_STOP(behaviour(MEASURED, "KVM_GET_MSRS and KVM_SET_MSRS stop at the first MSR that is unknown or does not take"
-        + " the value, and return how many come before it", "x86.c __msr_io()")),
+    MSRS_STOP(behaviour(MEASURED, "KVM_GET_MSRS and KVM_SET_MSRS stop at the first MSR that is unknown or does not"
+        + " accept the value, and return how many come before it", "x86.c __msr_io()")),
     XSAVE_FEATURES(refusal(MEASURED, XSAVE_SET, EINVAL, "the area contains state that this host does not support",
         "XSTATE_BV (bytes 512-519) against XCR0 of the host", "kernel/fpu/core.c fpu_copy_uabi_to_guest_fpstate()")),
     XSAVE_HEADER(refusal(MEASURED, XSAVE_SET, EINVAL, "the area is compacted, or its header has reserved bits",
@@ -167,7 +168,8 @@ public enum VmAnswer implements Answer {
         "x86.c kvm_vcpu_ioctl_x86_set_vcpu_events()")),
     EVENTS_EXCEPTION(refusal(MEASURED, EVENTS_SET, EINVAL, "an exception is 0 to 31, except 2, the NMI",
         "exception.nr", "x86.c kvm_vcpu_ioctl_x86_set_vcpu_events()")),
-    EVENTS_MANAGEMENT_STARTUP(refusal(LAB, EVENTS_SET, EINVAL, "before 6.17 a vCPU that has received INIT takes no SMI",
+    EVENTS_MANAGEMENT_STARTUP(refusal(LAB, EVENTS_SET, EINVAL,
+        "before 6.17 a vCPU that has received INIT accepts no SMI",
         "smi.smm and smi.pending; KVM_SET_MP_STATE comes first", "x86.c kvm_vcpu_ioctl_x86_set_vcpu_events()")),
     EVENTS_NO_MANAGEMENT(refusal(MEASURED, EVENTS_SET, EINVAL, "this kernel has no System Management Mode",
         "smi.smm, smi.pending and smi.smm_inside_nmi, which are 0 there; the other events were set",
@@ -261,7 +263,8 @@ public enum VmAnswer implements Answer {
         + " did", "kvm_main.c mark_page_dirty_in_slot()")),
     MEMORY_READ_ONLY(behaviour(MEASURED, "a guest's write to read-only memory exits as MMIO",
         "x86 mmu.c kvm_handle_error_pfn()")),
-    MEMORY_UNUSABLE(behaviour(MEASURED, "a guest's access to memory that this process may not access so exits as MMIO"
+    MEMORY_UNUSABLE(behaviour(MEASURED,
+        "a guest's access that this process's mapping does not permit exits as MMIO"
         + " where KVM emulates real mode; where the processor runs it, KVM_RUN fails with EFAULT",
         "x86.c emulator_read_write_onepage(), mmu.c kvm_handle_error_pfn()")),
     MEMORY_FLAGS(refusal(MEASURED, MEMORY, EINVAL, "flags this kernel does not know", "flags",

@@ -179,7 +179,7 @@ class ArmVcpuContract extends ArmVms {
         Vcpu vcpu = vcpu(vm, 0);
         assertThat(refused(Errno.ENOEXEC, () -> vcpu.arm64().register(ArmRegister.PC)))
                 .startsWith("register get vcpu 0 (fd ")
-                .endsWith(" PC: ENOEXEC (the vCPU was not initialised)");
+                .endsWith(" PC: ENOEXEC (the vCPU was not initialized)");
         refused(Errno.ENOEXEC, () -> vcpu.arm64().setRegister(ArmRegister.PC, 0));
         refused(Errno.ENOEXEC, vcpu.arm64()::registers);
         refused(Errno.ENOEXEC, vcpu.arm64()::finalizeSve);
@@ -286,11 +286,11 @@ class ArmVcpuContract extends ArmVms {
     void sveIsMadeFinalOnce() {
         assumeHas(SVE, "SVE");
         Vcpu vcpu = initialized(Arm64Vcpu.Feature.SVE);
-        assertThat(refused(Errno.EPERM, vcpu.arm64()::registers)).contains("the vCPU has SVE, which is not finalised");
+        assertThat(refused(Errno.EPERM, vcpu.arm64()::registers)).contains("the vCPU has SVE, which is not finalized");
         refused(Errno.EPERM, vcpu::run);
         vcpu.arm64().setRegister(ArmRegister.PC, RAM);
         vcpu.arm64().finalizeSve();
-        assertThat(refused(Errno.EPERM, vcpu.arm64()::finalizeSve)).contains("SVE is finalised already");
+        assertThat(refused(Errno.EPERM, vcpu.arm64()::finalizeSve)).contains("SVE is finalized already");
         assertThat(vcpu.arm64().register(ArmRegister.PC)).isEqualTo(RAM);
         assertThat(vcpu.arm64().registers()).doesNotContain(ArmRegister.v(0)).hasSizeGreaterThan(50);
         refused(Errno.EINVAL, () -> vcpu.arm64().registerBytes(ArmRegister.v(0)));

@@ -129,7 +129,7 @@ class VgicContract extends ArmVms {
             made.add(vm.arm64().createVgicV2()).setCpuInterface(0x801_0000L);
         } else {
             assertThat(refused(Errno.ENODEV, vm.arm64()::createVgicV2))
-                    .contains("many GICv3 hosts run no GICv2 guests");
+                    .contains("many GICv3 hosts cannot run GICv2 guests");
         }
     }
 
@@ -157,7 +157,7 @@ class VgicContract extends ArmVms {
         VgicV3 vgic = vgic(vm);
         assertIllegalArgument(
                 () -> vgic.setDistributor(DISTRIBUTOR + 0x1000),
-                "distributor 0x8001000 is not possible: expected a guest physical address that is a multiple"
+                "distributor 0x8001000 is invalid: expected a guest physical address that is a multiple"
                         + " of 0x10000");
         assertThatThrownBy(() -> vgic.setDistributor(-0x1_0000)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> vgic.setRedistributors(1)).isInstanceOf(IllegalArgumentException.class);
@@ -266,7 +266,7 @@ class VgicContract extends ArmVms {
         VgicV3 vgic = vgic(vm);
         for (int count : new int[] {-1, 0, 4096}) {
             assertThatThrownBy(() -> vgic.addRedistributors(0, REDISTRIBUTORS, count))
-                    .hasMessage("a region of " + count + " redistributors is not possible: expected 1-4095");
+                    .hasMessage("a region of " + count + " redistributors is invalid: expected 1-4095");
         }
         assertThatThrownBy(() -> vgic.addRedistributors(256, REDISTRIBUTORS, 1))
                 .isInstanceOf(IllegalArgumentException.class);
@@ -319,9 +319,9 @@ class VgicContract extends ArmVms {
     void nothingWorksBeforeInit() {
         VgicV3 vgic = vgic(vm);
         assertThat(refused(Errno.EAGAIN, () -> vm.assignIrqfd(event(), new Gsi(5))))
-                .contains("the interrupt controller is not initialised yet");
+                .contains("the interrupt controller is not initialized yet");
         assertThat(refused(Errno.EBUSY, () -> vm.arm64().setSpi(new Spi(42), true)))
-                .matches("line set vm=\\d+ spi 42 level=1: EBUSY \\(the VGIC is not initialised yet\\)");
+                .matches("line set vm=\\d+ spi 42 level=1: EBUSY \\(the VGIC is not initialized yet\\)");
         refused(Errno.EBUSY, () -> vm.arm64().setPpi(FIRST, new Ppi(27), true));
         assertThat(refused(Errno.EBUSY, () -> vgic.readDistributor(0x204)))
                 .contains("most registers are accessible only after init");
@@ -347,7 +347,7 @@ class VgicContract extends ArmVms {
     @Test
     void noVcpuComesAfterInit() {
         ready(vm);
-        assertThat(refused(Errno.EBUSY, () -> vcpu(vm, 1))).contains("the VGIC is initialised already");
+        assertThat(refused(Errno.EBUSY, () -> vcpu(vm, 1))).contains("the VGIC is initialized already");
     }
 
     @Test
@@ -392,7 +392,7 @@ class VgicContract extends ArmVms {
         long quiescent = 1L << 31;
         assertThat(service.readRegister(0)).isEqualTo(quiescent);
         assertIllegalArgument(
-                () -> service.readRegister(2), "ITS register offset 0x2 is not possible: expected a multiple of 4");
+                () -> service.readRegister(2), "ITS register offset 0x2 is invalid: expected a multiple of 4");
         assertThatThrownBy(() -> service.writeRegister(0x84, 0)).hasMessageEndingWith("expected a multiple of 8");
         assertThatThrownBy(() -> service.readRegister(-8)).isInstanceOf(IllegalArgumentException.class);
         refused(Errno.ENXIO, () -> service.readRegister(0x8000));

@@ -51,7 +51,8 @@ class VgicV2Contract extends GicV2Vms {
         assumeTrue(!vm.supports(KvmDevice.Type.VGIC_V3), "needs a host with a GICv2: a GICv3 may run both");
         assertThat(vm.supports(KvmDevice.Type.VGIC_V2)).isTrue();
         assertThat(vm.supports(KvmDevice.Type.ITS)).isFalse();
-        assertThat(refused(Errno.ENODEV, vm.arm64()::createVgicV3)).contains("GICv2 hosts no GICv3 and no ITS");
+        assertThat(refused(Errno.ENODEV, vm.arm64()::createVgicV3))
+                .contains("GICv2 hosts have neither a GICv3 nor an ITS");
         refused(Errno.ENODEV, vm.arm64()::createIts);
     }
 
@@ -241,7 +242,7 @@ class VgicV2Contract extends GicV2Vms {
         refused(Errno.EBUSY, () -> vgic.setInterrupts(256));
         vgic.init();
         vm.arm64().setSpi(new Spi(255), true);
-        assertThat(refused(Errno.EBUSY, () -> vcpu(vm, 1))).contains("the VGIC is initialised already");
+        assertThat(refused(Errno.EBUSY, () -> vcpu(vm, 1))).contains("the VGIC is initialized already");
     }
 
     /** The first line or register initialises a GICv2. An irqfd does not. */
@@ -249,7 +250,7 @@ class VgicV2Contract extends GicV2Vms {
     void lineInitialises() {
         VgicV2 vgic = gicV2(vm, 1);
         assertThat(refused(Errno.EAGAIN, () -> vm.assignIrqfd(event(), new Gsi(5))))
-                .contains("the interrupt controller is not initialised yet");
+                .contains("the interrupt controller is not initialized yet");
         assertThat(vgic.interrupts()).isEqualTo(32);
         assertOk(line(vm, SPI_WORD | SPI.number(), 1));
         assertThat(vgic.interrupts()).isEqualTo(256);

@@ -65,16 +65,16 @@ class CausesTest {
             value = {
                 "msi signal           | 1  | no-vcpu         | no vCPU yet",
                 "msi signal           | 1  | vcpus           | no LAPIC matched the destination",
-                "msi signal           | 1  |                 | not a question of permission",
-                "msi signal           | 0  |                 | no vCPU took it",
+                "msi signal           | 1  |                 | not a permission error",
+                "msi signal           | 0  |                 | no vCPU accepted it",
                 "device attribute set | 6  |                 | no such group or attribute",
                 "irqfd assign         | 16 | since-6.17      | maybe in another VM",
                 "irqfd assign         | 16 | before-6.17     | feeds a GSI of this VM",
                 "irqfd assign         | 22 | level split x86 | resampling needs the full in-kernel irqchip",
                 "irqfd assign         | 22 | none            | no in-kernel irqchip",
                 "irqfd assign         | 22 | edge full       | not an eventfd",
-                "irqfd assign         | 11 | arm64           | not initialised",
-                "vfio set irqs        | 25 | msi             | no MASK and UNMASK",
+                "irqfd assign         | 11 | arm64           | not initialized",
+                "vfio set irqs        | 25 | msi             | cannot mask or unmask MSI",
                 "vfio set irqs        | 25 | intx            | unmasked through an eventfd, not masked",
                 "vfio set irqs        | 16 | intx            | unmask eventfd already",
                 "vfio set irqs        | 16 | platform        | already has an eventfd that masks it",
@@ -87,7 +87,7 @@ class CausesTest {
                 "routes set           | 5  |                 | another process",
                 "device attribute get | 1  |                 | nothing to get",
                 "ioeventfd deassign   | 2  |                 | deassigning an irqfd returns 0",
-                "irqfd deassign       | 0  |                 | does not say that anything was assigned",
+                "irqfd deassign       | 0  |                 | does not mean that anything was deassigned",
                 "vcpu run             | 11 | x86             | application processor",
                 "memory set           | 22 |                 | multiple of the page size",
                 "eventfd signal       | 22 |                 | not an eventfd",
@@ -98,7 +98,7 @@ class CausesTest {
                 "device create        | 16 |                 | already has one",
                 "device create        | 16 | vgic-device     | has run",
                 "device create        | 7  | vgic-device     | a GICv2 serves 8",
-                "vcpu run             | 16 | gicv3           | the GICv3 is not initialised",
+                "vcpu run             | 16 | gicv3           | the GICv3 is not initialized",
                 "vcpu create          | 22 | arm64 vcpu-id-low | with a GICv2 in the VM or the host"
             })
     void firstCauseIsTheRightOne(String call, int errno, String facts, String expected) {

@@ -34,7 +34,7 @@ class KernelTest {
     @CsvSource({
         "2, open /dev/kvm: ENOENT (no KVM here: load kvm_intel or kvm_amd",
         "13, open /dev/kvm: EACCES (this user has no permission to open it: join the group",
-        "16, open /dev/kvm: EBUSY (another hypervisor holds the CPU's virtualisation"
+        "16, open /dev/kvm: EBUSY (another hypervisor uses the CPU's virtualization"
     })
     void whyTheDeviceDoesNotOpenIsOneSentence(int errno, String sentence) {
         long before = Machine.openFds();

@@ -17,16 +17,16 @@ class ErrnoCommandTest {
             delimiter = '|',
             value = {
                 "irqfd EBUSY                 | maybe in another VM",
-                "KVM_SIGNAL_MSI -1           | not a question of permission",
+                "KVM_SIGNAL_MSI -1           | not a permission error",
                 "has_device_attr ENXIO       | no such group or attribute",
                 "irqfd EINVAL level split    | resampling needs the full in-kernel irqchip",
-                "set-irqs ENOTTY             | MSI and MSI-X have no MASK and UNMASK",
+                "set-irqs ENOTTY             | VFIO cannot mask or unmask MSI and MSI-X",
                 "routes-set EIO              | belongs to another process",
                 "get-device-attr EPERM       | nothing to get",
                 "ioeventfd-deassign ENOENT   | deassigning an irqfd returns 0",
                 "vcpu-init EINVAL            | a feature that this host lacks, such as SVE or a PMU",
                 "open ENOENT                 | an arm64 host must boot at EL2",
-                "irqfd-deassign 0            | does not say that anything was assigned"
+                "irqfd-deassign 0            | does not mean that anything was deassigned"
             })
     void errnoAnswersAsAnExpertWould(String arguments, String expected) throws Exception {
         Cli.Ended ended = Cli.run(("errno " + arguments).split(" +", -1));
@@ -62,7 +62,7 @@ class ErrnoCommandTest {
                 .contains("call 'irqfd-asign' is unknown: closest are irqfd-assign, ");
         assertThat(Cli.run("errno", "irqfd", "assign", "EIO").err()).contains("'assign' is not an errno");
         assertThat(Cli.run("errno", "irqfd", "EIO", "full", "split").err())
-                .contains("'split' and 'full' exclude each other");
+                .contains("'split' and 'full' are mutually exclusive");
         assertThat(Cli.run("errno", "irqfd", "EBUSY", "--json").out())
                 .startsWith("{\"schema\":\"kvmirq.errno/1\",\"call\":\"irqfd assign\",\"errno\":\"EBUSY\"");
     }
@@ -71,7 +71,7 @@ class ErrnoCommandTest {
     @ParameterizedTest
     @CsvSource({
         "KVM_GET_DEVICE_ATTR ENXIO gicv2, '  1  the VGIC does not have this group or attribute', 'x86 vCPU has only the TSC'",
-        "kvm-vfio-add ENXIO, 'KVM-VFIO has group 1', 'TSC offset|on arm64 does not have|an ITS does not'",
+        "kvm-vfio-add ENXIO, 'KVM-VFIO has group 1', 'TSC offset|arm64 VMs or vCPUs do not have|an ITS does not'",
         "KVM_SET_DEVICE_ATTR EINVAL kvm-vfio, 'the file is not a VFIO group', 'redistributor|GICv2 of 4 KiB'",
         "KVM_SET_DEVICE_ATTR EINVAL vgic-device, 'redistributor', 'the file is not a VFIO group'",
         "vcpu-create EINVAL x86 since-6.17, 'KVM_CAP_MAX_VCPUS', 'avic=1'",
