@@ -90,8 +90,8 @@ public sealed interface IoAddress {
             return;
         }
         if (length == 0) {
-            throw new IllegalArgumentException("length 0 takes writes of any length, so no data can be compared: name a"
-                    + " length or leave the data out");
+            throw new IllegalArgumentException("length 0 matches writes of any length, so data cannot be compared:"
+                    + " set a length or leave the data out");
         }
         if (length < Long.BYTES && data.getAsLong() >>> (length * Byte.SIZE) != 0) {
             throw new IllegalArgumentException("data 0x" + Long.toHexString(data.getAsLong()) + " does not fit into "

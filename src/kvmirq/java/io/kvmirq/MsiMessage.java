@@ -58,7 +58,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
         Objects.requireNonNull(vector, "vector is null");
         MsiMessage message = new MsiMessage(x86Address(vcpu), vector.number());
         if (message.hasIllegalVector()) {
-            throw new IllegalArgumentException(vector + " cannot be that of a message to " + vcpu
+            throw new IllegalArgumentException(vector + " is not valid in a message to " + vcpu
                     + ": a LAPIC reports an error and delivers nothing for 0 to 15; devices use vectors 32 to 255");
         }
         return message;
@@ -83,7 +83,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     public static MsiMessage toIts(long address, int deviceId, int eventId) {
         if (address % ITS_PAGE != 0 || address >>> ITS_ADDRESS_BITS != 0) {
             throw new IllegalArgumentException("an ITS at 0x" + Long.toHexString(address)
-                    + " is not possible: expected its first address, a multiple of 0x" + Long.toHexString(ITS_PAGE)
+                    + " is invalid: expected its first address, a multiple of 0x" + Long.toHexString(ITS_PAGE)
                     + " below 2^" + ITS_ADDRESS_BITS);
         }
         return new MsiMessage(address + GITS_TRANSLATER, eventId, OptionalInt.of(deviceId));

@@ -10,7 +10,7 @@ public record PlatformName(String name) implements DeviceName {
         Objects.requireNonNull(name, "name is null");
         if (name.isBlank() || name.equals(".") || name.equals("..") || name.matches("(?s).*[/\\s\0].*")) {
             throw new IllegalArgumentException("platform device " + Foreign.quoted(name)
-                    + " is no name: expected an entry of /sys/bus/platform/devices, such as fff51000.ethernet");
+                    + " is invalid: expected an entry of /sys/bus/platform/devices, such as fff51000.ethernet");
         }
     }
 

@@ -239,8 +239,8 @@ class ModuleIT {
                         source.toString())))
                 .isEqualTo("backend fake cannot be used: nothing on the class path provides it: add"
                         + " io.kvmirq:kvmirq-fake\n"
-                        + "-Dkvmirq.backend or $KVMIRQ_BACKEND selects the fake kernel, which simulates, and only tests"
-                        + " with io.kvmirq:kvmirq-testkit take it from there: say Kernel.open(\"fake\")\n");
+                        + "-Dkvmirq.backend or $KVMIRQ_BACKEND selects the fake kernel, but only tests with"
+                        + " io.kvmirq:kvmirq-testkit accept this setting: use Kernel.open(\"fake\")\n");
     }
 
     /** The command that runs the user's module over a backend. */

@@ -233,7 +233,8 @@ class TinyVmmTest {
     void fakeKnowsNoGuestOf64Bits() throws Exception {
         TinyVmm.Ended ended = run("--backend", "fake", "--kernel", file(image()));
         assertThat(ended.out())
-                .contains("the fake kernel does not model a guest with a segment that is none of real mode (at RIP ");
+                .contains(
+                        "the fake kernel does not model a guest with a segment that real mode does not have (at RIP ");
         assertThat(ended.status()).isEqualTo(1);
     }
 

@@ -74,7 +74,7 @@ class ValuesTest {
                 .isEqualTo(new MsiMessage(0x809_0040L, 7, OptionalInt.of(0x10)))
                 .hasToString("msi 0x8090040/0x7 device 0x10");
         assertThatThrownBy(() -> MsiMessage.toIts(0x808_0040L, 0x10, 7))
-                .hasMessage("an ITS at 0x8080040 is not possible: expected its first address, a multiple of 0x10000"
+                .hasMessage("an ITS at 0x8080040 is invalid: expected its first address, a multiple of 0x10000"
                         + " below 2^52");
         for (long beyond : new long[] {-0x1_0000L, 1L << 52, Long.MAX_VALUE & -0x1_0000L}) {
             assertThatThrownBy(() -> MsiMessage.toIts(beyond, 1, 1)).isInstanceOf(IllegalArgumentException.class);

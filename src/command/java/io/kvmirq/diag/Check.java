@@ -42,7 +42,7 @@ public enum Check {
         return Stream.of(values())
                 .filter(check -> check.id.equals(id))
                 .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("\"" + id + "\" is no check"));
+                .orElseThrow(() -> new IllegalArgumentException("\"" + id + "\" is not a check"));
     }
 
     /** Whether it runs only if the command line names it. */

@@ -57,7 +57,7 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
             vgic.init();
             journal.step(
                     Board.VCPU + ", never run; a GICv" + (v3 ? 3 : 2) + " with " + vgic.interrupts() + " interrupts",
-                    "initialised");
+                    "initialized");
             PendingState state = new PendingState(vgic);
             switch (scenario) {
                 case EDGE -> edge(vm, state);

@@ -172,7 +172,7 @@ public final class FakeKernel {
     public FakePciDevice.Builder pciDevice(String address, int group) {
         Objects.requireNonNull(address, "address is null");
         if (group < 0) {
-            throw new IllegalArgumentException("IOMMU group " + group + " is not possible: expected 0 or more");
+            throw new IllegalArgumentException("IOMMU group " + group + " is invalid: expected 0 or more");
         }
         return new FakePciDevice.Builder(this, PciAddress.parse(address), group);
     }
@@ -211,7 +211,7 @@ public final class FakeKernel {
 
     /**
      * Returns a vCPU of the arm64 VM with descriptor {@code vm}. Throws IllegalArgumentException if the vCPU does not
-     * exist, or the VGIC is not initialised.
+     * exist, or the VGIC is not initialized.
      */
     public FakeArmVcpu armVcpu(int vm, VcpuId id) {
         Objects.requireNonNull(id, "id is null");
@@ -220,8 +220,9 @@ public final class FakeKernel {
                     host.file(vm) instanceof ArmVmFile file ? file.guest(id.number()) : Optional.empty();
             return new FakeArmVcpu(
                     time,
-                    guest.orElseThrow(() -> new IllegalArgumentException("descriptor " + vm + " is no arm64 VM with "
-                            + id + " and a VGIC: create the vCPU, then initialize the VGIC")));
+                    guest.orElseThrow(
+                            () -> new IllegalArgumentException("descriptor " + vm + " is not an arm64 VM with " + id
+                                    + " and a VGIC: create the vCPU, then initialize the VGIC")));
         });
     }
 

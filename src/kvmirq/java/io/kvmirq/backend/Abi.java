@@ -37,7 +37,7 @@ public record Abi(int version, int routeSize, int irqchipSize, int vfioIrqSize, 
     /** @throws BackendUnavailableException if the library's ABI is not {@link #OURS}. The message names both */
     public void requireFits(String library) {
         if (version != OURS.version) {
-            throw new BackendUnavailableException(library + " speaks " + this + ", this kvmirq speaks " + OURS
+            throw new BackendUnavailableException(library + " has " + this + ", but this kvmirq needs " + OURS
                     + ": use the library and the jar of one release");
         }
         if (!sizes().equals(OURS.sizes())) {

@@ -32,7 +32,7 @@ public final class Buffers {
         int end = text.indexOf('\0');
         if (end >= 0) {
             throw new IllegalArgumentException("the text " + Foreign.quoted(text) + " has a NUL at " + end
-                    + ", where the kernel would cut it: leave it out");
+                    + ", where the kernel would truncate it: remove it");
         }
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
         ByteBuffer buffer = allocate(bytes.length + 1);
@@ -52,7 +52,7 @@ public final class Buffers {
             throw new IllegalArgumentException("buffer is null: expected a direct buffer of " + bytes + " bytes");
         }
         if (!buffer.isDirect()) {
-            throw new IllegalArgumentException("buffer is on the Java heap, which has no address to give to the"
+            throw new IllegalArgumentException("buffer is on the Java heap, so it has no address to pass to the"
                     + " kernel: allocate it with ByteBuffer.allocateDirect");
         }
         if (buffer.position() != 0) {

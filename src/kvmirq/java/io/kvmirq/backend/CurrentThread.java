@@ -44,7 +44,7 @@ public final class CurrentThread {
         Objects.requireNonNull(call, "call is null");
         if (isVirtual()) {
             throw new IllegalStateException(
-                    call + " blocks in the kernel and would hold the carrier of a virtual thread:"
+                    call + " blocks in the kernel and would pin the carrier of a virtual thread:"
                             + " call it from a platform thread");
         }
     }

@@ -72,7 +72,7 @@ record ForwardedPath(
                         .with(Hop.IRQFD, List.of(new ProcessId((int)
                                 ProcessHandle.current().pid()))),
                 gsi.map(target -> Link.whole(Hop.GSI, SET_UP, List.of(target.number()), "guest end of the path"))
-                        .orElseGet(() -> unknown(Hop.GSI, "this process injects the interrupt, without a GSI")),
+                        .orElseGet(() -> unknown(Hop.GSI, "this process injects the interrupt without a GSI")),
                 vector(),
                 vcpu.map(to -> Link.whole(
                                 Hop.VCPU,

@@ -88,8 +88,8 @@ public final class ItsEvents {
             List<ForwardedIrq> irqs = forwarding.irqs();
             irqs.stream().filter(irq -> !irq.isMasked()).findFirst().ifPresent(irq -> {
                 throw new IllegalStateException(
-                        irq.irq() + " is not masked, so KVM has already decided about its vLPI: mask all"
-                                + " interrupts before the events are read");
+                        irq.irq() + " is not masked, so KVM has already decided about its vLPI: mask all interrupts"
+                                + " before reading the events");
             });
             List<MsiMessage> messages = irqs.stream()
                     .flatMap(irq -> irq.message().stream())

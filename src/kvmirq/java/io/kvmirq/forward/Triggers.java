@@ -77,7 +77,7 @@ final class Triggers {
         MessageIrq last = irqs.get(irqs.size() - 1);
         if (now != null && owner != Owner.US && isBeyond(now, last)) {
             throw new IllegalStateException(last + " is beyond the " + now.enabled()
-                    + " vectors that are enabled, and this kernel adds none to them without disabling what another"
+                    + " vectors that are enabled, and this kernel cannot add to them without disabling what another"
                     + " one enabled: enable all vectors there");
         }
     }

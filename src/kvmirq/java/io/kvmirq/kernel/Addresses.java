@@ -63,8 +63,8 @@ final class Addresses extends UseCount {
         } else {
             // The addresses may already be free and used by others, so they are not unmapped later.
             reports.warn(
-                    "the memory at 0x" + Long.toHexString(start) + " could not be let go while views of it are in"
-                            + " use, so it may stay until the process ends; drop views before the mapping is closed",
+                    "the memory at 0x" + Long.toHexString(start) + " could not be unmapped while views of it are in"
+                            + " use, so it may stay until the process ends; drop views before closing the mapping",
                     null);
         }
     }

@@ -35,6 +35,6 @@ final class DescriptorLimit {
         }
         long needed = limit.getAsLong() + missing;
         return "RLIMIT_NOFILE of this process is " + limit.getAsLong() + ", and this needs " + needed
-                + ": raise it before the start, ulimit -n " + needed + " or more, systemd LimitNOFILE=";
+                + ": raise it before starting the process, ulimit -n " + needed + " or more, systemd LimitNOFILE=";
     }
 }

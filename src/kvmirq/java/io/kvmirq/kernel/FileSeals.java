@@ -28,7 +28,7 @@ final class FileSeals {
         if (!sealed && seals >= 0 && (seals & Memfd.F_SEAL_SEAL) != 0) {
             throw new IllegalArgumentException(name + " has F_SEAL_SEAL and not F_SEAL_SHRINK (its seals are 0x"
                     + Integer.toHexString(seals)
-                    + "), so it may shrink, and an access beyond its end would be a SIGBUS:"
+                    + "), so it may shrink, and an access beyond its end would raise SIGBUS:"
                     + " seal it against shrinking before F_SEAL_SEAL; Mapping.forGuest maps a file that only the guest"
                     + " uses");
         }
@@ -46,7 +46,7 @@ final class FileSeals {
     }
 
     private IllegalArgumentException mayShrink() {
-        return new IllegalArgumentException(name + " may shrink, and an access beyond its end would be a SIGBUS:"
+        return new IllegalArgumentException(name + " may shrink, and an access beyond its end would raise SIGBUS:"
                 + " expected a memfd with MFD_ALLOW_SEALING; Mapping.forGuest maps a file that only the guest uses");
     }
 
@@ -54,7 +54,7 @@ final class FileSeals {
     void requireLength(long length, ByteBuffer scratch) {
         if (libc.pread(raw, scratch, length - 1) == 0) {
             throw new IllegalArgumentException(name + " ends before byte " + length
-                    + ", and an access beyond its end would be a SIGBUS: set its size first (ftruncate)");
+                    + ", and an access beyond its end would raise SIGBUS: set its size first (ftruncate)");
         }
     }
 }

@@ -160,8 +160,8 @@ public final class Kernel implements AutoCloseable {
         int version = calls.check(
                 calls.call(opened, backend::kvmVersion), KernelCall.KVM_VERSION, Set.of(), opened::toString);
         if (version != API_VERSION) {
-            throw new BackendUnavailableException(
-                    opened + " speaks KVM API " + version + ", this kvmirq " + API_VERSION + ": is it a KVM device?");
+            throw new BackendUnavailableException(opened + " implements KVM API " + version + ", but this kvmirq needs "
+                    + API_VERSION + ": is it a KVM device?");
         }
         return opened;
     }
@@ -267,8 +267,8 @@ public final class Kernel implements AutoCloseable {
         Libc libc = backend.libc();
         if (libc == null) {
             throw new IllegalStateException(
-                    "KernelBackend.libc() is null, as that of a mock without a stub: let the mock"
-                            + " ask a fake kernel, with mock(KernelBackend.class, delegatesTo(fake.backend()))");
+                    "KernelBackend.libc() is null, like that of a mock without a stub: delegate the mock to a fake"
+                            + " kernel, with mock(KernelBackend.class, delegatesTo(fake.backend()))");
         }
         return libc;
     }

@@ -29,7 +29,7 @@ final class KickSignal {
     private static int named(String text) {
         int signal = text.matches("\\d{1,2}") ? Integer.parseInt(text) : 0;
         if (signal < FIRST || signal > Signals.LAST) {
-            throw new IllegalStateException("-D" + PROPERTY + "=" + text + " names no real-time signal: expected "
+            throw new IllegalStateException("-D" + PROPERTY + "=" + text + " is not a real-time signal: expected "
                     + FIRST + " to " + Signals.LAST);
         }
         return signal;

@@ -86,11 +86,11 @@ public final class Mapping {
     private static void requireRange(Object name, long offset, long length) {
         if (length <= 0) {
             throw new IllegalArgumentException(
-                    "a mapping of " + name + " with " + length + " bytes is not possible: expected at least one page");
+                    "a mapping of " + name + " with " + length + " bytes is invalid: expected at least one page");
         }
         if (offset < 0 || offset % LEAST_PAGE != 0) {
             throw new IllegalArgumentException("offset " + offset + " of " + name
-                    + " is not possible: expected 0 or a multiple of the page size, 4096 or more");
+                    + " is invalid: expected 0 or a multiple of the page size, 4096 or more");
         }
     }
 
@@ -277,7 +277,7 @@ public final class Mapping {
      */
     public ByteBuffer view(long offset, int length) {
         if (length <= 0 || length > MemoryParts.PART_BYTES) {
-            throw new IllegalArgumentException("a view of " + length + " bytes is not possible: expected 1 to "
+            throw new IllegalArgumentException("a view of " + length + " bytes is invalid: expected 1 to "
                     + MemoryParts.PART_BYTES + ", of more memory take several views");
         }
         enter(offset, length);
@@ -317,8 +317,9 @@ public final class Mapping {
                     + " is outside of the mapping of " + name + ", which has " + length + " bytes");
         }
         if (parts.isEmpty()) {
-            throw new UnsupportedOperationException("the mapping of " + name + " is for the guest: an access from here"
-                    + " could be a SIGBUS, while a device's memory space is off or after a file shrank; use read and write"
+            throw new UnsupportedOperationException("the mapping of " + name + " is for the guest: an access from"
+                    + " here could raise SIGBUS, while a device's memory space is off or after a file shrank; use read"
+                    + " and write"
                     + " of the device's region, or Mapping.of of a memfd");
         }
     }
@@ -443,7 +444,7 @@ public final class Mapping {
     public void get(long offset, ByteBuffer content) {
         Objects.requireNonNull(content, "content is null");
         if (content.isReadOnly()) {
-            throw new IllegalArgumentException("content is read-only, but bytes of the mapping of " + name
+            throw new IllegalArgumentException("content is a read-only buffer, but bytes of the mapping of " + name
                     + " are to be copied into it: give a buffer that can be written");
         }
         enter(offset, content.remaining());

@@ -45,7 +45,7 @@ public final class MemoryFile implements AutoCloseable {
         Objects.requireNonNull(kernel, "kernel is null");
         if (name.indexOf('\0') >= 0) {
             throw new IllegalArgumentException("the name " + Foreign.quoted(name)
-                    + " of a memory file has a NUL, where the kernel would cut it: leave it out");
+                    + " of a memory file has a NUL, where the kernel would truncate it: remove it");
         }
         if (length <= 0 || length % Mapping.LEAST_PAGE != 0) {
             throw new IllegalArgumentException("the memory file " + Foreign.quoted(name) + " cannot have " + length
@@ -85,7 +85,7 @@ public final class MemoryFile implements AutoCloseable {
             throw seals == -Errno.EBADF.number()
                     ? OpenFile.notOpen(number, expected)
                     : new IllegalArgumentException(
-                            "fd " + number + " is open on a file that takes no seals: expected " + expected);
+                            "fd " + number + " is open on a file that does not support seals: expected " + expected);
         }
         return Fd.adopt(kernel, "memory file", number, ownership, fd -> new MemoryFile(fd, length));
     }

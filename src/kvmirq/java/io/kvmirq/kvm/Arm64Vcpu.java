@@ -61,7 +61,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Initializes the vCPU with the host's CPU type and these features, and resets its registers.
+     * Initialises the vCPU with the host's CPU type and these features, and resets its registers.
      *
      * @throws io.kvmirq.KernelException EINVAL if the host lacks a feature, or if this vCPU or (since 6.5) another vCPU
      *     of the VM was initialized with other features (POWER_OFF may differ); ENOENT for an unknown feature
@@ -88,8 +88,8 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Finalizes SVE. Set the vector lengths (register KVM_REG_ARM64_SVE_VLS) before this call. Call {@link #registers}
-     * and run the guest only after it.
+     * Finalizes SVE. Set the vector lengths (register KVM_REG_ARM64_SVE_VLS) before this call, and call {@link
+     * #registers} and run the guest only afterwards.
      *
      * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialized without {@link Feature#SVE}; EPERM if called
      *     again
@@ -109,7 +109,7 @@ public final class Arm64Vcpu {
                 () -> calls.fd() + " " + operands.get());
     }
 
-    /** Makes an ioctl whose structure ends with a pointer to a value. */
+    /** Makes an ioctl whose structure ends with the address of a value. */
     private void ioctl(
             KernelCall call, long request, ByteBuffer structure, ByteBuffer value, Supplier<String> operands) {
         try {
@@ -123,7 +123,7 @@ public final class Arm64Vcpu {
     // Registers
 
     /**
-     * The vCPU's registers, in the kernel's order.
+     * The registers that the vCPU has, in the kernel's order.
      *
      * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; with SVE, EPERM before {@link #finalizeSve}
      */
@@ -235,11 +235,12 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Sets the PMU's interrupt and initializes the PMU. Call it after {@link Vgic#init}.
+     * Sets the PMU's interrupt and initialises the PMU. Call it after {@link Vgic#init}.
      *
      * @param interrupt the PPI that the PMU raises, the same for all vCPUs, usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialized without {@link Feature#PMU_V3}, or the VGIC
-     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PPI is already set
+     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has a different PPI; EBUSY if the PPI is already
+     *     set
      */
     public void createPmu(Ppi interrupt) {
         ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, interrupt.number());

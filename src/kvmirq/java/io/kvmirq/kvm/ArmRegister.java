@@ -119,7 +119,7 @@ public record ArmRegister(long id) {
     /** A general-purpose register, X0 to X30. */
     public static ArmRegister x(int number) {
         if (number < 0 || number > LAST_X) {
-            throw new IllegalArgumentException("X" + number + " is no register: expected X0 to X" + LAST_X);
+            throw new IllegalArgumentException("X" + number + " is not a register: expected X0 to X" + LAST_X);
         }
         return core(KvmArmRegs.REGS + number * Long.BYTES);
     }
@@ -127,7 +127,7 @@ public record ArmRegister(long id) {
     /** A 128-bit floating-point register, V0 to V31. A vCPU with SVE has Z registers instead. */
     public static ArmRegister v(int number) {
         if (number < 0 || number > LAST_V) {
-            throw new IllegalArgumentException("V" + number + " is no register: expected V0 to V" + LAST_V);
+            throw new IllegalArgumentException("V" + number + " is not a register: expected V0 to V" + LAST_V);
         }
         return core(KvmArmRegs.VREGS + number * VECTOR_BYTES, UapiArm64.KVM_REG_SIZE_U128);
     }

@@ -63,7 +63,7 @@ public final class GuestMemory implements AutoCloseable {
     static GuestMemory anonymous(VmCalls calls, MemorySlots slots, long guestAddress, long length) {
         if (length <= 0) {
             throw new IllegalArgumentException(
-                    "memory of " + length + " bytes is not possible: expected a positive multiple of the page size");
+                    "memory of " + length + " bytes is invalid: expected a positive multiple of the page size");
         }
         try (Undo undo = new Undo()) {
             Mapping.Owner own = undo.add(Mapping.anonymous(calls.vm().kernel(), length));

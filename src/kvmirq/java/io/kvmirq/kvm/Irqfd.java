@@ -67,7 +67,7 @@ public final class Irqfd implements AutoCloseable {
         if (event == resample) {
             throw new IllegalArgumentException(
                     event + " cannot be both the interrupt and its resample notification: each"
-                            + " EOI would raise the next interrupt for ever; use two eventfds");
+                            + " EOI would raise the next interrupt forever; use two eventfds");
         }
         this.vm = vm;
         this.calls = vm.calls();
@@ -418,7 +418,7 @@ public final class Irqfd implements AutoCloseable {
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         Objects.requireNonNull(irqfds, "irqfds is null");
-        irqfds.forEach(irqfd -> Objects.requireNonNull(irqfd, "irqfds has a null: give irqfds"));
+        irqfds.forEach(irqfd -> Objects.requireNonNull(irqfd, "irqfds contains null: give irqfds"));
         @Nullable Irqfd kept = null;
         for (Irqfd irqfd : irqfds) {
             if (irqfd.isEndedByItsFile()) {

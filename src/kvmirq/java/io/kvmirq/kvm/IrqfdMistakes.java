@@ -13,7 +13,7 @@ record IrqfdMistakes(VmCalls vm, RouteTable routes) {
             for (Gsi gsi : routes.unrouted(gsis)) {
                 vm.warnOnce(
                         "an irqfd of " + vm.vm() + " is on " + gsi,
-                        ", which has no route, so that its signals are lost for ever: route the GSI first");
+                        ", which has no route, so its signals are lost forever: route the GSI first");
             }
         }
     }
@@ -45,8 +45,8 @@ record IrqfdMistakes(VmCalls vm, RouteTable routes) {
         if (routes.of(gsi).stream().anyMatch(Route.Msi.class::isInstance)) {
             vm.warnOnce(
                     "a level irqfd of " + vm.vm() + " is on " + gsi,
-                    ", which raises a message, whose end of interrupt KVM does not see, so that its resample eventfd is"
-                            + " never signalled: route the GSI to a pin");
+                    ", which raises a message, whose EOI KVM does not see, so its resample eventfd is never signalled"
+                            + ": route the GSI to a pin");
         }
     }
 }

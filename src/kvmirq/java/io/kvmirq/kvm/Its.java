@@ -135,7 +135,7 @@ public final class Its extends KvmDevice {
         int size = offset < TYPER || offset >= IDENTIFICATION ? Integer.BYTES : Long.BYTES;
         if (offset < 0 || offset % size != 0) {
             throw new IllegalArgumentException("ITS register offset 0x" + Long.toHexString(offset)
-                    + " is not possible: expected a multiple of " + size);
+                    + " is invalid: expected a multiple of " + size);
         }
     }
 }

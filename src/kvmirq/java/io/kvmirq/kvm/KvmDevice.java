@@ -85,7 +85,7 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
     static void requireAligned(String what, long address, long step) {
         if (address < 0 || address % step != 0) {
             throw new IllegalArgumentException(what + " 0x" + Long.toHexString(address)
-                    + " is not possible: expected a guest physical address that is a multiple of 0x"
+                    + " is invalid: expected a guest physical address that is a multiple of 0x"
                     + Long.toHexString(step));
         }
     }

@@ -72,7 +72,7 @@ public final class MaskableVector implements AutoCloseable {
         Objects.requireNonNull(vm, "vm is null");
         Objects.requireNonNull(messages, "messages is null");
         messages.forEach(
-                message -> Objects.requireNonNull(message, "messages has a null: give each vector its message"));
+                message -> Objects.requireNonNull(message, "messages contains null: give each vector its message"));
         List<MsiMessage> all = List.copyOf(messages);
         try (Undo undo = new Undo()) {
             List<EventFd> events = EventFd.createAll(vm.kernel(), all.size());
@@ -320,7 +320,7 @@ public final class MaskableVector implements AutoCloseable {
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");
-        vectors.forEach(vector -> Objects.requireNonNull(vector, "vectors has a null: give vectors"));
+        vectors.forEach(vector -> Objects.requireNonNull(vector, "vectors contains null: give vectors"));
         Map<Vm, List<Gsi>> gsis = new LinkedHashMap<>();
         for (MaskableVector vector : vectors) {
             vector.lock.lock();

@@ -226,7 +226,7 @@ public final class RouteTable {
         Edit edit = copy(); // first, because a failure after the add below would leave the thread in the set
         if (!changing.add(Thread.currentThread())) {
             throw new IllegalStateException(
-                    "the routes of " + calls.vm() + " are being changed: use the edit that change() gave");
+                    "the routes of " + calls.vm() + " are being changed: use the edit that change() passed");
         }
         return edit;
     }
@@ -269,14 +269,14 @@ public final class RouteTable {
         if (mayHaveOthers && commits.get() == 1) {
             calls.warnOnce(
                     calls.vm() + " was adopted with no routes",
-                    ", and this change has removed those that it had: name them to Vm.adopt, or say RoutesNow.NONE");
+                    ", and this change has removed any that it had: pass them to Vm.adopt, or RoutesNow.NONE");
         }
         for (int gsi = 0; edit.removes && gsi <= Gsi.MAX; gsi++) {
             if (live.get(gsi) > 0 && before.has(gsi) && !edit.copy.has(gsi)) {
                 calls.warnOnce(
                         new Gsi(gsi) + " of " + calls.vm(),
-                        " has an irqfd and no route any more, so that its signals are lost for ever: close or mask the"
-                                + " irqfd before the route goes");
+                        " has an irqfd but no longer a route, so its signals are lost forever: close or mask the"
+                                + " irqfd before removing the route");
             }
         }
     }
@@ -476,7 +476,8 @@ public final class RouteTable {
         public Edit replace(Route.Other route) {
             requireOpen();
             if (!supports(route)) { // the kernel's errno has many other causes
-                throw new UnsupportedOperationException(route + ": this kernel has no such routes, as it says by "
+                throw new UnsupportedOperationException(route
+                        + ": this kernel does not support such routes, as it reports by "
                         + (route.type() == Uapi.KVM_IRQ_ROUTING_HV_SINT ? "KVM_CAP_HYPERV_SYNIC" : "KVM_CAP_XEN_HVM"));
             }
             remove(route.gsi());

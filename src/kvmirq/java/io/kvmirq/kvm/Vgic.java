@@ -174,7 +174,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     static void requireOffset(String what, int offset, int size) {
         if (offset < 0 || offset >= size || offset % Integer.BYTES != 0) {
             throw new IllegalArgumentException(what + " offset 0x" + Integer.toHexString(offset)
-                    + " is not possible: expected a multiple of " + Integer.BYTES + " below 0x"
+                    + " is invalid: expected a multiple of " + Integer.BYTES + " below 0x"
                     + Integer.toHexString(size));
         }
     }

@@ -46,7 +46,7 @@ final class VgicCalls extends Calls {
     void requireInit() {
         if (awaitsInit) {
             throw new IllegalStateException(
-                    "this GICv2 is not initialised: call init first, else the kernel does, and" + " resets the routes");
+                    "this GICv2 is not initialized: call init first, else the kernel does, and" + " resets the routes");
         }
     }
 

@@ -118,7 +118,7 @@ public final class VgicV2 extends Vgic {
     private static long attribute(String part, int size, VcpuId vcpu, int offset) {
         requireOffset(part, offset, size);
         if (vcpu.number() > LAST_VCPU) {
-            throw new IllegalArgumentException(vcpu + " is not possible: expected 0-" + LAST_VCPU + " with a GICv2");
+            throw new IllegalArgumentException(vcpu + " is invalid: expected 0-" + LAST_VCPU + " with a GICv2");
         }
         return (long) vcpu.number() << UapiArm64.KVM_DEV_ARM_VGIC_CPUID_SHIFT | offset;
     }

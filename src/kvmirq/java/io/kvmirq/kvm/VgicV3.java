@@ -78,7 +78,7 @@ public final class VgicV3 extends Vgic {
         }
         if (count < 1 || count > MOST_IN_A_REGION) {
             throw new IllegalArgumentException(
-                    "a region of " + count + " redistributors is not possible: expected 1-" + MOST_IN_A_REGION);
+                    "a region of " + count + " redistributors is invalid: expected 1-" + MOST_IN_A_REGION);
         }
         if (address >>> COUNT_SHIFT != 0) {
             throw new IllegalArgumentException("redistributors 0x" + Long.toHexString(address)
@@ -173,7 +173,7 @@ public final class VgicV3 extends Vgic {
     public static int systemRegister(int op0, int op1, int crn, int crm, int op2) {
         if ((op0 | 3) != 3 || ((op1 | op2) | 7) != 7 || ((crn | crm) | 15) != 15) {
             throw new IllegalArgumentException("system register " + op0 + ", " + op1 + ", " + crn + ", " + crm + ", "
-                    + op2 + " is not possible: expected op0 0-3, op1 and op2 0-7, CRn and CRm 0-15");
+                    + op2 + " is invalid: expected op0 0-3, op1 and op2 0-7, CRn and CRm 0-15");
         }
         return op0 << UapiArm64.KVM_REG_ARM64_SYSREG_OP0_SHIFT
                 | op1 << UapiArm64.KVM_REG_ARM64_SYSREG_OP1_SHIFT
@@ -220,7 +220,7 @@ public final class VgicV3 extends Vgic {
     private static long systemRegister(VcpuId vcpu, int register) {
         if (register >>> Short.SIZE != 0) {
             throw new IllegalArgumentException("system register 0x" + Integer.toHexString(register)
-                    + " is not possible: expected 0-0xffff, as systemRegister gives it");
+                    + " is invalid: expected 0-0xffff, as systemRegister gives it");
         }
         return VgicCalls.affinity(vcpu) | register;
     }

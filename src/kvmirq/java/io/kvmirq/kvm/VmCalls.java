@@ -104,7 +104,7 @@ final class VmCalls extends Calls {
                 if (guestAddressBits.isPresent()) {
                     throw new UnsupportedOperationException("this kernel is "
                             + facts.architecture().label()
-                            + " and has no VM with a size of guest addresses: call Vm.create without one");
+                            + " and does not support a guest address size: call Vm.create without one");
                 }
                 return 0;
             }
@@ -175,7 +175,7 @@ final class VmCalls extends Calls {
     private static String truncated(MsiMessage message) {
         long high = message.address() >>> HIGH_ID_BITS;
         long low = message.address() >>> LOW_ID_BITS & 0xff;
-        return " is to vcpu " + (high << 8 | low) + ", and goes to vcpu " + low
+        return " is to vcpu " + (high << 8 | low) + ", but would reach vcpu " + low
                 + ", because KVM reads 8 bits of the id: call X86Vm.use32BitApicIds first";
     }
 

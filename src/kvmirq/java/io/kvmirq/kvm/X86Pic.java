@@ -45,7 +45,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
     X86Pic(Route.Chip chip) {
         super(KernelBackend.IRQCHIP_STATE_SIZE, Name.class, name -> name.offset, name -> Byte.BYTES);
         if (chip != Route.Chip.PIC_MASTER && chip != Route.Chip.PIC_SLAVE) {
-            throw new IllegalArgumentException(chip + " is no PIC: expected PIC_MASTER or PIC_SLAVE");
+            throw new IllegalArgumentException(chip + " is not a PIC: expected PIC_MASTER or PIC_SLAVE");
         }
         this.chip = chip;
     }

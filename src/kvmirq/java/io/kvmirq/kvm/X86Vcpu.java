@@ -253,8 +253,8 @@ public final class X86Vcpu {
      */
     public void setTscKilohertz(int kilohertz) {
         if (kilohertz < 0) {
-            throw new IllegalArgumentException("a TSC of " + kilohertz
-                    + " kHz is not possible: expected a positive rate, or 0 for that of the host");
+            throw new IllegalArgumentException(
+                    "a TSC of " + kilohertz + " kHz is invalid: expected a positive rate, or 0 for that of the host");
         }
         run.requireItsThread();
         calls.value(KernelCall.TSC_RATE, Uapi.KVM_SET_TSC_KHZ, kilohertz);

@@ -154,9 +154,9 @@ public final class X86Vm {
         Objects.requireNonNull(vcpu, "vcpu is null");
         Objects.requireNonNull(vector, "vector is null");
         if (!vm.has32BitApicIds() || vm.hasBroadcastQuirk()) {
-            throw new IllegalStateException(
-                    "a message in the form of x2APIC mode to " + vcpu + " of " + vm.vm()
-                            + " would be taken as one of xAPIC mode: call X86Vm.use32BitApicIds and X86Vm.disableBroadcastQuirk first");
+            throw new IllegalStateException("a message in x2APIC format to " + vcpu + " of " + vm.vm()
+                    + " would be read as one in xAPIC format: call X86Vm.use32BitApicIds and"
+                    + " X86Vm.disableBroadcastQuirk first");
         }
         return vcpu.number() == BROADCAST ? new MsiMessage(TO_BROADCAST, vector.number()) : MsiMessage.to(vcpu, vector);
     }
@@ -180,7 +180,7 @@ public final class X86Vm {
         for (int data : new int[] {INIT, SIPI | page}) {
             if (vm.signal(new MsiMessage(address, data)).vcpus() < 1) {
                 throw new IllegalStateException(vcpu + " of " + vm.vm()
-                        + " took no INIT: enable a LAPIC of the VM after its creation, by X86Vcpu.enableLapic");
+                        + " accepted no INIT: enable a LAPIC of the VM after its creation, by X86Vcpu.enableLapic");
             }
         }
     }

@@ -121,7 +121,7 @@ public record InterruptPath(
                             .orElseThrow()
                             .known(hop.type().cast(posts)))
                     .orElseGet(() -> new Known.Unknown<>(
-                            form.map(Claim::text).orElse("the path does not say whether hardware posts")));
+                            form.map(Claim::text).orElse("the path does not show whether hardware posts")));
         }
         Optional<Link> link = link(hop);
         List<T> all = link.map(reached -> reached.numbers(hop)).orElse(List.of());

@@ -127,7 +127,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     private IllegalArgumentException notDistinct(int number, int second) {
-        return new IllegalArgumentException("eventfd " + number + " cannot be of two interrupts of " + this
+        return new IllegalArgumentException("eventfd " + number + " cannot be used for two interrupts of " + this
                 + ", the second " + second + ": use one eventfd for each, or unwire the other one first");
     }
 

@@ -177,8 +177,8 @@ public final class ArmedLine extends ArmedIrq {
         Fd asked = irqs().calls().hold(event);
         try {
             if (irqs().calls().numberOf(asked) == other) {
-                throw new IllegalArgumentException("eventfd " + other + " cannot be both the interrupt of " + this
-                        + " and what masks or unmasks it: each signal would raise the next one for ever; use two"
+                throw new IllegalArgumentException("eventfd " + other + " cannot be both the trigger of " + this
+                        + " and its mask or unmask eventfd: each signal would raise the next one forever; use two"
                         + " eventfds");
             }
         } finally {

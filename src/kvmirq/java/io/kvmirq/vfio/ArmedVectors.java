@@ -41,7 +41,7 @@ public final class ArmedVectors extends Armed {
         info().requireVectors(first, count, irqs());
         if (info().noResize() && first + count > enabled) {
             throw new IllegalStateException(named(first, count) + " of " + irqs() + " is beyond the " + enabled
-                    + " vectors that are enabled, and this kernel adds none to them: enable more at first, or call"
+                    + " vectors that are enabled, and this kernel cannot add to them: enable more at first, or call"
                     + " growLosingInterrupts");
         }
     }

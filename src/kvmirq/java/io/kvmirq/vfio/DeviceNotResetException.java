@@ -21,7 +21,7 @@ public final class DeviceNotResetException extends IllegalStateException {
         super(
                 refusals.get(0).getMessage()
                         + runs.map(why -> "; it may still read and write memory: " + why)
-                                .orElse("; it is no bus master, and does not read or write memory"),
+                                .orElse("; bus mastering is off, so it cannot do DMA"),
                 refusals.get(0));
         refusals.stream().skip(1).forEach(this::addSuppressed);
         stopped = runs.isEmpty();

@@ -86,7 +86,7 @@ final class HostDevice {
     }
 
     private String gone() {
-        return "/" + directory() + " has no such device: it was removed, or is another machine's";
+        return "/" + directory() + " has no such device: it was removed, or belongs to another machine";
     }
 
     /**
@@ -154,7 +154,7 @@ final class HostDevice {
         return Optional.of(
                 others.isEmpty()
                         ? Arrays.stream(unseen).map(Answer::text).collect(Collectors.joining(", or "))
-                        : "drivers of the host have devices of the same group, " + group + ": " + others
+                        : "host drivers have devices of the same group, " + group + ": " + others
                                 + "; bind each one to vfio-" + name.busName() + " or to no driver");
     }
 }

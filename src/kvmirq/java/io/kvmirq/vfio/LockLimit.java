@@ -28,7 +28,7 @@ final class LockLimit {
         }
         return Optional.of("RLIMIT_MEMLOCK of this process is " + limit.getAsLong() / KIB + " KiB, and this needs "
                 + bytes / KIB + " KiB beside " + locked.orElse(0)
-                + " KiB that are locked: raise it before the start, ulimit -l "
+                + " KiB already locked: raise it before starting the process, ulimit -l "
                 + needed + " or more, systemd LimitMEMLOCK=, or give the process CAP_IPC_LOCK");
     }
 }

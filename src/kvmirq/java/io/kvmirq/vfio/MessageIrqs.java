@@ -31,7 +31,7 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
     @Override
     public MessageIrq get(int i) {
         if (i < 0 || i >= count) {
-            throw new IndexOutOfBoundsException("index " + i + " is none of these " + count + " vectors of "
+            throw new IndexOutOfBoundsException("index " + i + " is not one of these " + count + " vectors of "
                     + device.name() + ": expected 0 to " + (count - 1));
         }
         return new MessageIrq(device, info, index, first + i);
@@ -63,7 +63,7 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
         EventFd[] each = events.toArray(EventFd[]::new);
         for (int i = 0; i < each.length; i++) {
             if (each[i] == null) {
-                throw new NullPointerException("events has null for vector " + i
+                throw new NullPointerException("events contains null for vector " + i
                         + ": give an eventfd, or leave the vector silent with armSome");
             }
         }

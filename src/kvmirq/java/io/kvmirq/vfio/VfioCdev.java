@@ -120,12 +120,12 @@ public final class VfioCdev extends VfioFile {
     @Override
     public VfioDevice openDevice(DmaSpace space, DeviceName of) {
         if (!of.equals(name)) {
-            throw new IllegalArgumentException(this + " is not the file of " + of + ": open that one's");
+            throw new IllegalArgumentException(this + " is not the file of " + of + ": open the file of that device");
         }
         if (space instanceof Ioas ioas) {
             return openDevice(ioas);
         }
-        throw new IllegalArgumentException(this + " needs an address space of an iommufd, and not " + space);
+        throw new IllegalArgumentException(this + " needs an address space of an iommufd, not " + space);
     }
 
     /**

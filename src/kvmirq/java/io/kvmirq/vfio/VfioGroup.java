@@ -140,7 +140,7 @@ public final class VfioGroup extends VfioFile {
         if (Objects.requireNonNull(space, "space is null") instanceof VfioContainer of) {
             return openDevice(name, of);
         }
-        throw new IllegalArgumentException(this + " needs a container, and not " + space);
+        throw new IllegalArgumentException(this + " needs a container, not " + space);
     }
 
     /** Closes this object. Devices opened through it keep the group open in the kernel. Idempotent, never fails. */

@@ -14,7 +14,7 @@ class AbiTest {
             Abi library = new Abi(version, OURS.routeSize(), OURS.irqchipSize(), OURS.vfioIrqSize(), OURS.irqfdSize());
             assertThatThrownBy(() -> library.requireFits("/x/libkvmirq.so"))
                     .isInstanceOf(BackendUnavailableException.class)
-                    .hasMessage("/x/libkvmirq.so speaks ABI " + version + ", this kvmirq speaks " + OURS
+                    .hasMessage("/x/libkvmirq.so has ABI " + version + ", but this kvmirq needs " + OURS
                             + ": use the library and the jar of one release");
         }
     }

@@ -57,7 +57,7 @@ class BuffersTest {
         assertThatThrownBy(() -> Buffers.cStringIn(Buffers.allocate(1).put(0, (byte) 'x')))
                 .hasMessage("path of 1 bytes does not end in NUL");
         assertThatThrownBy(() -> Buffers.cString("/dev\0/kvm"))
-                .hasMessage("the text '/dev?/kvm' has a NUL at 4, where the kernel would cut it: leave it out");
+                .hasMessage("the text '/dev?/kvm' has a NUL at 4, where the kernel would truncate it: remove it");
     }
 
     @Test

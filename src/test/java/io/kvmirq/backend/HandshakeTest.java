@@ -105,8 +105,8 @@ class HandshakeTest {
     void otherVersionIsRefusedNamingBoth() throws IOException, InterruptedException {
         change("kvmirq.h", VERSION, NEXT);
         assertThat(opened())
-                .isEqualTo("backend jni cannot be used: " + library() + " speaks ABI " + (Abi.OURS.version() + 1)
-                        + ", this kvmirq speaks " + Abi.OURS + RELEASES);
+                .isEqualTo("backend jni cannot be used: " + library() + " has ABI " + (Abi.OURS.version() + 1)
+                        + ", but this kvmirq needs " + Abi.OURS + RELEASES);
     }
 
     @Test
@@ -116,7 +116,7 @@ class HandshakeTest {
         assertThat(opened("-Djava.library.path=" + library().getParent(), cache))
                 .matches(Abi.OURS + ", " + temporary + "/cache/libkvmirq-[0-9a-f]+-[0-9]+\\.so; passed over: "
                         + library()
-                        + " speaks ABI " + (Abi.OURS.version() + 1) + ", this kvmirq speaks " + Abi.OURS + RELEASES
+                        + " has ABI " + (Abi.OURS.version() + 1) + ", but this kvmirq needs " + Abi.OURS + RELEASES
                         + ", works");
     }
 

@@ -268,7 +268,7 @@ class PackageIT {
                 StandardCopyOption.REPLACE_EXISTING);
         assertOneSentence(
                 kvmirq().execute("selftest"),
-                "/lib/kvmirq/libkvmirq.so speaks ABI " + (Abi.OURS.version() - 1) + ", this kvmirq speaks " + Abi.OURS);
+                "/lib/kvmirq/libkvmirq.so has ABI " + (Abi.OURS.version() - 1) + ", but this kvmirq needs " + Abi.OURS);
     }
 
     /** The packaged library is a file already. */

@@ -47,7 +47,7 @@ abstract class ArmVms {
         return made.add(vm.createVcpu(new VcpuId(id)));
     }
 
-    /** Not initialised; the VM has one vCPU. */
+    /** Not initialized; the VM has one vCPU. */
     VgicV3 vgic(Vm vm) {
         vcpu(vm, 0);
         return made.add(vm.arm64().createVgicV3());
@@ -59,7 +59,7 @@ abstract class ArmVms {
         return vgic;
     }
 
-    /** Not initialised; the VM has two vCPUs, which are. */
+    /** Not initialized; the VM has two vCPUs, which are. */
     VgicV3 vgicOfTwo(Vm vm) {
         vcpu(vm, 0).arm64().initialize();
         vcpu(vm, 1).arm64().initialize();

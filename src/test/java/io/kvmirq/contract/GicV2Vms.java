@@ -23,7 +23,7 @@ abstract class GicV2Vms extends ArmVms {
         super(world);
     }
 
-    /** Not initialised; the VM has this number of vCPUs. */
+    /** Not initialized; the VM has this number of vCPUs. */
     VgicV2 gicV2(Vm vm, int vcpus) {
         for (int i = 0; i < vcpus; i++) {
             vcpu(vm, i).arm64().initialize();
@@ -65,7 +65,7 @@ abstract class GicV2Vms extends ArmVms {
         return attribute(vgic.fd(), Uapi.KVM_HAS_DEVICE_ATTR, group, attribute, 0);
     }
 
-    /** Sets a line, also of a GICv2 that is not initialised. */
+    /** Sets a line, also of a GICv2 that is not initialized. */
     int line(Vm vm, int word, int level) {
         return ioctl(vm.fd(), Uapi.KVM_IRQ_LINE, Structs.of("kvm_irq_level", word, level));
     }

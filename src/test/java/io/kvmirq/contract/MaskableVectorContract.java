@@ -172,7 +172,7 @@ class MaskableVectorContract {
             }
         }
         assertThatThrownBy(() -> MaskableVector.closeAll(Collections.singletonList(null)))
-                .hasMessage("vectors has a null: give vectors");
+                .hasMessage("vectors contains null: give vectors");
     }
 
     @Test

@@ -131,15 +131,15 @@ class MistakesContract extends KernelSuite {
                                 + " or use assignIrqfd for an edge",
                         "assignLevelIrqfd(event, event, gsi)",
                         "IllegalArgumentException: eventfd (fd N) cannot be both the interrupt and its resample"
-                                + " notification: each EOI would raise the next interrupt for ever; use two eventfds",
+                                + " notification: each EOI would raise the next interrupt forever; use two eventfds",
                         "a message with vector 15",
-                        "IllegalArgumentException: vector 0xf cannot be that of a message to vcpu 0: a LAPIC reports an"
+                        "IllegalArgumentException: vector 0xf is not valid in a message to vcpu 0: a LAPIC reports an"
                                 + " error and delivers nothing for 0 to 15; devices use vectors 32 to 255",
                         "addMemory of 0 bytes",
-                        "IllegalArgumentException: memory of 0 bytes is not possible: expected a positive multiple of"
+                        "IllegalArgumentException: memory of 0 bytes is invalid: expected a positive multiple of"
                                 + " the page size",
                         "addMemory of -4096 bytes",
-                        "IllegalArgumentException: memory of -4096 bytes is not possible: expected a positive multiple"
+                        "IllegalArgumentException: memory of -4096 bytes is invalid: expected a positive multiple"
                                 + " of the page size",
                         "addMemory over the LAPICs",
                         "IllegalArgumentException: memory of 8192 bytes at 0xfedff000 is over the page of the LAPICs of"
@@ -152,21 +152,21 @@ class MistakesContract extends KernelSuite {
                         "IllegalArgumentException: stack 0xffffffff is beyond real mode with its segments at 0:"
                                 + " expected 0 to 0xffff; for another mode use setSystemRegisters and setRegisters",
                         "register(event, null)",
-                        "NullPointerException: handler is null: give the code that takes the signals of"
+                        "NullPointerException: handler is null: give the code that handles signals of"
                                 + " eventfd (fd N)",
                         "register twice",
                         "KernelException: epoll control epoll=N eventfd (fd N): EEXIST (it is registered with this"
                                 + " event loop already: close that registration first, or use another eventfd)",
                         "setTscKilohertz(-1)",
-                        "IllegalArgumentException: a TSC of -1 kHz is not possible: expected a positive rate, or 0 for"
+                        "IllegalArgumentException: a TSC of -1 kHz is invalid: expected a positive rate, or 0 for"
                                 + " that of the host",
                         "a memory file with a NUL",
-                        "IllegalArgumentException: the name 'ram?two' of a memory file has a NUL, where the kernel would"
-                                + " cut it: leave it out",
+                        "IllegalArgumentException: the name 'ram?two' of a memory file has a NUL, where the kernel"
+                                + " would truncate it: remove it",
                         "entry(24) of an IOAPIC of 24 pins",
-                        "IllegalArgumentException: pin 24 is no pin of this IOAPIC, which has 0 to 23",
+                        "IllegalArgumentException: pin 24 is not a pin of this IOAPIC, which has 0 to 23",
                         "isHigh(-1) of an IOAPIC",
-                        "IllegalArgumentException: pin -1 is no pin of this IOAPIC, which has 0 to 23",
+                        "IllegalArgumentException: pin -1 is not a pin of this IOAPIC, which has 0 to 23",
                         "parse of nothing",
                         "SnapshotException: not a snapshot: the text is empty; give the text that VmSnapshot.text made",
                         "parse of null",
@@ -210,13 +210,14 @@ class MistakesContract extends KernelSuite {
         Kernel second = open.add(Kernel.over(kernel));
         EventFd ofSecond = open.add(EventFd.create(second));
         assertThat(sentence(() -> new VmParts(vm).vcpu(FIRST, stranger)))
-                .isEqualTo("IllegalArgumentException: vcpu 0 (fd N) is no part of vm (fd N): it belongs to another VM,"
-                        + " whose state this would be");
+                .isEqualTo(
+                        "IllegalArgumentException: vcpu 0 (fd N) is not a part of vm (fd N): it belongs to another VM,"
+                                + " whose state this would be");
         assertThat(sentence(() -> parts().vcpu(SECOND, vcpu)))
                 .isEqualTo("IllegalArgumentException: vcpu 0 (fd N) is named vcpu 1: expected its own id, vcpu 0");
         assertThat(sentence(() -> parts().irqfd("line", foreign)))
-                .matches(
-                        "IllegalArgumentException: irqfd .* is no part of vm \\(fd N\\): it belongs to another VM, .*");
+                .matches("IllegalArgumentException: irqfd .* is not a part of vm \\(fd N\\): it belongs to another VM,"
+                        + " .*");
         assertThat(sentence(() -> parts().event("second", ofSecond)))
                 .isEqualTo(
                         "IllegalArgumentException: eventfd (fd N) belongs to another Kernel than vm (fd N): handles of"

@@ -381,12 +381,12 @@ class VgicDeliveryContract extends ArmVms {
     void offsetOfNoRegisterIsRefused() {
         VgicV3 vgic = ready(vm);
         assertThatThrownBy(() -> vgic.readRedistributor(FIRST, -4))
-                .hasMessage("redistributor offset 0xfffffffc is not possible: expected a multiple of 4 below 0x20000");
+                .hasMessage("redistributor offset 0xfffffffc is invalid: expected a multiple of 4 below 0x20000");
         assertThatThrownBy(() -> vgic.writeRedistributor(FIRST, VgicV3.REDISTRIBUTOR_SIZE, 0))
                 .isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> vgic.readDistributor(2)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> vgic.writeDistributor(0x402, 0))
-                .hasMessage("distributor offset 0x402 is not possible: expected a multiple of 4 below 0x10000");
+                .hasMessage("distributor offset 0x402 is invalid: expected a multiple of 4 below 0x10000");
         assertThatThrownBy(() -> vgic.readDistributor(0x1_0000)).isInstanceOf(IllegalArgumentException.class);
     }
 

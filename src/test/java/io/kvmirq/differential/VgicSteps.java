@@ -91,7 +91,7 @@ final class VgicSteps {
         this.service = new ItsSteps(draft, arm);
     }
 
-    /** vCPUs and a VGIC, which is at its places and initialised, most of the time. */
+    /** vCPUs and a VGIC, which is at its places and initialized, most of the time. */
     void begin(long vm) {
         long more = values.below(3);
         for (long id = 0; id <= more; id++) {

@@ -196,7 +196,7 @@ public final class Explorer {
         for (int i = 0; i < actors.size(); i++) {
             Operation operation = program.operation(i, state.places[i]);
             if (operation != null && isUnderWay(state, i, operation)) {
-                return Optional.of(actors.get(i).name() + " waits for ever for a lock");
+                return Optional.of(actors.get(i).name() + " waits forever for a lock");
             }
         }
         return model.lost(state.memory);

@@ -149,7 +149,7 @@ class ExplorerTest {
         };
         Exploration found = explore(Memory.SEQUENTIAL, words -> false, actor("a", taking), actor("b", taking));
         assertThat(found.losing()).isEqualTo(found.orders());
-        assertThat(found.why()).contains("waits for ever for a lock");
+        assertThat(found.why()).contains("waits forever for a lock");
     }
 
     @Test

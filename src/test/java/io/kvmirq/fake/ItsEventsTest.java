@@ -244,7 +244,7 @@ class ItsEventsTest {
         assertThatThrownBy(() -> tell(world, forwarding))
                 .isInstanceOf(IllegalStateException.class)
                 .hasMessageContaining("MSI-X 0 of 0000:00:03.0 is not masked")
-                .hasMessageContaining("mask all interrupts before the events are read");
+                .hasMessageContaining("mask all interrupts before reading the events");
         assertThat(irq.predicted()).isInstanceOf(Posting.Unknown.class);
     }
 

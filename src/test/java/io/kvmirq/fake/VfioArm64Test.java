@@ -46,7 +46,7 @@ class VfioArm64Test {
         guest.map(3);
         made.add(vm.assignIrqfd(event, vm.routes().add(GuestIts.message(3))));
         assertOk(device.arm(MSIX, 2, number));
-        assertThat(hardware.sendMessage(2)).as("no bus master").isFalse();
+        assertThat(hardware.sendMessage(2)).as("bus mastering off").isFalse();
         device.writeCommand(MASTER);
         assertThat(taken(guest)).isEmpty();
         assertThat(hardware.sendMessage(2)).isTrue();

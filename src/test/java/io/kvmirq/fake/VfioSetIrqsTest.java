@@ -40,7 +40,7 @@ class VfioSetIrqsTest {
     @ValueSource(ints = {MSI, MSIX})
     void messageTellsWhetherItSignalledAnEventfd(int index) {
         assertOk(device.arm(index, 0, Arrays.copyOf(events, 3)));
-        assertThat(hardware.sendMessage(1)).as("no bus master").isFalse();
+        assertThat(hardware.sendMessage(1)).as("bus mastering off").isFalse();
         device.writeCommand(MASTER);
         assertThat(vfio.take(events[1])).isZero();
         assertThat(hardware.sendMessage(1)).isTrue();

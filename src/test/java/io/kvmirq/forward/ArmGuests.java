@@ -15,7 +15,7 @@ final class ArmGuests {
 
     private ArmGuests() {}
 
-    /** With one vCPU and a GICv3 that is initialised. */
+    /** With one vCPU and a GICv3 that is initialized. */
     static Vm withVgic(Kernel kernel) {
         Vm vm = Vm.create(kernel);
         try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));

@@ -146,7 +146,7 @@ class ForwardedPathTest {
             assertThat(unknown(fields(forwarding, irq))).contains("ga_tag", "ga_root_ptr", "destination_lo");
             assertThat(path.toString())
                     .contains("entry posts    yes        posted to vcpu 0, vector 0x31 [predicted: ")
-                    .contains("destination_lo unknown: the vCPU does not run, and the field keeps an old value");
+                    .contains("destination_lo unknown: the vCPU does not run, so the field keeps an old value");
         }
     }
 

@@ -242,7 +242,8 @@ class ForwardingTest {
         world.faults.listen();
         assertThatThrownBy(this::four)
                 .hasMessage("forward eventfd 3 of 4 for 0000:3b:00.0: EMFILE (RLIMIT_NOFILE of this process is "
-                        + limit + ", and this needs " + (limit + 2) + ": raise it before the start, ulimit -n "
+                        + limit + ", and this needs " + (limit + 2)
+                        + ": raise it before starting the process, ulimit -n "
                         + (limit + 2) + " or more, systemd LimitNOFILE=)");
         assertThat(world.faults.calls())
                 .containsExactly("eventfdCreate", "eventfdCreate", "eventfdCreate", "fdClose", "fdClose");

@@ -224,7 +224,7 @@ class SplitLineOrdersTest {
                 end();
                 take();
             }
-            assertThat(devices).as("asserts for ever").noneMatch(device -> device.asserts);
+            assertThat(devices).as("asserts forever").noneMatch(device -> device.asserts);
         }
 
         @Override

@@ -309,7 +309,7 @@ class GuestIoapicTest {
     void gsiThatIsNoPinIsRefused() {
         assertThatThrownBy(() -> ioapic.line(new Gsi(24), true))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(new Gsi(24) + " is no pin of this IOAPIC, which has 0 to 23");
+                .hasMessage(new Gsi(24) + " is not a pin of this IOAPIC, which has 0 to 23");
         assertThatThrownBy(() -> new GuestIoapic(vm, 0)).hasMessage("an IOAPIC of 0 pins: expected 1 to 120");
     }
 

@@ -56,6 +56,6 @@ class GuestPicTest {
     void otherPortsAreRefused() {
         assertThat(IntStream.range(0, 0x10000).filter(GuestPic::isPort))
                 .containsExactly(0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1);
-        assertThatThrownBy(() -> pic.read(0x22)).hasMessage("port 0x22 is none of the PICs: ask isPort");
+        assertThatThrownBy(() -> pic.read(0x22)).hasMessage("port 0x22 is not a PIC port: call isPort first");
     }
 }

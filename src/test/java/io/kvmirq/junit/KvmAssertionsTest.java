@@ -148,8 +148,8 @@ class KvmAssertionsTest {
         assertThat(host.lost())
                 .singleElement()
                 .asString()
-                .startsWith(
-                        "vector 3 of 0000:03:00.0 was not sent: the device is no bus master, at KvmAssertionsTest.java:");
+                .startsWith("vector 3 of 0000:03:00.0 was not sent: the device has bus mastering off, at"
+                        + " KvmAssertionsTest.java:");
         host.vfio();
         device.sendMessage(3);
         assertThat(host.lost().get(1))

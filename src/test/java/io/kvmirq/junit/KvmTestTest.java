@@ -351,7 +351,7 @@ class KvmTestTest {
                             }
                         }
                     },
-                    "waits for ever");
+                    "waits forever");
             waiting.setDaemon(true);
             waiting.start();
             while (event.drain() == 0) {
@@ -396,7 +396,7 @@ class KvmTestTest {
         assertThat(said(outcomes, line("leaks a route")))
                 .isEqualTo("the test left the route of gsi 24 in the kit's Vm, made at " + line("leaks a route"));
         assertThat(said(outcomes, line("first call of a thread")))
-                .isEqualTo("the test left thread waits for ever, which first called the kernel at "
+                .isEqualTo("the test left thread waits forever, which first called the kernel at "
                         + line("first call of a thread"));
         assertThat(said(outcomes, line("through a VMM"))).contains(", made at LeakyVmm.java:");
     }

@@ -45,6 +45,6 @@ class KickSignalTest {
         System.setProperty(KickSignal.PROPERTY, text);
         assertThatThrownBy(KickSignal::choose)
                 .isInstanceOf(IllegalStateException.class)
-                .hasMessage("-Dkvmirq.vcpu.signal=" + text + " names no real-time signal: expected 34 to 64");
+                .hasMessage("-Dkvmirq.vcpu.signal=" + text + " is not a real-time signal: expected 34 to 64");
     }
 }

@@ -51,7 +51,8 @@ class MappingTest {
             assertThatThrownBy(() -> mapping.put(4095, new byte[2])).hasMessage("offset 4095, length 2" + beyond);
             assertIllegalArgument(
                     () -> mapping.get(0, ByteBuffer.allocate(8).asReadOnlyBuffer()),
-                    "content is read-only, but bytes of the mapping of memory are to be copied into it: give a buffer"
+                    "content is a read-only buffer, but bytes of the mapping of memory are to be copied into it: give"
+                            + " a buffer"
                             + " that can be written");
             mapping.put(4095, new byte[] {7});
             assertThat(mapping.getByte(4095)).isEqualTo((byte) 7);
@@ -71,7 +72,7 @@ class MappingTest {
     void emptyMappingIsRefused() {
         assertIllegalArgument(
                 () -> Mapping.anonymous(kernel, 0),
-                "a mapping of memory with 0 bytes is not possible: expected at least one page");
+                "a mapping of memory with 0 bytes is invalid: expected at least one page");
     }
 
     /** Pages that nobody touches cost nothing. */

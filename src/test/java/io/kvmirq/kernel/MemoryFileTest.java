@@ -109,7 +109,7 @@ class MemoryFileTest {
             assertThatThrownBy(() -> Mapping.of(adopted, PAGE, 2 * PAGE))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageMatching("memfd \\(fd \\d+\\) ends before byte 12288, and an access beyond its end"
-                            + " would be a SIGBUS: set its size first \\(ftruncate\\)");
+                            + " would raise SIGBUS: set its size first \\(ftruncate\\)");
         }
     }
 
@@ -121,11 +121,10 @@ class MemoryFileTest {
             assertThatThrownBy(() -> Mapping.of(adopted, PAGE, 2 * PAGE)).isInstanceOf(IllegalArgumentException.class);
             assertIllegalArgument(
                     () -> Mapping.of(adopted, 1, PAGE),
-                    "offset 1 of " + adopted
-                            + " is not possible: expected 0 or a multiple of the page size, 4096 or more");
+                    "offset 1 of " + adopted + " is invalid: expected 0 or a multiple of the page size, 4096 or more");
             assertIllegalArgument(
                     () -> Mapping.of(adopted, 0, 0),
-                    "a mapping of " + adopted + " with 0 bytes is not possible: expected at least one page");
+                    "a mapping of " + adopted + " with 0 bytes is invalid: expected at least one page");
             assertThatThrownBy(() -> Mapping.of(adopted, -PAGE, PAGE)).hasMessageStartingWith("offset -4096 of ");
             assertThat(mayShrink(adopted)).isTrue();
             assertThat(kernel.openHandles()).hasSize(1);
@@ -167,7 +166,8 @@ class MemoryFileTest {
             assertIllegalArgument(
                     () -> MemoryFile.adopt(kernel, other, PAGE, Ownership.BORROWED),
                     "fd " + other
-                            + " is open on a file that takes no seals: expected a memfd, made by memfd_create(2)");
+                            + " is open on a file that does not support seals: expected a memfd, made by"
+                            + " memfd_create(2)");
             assertIllegalArgument(
                     () -> MemoryFile.adopt(kernel, 9999, PAGE, Ownership.BORROWED),
                     "fd 9999 is not open in this process: expected a memfd, made by memfd_create(2)");
@@ -198,15 +198,16 @@ class MemoryFileTest {
             undo.add(file::close);
             assertThatThrownBy(() -> Mapping.of(file, PAGE))
                     .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessageMatching("file \\(fd \\d+\\) may shrink, and an access beyond its end would be a SIGBUS:"
-                            + " expected a memfd with MFD_ALLOW_SEALING; Mapping.forGuest maps a file that only the guest"
-                            + " uses");
+                    .hasMessageMatching(
+                            "file \\(fd \\d+\\) may shrink, and an access beyond its end would raise SIGBUS:"
+                                    + " expected a memfd with MFD_ALLOW_SEALING; Mapping.forGuest maps a file that"
+                                    + " only the guest uses");
             if (on == Kernels.REAL) {
                 try (Mapping.Owner owner = Mapping.forGuest(file, 0, PAGE)) {
                     assertThatThrownBy(() -> owner.mapping().getInt(0))
                             .isInstanceOf(UnsupportedOperationException.class)
                             .hasMessageMatching("the mapping of file \\(fd \\d+\\) is for the guest: an access from"
-                                    + " here could be a SIGBUS, while a device's memory space is off or after a file"
+                                    + " here could raise SIGBUS, while a device's memory space is off or after a file"
                                     + " shrank; use read and write of the device's region, or Mapping.of of a memfd");
                 }
             }

@@ -17,8 +17,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** RLIMIT_NOFILE is reached in the middle of a batch of 4000 vectors. */
 class FewDescriptorsTest {
     private static final Pattern REFUSAL = Pattern.compile(
-            "eventfd create (\\d+) of 4000: EMFILE \\(RLIMIT_NOFILE of this process is 2048, and this needs (\\d+): raise it"
-                    + " before the start, ulimit -n \\2 or more, systemd LimitNOFILE=\\)");
+            "eventfd create (\\d+) of 4000: EMFILE \\(RLIMIT_NOFILE of this process is 2048, and this needs (\\d+):"
+                    + " raise it before starting the process, ulimit -n \\2 or more, systemd LimitNOFILE=\\)");
 
     @RealKvm(fullIrqchip = true)
     @ParameterizedTest

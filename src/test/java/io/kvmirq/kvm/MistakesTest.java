@@ -69,8 +69,8 @@ class MistakesTest {
                 .singleElement()
                 .asString()
                 .matches(
-                        "gsi 24 of vm \\(fd \\d+\\) has an irqfd and no route any more, so that its signals are lost for"
-                                + " ever: close or mask the irqfd before the route goes");
+                        "gsi 24 of vm \\(fd \\d+\\) has an irqfd but no longer a route, so its signals are lost forever"
+                                + ": close or mask the irqfd before removing the route");
     }
 
     @OnBothKernels
@@ -101,7 +101,7 @@ class MistakesTest {
                 }))
                 .singleElement()
                 .asString()
-                .contains("is on gsi 40, which has no route, so that its signals are lost for ever");
+                .contains("is on gsi 40, which has no route, so its signals are lost forever");
     }
 
     @OnBothKernels
@@ -122,7 +122,7 @@ class MistakesTest {
     @OnBothKernels
     void messageIsToAVcpuBeyondTheIdsOfTheVm(Kernels on) {
         MsiMessage far = MsiMessage.to(new VcpuId(300), new InterruptVector(0x31));
-        String truncated = " is to vcpu 300, and goes to vcpu 44, because KVM reads 8 bits of the id: call"
+        String truncated = " is to vcpu 300, but would reach vcpu 44, because KVM reads 8 bits of the id: call"
                 + " X86Vm.use32BitApicIds first";
         assertThat(warnings(on, vm -> {
                     try (Vcpu wrong = vm.createVcpu(new VcpuId(44));
@@ -162,7 +162,7 @@ class MistakesTest {
                                 List.<Runnable>of(vm.x86()::use32BitApicIds, vm.x86()::disableBroadcastQuirk)) {
                             assertThatThrownBy(() -> vm.x86().x2apicMessage(last, vector))
                                     .isInstanceOf(IllegalStateException.class)
-                                    .hasMessageStartingWith("a message in the form of x2APIC mode to vcpu 255 of vm")
+                                    .hasMessageStartingWith("a message in x2APIC format to vcpu 255 of vm")
                                     .hasMessageEndingWith(
                                             "call X86Vm.use32BitApicIds and X86Vm.disableBroadcastQuirk first");
                             flag.run();
@@ -208,8 +208,8 @@ class MistakesTest {
                         })))
                 .singleElement()
                 .asString()
-                .endsWith("was adopted with no routes, and this change has removed those that it had: name them to"
-                        + " Vm.adopt, or say RoutesNow.NONE");
+                .endsWith("was adopted with no routes, and this change has removed any that it had: pass them to"
+                        + " Vm.adopt, or RoutesNow.NONE");
     }
 
     @OnBothKernels

@@ -66,8 +66,8 @@ class OtherRoutesTest {
         assumeTrue(vm.capability(Uapi.KVM_CAP_HYPERV_SYNIC) == 0, "this KVM has Hyper-V's SynIC");
         assertThatThrownBy(() -> routes.edit(edit -> edit.replace(SINT)))
                 .isInstanceOf(UnsupportedOperationException.class)
-                .hasMessage("gsi 24 to Hyper-V's synthetic interrupt [0, 2]: this kernel has no such routes, as it says"
-                        + " by KVM_CAP_HYPERV_SYNIC");
+                .hasMessage("gsi 24 to Hyper-V's synthetic interrupt [0, 2]: this kernel does not support such"
+                        + " routes, as it reports by KVM_CAP_HYPERV_SYNIC");
         assertThat(routes.commits()).isZero();
     }
 
@@ -155,7 +155,7 @@ class OtherRoutesTest {
         List<Integer> many = Collections.nCopies(8, 0);
         assertThatThrownBy(() -> new Route.Other(FIRST, 6, 0, many)).hasMessageContaining("with 8 words");
         assertThatThrownBy(() -> new Route.Other(FIRST, 99, 0, Arrays.asList(1, null)))
-                .hasMessage("words has a null: give the words of the route");
+                .hasMessage("words contains null: give the words of the route");
         assertThatThrownBy(() -> Route.Other.hyperV(FIRST, 0, 16))
                 .hasMessage("synthetic interrupt 16 of processor 0: expected 0 to 15 of a processor from 0 on");
         assertThatThrownBy(() -> Route.Other.xen(FIRST, 4096, new VcpuId(0)))

@@ -99,7 +99,7 @@ class PcPartsTest {
         assertThat(vm.x86().pic(Route.Chip.PIC_SLAVE).difference(slave)).isEmpty();
         assertThat(slave.difference(vm.x86().pic(Route.Chip.PIC_MASTER)).orElseThrow())
                 .startsWith("IMR=0x5a, not IMR=");
-        assertThatThrownBy(() -> vm.x86().pic(Route.Chip.IOAPIC)).hasMessageStartingWith("IOAPIC is no PIC");
+        assertThatThrownBy(() -> vm.x86().pic(Route.Chip.IOAPIC)).hasMessageStartingWith("IOAPIC is not a PIC");
         IoapicState ioapic = vm.x86().ioapic();
         IoapicState other = IoapicState.fromBytes(ioapic.bytes())
                 .levelPin(new Route.Pin(new Gsi(3), Route.Chip.IOAPIC, 3), new InterruptVector(0x31));

@@ -118,7 +118,7 @@ class VgicTest {
         assertThat(calls)
                 .containsExactly("set 0:0x0:0x8001000", "set 0:0x1:0x8010000", "get 0:0x0:0x0", "get 0:0x1:0x0");
         assertThatThrownBy(() -> vgic.setCpuInterface(0x801_0800L))
-                .hasMessage("CPU interface 0x8010800 is not possible: expected a guest physical address that is a"
+                .hasMessage("CPU interface 0x8010800 is invalid: expected a guest physical address that is a"
                         + " multiple of 0x1000");
     }
 
@@ -157,7 +157,7 @@ class VgicTest {
                 () -> vgic.makeLevel(spi))) {
             assertIllegalState(
                     early,
-                    "this GICv2 is not initialised: call init first, else the kernel does, and resets the" + " routes");
+                    "this GICv2 is not initialized: call init first, else the kernel does, and resets the" + " routes");
         }
         assertThat(calls).isEmpty();
         vgic.init();
@@ -202,9 +202,9 @@ class VgicTest {
                         "get 2:0x100000004:0x0",
                         "set 2:0x700001ffc:0xf0");
         assertThatThrownBy(() -> vgic.readCpuInterface(new VcpuId(0), 0x2000))
-                .hasMessage("CPU interface offset 0x2000 is not possible: expected a multiple of 4 below 0x2000");
+                .hasMessage("CPU interface offset 0x2000 is invalid: expected a multiple of 4 below 0x2000");
         assertThatThrownBy(() -> vgic.writeDistributor(new VcpuId(256), 0, 0))
-                .hasMessage("vcpu 256 is not possible: expected 0-255 with a GICv2");
+                .hasMessage("vcpu 256 is invalid: expected 0-255 with a GICv2");
     }
 
     /** Documentation/virt/kvm/devices/arm-vgic-v3.rst: the affinity in bits 63:32, the instruction in bits 15:0. */
@@ -226,7 +226,7 @@ class VgicTest {
         assertThatThrownBy(() -> VgicV3.systemRegister(4, 0, 0, 0, 0)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> VgicV3.systemRegister(3, 0, 0, 0, 8)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> VgicV3.systemRegister(3, 0, -1, 0, 0))
-                .hasMessage("system register 3, 0, -1, 0, 0 is not possible: expected op0 0-3, op1 and op2 0-7, CRn and"
+                .hasMessage("system register 3, 0, -1, 0, 0 is invalid: expected op0 0-3, op1 and op2 0-7, CRn and"
                         + " CRm 0-15");
     }
 
@@ -295,7 +295,8 @@ class VgicTest {
                     .hasMessage(vm + " has no VGIC pins: arm64 has them");
             assertThatThrownBy(() -> Vm.create(x86, 40))
                     .hasMessage(
-                            "this kernel is x86_64 and has no VM with a size of guest addresses: call Vm.create without one");
+                            "this kernel is x86_64 and does not support a guest address size: call Vm.create without"
+                                    + " one");
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
                 assertThatThrownBy(vcpu::arm64)
                         .isInstanceOf(UnsupportedOperationException.class)

@@ -320,7 +320,7 @@ class VmTest {
         RouteTable routes = vm.routes();
         assertThatThrownBy(() -> routes.change(edit -> routes.add(MESSAGE)))
                 .isInstanceOf(IllegalStateException.class)
-                .hasMessageContaining("use the edit that change() gave");
+                .hasMessageContaining("use the edit that change() passed");
         assertThat(routes.add(MESSAGE)).isEqualTo(new Gsi(24));
     }
 

@@ -622,7 +622,7 @@ class PassedThroughDeviceTest {
                 .asString()
                 .startsWith("0000:3b:00.0 in slot 3: it is not reset: vfio reset ")
                 .contains("EAGAIN (another host thread holds the device's lock")
-                .endsWith("; it is no bus master, and does not read or write memory");
+                .endsWith("; bus mastering is off, so it cannot do DMA");
         open(3);
         assertThat(world.config(COMMAND, 2)).as("of the guest").isEqualTo(MEMORY_AND_MASTER);
         assertThat(world.device.config().getShort(COMMAND) & 4)

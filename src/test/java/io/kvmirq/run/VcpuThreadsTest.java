@@ -376,10 +376,10 @@ class VcpuThreadsTest {
         VcpuId second = new VcpuId(1);
         vcpus.add(parts.add(vm.createVcpu(second)));
         assertThatThrownBy(() -> vm.x86().startProcessor(second, 3))
-                .hasMessageContaining("took no INIT: enable a LAPIC of the VM after its creation");
+                .hasMessageContaining("accepted no INIT: enable a LAPIC of the VM after its creation");
         try (Vm empty = Vm.create(vm.kernel())) {
             empty.x86().createIrqchip();
-            assertThatThrownBy(() -> empty.x86().startProcessor(second, 3)).hasMessageContaining("took no INIT");
+            assertThatThrownBy(() -> empty.x86().startProcessor(second, 3)).hasMessageContaining("accepted no INIT");
         }
         assertThatThrownBy(() -> vm.x86().startProcessor(second, 256))
                 .hasMessage("page 256: a processor starts in the first MiB, in page 0 to 255");

@@ -110,7 +110,7 @@ class PendingScenariosTest {
                     });
         }
         assertThat(journal.steps())
-                .contains("vcpu 0, never run; a GICv2 with 256 interrupts: initialised")
+                .contains("vcpu 0, never run; a GICv2 with 256 interrupts: initialized")
                 .contains("raise ppi 23 of vcpu 0: seen pending: line high")
                 .contains("a message to an ITS: not tried: this host has none");
     }

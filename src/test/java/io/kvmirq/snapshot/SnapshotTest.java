@@ -69,7 +69,7 @@ class SnapshotTest {
         assertThatThrownBy(() -> VmSnapshot.parse(text().replace("snapshot/1", "snapshot/2")))
                 .hasMessage("this is 'kvmirq.snapshot/2', and this version of kvmirq reads kvmirq.snapshot/1");
         assertThatThrownBy(() -> VmSnapshot.parse(text().replace("kvmirq.snapshot/1", "kvmirq.vfio/1")))
-                .hasMessage("'kvmirq.vfio/1' is no snapshot: expected kvmirq.snapshot/1");
+                .hasMessage("'kvmirq.vfio/1' is not a snapshot: expected kvmirq.snapshot/1");
     }
 
     @Test

@@ -95,7 +95,7 @@ class VmPartsTest {
     }
 
     private String notOurs(Object part) {
-        return part + " is no part of " + ours.vm + ": it belongs to another VM, whose state this would be";
+        return part + " is not a part of " + ours.vm + ": it belongs to another VM, whose state this would be";
     }
 
     private String foreignLine() {
@@ -125,7 +125,7 @@ class VmPartsTest {
         VgicV3 vgic = made.add(next.arm64().createVgicV3());
         Its its = made.add(next.arm64().createIts());
         VmParts parts = new VmParts(vm);
-        String rest = " is no part of " + vm + ": it belongs to another VM, whose state this would be";
+        String rest = " is not a part of " + vm + ": it belongs to another VM, whose state this would be";
         refused(() -> parts.vgic(vgic), vgic + rest);
         refused(() -> parts.its(its), its + rest);
         VmParts right = new VmParts(next).vgic(vgic).its(its);
@@ -203,7 +203,7 @@ class VmPartsTest {
 
     @Test
     void pinThatTheIoapicLacksIsRefused() {
-        String sentence = new Gsi(24) + " is no pin of this IOAPIC, which has 0 to 23";
+        String sentence = new Gsi(24) + " is not a pin of this IOAPIC, which has 0 to 23";
         EmulatedFunction.Builder builder = ours.builder(ours.bus, 2);
         refused(() -> builder.intx(new Gsi(24), ours.ioapic.source()), sentence);
         refused(() -> builder.intx(new Gsi(24), ours.ioapic), sentence);

@@ -63,7 +63,7 @@ public final class GuestIts {
     private final int vcpus;
     private int end;
 
-    /** The ITS of a VM whose vCPUs have ids from 0 on and are initialised. New parts are added to {@code made}. */
+    /** The ITS of a VM whose vCPUs have ids from 0 on and are initialized. New parts are added to {@code made}. */
     public GuestIts(Vm vm, int vcpus, Undo made) {
         this(vm, made, vcpus);
         programme();

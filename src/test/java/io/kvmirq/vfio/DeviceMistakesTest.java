@@ -71,28 +71,27 @@ class DeviceMistakesTest {
         Map<String, String> table = new LinkedHashMap<>();
         table.put(
                 "get(8) of 8 vectors",
-                "IndexOutOfBoundsException: index 8 is none of these 8 vectors of 0000:3b:00.0: expected 0 to 7");
+                "IndexOutOfBoundsException: index 8 is not one of these 8 vectors of 0000:3b:00.0: expected 0 to 7");
         table.put(
                 "arm(event, null)",
-                "NullPointerException: events has null for vector 1: give an eventfd, or leave the vector silent with"
+                "NullPointerException: events contains null for vector 1: give an eventfd, or leave the vector silent"
+                        + " with"
                         + " armSome");
         table.put(
                 "forwardAll with null",
-                "NullPointerException: messages gave null for vector 1: give the message to send");
+                "NullPointerException: messages returned null for vector 1: give the message to send");
         table.put(
                 "GuestMsix of another device",
                 "IllegalArgumentException: forwarding of 0000:3b:00.0 to vm (fd 4) is not that of 0000:3c:00.0: make the"
                         + " Forwarding of this device, with this handle");
-        table.put(
-                "pciDevice in group -1",
-                "IllegalArgumentException: IOMMU group -1 is not possible: expected 0 or more");
+        table.put("pciDevice in group -1", "IllegalArgumentException: IOMMU group -1 is invalid: expected 0 or more");
         table.put(
                 "register beyond a BAR",
-                "IndexOutOfBoundsException: offset 4096 is no register of BAR 0, which has 4096 bytes: expected 0 to"
+                "IndexOutOfBoundsException: offset 4096 is not a register of BAR 0, which has 4096 bytes: expected 0 to"
                         + " 4092");
         table.put(
                 "setRegister before a BAR",
-                "IndexOutOfBoundsException: offset -4 is no register of BAR 0, which has 4096 bytes: expected 0 to"
+                "IndexOutOfBoundsException: offset -4 is not a register of BAR 0, which has 4096 bytes: expected 0 to"
                         + " 4092");
         return table;
     }

@@ -57,7 +57,8 @@ class RegionMappingTest {
             assertThatThrownBy(() -> registers.mapping().getInt(4))
                     .isInstanceOf(UnsupportedOperationException.class)
                     .hasMessageMatching("the mapping of vfio device " + NAME
-                            + " \\(fd \\d+\\) is for the guest: an access from here could be a SIGBUS, while a device's"
+                            + " \\(fd \\d+\\) is for the guest: an access from here could raise SIGBUS, while a"
+                            + " device's"
                             + " memory space is off or after a file shrank; use read and write of the device's region,"
                             + " or Mapping.of of a memfd");
             assertThatThrownBy(() -> registers.mapping().put(0, new byte[8]))

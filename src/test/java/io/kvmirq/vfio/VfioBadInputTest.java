@@ -53,7 +53,7 @@ class VfioBadInputTest {
                 PciAddress.parse("0000:00:1f.0"),
                 "vfio group open",
                 Errno.ENODEV,
-                "(/sys/bus/pci/devices has no such device: it was removed, or is another machine's)");
+                "(/sys/bus/pci/devices has no such device: it was removed, or belongs to another machine)");
         refuses(
                 new PlatformName("fff51000.ethernet"),
                 "vfio group open",
@@ -186,6 +186,10 @@ class VfioBadInputTest {
             assertThat(asked.drain()).isPositive();
         }
         assertThat(hardware.device.remove()).isTrue();
-        refuses(TestDevice.FAKE, "vfio group open", Errno.ENODEV, "has no such device: it was removed, or is another");
+        refuses(
+                TestDevice.FAKE,
+                "vfio group open",
+                Errno.ENODEV,
+                "has no such device: it was removed, or belongs to another machine");
     }
 }

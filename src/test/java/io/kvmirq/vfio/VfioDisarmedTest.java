@@ -108,7 +108,7 @@ class VfioDisarmedTest {
         VfioDevice device = open();
         assertThatThrownBy(() -> device.msix(0, 2).arm(List.of(event, event)))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("cannot be of two interrupts of armed MSI-X of vfio device");
+                .hasMessageContaining("cannot be used for two interrupts of armed MSI-X of vfio device");
         ArmedVectors armed = device.msix(0, 1).arm(List.of(event));
         assertThatThrownBy(() -> armed.set(1, event)).isInstanceOf(IllegalArgumentException.class);
         armed.set(0, event);

@@ -181,7 +181,7 @@ class VfioLineTest {
         EventFd unmask = event();
         assertThatThrownBy(() -> line.unmaskBy(event))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("cannot be both the interrupt of");
+                .hasMessageContaining("cannot be both the trigger of");
         line.unmaskBy(unmask);
         assertThatThrownBy(() -> line.set(unmask)).isInstanceOf(IllegalArgumentException.class);
     }

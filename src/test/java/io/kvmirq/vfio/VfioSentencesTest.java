@@ -92,8 +92,7 @@ class VfioSentencesTest {
         Sysfs sysfs = bound().put(MEMBERS, List.of(TestDevice.FAKE.toString(), "0000:00:02.1"))
                 .put(DEVICES + "/0000:00:02.1/driver", "ahci");
         opening(kernel("6.12", sysfs))
-                .hasMessageContaining(
-                        "EPERM (drivers of the host have devices of the same group, 5: 0000:00:02.1 to ahci")
+                .hasMessageContaining("EPERM (host drivers have devices of the same group, 5: 0000:00:02.1 to ahci")
                 .message()
                 .doesNotContain("remap");
     }
@@ -123,7 +122,8 @@ class VfioSentencesTest {
         Sysfs sysfs = new Sysfs().put(DEVICES, List.of("0000:00:1f.0")).put(DEVICE + "/iommu_group", "5");
         opening(kernel("6.12", sysfs))
                 .hasMessageEndingWith(
-                        "ENODEV (/sys/bus/pci/devices has no such device: it was removed, or is another machine's)");
+                        "ENODEV (/sys/bus/pci/devices has no such device: it was removed, or belongs to another"
+                                + " machine)");
     }
 
     @Test
@@ -207,7 +207,8 @@ class VfioSentencesTest {
                     .isInstanceOf(KernelException.class)
                     .hasMessageContaining(
                             "ENOMEM (RLIMIT_MEMLOCK of this process is 12 KiB, and this needs 12 KiB beside"
-                                    + " 4 KiB that are locked: raise it before the start, ulimit -l 16 or more, systemd"
+                                    + " 4 KiB already locked: raise it before starting the process, ulimit -l 16 or"
+                                    + " more, systemd"
                                     + " LimitMEMLOCK=, or give the process CAP_IPC_LOCK)");
             first.close();
             device.dma().map(0x10000, three.mapping()).close();
@@ -236,7 +237,7 @@ class VfioSentencesTest {
             assertThatThrownBy(() -> device.msix(3, 2).arm(events))
                     .isInstanceOf(VectorsExhaustedException.class)
                     .hasMessageEndingWith(" MSI-X 3-4: only " + available + " on this host, and nothing was enabled:"
-                            + " ask for none beyond");
+                            + " request only these");
         }
     }
 

@@ -161,13 +161,13 @@ public final class GuestIoapic implements Userspace.Injector {
     private void requirePin(int pin) {
         if (pin < 0 || pin >= pins()) {
             throw new IllegalArgumentException(
-                    "pin " + pin + " is no pin of this IOAPIC, which has 0 to " + (pins() - 1));
+                    "pin " + pin + " is not a pin of this IOAPIC, which has 0 to " + (pins() - 1));
         }
     }
 
     private int requirePin(Gsi gsi) {
         if (Objects.requireNonNull(gsi, "gsi is null").number() >= pins()) {
-            throw new IllegalArgumentException(gsi + " is no pin of this IOAPIC, which has 0 to " + (pins() - 1));
+            throw new IllegalArgumentException(gsi + " is not a pin of this IOAPIC, which has 0 to " + (pins() - 1));
         }
         return gsi.number();
     }
@@ -420,7 +420,7 @@ public final class GuestIoapic implements Userspace.Injector {
                 if (registers.isLevelOf(pin, number)) {
                     lower(pin, each -> true, steps);
                     if (ended.get(pin).isEmpty()) {
-                        registers.endEoi(pin); // at once: what another vCPU writes meanwhile is no part of this EOI
+                        registers.endEoi(pin); // at once: what another vCPU writes meanwhile is not a part of this EOI
                         last.add(() -> settle(pin));
                     } else {
                         steps.addAll(ended.get(pin));

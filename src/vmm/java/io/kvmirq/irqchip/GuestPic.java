@@ -45,7 +45,7 @@ public final class GuestPic {
     private static int require(int port) {
         if (!isPort(port)) {
             throw new IllegalArgumentException(
-                    "port 0x" + Integer.toHexString(port) + " is none of the PICs: ask isPort");
+                    "port 0x" + Integer.toHexString(port) + " is not a PIC port: call isPort first");
         }
         return port;
     }

@@ -72,7 +72,7 @@ final class Document {
                     schema.startsWith(FAMILY)
                             ? "this is " + Foreign.quoted(schema) + ", and this version of kvmirq reads " + FAMILY
                                     + VERSION
-                            : Foreign.quoted(schema) + " is no snapshot: expected " + FAMILY + VERSION);
+                            : Foreign.quoted(schema) + " is not a snapshot: expected " + FAMILY + VERSION);
         }
         document.requireOnly("schema", "sha256", "state");
         Node state = document.at("state");
@@ -141,7 +141,7 @@ final class Document {
             return read;
         } catch (JsonProcessingException e) {
             throw new SnapshotException(
-                    "not a snapshot: the text is no JSON (" + Foreign.printable(e.getOriginalMessage(), LONGEST_REASON)
+                    "not a snapshot: the text is not JSON (" + Foreign.printable(e.getOriginalMessage(), LONGEST_REASON)
                             + "); " + GIVE_TEXT,
                     e);
         } catch (IOException e) {

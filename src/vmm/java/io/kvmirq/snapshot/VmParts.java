@@ -283,7 +283,7 @@ public final class VmParts {
     private void requireOurs(boolean isOurs, Object part) {
         if (!isOurs) {
             throw new IllegalArgumentException(
-                    part + " is no part of " + vm + ": it belongs to another VM, whose state this would be");
+                    part + " is not a part of " + vm + ": it belongs to another VM, whose state this would be");
         }
     }
 

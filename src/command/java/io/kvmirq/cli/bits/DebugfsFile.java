@@ -31,7 +31,7 @@ final class DebugfsFile {
     static int run(List<String> words, boolean json, Terminal terminal) {
         String kind = words.get(0);
         if (words.size() != 2) {
-            throw new IllegalArgumentException(kind + " is a file of debugfs: expected its name, such as "
+            throw new IllegalArgumentException(kind + " is a debugfs file: expected its name, such as "
                     + FileSentence.DEBUGFS + "/kvm/TID-FD/" + kind + ", or - for standard input");
         }
         return InputFile.read(words.subList(1, 2), terminal, in -> {
@@ -48,7 +48,7 @@ final class DebugfsFile {
         byte[] bytes = in.readNBytes(MOST_BYTES + 1);
         if (bytes.length > MOST_BYTES) {
             throw new IllegalArgumentException(
-                    kind + " has more than " + MOST_BYTES + " bytes: expected a file of debugfs");
+                    kind + " has more than " + MOST_BYTES + " bytes: expected a debugfs file");
         }
         String text = new String(bytes, StandardCharsets.UTF_8);
         DebugfsReport report = new DebugfsReport(terminal);

@@ -35,21 +35,22 @@ public final class FileSentence {
         Path directory = Optional.ofNullable(file.toAbsolutePath().getParent()).orElse(file);
         String reason = reason(e);
         if (Files.isDirectory(file)) {
-            return "it is a directory; give a file in it, such as " + shown(file.resolve("kvmirq.txt"));
+            return "it is a directory; name a file in it, such as " + shown(file.resolve("kvmirq.txt"));
         }
         if (reason.contains(NO_SPACE) || reason.contains(QUOTA)) {
-            return "the disk is full; free space there, or give a file on another disk";
+            return "the disk is full; free space there, or choose a file on another disk";
         }
         if (e instanceof NoSuchFileException && Files.notExists(directory, LinkOption.NOFOLLOW_LINKS)) {
-            return "the directory " + shown(directory) + " does not exist; make it with mkdir -p, or give another file";
+            return "the directory " + shown(directory)
+                    + " does not exist; create it with mkdir -p, or choose another file";
         }
         if (e instanceof AccessDeniedException) {
-            return "permission denied; give a file in a directory that you can write to";
+            return "permission denied; choose a file in a directory that you can write to";
         }
         if (e instanceof NoSuchFileException) {
-            return "the directory " + shown(directory) + " accepts no new file; give a file in another one";
+            return "the directory " + shown(directory) + " accepts no new files; choose a file in another one";
         }
-        return reason + "; give another file";
+        return reason + "; choose another file";
     }
 
     public static String cannotRead(Path file, IOException e) {
@@ -58,7 +59,7 @@ public final class FileSentence {
 
     private static String whyNotRead(Path file, IOException e) {
         if (Files.isDirectory(file)) {
-            return "it is a directory; give a file in it";
+            return "it is a directory; name a file in it";
         }
         boolean missing = e instanceof NoSuchFileException;
         if (!missing && !(e instanceof AccessDeniedException)) {

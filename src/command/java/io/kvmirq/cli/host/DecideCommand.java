@@ -87,8 +87,8 @@ public final class DecideCommand implements Command {
             DecideQuestion.message(arguments);
             if (arguments.hasMatchedOption("--vendor")) {
                 if (!Commands.host(arguments).isEmpty()) {
-                    throw new IllegalArgumentException(
-                            "--vendor and" + Commands.host(arguments) + " exclude each other: --vendor reads no files");
+                    throw new IllegalArgumentException("--vendor and" + Commands.host(arguments)
+                            + " are mutually exclusive: --vendor reads no files");
                 }
                 return answer(DecideQuestion.ofVendors(arguments), arguments, terminal);
             }

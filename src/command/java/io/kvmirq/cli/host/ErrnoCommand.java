@@ -105,7 +105,7 @@ public final class ErrnoCommand implements Command {
             }
             known.stream().filter(fact::excludes).findFirst().ifPresent(other -> {
                 throw new IllegalArgumentException("'" + fact.label() + "' and '" + other.label()
-                        + "' exclude each other: give the one that holds");
+                        + "' are mutually exclusive: give the one that holds");
             });
             known.add(fact);
         }

@@ -55,7 +55,7 @@ record ExplainQuestion(
         boolean all = arguments.hasMatchedOption("--all");
         if (arguments.hasMatchedOption(HostSource.TWICE) && (vcpus || arguments.hasMatchedOption(LiveOption.NAME))) {
             throw new IllegalArgumentException(HostSource.TWICE + " reads files twice, and " + LiveOption.NAME
-                    + " watches longer: give one of them, and give " + HostSource.TWICE + " without --vcpus");
+                    + " watches longer: use one of them, and use " + HostSource.TWICE + " without --vcpus");
         }
         if (arguments.hasMatchedOption("--against") && (vcpus || !arguments.hasMatchedOption("--from"))) {
             throw new IllegalArgumentException("--against compares two captures: add --from, and leave out --vcpus");
@@ -66,7 +66,7 @@ record ExplainQuestion(
                             + " another host by --root or --from");
         }
         if ((words.isEmpty() ? 0 : 1) + (option.isPresent() ? 1 : 0) + (all ? 1 : 0) > 1) {
-            throw new IllegalArgumentException("--vm, --all and an address exclude each other: give one of them");
+            throw new IllegalArgumentException("--vm, --all and an address are mutually exclusive: use one of them");
         }
         if (words.isEmpty() && guest.isEmpty() && !all) {
             throw new IllegalArgumentException("expected a device address, such as 0000:3b:00.0, or --vm"

@@ -98,7 +98,8 @@ public final class HostSource {
         List<String> chosen =
                 OPTIONS.stream().filter(arguments::hasMatchedOption).toList();
         if (chosen.size() > 1) {
-            throw new IllegalArgumentException(String.join(" and ", chosen) + " exclude each other: give one of them");
+            throw new IllegalArgumentException(
+                    String.join(" and ", chosen) + " are mutually exclusive: use one of them");
         }
         if (arguments.hasMatchedOption("--from")) {
             return capture(arguments.matchedOptionValue("--from", Path.of("")));
@@ -122,7 +123,8 @@ public final class HostSource {
                                     + (isDenied(directory.resolve(needed.get(0)))
                                             ? "permission denied: run as root, or let this user read the directory"
                                             : "expected a directory with " + String.join(" or ", needed) + " in it")
-                            : "/sys is not mounted, or this host has no PCI: mount /sys, or give a copy of a host with"
+                            : "/sys is not mounted, or this host has no PCI bus: mount /sys, or name a copy of a host"
+                                    + " with"
                                     + " --root DIR");
         }
         HostFiles files = HostFiles.at(directory);
@@ -158,7 +160,7 @@ public final class HostSource {
             throw new UnreadableInputException(
                     FileSentence.shown(file) + " is not a capture: "
                             + (isTar(file)
-                                    ? "it is a tar or gzip archive; unpack it, and give its directory"
+                                    ? "it is a tar or gzip archive; unpack it, and name its directory"
                                     : e.getMessage()),
                     e);
         }

@@ -190,7 +190,7 @@ public final class ListCommand implements Command {
                 .toList();
         if (!others.isEmpty()) {
             throw new IllegalArgumentException(TEXTFILE + " writes the metrics of all guests, and " + others.get(0)
-                    + " prints something else: give one of them");
+                    + " prints something else: use one of them");
         }
         return others;
     }

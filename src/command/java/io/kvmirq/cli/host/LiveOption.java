@@ -102,7 +102,7 @@ public final class LiveOption {
         for (String other : List.of("--fake", "--root", "--from")) {
             if (arguments.hasMatchedOption(other)) {
                 throw new IllegalArgumentException(
-                        NAME + " watches this machine, and " + other + " reads another host: give one of them");
+                        NAME + " watches this machine, but " + other + " reads another host: use one of them");
             }
         }
         return machine == null ? LiveHost.thisMachine() : machine;

@@ -53,7 +53,7 @@ public final class NewFile {
     }
 
     private static void complain(Path file, Terminal terminal) {
-        terminal.complain("cannot write " + FileSentence.shown(file) + ": it exists already; give another file");
+        terminal.complain("cannot write " + FileSentence.shown(file) + ": it exists already; choose another file");
     }
 
     /**

@@ -63,7 +63,8 @@ public final class LogRules {
                     case "long" -> KernelLog.LONG_SECONDS;
                     case "boot" -> KernelLog.BOOT_SECONDS;
                     default ->
-                        throw new IllegalArgumentException("\"" + columns.get(1) + "\" is none of short, long, boot");
+                        throw new IllegalArgumentException(
+                                "\"" + columns.get(1) + "\" is not one of short, long, boot");
                 };
         String text = columns.get(3);
         AtomicInteger parts = new AtomicInteger();

@@ -168,7 +168,7 @@ final class Rows {
         return Stream.of(all)
                 .filter(constant -> label.apply(constant).equals(word))
                 .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("\"" + word + "\" is none of "
+                .orElseThrow(() -> new IllegalArgumentException("\"" + word + "\" is not one of "
                         + Stream.of(all)
                                 .map(label)
                                 .filter(known -> !known.isEmpty())

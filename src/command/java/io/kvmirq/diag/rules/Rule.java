@@ -88,7 +88,7 @@ public record Rule<S extends Fact.Subject>(
             return Hop.all().stream()
                     .filter(hop -> hop.label().equals(label))
                     .findFirst()
-                    .orElseThrow(() -> new IllegalArgumentException("\"" + label + "\" is none of " + Hop.all()));
+                    .orElseThrow(() -> new IllegalArgumentException("\"" + label + "\" is not one of " + Hop.all()));
         }
 
         /** The same rules about another owner. */

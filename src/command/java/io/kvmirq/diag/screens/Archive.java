@@ -111,7 +111,7 @@ public final class Archive {
 
     /**
      * Reads an archive. The archive is not trusted: no file is unpacked to a disk, and an archive is refused if it has
-     * more than {@link #MOST_BYTES}, or a path that leads elsewhere.
+     * more than {@link #MOST_BYTES}, or a path that leads out of the archive.
      *
      * @throws IllegalArgumentException if it is no capture; the message says why
      */
@@ -140,10 +140,10 @@ public final class Archive {
             int end = head.indexOf('\n');
             throw new IllegalArgumentException(
                     NEWER.matcher(head).lookingAt()
-                            ? "it has the form " + Foreign.printable(head.substring(0, end < 0 ? head.length() : end))
-                                    + ", and this kvmirq reads " + FORM
+                            ? "it has the format " + Foreign.printable(head.substring(0, end < 0 ? head.length() : end))
+                                    + ", but this kvmirq reads " + FORM
                                     + ": read it with the kvmirq that wrote it, or a newer one"
-                            : "it is not an archive of kvmirq capture, form " + FORM);
+                            : "it is not a kvmirq capture archive, format " + FORM);
         }
         SortedMap<String, byte[]> rest = new TreeMap<>(entries);
         rest.remove(HEAD);
@@ -190,7 +190,7 @@ public final class Archive {
 
     private static void check(String path) {
         if (!Capture.PATH.matcher(path).matches()) {
-            throw new IllegalArgumentException("it has a path that leads elsewhere, " + Foreign.quoted(path));
+            throw new IllegalArgumentException("it has a path that leads out of the archive, " + Foreign.quoted(path));
         }
     }
 

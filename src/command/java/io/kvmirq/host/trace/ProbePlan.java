@@ -278,7 +278,8 @@ record ProbePlan(
         return types.member(Kind.STRUCT, type, member)
                 .then(found -> found.pointer()
                         ? new Known.Observed<>(found.offset())
-                        : new Known.Unknown<>("this kernel's " + type + "." + member + " is no pointer", TRACEPOINTS));
+                        : new Known.Unknown<>(
+                                "this kernel's " + type + "." + member + " is not a pointer", TRACEPOINTS));
     }
 
     /** The probes, as {@code kprobe_events} takes them. */

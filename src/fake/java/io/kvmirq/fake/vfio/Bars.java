@@ -65,7 +65,7 @@ public final class Bars {
 
     private static void requireRegister(ByteBuffer of, int bar, int at) {
         if (at < 0 || at > of.limit() - Integer.BYTES) {
-            throw new IndexOutOfBoundsException("offset " + at + " is no register of BAR " + bar + ", which has "
+            throw new IndexOutOfBoundsException("offset " + at + " is not a register of BAR " + bar + ", which has "
                     + of.limit() + " bytes: expected 0 to " + (of.limit() - Integer.BYTES));
         }
     }

@@ -221,7 +221,7 @@ public final class VfioPci extends FakeVfioDevice {
         checkVector(vector);
         if (!registers.isMaster()) {
             host.note(VfioAnswer.VFIO_BUS_MASTER);
-            return lose(vector, "is no bus master");
+            return lose(vector, "has bus mastering off");
         }
         return registers.isAsleep() ? lose(vector, "sleeps") : vectors.send(vector);
     }

@@ -82,8 +82,8 @@ public final class Backends {
                 ? provided(
                         FAKE,
                         BackendProvider::isSelectedFromOutside,
-                        "-D" + PROPERTY + " or $" + ENVIRONMENT + " selects the fake kernel, which simulates, and only"
-                                + " tests with io.kvmirq:kvmirq-testkit take it from there: say Kernel.open(\"fake\")")
+                        "-D" + PROPERTY + " or $" + ENVIRONMENT + " selects the fake kernel, but only tests with"
+                                + " io.kvmirq:kvmirq-testkit accept this setting: use Kernel.open(\"fake\")")
                 : open(selection);
     }
 

@@ -20,7 +20,7 @@ public final class FfmLibc {
                 running < FIRST_JAVA
                         ? "needs Java " + FIRST_JAVA + " or newer, this is " + running
                         : "this kvmirq was built by a JDK before " + FIRST_JAVA
-                                + " and carries no FFM binding; build it" + " with a newer one");
+                                + " and has no FFM binding; build it with a newer one");
     }
 
     public static String description() {

@@ -64,7 +64,7 @@ public final class LibcBackend implements KernelBackend {
     static LibcBackend over(Libc libc, String name, String description, String architecture) {
         if (!GENERIC_IOCTL_ENCODING.contains(architecture)) {
             throw new BackendUnavailableException("ioctl numbers of architecture " + architecture
-                    + " are not known here: expected one of " + GENERIC_IOCTL_ENCODING);
+                    + " are unknown: expected one of " + GENERIC_IOCTL_ENCODING);
         }
         return new LibcBackend(name, description, libc);
     }

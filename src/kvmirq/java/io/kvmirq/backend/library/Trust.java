@@ -79,7 +79,7 @@ public final class Trust {
         int user = thisUser();
         for (Path each = named; each != null; each = each.getParent()) {
             if (Files.isSymbolicLink(each) && userOf(each) != ROOT && userOf(each) != user) {
-                return each + " is a symbolic link of user " + userOf(each) + ": expected one of root or user " + user;
+                return each + " is a symbolic link owned by user " + userOf(each) + ": expected root or user " + user;
             }
         }
         return null;
@@ -101,7 +101,8 @@ public final class Trust {
         try {
             return userOf(Path.of("/proc/self"));
         } catch (IOException e) {
-            throw new BackendUnavailableException("this user's id cannot be told: " + e + "; is /proc mounted?", e);
+            throw new BackendUnavailableException(
+                    "this user's id cannot be determined: " + e + "; is /proc mounted?", e);
         }
     }
 

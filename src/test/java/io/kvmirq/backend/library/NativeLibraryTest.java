@@ -238,9 +238,9 @@ class NativeLibraryTest {
         Path link = Files.createSymbolicLink(temporary.resolve("link"), mine);
         Files.setAttribute(link, "unix:uid", 65534, LinkOption.NOFOLLOW_LINKS);
         assertThatThrownBy(() -> new LibraryCache(link).hold(content))
-                .hasMessageContaining(link + " is a symbolic link of user 65534: expected one of root or user 0");
+                .hasMessageContaining(link + " is a symbolic link owned by user 65534: expected root or user 0");
         assertThatThrownBy(() -> new LibraryCache(link.resolve("below")).hold(content))
-                .hasMessageContaining(link + " is a symbolic link of user 65534");
+                .hasMessageContaining(link + " is a symbolic link owned by user 65534");
         assertThat(mine).isEmptyDirectory();
     }
 

@@ -165,7 +165,7 @@ class DecodeCommandIT {
                         + " irte.vtd.posted? See kvmirq decode --help",
                 "decode vgic-its-state@8080000 x | kvmirq: kind 'vgic-its-state@8080000' is unknown: did you mean"
                         + " vgic-its-state? See kvmirq decode --help",
-                "decode vgic-state             | kvmirq: vgic-state is a file of debugfs: expected its name, such as"
+                "decode vgic-state             | kvmirq: vgic-state is a debugfs file: expected its name, such as"
                         + " /sys/kernel/debug/kvm/TID-FD/vgic-state, or - for standard input. See kvmirq decode --help",
                 "decode --batch vgic-state x   | kvmirq: --batch takes words: expected kvmirq decode [--json]"
                         + " vgic-state FILE. See kvmirq decode --help",
@@ -217,7 +217,7 @@ class DecodeCommandIT {
         assertThat(missing.err().strip()).isEqualTo("kvmirq: cannot read /nonexistent/file: no such file");
         Cli.Ended directory = Cli.run("encode", "--batch", temporary.toString()).exited(ExitCode.COULD_NOT_RUN);
         assertThat(directory.err())
-                .isEqualTo("kvmirq: cannot read " + temporary + ": it is a directory; give a file in it\n");
+                .isEqualTo("kvmirq: cannot read " + temporary + ": it is a directory; name a file in it\n");
         String file = "/sys/kernel/debug/kvm/1-2/vgic-state";
         Cli.Ended ended = Cli.run("decode", "vgic-state", file).exited(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err())

@@ -371,11 +371,11 @@ class VfioCommandTest {
                 "vfio --root /proc             | 3 | kvmirq: --root is '/proc': expected a directory with"
                         + " sys/bus/pci/devices in it",
                 "vfio --from /no/archive       | 3 | kvmirq: cannot read /no/archive: no such file",
-                "doctor --from /etc/passwd     | 3 | kvmirq: /etc/passwd is not a capture: it is not an archive of"
-                        + " kvmirq",
+                "doctor --from /etc/passwd     | 3 | kvmirq: /etc/passwd is not a capture: it is not a kvmirq capture"
+                        + " archive",
                 "list --root /no/directory     | 3 | kvmirq: --root is '/no/directory': expected a directory with",
                 "explain --from /no/archive 01:00.0 | 3 | kvmirq: cannot read /no/archive: no such file",
-                "vfio --root / --fake 6.1      | 2 | kvmirq: --fake and --root exclude each other: give one of them."
+                "vfio --root / --fake 6.1      | 2 | kvmirq: --fake and --root are mutually exclusive: use one of them."
                         + " See kvmirq vfio --help"
             })
     void wrongArgumentsAreOneSentence(String arguments, int exitCode, String sentence) {

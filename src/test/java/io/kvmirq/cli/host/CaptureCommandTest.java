@@ -38,8 +38,8 @@ class CaptureCommandTest {
         Files.write(tar, header);
         for (Path file : List.of(packed, tar)) {
             assertThat(Cli.run("doctor", "--from", file.toString()).exited(3).err())
-                    .isEqualTo("kvmirq: " + file + " is not a capture: it is a tar or gzip archive; unpack"
-                            + " it, and give its directory\n");
+                    .isEqualTo("kvmirq: " + file + " is not a capture: it is a tar or gzip archive; unpack it, and"
+                            + " name its directory\n");
         }
         assertThat(Cli.run("doctor", "--from", temporary.toString()).exited(3).err())
                 .isEqualTo("kvmirq: " + temporary + ": expected a directory with proc or sys in it\n");
@@ -49,7 +49,7 @@ class CaptureCommandTest {
             out.write("kvmirq.capture/2\nredacted=true\n".getBytes(StandardCharsets.UTF_8));
         }
         assertThat(Cli.run("doctor", "--from", newer.toString()).exited(3).err())
-                .contains("it has the form kvmirq.capture/2, and this kvmirq reads kvmirq.capture/1");
+                .contains("it has the format kvmirq.capture/2, but this kvmirq reads kvmirq.capture/1");
     }
 
     @Test

@@ -156,7 +156,7 @@ class DecideCommandIT {
                         + " known to Linux 6.12: expected --kernel 6.17",
                 "--vendor amd --msi fee01000/41 --without frob | --without 'frob' is unknown: expected lapics, producer",
                 "--vendor amd --msi fee01000/41 --without its | --without its is for arm64 hosts only",
-                "--vendor amd --msi fee01000/41 --root /x | --vendor and --root /x exclude each other",
+                "--vendor amd --msi fee01000/41 --root /x | --vendor and --root /x are mutually exclusive",
                 "--fake gicv4 --msi 8090040/1 --without lapics | --without lapics is for x86 hosts only",
                 "--fake gicv4 --msi 8090040/1 --vcpus 2 | --vcpus is for x86 only, and the host is arm64",
                 "--fake vtd-posting --msi fee01000/41 --vcpus 0 | --vcpus is 0: expected 1-4096",

@@ -605,7 +605,8 @@ class ExplainCommandTest {
                 "999            | 3 | VFIO has armed no host irq 999: 'kvmirq list --all' shows the armed irqs",
                 "web 3          | 2 | a vector belongs to a device: expected a device address before '3', such as"
                         + " 0000:3b:00.0. See kvmirq explain --help",
-                "--vm web 02:00.0 | 2 | --vm, --all and an address exclude each other: give one of them. See kvmirq explain --help"
+                "--vm web 02:00.0 | 2 | --vm, --all and an address are mutually exclusive: use one of them. See kvmirq"
+                        + " explain --help"
             })
     void wrongQuestionIsRefused(String arguments, int exitCode, String sentence) throws IOException {
         Cli.Ended printed = of(pit(), arguments.split(" ")).exited(exitCode);

@@ -1140,9 +1140,9 @@ class LiveTest {
                 "--live 3601         | --live '3601' is not a time: expected 1 to 3600 seconds, such as 10",
                 "--live 1.5          | --live '1.5' is not a time: expected 1 to 3600 seconds, such as 10",
                 "--live x            | --live 'x' is not a time: expected 1 to 3600 seconds, such as 10",
-                "--live 9 --root /   | --live watches this machine, and --root reads another host: give one of them",
-                "--live 9 --from x   | --live watches this machine, and --from reads another host: give one of them",
-                "--live 9 --fake 7.1 | --live watches this machine, and --fake reads another host: give one of them"
+                "--live 9 --root /   | --live watches this machine, but --root reads another host: use one of them",
+                "--live 9 --from x   | --live watches this machine, but --from reads another host: use one of them",
+                "--live 9 --fake 7.1 | --live watches this machine, but --fake reads another host: use one of them"
             })
     void wrongTimeOrPlaceIsRefused(String options, String sentence) throws IOException {
         LiveHost host = new Watched(GuestHosts.of("amd-avic"), traced("x86-7.2", ""));

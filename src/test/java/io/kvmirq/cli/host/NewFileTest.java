@@ -73,7 +73,8 @@ class NewFileTest {
         assertThat(NewFile.isRefused(temporary.resolve("none/a"), terminal)).isTrue();
         assertThat(said.toString(StandardCharsets.UTF_8))
                 .isEqualTo("kvmirq: cannot write " + temporary.resolve("none/a") + ": the directory "
-                        + temporary.resolve("none") + " does not exist; make it with mkdir -p, or give another file\n");
+                        + temporary.resolve("none")
+                        + " does not exist; create it with mkdir -p, or choose another file\n");
         assertThat(NewFile.isRefused(temporary, terminal)).isTrue();
     }
 
@@ -83,9 +84,9 @@ class NewFileTest {
         assertThat(NewFile.replace(Path.of("/proc/x"), terminal, out -> out.write('x')))
                 .isFalse();
         assertThat(said.toString(StandardCharsets.UTF_8))
-                .matches(
-                        "kvmirq: cannot write /proc/x: (the directory /proc accepts no new file; give a file in another one"
-                                + "|permission denied; .*)\n");
+                .matches("kvmirq: cannot write /proc/x: (the directory /proc accepts no new files; choose a file in"
+                        + " another one"
+                        + "|permission denied; .*)\n");
     }
 
     @Test
@@ -94,6 +95,6 @@ class NewFileTest {
         Path link = Files.createSymbolicLink(temporary.resolve("link"), target);
         assertThat(NewFile.write(link, terminal, out -> out.write('x'))).isFalse();
         assertThat(target).doesNotExist();
-        assertThat(said.toString(StandardCharsets.UTF_8)).contains("it exists already; give another file");
+        assertThat(said.toString(StandardCharsets.UTF_8)).contains("it exists already; choose another file");
     }
 }

@@ -210,7 +210,7 @@ class TextfileTest {
                 .isFalse();
         assertThat(err.toString(StandardCharsets.UTF_8))
                 .isEqualTo("kvmirq: cannot write " + file
-                        + ": the disk is full; free space there, or give a file on another disk\n");
+                        + ": the disk is full; free space there, or choose a file on another disk\n");
         assertThat(file).hasContent("old");
         try (Stream<Path> left = Files.list(temporary)) {
             assertThat(left).containsExactly(file);
@@ -229,7 +229,7 @@ class TextfileTest {
         Path pipe = temporary.resolve("pipe");
         Program.output(List.of("mkfifo", pipe.toString()));
         assertThat(write(host, pipe).exited(ExitCode.COULD_NOT_RUN).err())
-                .isEqualTo("kvmirq: cannot write " + pipe + ": it is not a regular file; give another file\n");
+                .isEqualTo("kvmirq: cannot write " + pipe + ": it is not a regular file; choose another file\n");
         Path link = Files.createSymbolicLink(temporary.resolve("link"), temporary.resolve("file"));
         assertThat(write(host, link).exited(ExitCode.COULD_NOT_RUN).err()).contains("it is not a regular file");
         assertThat(link).isSymbolicLink();

@@ -90,7 +90,7 @@ class TwiceTest {
     void twoLooksAreNotAWatch(String others) {
         String[] words = ("explain --twice " + others).split(" ");
         assertThat(Cli.run(words).exited(2).err())
-                .contains("--twice reads files twice, and --live watches longer: give one of them");
+                .contains("--twice reads files twice, and --live watches longer: use one of them");
     }
 
     @ParameterizedTest

@@ -354,7 +354,7 @@ class WatchTest {
                 .contains("--live needs probes, and none can be set: this kernel has no kprobe_events");
         assertThat(live(Optional.empty()).exited(ExitCode.COULD_NOT_RUN).err()).contains("tracefs is not mounted");
         assertThat(Cli.run(command("amd-pit", "--live")).exited(ExitCode.USAGE).err())
-                .contains("--live watches this machine, and --from reads another host");
+                .contains("--live watches this machine, but --from reads another host");
     }
 
     @Test

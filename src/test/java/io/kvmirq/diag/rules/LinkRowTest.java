@@ -48,8 +48,8 @@ class LinkRowTest {
                 "a.good | GSI | ok | again | - ~ \"a.good\" has a row already",
                 "a.new | GSI | ok | it holds ~ \"a.new\" has 4 columns, expected 5",
                 "a.new | GSI | ok |  | - ~ \"a.new\" has an empty column: write -",
-                "a.new | route | ok | it holds | - ~ \"route\" is none of [device, host irq,",
-                "a.new | GSI | fine | it holds | - ~ \"fine\" is none of [ok, broken,",
+                "a.new | route | ok | it holds | - ~ \"route\" is not one of [device, host irq,",
+                "a.new | GSI | fine | it holds | - ~ \"fine\" is not one of [ok, broken,",
                 "a.new | GSI | ok | it holds | @nobody ~ \"@nobody\" has no row",
             })
     void wrongRowIsNamedByItsLine(String line, String message) {

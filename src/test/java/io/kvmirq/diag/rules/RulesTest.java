@@ -122,12 +122,13 @@ class RulesTest {
             value = {
                 "x.one | host irq | vector | lossy | /a | it holds | - | - ~ \"x.one\" has 8 columns, expected 9",
                 "x.good | host irq | vector | lossy | /a | it holds | - | - | - ~ \"x.good\" has a row already",
-                "x.one | host irq | vector | heavy | /a | it holds | - | - | - ~ \"heavy\" is none of [broken,",
+                "x.one | host irq | vector | heavy | /a | it holds | - | - | - ~ \"heavy\" is not one of [broken,",
                 "x.one | host irq | vector | lossy | /a |  | - | - | - ~ \"x.one\" has an empty column",
                 "x.one | host irq | vector | lossy | /a | it holds | @none | - | - ~ \"@none\" has no row",
                 "x.one | host irq | vector | lossy | /a | it holds | command: echo | live | - ~ a remedy is \"kind: what",
                 "x.one | host irq | vector | lossy | /a | it holds | look: dmesg | - | none ~ a remedy is \"kind: what",
-                "x.one | host irq | vector | lossy | /a | it holds | drink: tea | live | none ~ \"drink\" is none of [kernel",
+                "x.one | host irq | vector | lossy | /a | it holds | drink: tea | live | none ~ \"drink\" is not one"
+                        + " of [kernel",
                 "@one | look: dmesg | - ~ \"@one\" has 3 columns, expected 4",
             })
     void wrongRowIsNamedByItsLine(String line, String message) {

@@ -441,7 +441,7 @@ class CaptureTest {
         byte[] archive = zip(Map.of(path, new byte[1]));
         assertThatThrownBy(() -> read(archive))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("a path that leads elsewhere, '")
+                .hasMessageContaining("a path that leads out of the archive, '")
                 .hasMessageNotContaining("\n");
     }
 
@@ -479,13 +479,14 @@ class CaptureTest {
         byte[] other = zip(Map.of("kvmirq.capture", "kvmirq.capture/9\n".getBytes(StandardCharsets.UTF_8)));
         assertThatThrownBy(() -> read(other))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("it has the form kvmirq.capture/9, and this kvmirq reads kvmirq.capture/1: read it with the"
-                        + " kvmirq that wrote it, or a newer one");
+                .hasMessage(
+                        "it has the format kvmirq.capture/9, but this kvmirq reads kvmirq.capture/1: read it with the"
+                                + " kvmirq that wrote it, or a newer one");
         byte[] foreign = zip(Map.of("kvmirq.capture", "kvmirq.capture/x\n".getBytes(StandardCharsets.UTF_8)));
         for (byte[] archive : List.of(new byte[0], "no zip".getBytes(StandardCharsets.UTF_8), foreign)) {
             assertThatThrownBy(() -> read(archive))
                     .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessageContaining("not an archive of kvmirq capture");
+                    .hasMessageContaining("not a kvmirq capture archive");
         }
         // Behind the entries is only the directory of the zip file, which says nothing more.
         int entries = new String(whole, StandardCharsets.ISO_8859_1).indexOf("PK\u0001\u0002");
@@ -544,7 +545,7 @@ class CaptureTest {
         byte[] content = list.split(" ")[1].getBytes(StandardCharsets.UTF_8);
         assertThatThrownBy(() -> read(zip(Map.of("kvmirq.capture", head, list.split(" ")[0], content))))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("a path that leads elsewhere, '");
+                .hasMessageContaining("a path that leads out of the archive, '");
     }
 
     /** Another guest comes first before, and is gone later. Without an id, names are numbers of each capture. */

@@ -73,7 +73,7 @@ class ProbesTest {
         assertThat(intx(new KvmBtf().withDeviceOfContext()).known().orElseThrow())
                 .endsWith(" id=+44(+8($arg2)):s32");
         assertThat(why(intx(new KvmBtf().withoutArrayOfContexts())))
-                .isEqualTo("this kernel's vfio_pci_core_device.ctx is no pointer");
+                .isEqualTo("this kernel's vfio_pci_core_device.ctx is not a pointer");
         Probes probes = Probes.set(
                         tracefs,
                         OWN,

@@ -16,7 +16,7 @@ record FileLine(String file, int line, String text) {
         try {
             return Integer.parseInt(digits, radix);
         } catch (NumberFormatException e) {
-            throw unexpected("a number of 32 bits and not " + digits);
+            throw unexpected("a 32-bit number, not " + digits);
         }
     }
 
@@ -25,7 +25,7 @@ record FileLine(String file, int line, String text) {
         try {
             return Integer.toUnsignedLong(Integer.parseUnsignedInt(digits, radix));
         } catch (NumberFormatException e) {
-            throw unexpected("a number of 32 bits and not " + digits);
+            throw unexpected("a 32-bit number, not " + digits);
         }
     }
 }

@@ -271,7 +271,7 @@ public class Distributor {
 
     private void checkSgi(int vcpu, int sgi) {
         if (!InterruptId.isSgi(sgi)) {
-            throw new IllegalArgumentException("id " + sgi + " is no SGI: expected 0-15");
+            throw new IllegalArgumentException("id " + sgi + " is not an SGI: expected 0-15");
         }
         banks.checkVcpu(vcpu);
     }

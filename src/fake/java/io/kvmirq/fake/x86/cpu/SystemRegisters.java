@@ -137,7 +137,7 @@ public final class SystemRegisters {
     private static @Nullable String unmodelled(ByteBuffer next) {
         for (int segment = 0; segment < SEGMENTS; segment++) {
             if (!isOfRealMode(next, segment)) {
-                return "a guest with a segment that is none of real mode";
+                return "a guest with a segment that real mode does not have";
             }
         }
         long cr0 = next.getLong(CR0);

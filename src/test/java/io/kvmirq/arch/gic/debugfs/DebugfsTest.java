@@ -165,9 +165,9 @@ class DebugfsTest {
                 "SPI 40 0 0001000 0 0 0 999 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 0 0 999 -1':"
                         + " expected a priority of 0-255 and not 999",
                 "SPI 99999999999 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SPI 99999999999 0 0001000 0 0 0 160"
-                        + " -1': expected a number of 32 bits and not 99999999999",
+                        + " -1': expected a 32-bit number, not 99999999999",
                 "SPI 40 0 0001000 0 123456789 0 160 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 123456789 0 160 -1':"
-                        + " expected a number of 32 bits and not 123456789",
+                        + " expected a 32-bit number, not 123456789",
                 "SGI 40 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SGI 40 0 0001000 0 0 0 160 -1':"
                         + " expected an id of kind SGI, 0-15",
                 "SPI 1020 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SPI 1020 0 0001000 0 0 0 160 -1':"

@@ -228,8 +228,8 @@ class DistributorTest {
         assertIllegalArgument(() -> v2.raise(-1, 16), "vCPU -1 does not exist: expected 0-1");
         assertIllegalArgument(() -> v2.send(2, 0, 1), "vCPU 2 does not exist: expected 0-1");
         assertIllegalArgument(() -> v2.send(0, 2, 1), "vCPU 2 does not exist: expected 0-1");
-        assertIllegalArgument(() -> v2.send(0, 1, 16), "id 16 is no SGI: expected 0-15");
-        assertIllegalArgument(() -> v2.sources(0, 16), "id 16 is no SGI: expected 0-15");
+        assertIllegalArgument(() -> v2.send(0, 1, 16), "id 16 is not an SGI: expected 0-15");
+        assertIllegalArgument(() -> v2.sources(0, 16), "id 16 is not an SGI: expected 0-15");
         assertIllegalArgument(() -> v2.isFlagged(2), "vCPU 2 does not exist: expected 0-1");
         assertIllegalArgument(() -> v2.sources(2, 1), "vCPU 2 does not exist: expected 0-1");
         assertIllegalArgument(() -> v2.setTarget(31, 0), "PPI 31 has no target: expected an SPI, 32-95");

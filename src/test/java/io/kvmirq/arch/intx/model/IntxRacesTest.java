@@ -30,6 +30,6 @@ class IntxRacesTest {
     @Test
     void directEoiOnASharedLineLeavesTheOtherVmWaiting() {
         Exploration found = IntxScenario.SHARED.explore(IntxVariant.DIRECT_SHARED, Memory.SEQUENTIAL);
-        assertThat(found.why()).isEqualTo("the device of the other VM waits for ever");
+        assertThat(found.why()).isEqualTo("the device of the other VM waits forever");
     }
 }

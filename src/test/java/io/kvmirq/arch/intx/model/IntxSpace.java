@@ -280,7 +280,7 @@ final class IntxSpace extends IntxParts implements Space {
             return Optional.of("no handler cares for the line, which is disabled");
         }
         if (shares && other.isRequesting()) {
-            return Optional.of("the device of the other VM waits for ever");
+            return Optional.of("the device of the other VM waits forever");
         }
         if (words.get(late) != 0) {
             return Optional.of("an eventfd is signalled after another was chosen");
@@ -292,7 +292,7 @@ final class IntxSpace extends IntxParts implements Space {
             return Optional.of("a VM has no INTx: its request for the line got EBUSY");
         }
         if (device.isRequesting()) {
-            return Optional.of("the device waits for ever");
+            return Optional.of("the device waits forever");
         }
         if (line.isActive()) {
             return Optional.of("the line stays active");
