@@ -207,7 +207,7 @@ class Arm64Test {
                 .isZero();
         assertThatThrownBy(() -> kernel.libc().ioctl(vcpu, Uapi.KVM_RUN, 0))
                 .isInstanceOf(NotModelledException.class)
-                .hasMessage("the fake kernel does not model KVM_RUN on arm64, but of a vCPU that plays exits"
+                .hasMessage("the fake kernel does not model KVM_RUN on arm64, except of a vCPU that plays exits"
                         + " (FakeKernel.vcpu)");
         assertThatThrownBy(() -> kernel.libc().ioctl(vm, UapiArm64.KVM_ARM_SET_DEVICE_ADDR, 0))
                 .hasMessage("the fake kernel does not model KVM_ARM_SET_DEVICE_ADDR");

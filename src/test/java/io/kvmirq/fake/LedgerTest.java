@@ -387,7 +387,7 @@ class LedgerTest {
         event.signal();
         int fd = Numbers.of(event.fd());
         assertThat(fake.lost())
-                .containsExactly("GSI " + gsi.number() + " was raised and has no route; source eventfd " + fd
+                .containsExactly("GSI " + gsi.number() + " was raised but has no route; source eventfd " + fd
                         + ", last place its source, call write of descriptor " + fd);
         counts(1, 0, 0, 0, 0, 1);
     }

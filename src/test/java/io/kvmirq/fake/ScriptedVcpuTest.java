@@ -325,7 +325,7 @@ class ScriptedVcpuTest {
                 .hasMessage("a vCPU of the fake cannot play mmioRead(0xff8, 8): there is memory of the guest, and no"
                         + " exit");
         assertThatThrownBy(vcpu::run).hasMessageContaining("the kernel has its device");
-        assertThatThrownBy(vcpu::run).hasMessageContaining("split irqchip only");
+        assertThatThrownBy(vcpu::run).hasMessageContaining("only in a VM with the split irqchip");
     }
 
     /** KVM answers them in the kernel; without its PIC they exit. */

@@ -58,8 +58,8 @@ class FaultAnnotationsTest {
         assertThat(outcomes.stream().map(Outcome::said))
                 .containsExactlyInAnyOrder(
                         "",
-                        "the fault of KVM_IRQFD 3 never came: the test made 2 such calls\n"
-                                + "the fault of KVM_CREATE_VM 1 never came: the test made 0 such calls");
+                        "the fault of KVM_IRQFD 3 did not occur: the test made 2 such calls\n"
+                                + "the fault of KVM_CREATE_VM 1 did not occur: the test made 0 such calls");
     }
 
     static class UnknownNames {
@@ -299,7 +299,7 @@ class FaultAnnotationsTest {
     @Test
     void aTestWithoutCallsProvesNothing() {
         assertThat(KitRun.single(WithoutCalls.class).said())
-                .isEqualTo("@EveryCallInTurn: the test made no call of the kernel, so none can fail");
+                .isEqualTo("@EveryCallInTurn: the test made no kernel call, so none can fail");
     }
 
     /** The end of a VMM: it closes the vCPU, whose thread halts in KVM_RUN, and joins the thread. */
@@ -382,7 +382,7 @@ class FaultAnnotationsTest {
     void anErrnoThatTheCallCannotHaveIsOneSentence() {
         assertThat(KitRun.of(NoErrno.class).stream().map(Outcome::said))
                 .containsExactlyInAnyOrder(
-                        "@EveryCallInTurn: Linux returns ENOSPC from none of the test's calls: eventfdSignal",
+                        "@EveryCallInTurn: Linux returns ENOSPC for none of the test's calls: eventfdSignal",
                         "NoErrno.ofTheCall: @Fault: tgkill never fails with ENOMEM in Linux: expected EAGAIN, EINVAL,"
                                 + " ESRCH",
                         "NoErrno.ofThePrimitive: @Fault: irqfdDeassign never fails with EBUSY in Linux: expected EBADF,"

@@ -214,7 +214,7 @@ class InterleavingsTest {
                         + "  1. control plane, step 1 " + line("mask") + "\n"
                         + "  2. device, step 1 " + line("the device") + "\n"
                         + "  3. control plane, step 2 " + line("unmask") + "\n"
-                        + "after it: expected vcpu 0 to receive vector 0x33 once, and it received it never\n"
+                        + "after it: expected vcpu 0 to receive vector 0x33 once, but it received it never\n"
                         + "to replay it: -Dkvmirq.order=Drains.maskKeepsTheInterrupt:B1A1B1 or"
                         + " @Interleavings(order = \"B1A1B1\")");
         List<Outcome> replayed = KitRun.of(Drains.class, Map.of("kvmirq.order", "Drains.maskKeepsTheInterrupt:B1A1B1"));
@@ -366,7 +366,7 @@ class InterleavingsTest {
         assertThat(KitRun.of(WithFaults.class).stream().map(Outcome::said))
                 .anySatisfy(text -> assertThat(text).contains("Order B1:\n", "in its last step: ", "ENOMEM"))
                 .anySatisfy(
-                        text -> assertThat(text).isEqualTo("the fault of KVM_IRQFD 2 never came, in none of 2 orders"))
+                        text -> assertThat(text).isEqualTo("the fault of KVM_IRQFD 2 did not occur in any of 2 orders"))
                 .hasSize(2);
     }
 
@@ -425,14 +425,14 @@ class InterleavingsTest {
     @Test
     void unstableTestIsSaid() {
         assertThat(KitRun.of(Unstable.class).stream().map(Outcome::said))
-                .allMatch(text -> text.contains("The test depends on more than the order: make in the method what"))
+                .allMatch(text -> text.contains("The test depends on more than the order: create in the method all"))
                 .anyMatch(text -> text.contains("order B1 fails, and when it runs again it passes. "))
                 .anyMatch(text -> text.contains("order B1 fails, and when it runs again it fails elsewhere. "))
                 .anyMatch(text -> text.contains("order B1A1 fails, and so does A1B1 now, which passed at first. "))
                 .anyMatch(text ->
-                        text.contains("the actors were a (1 step), b (1 step), and in order B1A1 they are a (1"))
+                        text.contains("the actors were a (1 step), b (1 step), but in order B1A1 they are a (1"))
                 .anyMatch(text ->
-                        text.contains("order B1 ran until a switch, and now its step 1 cannot run: b, step 1 ("))
+                        text.contains("order B1 ran until a switch, but now its step 1 cannot run: b, step 1 ("))
                 .anyMatch(text -> text.contains("order B1 fails before its first step: "))
                 .hasSize(6);
     }
@@ -514,12 +514,13 @@ class InterleavingsTest {
                 "noActors | Mistakes.noActors: no actor has steps: add them by actors.add(\"device\", () -> ...)",
                 "noParameter | Mistakes.noParameter: @Interleavings: take a parameter Actors, and add the actors to it",
                 "noSteps | Mistakes.noSteps: actor 'device' has no steps: give it at least one lambda",
-                "tooLate | Mistakes.tooLate: the steps run already: add all in the method itself, and not within",
+                "tooLate | Mistakes.tooLate: the steps run already: add all of them in the method itself, not within",
                 "noProfile | Mistakes.noProfile: @Interleavings: ",
                 "noPreemptions | Mistakes.noPreemptions: @Interleavings: preemptions = -1: expected 0 or more",
-                "noOrder | Mistakes.noOrder: @Interleavings: order 'first': expected what a failure names, such as",
+                "noOrder | Mistakes.noOrder: @Interleavings: order 'first': expected an order that a failure names,"
+                        + " such as",
                 "anothersOrder | Mistakes.anothersOrder: order A1C1 does not fit: its step 2 cannot run: there are"
-                        + " only 2 actors; it is of another test, or the test has changed since",
+                        + " only 2 actors; it belongs to another test, or the test has changed since",
                 "oldOrder | Mistakes.oldOrder: order A1B2 does not fit: its step 3 cannot run: b has only 1 step;",
                 "twoExtensions | @KvmTest and @Interleavings both run the method: choose one of them",
                 "everyCall | Mistakes.everyCall: @Interleavings: @EveryCallInTurn is for methods with @KvmTest: use",
@@ -549,7 +550,7 @@ class InterleavingsTest {
     @Test
     void otherMethodsTakeNothingOfTheKit() {
         assertThat(KitRun.single(OfBeforeEach.class).said())
-                .contains("a parameter Vm is given to the method with @Interleavings alone, because each order has a"
+                .contains("a parameter Vm is passed only to the method with @Interleavings, because each order has a"
                         + " fresh one");
     }
 

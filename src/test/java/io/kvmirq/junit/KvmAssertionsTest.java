@@ -44,7 +44,7 @@ class KvmAssertionsTest {
         assertThat(host.vcpu(0)).received(VECTOR, once()).received(vector(0x44), once());
         assertThatThrownBy(() -> assertThat(host.vcpu(0)).received(VECTOR, notAtAll()))
                 .isInstanceOf(AssertionFailedError.class)
-                .hasMessage("expected vcpu 0 to receive vector 0x33 never, and it received it once; it received vector"
+                .hasMessage("expected vcpu 0 to receive vector 0x33 never, but it received it once; it received vector"
                         + " 0x44 once")
                 .satisfies(failure -> assertThat(failure.getStackTrace()[0].getClassName())
                         .isEqualTo(KvmAssertionsTest.class.getName()));
@@ -60,7 +60,7 @@ class KvmAssertionsTest {
         host.interrupt(2, VECTOR).signal();
         assertThat(host.vcpu(2)).received(VECTOR, once());
         assertThatThrownBy(() -> assertThat(host.vcpu(1)).received(VECTOR, once()))
-                .hasMessage("expected vcpu 1 to receive vector 0x33 once, and it received it never; vcpu 2 received it"
+                .hasMessage("expected vcpu 1 to receive vector 0x33 once, but it received it never; vcpu 2 received it"
                         + " once");
     }
 
@@ -83,7 +83,7 @@ class KvmAssertionsTest {
         host.vm();
         assertThat(host.vcpu(1)).received(VECTOR, notAtAll());
         String only = host.isReal()
-                ? "the kit's Vm has 2 vCPUs and no vcpu 2: set vcpus of @KvmTest"
+                ? "the kit's Vm has 2 vCPUs, but not vcpu 2: set vcpus of @KvmTest"
                 : "no VM of this test has had a vcpu 2, only vcpu 0, vcpu 1";
         assertThatThrownBy(() -> assertThat(host.vcpu(2)).received(VECTOR, notAtAll()))
                 .isInstanceOf(IllegalStateException.class)
@@ -185,7 +185,7 @@ class KvmAssertionsTest {
             assertThatThrownBy(() -> assertThat(host.vcpu(0))
                             .received(VECTOR, exactly(2))
                             .by("ForwardedIrq.unmask"))
-                    .hasMessage("expected vcpu 0 to receive vector 0x33 by ForwardedIrq.unmask, and it received it by"
+                    .hasMessage("expected vcpu 0 to receive vector 0x33 by ForwardedIrq.unmask, but it received it by"
                             + " FakePciDevice.sendMessage, ForwardedIrq.unmask");
         }
     }
@@ -258,7 +258,7 @@ class KvmAssertionsTest {
         EventFd.create(host.kernel()).close();
         assertThat(host).calls("eventfd", 1).calls("close", 1);
         assertThatThrownBy(() -> assertThat(host).commits(1))
-                .hasMessage("expected 1 calls of KVM_SET_GSI_ROUTING, and the test made 0");
+                .hasMessage("expected 1 calls of KVM_SET_GSI_ROUTING, but the test made 0");
         assertThatThrownBy(() -> host.calls("KVM_IRQFX")).hasMessageContaining("near are");
     }
 
@@ -272,7 +272,7 @@ class KvmAssertionsTest {
                     .hasMessage("on real KVM only the guest of the kit's own Vm counts interrupts: take no Vcpu as a"
                             + " parameter");
             assertThatThrownBy(host::fake)
-                    .hasMessage("this test runs on real KVM, which has no FakeKernel: ask isReal() first");
+                    .hasMessage("this test runs on real KVM, which has no FakeKernel: check isReal() first");
         } else {
             assertThat(host.vcpu(0).received(VECTOR)).isEqualTo(1);
         }

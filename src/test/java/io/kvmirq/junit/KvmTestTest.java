@@ -499,7 +499,7 @@ class KvmTestTest {
         assertThat(KitRun.of(ClosesTheKits.class).stream().map(Outcome::said).collect(Collectors.toSet()))
                 .isEqualTo(Set.of("Vm", "Kernel", "EventFd", "Vcpu", "VfioDevice").stream()
                         .map(name -> "the test closed the " + name
-                                + " that the kit gave it: leave that to the kit, which closes it after the test")
+                                + " that the kit passed to it: leave that to the kit, which closes it after the test")
                         .collect(Collectors.toSet()));
     }
 
@@ -523,9 +523,8 @@ class KvmTestTest {
     @Test
     void realKvmHasNoFakeKernel() {
         assertThat(KitRun.single(FakeOnReal.class).said())
-                .isEqualTo(
-                        "FakeOnReal.test: @KvmTest(real = REQUIRED) with a parameter FakeKernel, which real KVM does not"
-                                + " have: say real = NEVER, or take a KvmHost");
+                .isEqualTo("FakeOnReal.test: @KvmTest(real = REQUIRED) with a parameter FakeKernel, which real KVM does"
+                        + " not have: set real = NEVER, or take a KvmHost");
     }
 
     static class TwoRunners {
@@ -562,8 +561,8 @@ class KvmTestTest {
     @Test
     void actorsAreOfInterleavings() {
         assertThat(KitRun.single(ActorsOfKvmTest.class).said())
-                .contains("ActorsOfKvmTest.test: a parameter Actors is given to a method with @Interleavings instead of"
-                        + " @KvmTest");
+                .contains("ActorsOfKvmTest.test: a parameter Actors is passed to a method with @Interleavings instead"
+                        + " of @KvmTest");
     }
 
     static class NoSuchVcpu {
@@ -588,7 +587,7 @@ class KvmTestTest {
     @Test
     void aParameterOfAPlainTestIsRefused() {
         assertThat(KitRun.single(PlainTest.class).said())
-                .contains("PlainTest.test: a parameter Vm is given to a method with @KvmTest instead of @Test");
+                .contains("PlainTest.test: a parameter Vm is passed to a method with @KvmTest instead of @Test");
     }
 
     // Parallel

@@ -124,7 +124,7 @@ public final class Actors {
 
     private void requireIncomplete() {
         if (complete) {
-            throw mistake.apply("the steps run already: add all in the method itself, and not within a step");
+            throw mistake.apply("the steps run already: add all of them in the method itself, not within a step");
         }
     }
 

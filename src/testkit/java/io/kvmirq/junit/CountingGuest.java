@@ -176,7 +176,7 @@ final class CountingGuest implements AutoCloseable {
     private OneVcpu vcpu(VcpuId id) {
         if (id.number() >= vcpus.size()) {
             throw new IllegalStateException(
-                    "the kit's Vm has " + vcpus.size() + " vCPUs and no " + id + ": set vcpus of @KvmTest");
+                    "the kit's Vm has " + vcpus.size() + " vCPUs, but not " + id + ": set vcpus of @KvmTest");
         }
         return vcpus.get(id.number());
     }
@@ -221,7 +221,7 @@ final class CountingGuest implements AutoCloseable {
                 vm.signal(MsiMessage.to(vcpu.id, FENCE));
             });
             if (!await(vcpu, () -> vcpu.handled(FENCE.number()) >= vcpu.fences, ARRIVAL_NANOS)) {
-                throw new IllegalStateException(vcpu.id + " of the kit's guest takes no interrupts any more");
+                throw new IllegalStateException(vcpu.id + " of the kit's guest no longer takes interrupts");
             }
         }
     }
@@ -229,7 +229,7 @@ final class CountingGuest implements AutoCloseable {
     /** Records that the test is about to signal the eventfd of an irqfd on {@code gsi}. */
     synchronized void signalled(Gsi gsi, List<Route> routes) {
         if (routes.isEmpty()) {
-            unrouted.add("GSI " + gsi.number() + " was raised and has no route");
+            unrouted.add("GSI " + gsi.number() + " was raised but has no route");
         }
         for (Route route : routes) {
             for (OneVcpu vcpu : vcpus) {
@@ -249,7 +249,7 @@ final class CountingGuest implements AutoCloseable {
         List<String> lost = new ArrayList<>(unrouted);
         signals.forEach((gsi, signal) -> {
             if (signal.vcpu().handled(signal.vector().number()) == signal.before()) {
-                lost.add("GSI " + gsi.number() + " was raised and " + signal.vcpu().id + " did not take "
+                lost.add("GSI " + gsi.number() + " was raised but " + signal.vcpu().id + " did not take "
                         + signal.vector());
             }
         });

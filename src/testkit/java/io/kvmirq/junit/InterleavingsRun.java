@@ -72,7 +72,7 @@ final class InterleavingsRun implements TestTemplateInvocationContext, Parameter
         Class<?> type = parameter.getParameter().getType();
         if (!parameter.getDeclaringExecutable().equals(settings.test())) {
             throw settings.mistake("a parameter " + type.getSimpleName()
-                    + " is given to the method with @Interleavings alone, because each order has a fresh one");
+                    + " is passed only to the method with @Interleavings, because each order has a fresh one");
         }
         Fresh now = fresh();
         context.getStore(NAMESPACE).put(this, (AutoCloseable) this::end);
@@ -112,8 +112,8 @@ final class InterleavingsRun implements TestTemplateInvocationContext, Parameter
         }
         if (!neverCame.isEmpty()) {
             Settings.Failing fault = neverCame.get(0);
-            throw error("the fault of " + fault.call() + " " + fault.nth() + " never came, in none of " + found.orders()
-                    + " orders");
+            throw error("the fault of " + fault.call() + " " + fault.nth() + " did not occur in any of "
+                    + found.orders() + " orders");
         }
     }
 
@@ -124,7 +124,7 @@ final class InterleavingsRun implements TestTemplateInvocationContext, Parameter
                     1, ran.failed() ? Optional.of(ran) : Optional.empty(), "Order " + order + ":\n" + ran.described());
         } catch (ActorsOrder.Unfit e) {
             throw settings.mistake("order " + order + " does not fit: " + e.getMessage()
-                    + "; it is of another test, or the test has changed since");
+                    + "; it belongs to another test, or the test has changed since");
         }
     }
 

@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
  * preemptions do not run. A run records which other actors could have taken each step, and so which orders remain.
  */
 final class InterleavingsSearch {
-    private static final String UNSTABLE = "The test depends on more than the order: make in the method what an order"
-            + " changes, and use no fields, threads, time or random numbers";
+    private static final String UNSTABLE = "The test depends on more than the order: create in the method all state"
+            + " that an order changes, and do not use fields, threads, time or random numbers";
 
     /** The result: the number of orders that ran, and the failing order. {@code text} is empty if all passed. */
     record Found(int orders, Optional<ActorsRun> failing, String text) {}
@@ -81,13 +81,13 @@ final class InterleavingsSearch {
         try {
             ran = program.apply(order);
         } catch (ActorsOrder.Unfit e) {
-            throw mistake.apply("order " + order + " ran until a switch, and now " + e.getMessage() + ". " + UNSTABLE);
+            throw mistake.apply("order " + order + " ran until a switch, but now " + e.getMessage() + ". " + UNSTABLE);
         }
         if (first == null) {
             first = ran;
             requireFewEnough(ran.shape());
         } else if (!ran.shape().isEmpty() && !ran.shape().equals(first.shape())) {
-            throw mistake.apply("the actors were " + words(first.shape()) + ", and in order " + ran.order()
+            throw mistake.apply("the actors were " + words(first.shape()) + ", but in order " + ran.order()
                     + " they are " + words(ran.shape()) + ". " + UNSTABLE);
         }
         orders++;
@@ -123,7 +123,7 @@ final class InterleavingsSearch {
         BigInteger others = InterleavingsCount.orders(steps, Math.max(fewer, 0));
         String advice = fewer >= 0 && !isMore(others)
                 ? "lower preemptions to " + fewer + ", which has " + others + ", give the actors fewer steps"
-                : "give fewer actors or fewer steps";
+                : "use fewer actors or fewer steps";
         throw mistake.apply(all + " orders of " + words(shape) + " with preemptions = " + bound
                 + " are more than limit = " + limit + ": " + advice + ", or raise limit");
     }

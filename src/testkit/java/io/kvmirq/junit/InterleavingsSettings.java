@@ -87,7 +87,10 @@ record InterleavingsSettings(
             return Optional.empty();
         }
         Optional<ActorsOrder> order = ActorsOrder.parse(seed);
-        require(test, order.isPresent(), "order '" + seed + "': expected what a failure names, such as B1A2B1");
+        require(
+                test,
+                order.isPresent(),
+                "order '" + seed + "': expected an order that a failure names, such as B1A2B1");
         return order;
     }
 

@@ -98,7 +98,7 @@ public final class KvmAssertions {
             int count = received.getOrDefault(vector, 0);
             if (count != times.count()) {
                 throw failure(
-                        "expected " + vcpu + " to receive " + vector + " " + times + ", and it received it "
+                        "expected " + vcpu + " to receive " + vector + " " + times + ", but it received it "
                                 + new Times(count) + others(received, vector) + elsewhere(vector) + lost(vcpu.host()),
                         times,
                         new Times(count));
@@ -125,7 +125,7 @@ public final class KvmAssertions {
             String made = String.join(", ", calls);
             if (!calls.isEmpty() && !made.equals(call)) {
                 String expected = "expected " + vcpu + " to receive " + vector + " by " + call;
-                throw failure(expected + ", and it received it by " + made, call, made);
+                throw failure(expected + ", but it received it by " + made, call, made);
             }
             return this;
         }
@@ -173,7 +173,7 @@ public final class KvmAssertions {
         public OfHost calls(String call, int count) {
             int made = host.calls(call);
             if (made != count) {
-                throw failure("expected " + count + " calls of " + call + ", and the test made " + made, count, made);
+                throw failure("expected " + count + " calls of " + call + ", but the test made " + made, count, made);
             }
             return this;
         }

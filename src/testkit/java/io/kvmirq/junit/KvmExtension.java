@@ -93,6 +93,6 @@ final class KvmExtension implements TestTemplateInvocationContextProvider, Param
         throw new Mistake(
                 context.getTestMethod(),
                 "a parameter " + parameter.getParameter().getType().getSimpleName()
-                        + " is given to a method with @KvmTest instead of @Test");
+                        + " is passed to a method with @KvmTest instead of @Test");
     }
 }

@@ -110,7 +110,7 @@ public final class KvmHost {
     /** The fake kernel. Throws IllegalStateException if the test runs on real KVM. */
     public FakeKernel fake() {
         return fake.orElseThrow(() ->
-                new IllegalStateException("this test runs on real KVM, which has no FakeKernel: ask isReal() first"));
+                new IllegalStateException("this test runs on real KVM, which has no FakeKernel: check isReal() first"));
     }
 
     /** Returns the rules that make the test's calls fail. They do not affect the test kit's calls. */
@@ -232,7 +232,7 @@ public final class KvmHost {
         }
         if (id >= vcpus.size()) {
             throw new IllegalStateException(
-                    "the test has " + vcpus.size() + " vCPUs and takes a parameter Vcpu more: set vcpus of @KvmTest");
+                    "the test has " + vcpus.size() + " vCPUs but one more Vcpu parameter: set vcpus of @KvmTest");
         }
         return vcpus.get(id);
     }
@@ -333,7 +333,7 @@ public final class KvmHost {
 
     private void requireOpen() {
         if (ended) {
-            throw new IllegalStateException("the test has ended, and the kit has closed all that it gave");
+            throw new IllegalStateException("the test has ended, and the kit has closed all objects that it passed");
         }
     }
 
@@ -364,7 +364,7 @@ public final class KvmHost {
             sayRoutes(said);
             closedByTest()
                     .forEach(name -> said.add("the test closed the " + name
-                            + " that the kit gave it: leave that to the kit, which closes it after the test"));
+                            + " that the kit passed to it: leave that to the kit, which closes it after the test"));
             while (!owned.isEmpty()) {
                 close(owned.pop(), said);
             }

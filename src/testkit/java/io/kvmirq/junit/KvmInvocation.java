@@ -107,7 +107,7 @@ final class KvmInvocation
         if (turns == null) {
             throw new Mistake(
                     Optional.of(settings.test()),
-                    "@EveryCallInTurn learns the calls from the first run, which has not ended: run the method in one"
+                    "@EveryCallInTurn records the calls in the first run, which has not ended: run the method in one"
                             + " thread");
         }
         return turns;
@@ -150,7 +150,7 @@ final class KvmInvocation
         if (parameter.getParameter().getType() == Actors.class) {
             throw new Mistake(
                     Optional.of(settings.test()),
-                    "a parameter Actors is given to a method with @Interleavings instead of @KvmTest");
+                    "a parameter Actors is passed to a method with @Interleavings instead of @KvmTest");
         }
         return given(host(context), parameter);
     }
@@ -302,8 +302,8 @@ final class KvmInvocation
             throw error;
         }
         if (!failed && turn.isPresent() && !calls.hasFailed()) {
-            throw new TestAbortedException(
-                    getDisplayName(0) + " never came: the threads of this run made other calls than in the first run");
+            throw new TestAbortedException(getDisplayName(0)
+                    + " did not occur: the threads of this run made other calls than in the first run");
         }
     }
 
@@ -341,14 +341,13 @@ final class KvmInvocation
                     calls.calls().stream().map(TurnCalls.Call::name).distinct().collect(Collectors.joining(", "));
             said.add(
                     names.isEmpty()
-                            ? "@EveryCallInTurn: the test made no call of the kernel, so none can fail"
-                            : "@EveryCallInTurn: Linux returns " + errno() + " from none of the test's calls: "
-                                    + names);
+                            ? "@EveryCallInTurn: the test made no kernel call, so none can fail"
+                            : "@EveryCallInTurn: Linux returns " + errno() + " for none of the test's calls: " + names);
         }
         List<String> unused = faults.unused();
         for (Settings.Failing fault : settings.faults()) {
             if (unused.contains(fault.call() + " " + fault.nth())) {
-                said.add("the fault of " + fault.call() + " " + fault.nth() + " never came: the test made "
+                said.add("the fault of " + fault.call() + " " + fault.nth() + " did not occur: the test made "
                         + faults.count(fault.call()) + " such calls");
             }
         }

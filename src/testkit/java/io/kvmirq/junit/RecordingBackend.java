@@ -227,7 +227,7 @@ final class RecordingBackend {
         irqfds.keySet().stream()
                 .filter(irqfd -> irqfd.event() == event && routes.containsKey(irqfd.vm()))
                 .filter(irqfd -> !routes.getOrDefault(irqfd.vm(), Map.of()).containsKey(irqfd.gsi()))
-                .map(irqfd -> "GSI " + irqfd.gsi() + " was raised and has no route, at " + TestLine.here())
+                .map(irqfd -> "GSI " + irqfd.gsi() + " was raised but has no route, at " + TestLine.here())
                 .forEach(unrouted::add);
     }
 

@@ -117,7 +117,7 @@ record Settings(
                 throw new Mistake(
                         Optional.of(test),
                         "@KvmTest(real = " + real + ") with a parameter " + type.getSimpleName()
-                                + ", which real KVM does not have: say real = NEVER, or take a KvmHost");
+                                + ", which real KVM does not have: set real = NEVER, or take a KvmHost");
             });
         }
         return real;

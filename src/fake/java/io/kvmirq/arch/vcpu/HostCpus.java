@@ -38,7 +38,7 @@ public final class HostCpus {
     /** Creates a host like {@link #HostCpus(long...)}. The host's state is in {@code words} from {@code base} on. */
     public HostCpus(SharedWords words, int base, long... ids) {
         if (ids.length == 0) {
-            throw new IllegalArgumentException("a host without CPUs cannot be: expected the id of 1 CPU or more");
+            throw new IllegalArgumentException("a host needs CPUs: expected the id of 1 CPU or more");
         }
         this.ids = ids.clone();
         Arrays.sort(this.ids);

@@ -95,7 +95,7 @@ final class ArmVcpuFile extends VcpuFile {
             return ended;
         }
         if (script == null || player == null) {
-            throw new NotModelledException("KVM_RUN on arm64, but of a vCPU that plays exits (FakeKernel.vcpu)");
+            throw new NotModelledException("KVM_RUN on arm64, except of a vCPU that plays exits (FakeKernel.vcpu)");
         }
         if (vcpu.state() == Uapi.KVM_MP_STATE_SUSPENDED) {
             throw new NotModelledException("running a vCPU of arm64 that is suspended");

@@ -311,14 +311,14 @@ final class FakeArmVm extends VmInterrupts implements GicHardware.Guest {
             return;
         }
         if (level && routes().of(gsi).length == 0) {
-            host().ledger().settleAt(gsi, "was raised and has no route");
+            host().ledger().settleAt(gsi, "was raised but has no route");
         }
         for (FakeRoutes.Target target : routes().of(gsi)) {
             ArmMessage message = (ArmMessage) target.message();
             if (message != null) {
                 if (level && send(message) <= 0) {
                     note(ArmAnswer.ARM_MESSAGE_LOST);
-                    host().ledger().settleAt(gsi, "was raised and no ITS made its message pending");
+                    host().ledger().settleAt(gsi, "was raised but no ITS made its message pending");
                 }
             } else {
                 host().ledger().becomeLevel();

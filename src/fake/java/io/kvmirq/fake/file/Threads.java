@@ -143,7 +143,7 @@ public final class Threads {
             return host.refuse(SignalAnswer.SIGNAL_SET_FAULT);
         }
         if (information != 0) {
-            throw new NotModelledException("what is told of a signal");
+            throw new NotModelledException("siginfo_t of a signal");
         }
         long nanos = limit == null ? Long.MAX_VALUE : FakeTime.nanos(limit);
         if (nanos < 0) {

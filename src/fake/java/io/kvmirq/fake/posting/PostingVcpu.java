@@ -18,7 +18,7 @@ import java.util.function.IntPredicate;
 
 /** A vCPU that the processors of a host run. {@code KVM_RUN} or a test loads it, runs it and puts it to sleep. */
 public abstract class PostingVcpu {
-    private static final String NOT_REQUESTED = "its vCPU took the request and no LAPIC has it";
+    private static final String NOT_REQUESTED = "its vCPU took the request but no LAPIC has it";
 
     private final PostingMachine host;
     private final int index;

@@ -75,7 +75,8 @@ final class ScriptedCode implements GuestExecution {
             case HLT -> halt();
             case IOAPIC_EOI -> {
                 if (vm.irqchip() != X86Vm.Irqchip.SPLIT) {
-                    throw ScriptPlayer.misuse(exit, "KVM tells the VMM of an EOI in a VM with the split irqchip only");
+                    throw ScriptPlayer.misuse(
+                            exit, "KVM reports an EOI to the VMM only in a VM with the split irqchip");
                 }
                 page.exitForEoi((int) exit.data(0));
                 yield Outcome.EXITS;

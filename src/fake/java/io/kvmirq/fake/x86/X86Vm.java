@@ -49,7 +49,7 @@ final class X86Vm extends VmInterrupts {
         }
     }
 
-    private static final String NOT_TAKEN = "was raised and no LAPIC took its message";
+    private static final String NOT_TAKEN = "was raised but no LAPIC accepted its message";
 
     private final FakePics pics = new FakePics(this);
     private final FakeIoapic ioapic = new FakeIoapic(this);
@@ -334,7 +334,7 @@ final class X86Vm extends VmInterrupts {
         FakeRoutes.Target[] targets = routes().of(gsi);
         note(targets.length == 0 ? InterruptAnswer.LINE_UNROUTED : InterruptAnswer.LINE_STATUS_SUM);
         if (level && targets.length == 0) {
-            host().ledger().settleAt(gsi, "was raised and has no route");
+            host().ledger().settleAt(gsi, "was raised but has no route");
         }
         for (FakeRoutes.Target target : targets) {
             int result = drive(target, source, level, wanted);

@@ -39,7 +39,7 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
         Objects.requireNonNull(traits, "traits is null");
         traits = Set.copyOf(traits);
         if (otherHandlers < 0) {
-            throw new IllegalArgumentException(otherHandlers + " other handlers cannot be: expected 0 or more");
+            throw new IllegalArgumentException(otherHandlers + " other handlers is out of range: expected 0 or more");
         }
     }
 

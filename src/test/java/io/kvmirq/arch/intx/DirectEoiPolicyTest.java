@@ -139,6 +139,7 @@ class DirectEoiPolicyTest {
 
     @Test
     void negativeNumberOfHandlersIsRefused() {
-        assertIllegalArgument(() -> DirectEoiPolicy.shared(-1), "-1 other handlers cannot be: expected 0 or more");
+        assertIllegalArgument(
+                () -> DirectEoiPolicy.shared(-1), "-1 other handlers is out of range: expected 0 or more");
     }
 }

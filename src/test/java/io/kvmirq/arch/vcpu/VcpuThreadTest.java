@@ -402,7 +402,7 @@ class VcpuThreadTest {
 
     @Test
     void impossibleHostsAreRefused() {
-        assertThatThrownBy(HostCpus::new).hasMessage("a host without CPUs cannot be: expected the id of 1 CPU or more");
+        assertThatThrownBy(HostCpus::new).hasMessage("a host needs CPUs: expected the id of 1 CPU or more");
         assertThatThrownBy(() -> new HostCpus(1, 2, 1))
                 .hasMessage("two CPUs have the id 0x1: expected an id of its own for each");
         assertThat(host.withId(1)).isEmpty();

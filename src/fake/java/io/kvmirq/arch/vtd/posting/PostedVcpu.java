@@ -159,7 +159,7 @@ public final class PostedVcpu {
     /** Replaces the IRR by four words, while the vCPU does not run, and discards earlier requests. */
     public void restore(long[] state) {
         if (state.length != PiDescriptor.PIR_WORDS) {
-            throw new IllegalArgumentException("an IRR of " + state.length + " words is none: expected 4");
+            throw new IllegalArgumentException("an IRR of " + state.length + " words is invalid: expected 4");
         }
         pid.discard();
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {

@@ -122,7 +122,7 @@ public final class RemappingTable {
         int entries = words / WORDS_OF_ENTRY;
         if (words < 4 || entries > MAX_ENTRIES || Integer.bitCount(words) != 1) {
             throw new IllegalArgumentException("a table of " + words
-                    + " words cannot be: expected two for each entry, and a power of two from 2 to 65536 entries");
+                    + " words is invalid: expected two for each entry, and a power of two from 2 to 65536 entries");
         }
         return entries;
     }

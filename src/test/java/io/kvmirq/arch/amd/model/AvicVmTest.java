@@ -529,7 +529,8 @@ class AvicVmTest {
     @ValueSource(ints = {0, 4097})
     void numberOfVcpusIsChecked(int vcpus) {
         assertIllegalArgument(
-                () -> new AvicVm(avic, vcpus, 1, PAGE), vcpus + " vCPUs make no VM with AVIC: expected 1-4096");
+                () -> new AvicVm(avic, vcpus, 1, PAGE),
+                vcpus + " vCPUs is out of range for a VM with AVIC: expected 1-4096");
     }
 
     @Test

@@ -390,7 +390,8 @@ class PostedVmTest {
                         + " x2APIC mode");
         assertThatThrownBy(() -> new PostedVm(new HostCpus(0x100), 1, false))
                 .hasMessage("xapic id 0x100 does not fit: expected 0-0xff, 8 bits");
-        assertThatThrownBy(() -> new PostedVm(host(1), 0, true)).hasMessage("0 vCPUs make no VM: expected 1 or more");
+        assertThatThrownBy(() -> new PostedVm(host(1), 0, true))
+                .hasMessage("0 vCPUs is out of range for a VM: expected 1 or more");
     }
 
     @Test
@@ -431,7 +432,7 @@ class PostedVmTest {
                 .hasMessage("an IRR at word 1 of 4 does not fit: expected 4 words from there");
         for (int words : new int[] {3, 5}) {
             assertThatThrownBy(() -> vcpu.restore(new long[words]))
-                    .hasMessage("an IRR of " + words + " words is none: expected 4");
+                    .hasMessage("an IRR of " + words + " words is invalid: expected 4");
         }
         assertThatThrownBy(() -> vcpu.isInIrr(256)).hasMessage("vector 256 is out of range: expected 0-255");
         assertThat(vcpu.isInIrr(0x31)).isTrue();

@@ -295,7 +295,7 @@ class RemappingTableTest {
         };
         for (int words : new int[] {0, 2, 6, 2 << 17}) {
             assertThatThrownBy(() -> new RemappingTable(new long[words], UNIT, true, deaf))
-                    .hasMessage("a table of " + words + " words cannot be: expected two for each entry, and a power of"
+                    .hasMessage("a table of " + words + " words is invalid: expected two for each entry, and a power of"
                             + " two from 2 to 65536 entries");
         }
         assertThatThrownBy(() -> new RemappingTable(memory, new UnitCapabilities(0, 0), true, deaf))
