@@ -163,7 +163,7 @@ class ConsumerIT {
                         + "  2\\. vcpu, step 2 .*\n"
                         + "  3\\. device, step 1 .*\n"
                         + "  4\\. vcpu, step 3 .*\n"
-                        + "after it: expected vcpu 0 to receive vector 0x33 once, and it received it never\n")
+                        + "after it: expected vcpu 0 to receive vector 0x33 once, but it received it never\n")
                 .contains("to replay it: -Dkvmirq.order=" + SEED + " or @Interleavings(order = \"B2A1B1\")\n")
                 .doesNotContain("at io.kvmirq.");
         Ended replayed = shell("mvn test -Dtest=PlantedRace -Dkvmirq.order=" + SEED);

@@ -150,7 +150,7 @@ public enum ArmAnswer implements Answer {
     ARM_MSI_NEEDS_VGIC(refusal(LAB, MSI, EINVAL, "the VM has no VGIC", "create VGIC and ITS first",
         "irqchip.c kvm_send_userspace_msi()").certainWhen(ARM64, NO_IRQCHIP)),
     ARM_MSI_NEEDS_ITS(refusal(LAB, MSI, ENODEV, "the VM has no ITS",
-        "create KVM_DEV_TYPE_ARM_VGIC_ITS and initialise it", "vgic-irqfd.c kvm_set_msi()").needs(ARM64)),
+        "create KVM_DEV_TYPE_ARM_VGIC_ITS and initialize it", "vgic-irqfd.c kvm_set_msi()").needs(ARM64)),
     ARM_MSI_NEEDS_DEVICE(refusal(LAB, MSI, EINVAL, "an ITS needs the device: VALID_DEVID is missing", "flags and devid",
         "vgic-its.c vgic_msi_to_its()").certainWhen(ARM64, VGIC, NO_DEVICE_ID)),
     ARM_MSI_DOORBELL(refusal(LAB, MSI, EINVAL, "no ITS is at that address",

@@ -130,7 +130,7 @@ public enum VgicAnswer implements Answer {
         "vgic.c kvm_vgic_inject_irq()")),
 
     // GICv2
-    GICV2_INITIALIZED_BY_USE(behaviour(LAB, "the first use of a line or register initialises a GICv2",
+    GICV2_INITIALIZED_BY_USE(behaviour(LAB, "the first use of a line or register initializes a GICv2",
         "vgic-init.c vgic_lazy_init()")),
     GICV2_PENDING(behaviour(LAB, "a GICv2's ISPENDR and ICPENDR also show high level lines, a 0 that is"
         + " written changes nothing, and an SGI made pending has its own vCPU as source",

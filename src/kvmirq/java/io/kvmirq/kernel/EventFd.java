@@ -476,9 +476,9 @@ public final class EventFd implements AutoCloseable {
                     .warnOnce(
                             "asleep",
                             fd
-                                    + " was closed, and the kernel refuses the write that wakes a thread in await, so the"
-                                    + " thread waits until its timeout: allow write(2) on eventfds in the system call"
-                                    + " filter");
+                                    + " was closed, and the kernel refuses the write that wakes a thread in await, so"
+                                    + " the thread waits until its timeout: allow write(2) on eventfds in the system"
+                                    + " call filter");
         }
     }
 

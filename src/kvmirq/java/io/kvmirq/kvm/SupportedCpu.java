@@ -49,7 +49,7 @@ final class SupportedCpu {
         KernelFacts.Architecture architecture = kernel.facts().architecture();
         if (architecture != KernelFacts.Architecture.X86_64) {
             throw new UnsupportedOperationException(missing + ": only x86 has it, and this kernel is "
-                    + architecture.label() + ": initialise the vCPU");
+                    + architecture.label() + ": initialize the vCPU");
         }
         return kernel.device();
     }

@@ -326,7 +326,7 @@ class ArmSnapshotContract extends ArmVms {
                         .event("rx", larger.event)
                         .vcpu(FIRST, larger.vcpus.get(0))
                         .vcpu(SECOND, larger.vcpus.get(1))))
-                .hasMessageContaining("it has a GICv3 (VmParts.vgic), and this VM has none");
+                .hasMessageContaining("it has a GICv3 (VmParts.vgic), but this VM has none");
     }
 
     @Test
@@ -342,7 +342,7 @@ class ArmSnapshotContract extends ArmVms {
         VmParts parts = new VmParts(vm).vgic(vgic).vcpu(FIRST, vcpu);
         assertThatThrownBy(() -> VmSnapshot.take(parts))
                 .isInstanceOf(UnsupportedOperationException.class)
-                .hasMessage("vcpu 0 has a PMU, which a snapshot does not hold: initialise the vCPUs without"
+                .hasMessage("vcpu 0 has a PMU, which a snapshot does not include: initialize the vCPUs without"
                         + " Vcpu.Feature.PMU_V3");
     }
 

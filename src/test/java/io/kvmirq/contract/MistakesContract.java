@@ -243,8 +243,8 @@ class MistakesContract extends KernelSuite {
         assertThat(sentence(() -> snapshot(moving, vcpuAlone().irqfd("event", named))))
                 .isEqualTo("IllegalArgumentException: gsi 30 of vm (fd N) has 2 irqfds, of which 1 are among the parts:"
                         + " a restore would lose the interrupts of the others; name each with VmParts.irqfd or vector,"
-                        + " or its device with VmParts.device or messages, or say with VmParts.leaveOut that the"
-                        + " VMM makes them anew");
+                        + " or its device with VmParts.device or messages, or use VmParts.leaveOut if the VMM"
+                        + " recreates them");
         assertThat(leftOut.isMasked()).isFalse();
         assertThat(snapshot(moving, vcpuAlone().irqfd("event", named).leaveOut(GSI)))
                 .isEqualTo("snapshot of 1 vCPUs, 1 irqfds and 0 devices");
@@ -305,8 +305,8 @@ class MistakesContract extends KernelSuite {
         Vm full = open.add(Vm.create(own));
         full.x86().createIrqchip();
         assertThat(sentence(() -> new GuestIoapic(full, 24)))
-                .isEqualTo("IllegalArgumentException: vm (fd N) has an IOAPIC in the kernel, which takes its GSIs and"
-                        + " its accesses: create the VM with createSplitIrqchip, or leave GuestIoapic out");
+                .isEqualTo("IllegalArgumentException: vm (fd N) has an in-kernel IOAPIC, which handles its GSIs and"
+                        + " accesses: create the VM with createSplitIrqchip, or leave GuestIoapic out");
         assertThat(sentence(() -> full.addMemory(GuestIoapic.ADDRESS, PAGE)))
                 .isEqualTo("IllegalArgumentException: memory of 4096 bytes at 0xfec00000 is over the page of the IOAPIC"
                         + " of vm (fd N), 0xfec00000: the guest would not reach its interrupt controller; add the"

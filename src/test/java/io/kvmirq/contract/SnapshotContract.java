@@ -375,7 +375,7 @@ class SnapshotContract extends KernelSuite {
             guest.events.get(0).signal();
             assertThat(guest.vcpu.run().port()).isEqualTo(SnapshotGuest.ENTERED);
             assertThatThrownBy(() -> VmSnapshot.take(guest.parts()))
-                    .hasMessageStartingWith("vcpu 0 is within an access of its guest");
+                    .hasMessageStartingWith("vcpu 0 is within a guest access");
             guest.completeExit();
             VmSnapshot.take(guest.parts());
         }

@@ -722,20 +722,22 @@ class EmulatedFunctionTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "slot | 1af4:1041 in slot 2 is there already: choose a free slot",
+                "slot | 1af4:1041 in slot 2 is already there: choose a free slot",
                 "range | slot 32: expected 1 to 31",
                 "bar | BAR 6 of 4096 bytes: expected an index of 0 to 5 and a power of two from 16 to 2147483648",
                 "size | BAR 1 of 100 bytes: expected an index of 0 to 5 and a power of two from 16 to 2147483648",
-                "twice | BAR 0 is there already: give each BAR its own index",
+                "twice | BAR 0 already exists: give each BAR its own index",
                 "table | a table at 0x3ff0 of BAR 0: expected a place in its 0x4000 bytes",
                 "doorbell | a doorbell at 0x4000 of BAR 0: expected a place in its 0x4000 bytes",
                 "overlap | a doorbell at 0xc of BAR 0 is in MSI-X's 0x40 bytes at 0x0: move one of them",
                 "ids | device id 0x10000: expected 16 bits, 0 to 0xffff",
                 "vector | vector 4 of 4 vectors of vm (fd 4): expected 0 to 3",
                 "empty | a function without ids is an empty slot: call ids(vendor, device)",
-                "bells | two doorbells at 0x8 of BAR 0 take the same write, one of 4 bytes and any value and one of 4 bytes and"
-                        + " value 0x7: use two offsets, or name lengths or values that differ",
-                "room | 0001:0002 in slot 4 has a BAR of 256 bytes, for which the bus has no room: all BARs of ports share"
+                "bells | two doorbells at 0x8 of BAR 0 match the same write, one of 4 bytes and any value and one of 4"
+                        + " bytes and"
+                        + " value 0x7: use two offsets, or different lengths or values",
+                "room | 0001:0002 in slot 4 has a BAR of 256 bytes, which does not fit on the bus: all BARs of ports"
+                        + " share"
                         + " 0xc000 to 0xffff, use fewer or smaller ones",
                 "msix null | vectors is null",
                 "msi null | vectors is null",

@@ -155,7 +155,7 @@ class PassedStateTest {
                 new PassedWorld(builder -> builder.express().resettable().bar(4, 0x2000))) {
             assertThatThrownBy(() -> snapshot.restore(parts(larger)))
                     .isInstanceOf(SnapshotException.class)
-                    .hasMessageContaining("its 'nic' is a device " + from.passed.identity() + ", and here it is "
+                    .hasMessageContaining("its 'nic' is a device " + from.passed.identity() + ", but here it is "
                             + larger.passed.identity());
         }
         assertThatThrownBy(() -> to.passed.restore(new byte[9]))

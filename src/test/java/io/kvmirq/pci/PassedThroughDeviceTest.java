@@ -81,7 +81,7 @@ class PassedThroughDeviceTest {
     void slotsAndHolesThatAreNoneAreRefused() {
         assertThatThrownBy(() -> world.builder().build())
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("0000:3b:00.0 in slot 3 is there already: choose a free slot");
+                .hasMessage("0000:3b:00.0 in slot 3 is already there: choose a free slot");
         assertThatThrownBy(() -> new PciHostBridge(0x1000, 0x800)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> new PciHostBridge(0xfffff000L, 0x2000)).isInstanceOf(IllegalArgumentException.class);
         assertThat(world.config(0, 2)).isEqualTo(0x8086);
@@ -729,14 +729,14 @@ class PassedThroughDeviceTest {
             assertThatThrownBy(() -> world.builder().memory(atMessages).build())
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageEndingWith(
-                            "has addresses that the IOMMU does not translate, as those of messages: add memory in the"
-                                    + " ranges [0x0-0xfedfffff, 0xfef00000-0x7fffffffff] only");
+                            "has addresses that the IOMMU does not translate, such as those of messages: add memory"
+                                    + " only in the ranges [0x0-0xfedfffff, 0xfef00000-0x7fffffffff]");
         }
         PciHostBridge narrow = new PciHostBridge(0x10000, 0x4000);
         assertThatThrownBy(() -> PassedThroughDevice.builder(narrow, 1, world.vm, world.device, world.forwarding)
                         .build())
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageEndingWith("for which the bus has no room: make the hole larger");
+                .hasMessageEndingWith("which does not fit on the bus: make the hole larger");
         assertThat(narrow.toString()).isEqualTo("PCI bus 0 with devices []");
     }
 

@@ -67,7 +67,7 @@ class SnapshotTest {
     @Test
     void otherVersionIsRefused() {
         assertThatThrownBy(() -> VmSnapshot.parse(text().replace("snapshot/1", "snapshot/2")))
-                .hasMessage("this is 'kvmirq.snapshot/2', and this version of kvmirq reads kvmirq.snapshot/1");
+                .hasMessage("this is 'kvmirq.snapshot/2', but this version of kvmirq reads kvmirq.snapshot/1");
         assertThatThrownBy(() -> VmSnapshot.parse(text().replace("kvmirq.snapshot/1", "kvmirq.vfio/1")))
                 .hasMessage("'kvmirq.vfio/1' is not a snapshot: expected kvmirq.snapshot/1");
     }
@@ -216,9 +216,9 @@ class SnapshotTest {
         try (SnapshotVm two = new SnapshotVm(2, SnapshotVm.VECTORS, 0x10d3);
                 SnapshotVm fewer = new SnapshotVm(1, 4, 0x10d3);
                 SnapshotVm other = new SnapshotVm(1, SnapshotVm.VECTORS, 0x1234)) {
-            assertMisfit(two, snapshot, "it has the vCPUs [0], and this VM has [0, 1]");
+            assertMisfit(two, snapshot, "it has the vCPUs [0], but this VM has [0, 1]");
             assertMisfit(fewer, snapshot, "its 'nic' has another number of vectors than 4");
-            assertMisfit(other, snapshot, "its 'nic' is a device 8086:10d3, and here it is 8086:1234");
+            assertMisfit(other, snapshot, "its 'nic' is a device 8086:10d3, but here it is 8086:1234");
         }
     }
 
@@ -265,8 +265,7 @@ class SnapshotTest {
             split.x86().createSplitIrqchip(24);
             try (var vcpu = split.createVcpu(new VcpuId(0))) {
                 VmParts parts = new VmParts(split).vcpu(new VcpuId(0), vcpu);
-                assertThatThrownBy(() -> snapshot.restore(parts))
-                        .hasMessageContaining("it is of a VM with another irqchip");
+                assertThatThrownBy(() -> snapshot.restore(parts)).hasMessageContaining("its VM has another irqchip");
             }
         }
     }
@@ -303,9 +302,9 @@ class SnapshotTest {
                 Vm vm = Vm.create(kernel)) {
             assertThatThrownBy(() -> VmSnapshot.take(new VmParts(vm)))
                     .isInstanceOf(UnsupportedOperationException.class)
-                    .hasMessageStartingWith("a snapshot of arm64 is of a VM with a GICv3");
+                    .hasMessageStartingWith("on arm64, a snapshot or reset needs a VM with a GICv3");
             assertThatThrownBy(() -> VmSnapshot.parse(text()).restore(new VmParts(vm)))
-                    .hasMessageContaining("it is of x86_64, and this VM is of arm64");
+                    .hasMessageContaining("it is of x86_64, but this VM is of arm64");
         }
     }
 
@@ -355,7 +354,7 @@ class SnapshotTest {
             String before = to.vm.routes().routes().toString();
             assertThatThrownBy(() -> wrong.restore(to.parts()))
                     .isInstanceOf(SnapshotException.class)
-                    .hasMessage(to.vm + " is not as the snapshot says after it was restored: vcpu 0: RFLAGS=0x2, not"
+                    .hasMessage(to.vm + " differs from the snapshot after the restore: vcpu 0: RFLAGS=0x2, not"
                             + " RFLAGS=0x0");
             assertThat(to.vm.routes().routes()).hasToString(before);
             assertThat(to.event.drain()).isZero();

@@ -124,9 +124,8 @@ public final class GuestIoapic implements Userspace.Injector {
             throw new IllegalArgumentException("an IOAPIC of " + pins + " pins: expected 1 to " + MOST_PINS);
         }
         if (hasIoapic(vm)) {
-            throw new IllegalArgumentException(
-                    vm + " has an IOAPIC in the kernel, which takes its GSIs and its accesses:"
-                            + " create the VM with createSplitIrqchip, or leave GuestIoapic out");
+            throw new IllegalArgumentException(vm + " has an in-kernel IOAPIC, which handles its GSIs and accesses:"
+                    + " create the VM with createSplitIrqchip, or leave GuestIoapic out");
         }
         vm.x86().claimIoapic(pins);
         this.vm = vm;

@@ -85,7 +85,7 @@ final class BusAddresses {
         }
         if (at > end(bar) - bar.size()) {
             throw new IllegalArgumentException(device + " has a BAR of " + bar.size()
-                    + " bytes, for which the bus has no room: "
+                    + " bytes, which does not fit on the bus: "
                     + (bar.isPorts()
                             ? "all BARs of ports share 0xc000 to 0xffff, use fewer or smaller ones"
                             : "make the hole larger"));

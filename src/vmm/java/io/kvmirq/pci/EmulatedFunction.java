@@ -196,7 +196,7 @@ public final class EmulatedFunction extends PciFunction {
                         + (ports ? "4 to 256" : "16 to 2147483648"));
             }
             if (bars.putIfAbsent(index, new BarRegisters(vm, index, size, ports, registers)) != null) {
-                throw new IllegalArgumentException("BAR " + index + " is there already: give each BAR its own index");
+                throw new IllegalArgumentException("BAR " + index + " already exists: give each BAR its own index");
             }
             return this;
         }
@@ -424,9 +424,9 @@ public final class EmulatedFunction extends PciFunction {
                         .ifPresent(other -> {
                             throw new IllegalArgumentException(
                                     "two doorbells at 0x" + Long.toHexString(bell.at) + " of BAR "
-                                            + index + " take the same write, one " + other.writes() + " and one "
+                                            + index + " match the same write, one " + other.writes() + " and one "
                                             + bell.writes()
-                                            + ": use two offsets, or name lengths or values that differ");
+                                            + ": use two offsets, or different lengths or values");
                         });
                 for (Region.Area area : trapped) {
                     if (bell.at < area.at() + area.length() && area.at() < bell.at + Math.max(1, bell.length)) {

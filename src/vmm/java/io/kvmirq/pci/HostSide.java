@@ -42,8 +42,8 @@ final class HostSide {
         long first = memory.guestAddress();
         long last = first + memory.mapping().length() - 1;
         if (ranges.stream().noneMatch(range -> range.contains(first, last))) {
-            throw new IllegalArgumentException(memory + " has addresses that the IOMMU does not translate, as those of"
-                    + " messages: add memory in the ranges " + ranges + " only");
+            throw new IllegalArgumentException(memory + " has addresses that the IOMMU does not translate, such as"
+                    + " those of messages: add memory only in the ranges " + ranges);
         }
     }
 

@@ -120,7 +120,7 @@ public final class PciHostBridge {
             throw new IllegalArgumentException("slot " + slot + ": expected 1 to " + (SLOTS - 1));
         }
         if (slots[slot] != null) {
-            throw new IllegalArgumentException(slots[slot] + " is there already: choose a free slot");
+            throw new IllegalArgumentException(slots[slot] + " is already there: choose a free slot");
         }
     }
 

@@ -45,7 +45,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
             List<ArmRegister> all = vcpu.arm64().registers();
             if (all.contains(PMU)) {
                 throw new UnsupportedOperationException(
-                        id + " has a PMU, which a snapshot does not hold: initialise the"
+                        id + " has a PMU, which a snapshot does not include: initialize the"
                                 + " vCPUs without Vcpu.Feature.PMU_V3");
             }
             Map<ArmRegister, String> registers = new LinkedHashMap<>();
@@ -150,10 +150,10 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
     /** The reason why the state does not fit the VM. Empty if none is known. */
     Optional<String> misfit(VmParts parts) {
         if (parts.vgic().isEmpty()) {
-            return Optional.of("it has a GICv3 (VmParts.vgic), and this VM has none");
+            return Optional.of("it has a GICv3 (VmParts.vgic), but this VM has none");
         }
         if (vcpus.values().stream().anyMatch(cpu -> cpu.registers().containsKey(PMU))) {
-            return Optional.of("a vCPU of it has a PMU, whose interrupt a snapshot does not hold");
+            return Optional.of("one of its vCPUs has a PMU, whose interrupt a snapshot does not include");
         }
         return parts.vgicWords().misfit(vgic).or(() -> vcpus.entrySet().stream()
                 .filter(entry -> !new HashSet<>(
@@ -161,7 +161,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
                         .equals(entry.getValue().registers().keySet()))
                 .findFirst()
                 .map(entry ->
-                        new VcpuId(entry.getKey()) + " has other registers here: initialise it with the same features"
+                        new VcpuId(entry.getKey()) + " has other registers here: initialize it with the same features"
                                 + " on a kernel that is not older"));
     }
 
@@ -203,7 +203,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
         Map<Integer, Cpu> vcpus = new TreeMap<>();
         for (Node vcpu : node.all("vcpus")) {
             if (vcpus.put(vcpu.at("id").integer(0, VcpuId.MAX), Cpu.parse(vcpu)) != null) {
-                throw vcpu.flaw("another id than vCPUs before it have");
+                throw vcpu.flaw("an id that no earlier vCPU has");
             }
         }
         return new ArmData(VgicWords.State.of(node.at("vgic")), RouteData.all(node.at("routes"), true), vcpus);

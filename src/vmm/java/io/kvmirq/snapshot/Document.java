@@ -70,7 +70,7 @@ final class Document {
         if (!schema.equals(FAMILY + VERSION)) {
             throw new SnapshotException(
                     schema.startsWith(FAMILY)
-                            ? "this is " + Foreign.quoted(schema) + ", and this version of kvmirq reads " + FAMILY
+                            ? "this is " + Foreign.quoted(schema) + ", but this version of kvmirq reads " + FAMILY
                                     + VERSION
                             : Foreign.quoted(schema) + " is not a snapshot: expected " + FAMILY + VERSION);
         }
@@ -78,7 +78,7 @@ final class Document {
         Node state = document.at("state");
         if (!document.at("sha256").text().equals(checksum(state.value()))) {
             throw new SnapshotException(
-                    "the snapshot was changed after it was written: its sha256 is not that of its" + " state");
+                    "the snapshot was changed after it was written: its sha256 does not match its state");
         }
         return state;
     }

@@ -37,10 +37,10 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
         return Stream.<Supplier<Optional<String>>>of(
                         () -> unless(
                                 here.equals(machine.architecture()),
-                                "it is of " + machine.architecture() + ", and this VM is of " + here),
+                                "it is of " + machine.architecture() + ", but this VM is of " + here),
                         () -> unless(
                                 parts.vcpus.keySet().equals(machine.vcpus().keySet()),
-                                "it has the vCPUs " + machine.vcpus().keySet() + ", and this VM has "
+                                "it has the vCPUs " + machine.vcpus().keySet() + ", but this VM has "
                                         + parts.vcpus.keySet()),
                         () -> machine instanceof X86Data vm
                                 ? misfitOfChips(vm, parts)
@@ -73,7 +73,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                                 vm.hasLapics() == X86Data.hasLapics(parts)
                                         && vm.chips().isPresent()
                                                 == X86Data.chips(x86).isPresent(),
-                                "it is of a VM with another irqchip: full, split or none"),
+                                "its VM has another irqchip: full, split or none"),
                         unless(
                                 vm.guestChips().fits(parts),
                                 "only one of the two has this IOAPIC or these PICs of the VMM (VmParts.ioapic and pic)"),
@@ -131,7 +131,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
         return unless(
                         saved.ids().equals(ids),
                         "its " + Foreign.quoted(name) + " is a device " + Foreign.shown(saved.ids())
-                                + ", and here it is " + ids)
+                                + ", but here it is " + ids)
                 .or(() -> unless(
                         saved.bytes().length == here.state().state().length,
                         "its " + Foreign.quoted(name) + " " + size + "is not of the same kind"));
@@ -149,7 +149,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                                 && irqfd.message(machine.routes()).isPresent()))
                 .findFirst()
                 .map(name -> "its eventfd " + Foreign.quoted(name)
-                        + " raises no message by an edge-triggered irqfd, and here it is of a vector");
+                        + " raises no message by an edge-triggered irqfd, but here it belongs to a vector");
     }
 
     private Optional<String> misfitOfRoutes(VmParts parts) {
@@ -157,7 +157,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                 .filter(route ->
                         route instanceof Route.Other other && !parts.vm.routes().supports(other))
                 .findFirst()
-                .map(route -> "its route " + route + " is of a type that this kernel does not have");
+                .map(route -> "its route " + route + " is of a type that this kernel does not support");
     }
 
     /** This VM's irqfds and vectors do not occupy their GSIs, because the restore moves them. */

@@ -103,7 +103,7 @@ record GuestChips(Optional<String> ioapic, Optional<String> pic, Map<String, Lis
         for (Node source : node.find("lines").map(Node::all).orElse(List.of())) {
             List<Gsi> high = source.all("high").stream().map(RouteData::gsi).toList();
             if (lines.put(source.at("name").text(), high) != null) {
-                throw source.flaw("another name than lines before it have");
+                throw source.flaw("a name that no earlier source of lines has");
             }
         }
         return new GuestChips(

@@ -74,8 +74,8 @@ final class HeldVm implements AutoCloseable {
     static void take(VcpuId id, Vcpu vcpu) {
         vcpu.moveHere();
         if (vcpu.isWithinInstruction()) {
-            throw new IllegalStateException(id + " is within an access of its guest, which the next run completes: run"
-                    + " it again until it returns INTR, and make the snapshot then");
+            throw new IllegalStateException(id + " is within a guest access, which the next run completes: run it"
+                    + " until it returns INTR, then take the snapshot");
         }
     }
 

@@ -348,8 +348,7 @@ public final class VmParts {
         stray().ifPresent(gsi -> {
             throw new IllegalArgumentException(gsi
                     + ": a restore would lose the interrupts of the others; name each with VmParts.irqfd or vector, or"
-                    + " its device with VmParts.device or messages, or say with VmParts.leaveOut that the VMM makes"
-                    + " them anew");
+                    + " its device with VmParts.device or messages, or use VmParts.leaveOut if the VMM recreates them");
         });
     }
 
@@ -383,8 +382,8 @@ public final class VmParts {
     /** The registers of the GICv3 and its ITSs. */
     VgicWords vgicWords() {
         VgicV3 saved = vgic.orElseThrow(
-                () -> new UnsupportedOperationException("a snapshot of arm64 is of a VM with a GICv3, and so is a"
-                        + " reset: name it with VmParts.vgic; a GICv2 is not supported"));
+                () -> new UnsupportedOperationException("on arm64, a snapshot or reset needs a VM with a GICv3, named"
+                        + " with VmParts.vgic; a GICv2 is not supported"));
         return new VgicWords(
                 saved, units, vcpus.keySet().stream().map(VcpuId::new).toList());
     }

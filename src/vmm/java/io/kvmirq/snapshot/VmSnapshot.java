@@ -107,7 +107,7 @@ public final class VmSnapshot {
             undo.step(() -> RouteData.write(parts, vm.routes()), () -> RouteData.write(parts, before));
             vm.writeChips(parts);
             vm.differenceOf(parts).ifPresent(text -> {
-                throw new SnapshotException(to + " is not as the snapshot says after it was restored: " + text);
+                throw new SnapshotException(to + " differs from the snapshot after the restore: " + text);
             });
             vm.start(parts);
             devices.forEach((name, saved) -> {
@@ -222,7 +222,7 @@ public final class VmSnapshot {
         Map<String, Long> counts = new LinkedHashMap<>();
         for (Node event : state.all("events")) {
             if (counts.put(event.at("name").text(), event.at("count").word()) != null) {
-                throw event.flaw("another name than eventfds before it have");
+                throw event.flaw("a name that no earlier eventfd has");
             }
         }
         List<IrqfdData> irqfds = new ArrayList<>();
@@ -238,7 +238,7 @@ public final class VmSnapshot {
         for (Node device : state.all("devices")) {
             DeviceData data = DeviceData.parse(device);
             if (devices.put(device.at("name").text(), data) != null) {
-                throw device.flaw("another name than devices before it have");
+                throw device.flaw("a name that no earlier device has");
             }
         }
         return new VmSnapshot(MachineData.parse(state), counts, irqfds, devices);

@@ -212,7 +212,7 @@ record X86Data(
         Map<Integer, VcpuData> vcpus = new TreeMap<>();
         for (Node vcpu : node.all("vcpus")) {
             if (vcpus.put(vcpu.at("id").integer(0, VcpuId.MAX), VcpuData.parse(vcpu)) != null) {
-                throw vcpu.flaw("another id than vCPUs before it have");
+                throw vcpu.flaw("an id that no earlier vCPU has");
             }
         }
         boolean hasLapics = node.at("hasLapics").flag();
