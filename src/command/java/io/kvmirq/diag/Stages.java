@@ -209,7 +209,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                     : processes.containsKey(thread)
                             ? "the VMM"
                             : name.startsWith("kworker/")
-                                    ? "a worker of the kernel"
+                                    ? "a kernel worker"
                                     : name.isEmpty() ? "a process that is not in /proc" : "another process";
             return who + " (" + (name.isEmpty() ? "" : name + ", ") + "thread " + thread + ")";
         }
@@ -476,16 +476,16 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         void untaken(long signals, Map<Integer, Long> byEventfd) {
             if (counted.counts().missed() > 0) {
                 // A difference of counts of which one is too small proves no loss.
-                doubt("irqfd", signals, "signals that no irqfd took, if no probe missed them");
+                doubt("irqfd", signals, "signals that no irqfd consumed, if no probe missed them");
             } else if (counted.isUnread(byEventfd)) {
-                loses("irqfd", Hop.IRQFD, signals, "signals that no irqfd took");
+                loses("irqfd", Hop.IRQFD, signals, "signals that no irqfd consumed");
             } else {
                 doubt(
                         "irqfd",
                         signals,
-                        "signals that no irqfd took: "
+                        "signals that no irqfd consumed: "
                                 + (counted.isOpen(byEventfd.keySet())
-                                        ? "the VMM may have read them, or an irqfd took them later"
+                                        ? "the VMM may have read them, or an irqfd consumed them later"
                                         : "no VMM has the eventfd open now"));
             }
         }
@@ -504,9 +504,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                         .map(Starved::creator)
                         .toList();
                 if (!starved.isEmpty()) {
-                    doubt = Optional.of(
-                            "irqfd: " + signals.vms() + " takes each signal; another irqfd on the same eventfd, in "
-                                    + counted.vms(starved.stream()) + " starves");
+                    doubt = Optional.of("irqfd: " + signals.vms()
+                            + " consumes each signal, so another irqfd on the same eventfd, in "
+                            + counted.vms(starved.stream()) + " starves");
                 }
                 add(
                         Hop.IRQFD,
@@ -540,8 +540,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                     taken(messages, latency(ProbeCounts.Stage.TAKEN, "the irqfd"));
                 }
             } else if (loses.isEmpty() && doubt.isEmpty()) {
-                doubt = Optional.of("irqfd: no irqfd took a signal, which is no loss if only the line's other devices"
-                        + " interrupted");
+                doubt = Optional.of(
+                        "irqfd: no irqfd consumed a signal, which is no loss if only the line's other devices"
+                                + " interrupted");
             }
             return new Stages(stages, loses, at, loses.isPresent() ? Optional.empty() : doubt);
         }
@@ -567,7 +568,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
             String value = (pins
                             ? "a pin: "
                             : worker > signals.types(type -> type == 0) - signals.unrouted()
-                                    ? "a message to many: "
+                                    ? "a message to several vCPUs: "
                                     : "a message: ")
                     + raised + " raised";
             if (pins) {
@@ -637,7 +638,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                 add(Hop.VCPU, "taken", 0, vector, Optional.empty());
                 if (doubt.isEmpty() || isPending) {
                     doubt = Optional.of("taken: " + given
-                            + " that no vCPU took: it does not run, or has interrupts off; one may be pending");
+                            + " that no vCPU took: it is not running, or has interrupts off; one may be pending");
                 }
             } else if (taken == 0) {
                 add(

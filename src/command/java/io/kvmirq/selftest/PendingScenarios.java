@@ -257,7 +257,7 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
     private void requireOff(Vm vm) {
         try {
             vm.signal(MESSAGE);
-            throw new SelftestFailedException("the ITS took a message before the self-test enabled it");
+            throw new SelftestFailedException("the ITS accepted a message before the self-test enabled it");
         } catch (KernelException e) {
             require(e.errno().equals(Errno.EBUSY), "expected EBUSY from an ITS that is off: " + e.getMessage());
             journal.step(MESSAGE + " while the ITS is off", "EBUSY, as expected");

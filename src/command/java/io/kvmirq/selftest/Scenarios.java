@@ -95,7 +95,7 @@ record Scenarios(
     }
 
     private void requireHeldUntilEoi(Board board, EventFd resample) {
-        require(patience.eventually(board::isLineSeen), "no processor got the interrupt");
+        require(patience.eventually(board::isLineSeen), "no processor received the interrupt");
         require(board.isLineHigh(), "the line is not high before the guest's EOI");
         require(resample.drain() == 0, "the resamplefd was signalled before the guest's EOI");
         journal.step("assert while the guest has interrupts off", board.words().lineSeen() + ", resamplefd silent");

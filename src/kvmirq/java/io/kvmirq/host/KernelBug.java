@@ -17,7 +17,7 @@ import java.util.regex.Pattern;
  * of 6.18.10, 6.1.21 and 6.2.8.
  */
 public enum KernelBug {
-    AVIC_IDS(Where.AMD, "cfbe371194d1", "AVIC takes each vCPU id above 0 for too big without x2AVIC", "6.18 6.18.10"),
+    AVIC_IDS(Where.AMD, "cfbe371194d1", "AVIC treats each vCPU id above 0 as too large without x2AVIC", "6.18 6.18.10"),
     DEASSIGN(
             Where.ALL,
             "b4d37cdb77a0, CVE-2026-23198",
@@ -26,7 +26,7 @@ public enum KernelBug {
     ROUTE(
             Where.X86,
             "9bcac97dc42d, CVE-2025-37885",
-            "when a guest gives a posted vector a message that cannot be posted, it stays posted to the vCPU before",
+            "when a guest gives a posted vector a message that cannot be posted, it stays posted to the previous vCPU",
             "4.4 5.10.237, 5.11 5.15.181, 5.16 6.1.136, 6.2 6.6.89, 6.7 6.12.26, 6.13 6.14.5"),
     GATAG(
             Where.AMD,
@@ -105,6 +105,6 @@ public enum KernelBug {
         return "Linux from " + range[0] + " on and before " + range[1] + " has a known bug (" + fix + "): " + text
                 + (suffix.isEmpty()
                         ? "; boot " + range[1] + " or newer"
-                        : "; whether this kernel of a vendor has the fix, its changelog tells");
+                        : "; the changelog of this vendor kernel shows whether it has the fix");
     }
 }

@@ -51,7 +51,7 @@ public final class PostingFacts {
             return vlpiKernel()
                     .map(version -> gicv4().map(gicv4 -> MirrorHost.arm64(gicv4, version))
                             .orElseGet(() -> MirrorHost.arm64(version)))
-                    .orElseGet(() -> MirrorHost.unknown("the version of the kernel cannot be read"));
+                    .orElseGet(() -> MirrorHost.unknown("the kernel version cannot be read"));
         }
         return host().<MirrorHost>map(posting -> new MirrorHost.X86(
                         posting, avicKernel(), reading().x2apic(), reading().ipiv()))

@@ -214,7 +214,7 @@ final class PostingReading {
         for (String name : names) {
             String path = "sys/class/iommu/" + name + "/" + file;
             Optional<Boolean> answer =
-                    known(tree.text(path).flatMap(has), "/" + path + " cannot be read, or its form is not known");
+                    known(tree.text(path).flatMap(has), "/" + path + " cannot be read, or its format is unknown");
             answer.ifPresent(answers::add);
             if (!answer.orElse(true)) {
                 lacking.add(name);

@@ -181,6 +181,6 @@ class LineProbesContract extends VfioSuite {
             live = LiveProbesContract.ended(window, host());
         }
         device.hardware.serve();
-        assertThat(printed(live.stages().get(0))).endsWith("loses irqfd: 1 signals that no irqfd took");
+        assertThat(printed(live.stages().get(0))).endsWith("loses irqfd: 1 signals that no irqfd consumed");
     }
 }

@@ -124,7 +124,8 @@ class LinuxDevicesOnProbesTest {
         assertThat(ofHandlers).isNotEmpty().allSatisfy(stages -> {
             LiveProbesContract.printed(stages);
             assertThat(stages.loses()).isEmpty();
-            assertThat(stages.doubt().orElse("")).contains("signals that no irqfd took: the VMM may have read them");
+            assertThat(stages.doubt().orElse(""))
+                    .contains("signals that no irqfd consumed: the VMM may have read them");
         });
     }
 

@@ -163,7 +163,7 @@ class LiveLossesContract extends VfioSuite {
         assertThat(printed(live.stages().get(0)))
                 .contains("irqfd " + SENT + " " + process)
                 .endsWith(
-                        "in doubt irqfd: " + process + " takes each signal; another irqfd on the same eventfd, in"
+                        "in doubt irqfd: " + process + " consumes each signal, so another irqfd on the same eventfd, in"
                                 + " " + process
                                 + " starves",
                         "loses nothing");
@@ -240,7 +240,8 @@ class LiveLossesContract extends VfioSuite {
         assertThat(live.stages()).hasSize(1);
         assertThat(printed(live.stages().get(0)))
                 .endsWith(
-                        "in doubt irqfd: " + closed + " signals that no irqfd took: no VMM has the eventfd open now",
+                        "in doubt irqfd: " + closed
+                                + " signals that no irqfd consumed: no VMM has the eventfd open now",
                         "loses nothing");
         assertThat(LiveChains.of(live, after)
                         .of(DeviceChains.read(after, after.pci(nic).orElseThrow(), 1))

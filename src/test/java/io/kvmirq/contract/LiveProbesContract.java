@@ -135,7 +135,7 @@ class LiveProbesContract extends VfioSuite {
     static String[] takenByNone(long count) {
         return new String[] {
             "in doubt taken: " + count
-                    + " that no vCPU took: it does not run, or has interrupts off; one may be pending",
+                    + " that no vCPU took: it is not running, or has interrupts off; one may be pending",
             "loses nothing"
         };
     }
@@ -233,7 +233,7 @@ class LiveProbesContract extends VfioSuite {
                 .anyMatch(line -> line.startsWith("irqfd after the handler: median in ("))
                 .anyMatch(line -> line.startsWith("delivered after the irqfd: median in ("))
                 .endsWith(takenByNone(counts[0]));
-        assertThat(stages.get(1)).endsWith("loses irqfd: " + counts[1] + " signals that no irqfd took");
+        assertThat(stages.get(1)).endsWith("loses irqfd: " + counts[1] + " signals that no irqfd consumed");
         assertThat(stages.get(2)).endsWith("loses GSI: " + counts[2] + " signals while the GSI had no route");
         for (int vector : new int[] {3, 4}) {
             assertThat(stages.get(vector))

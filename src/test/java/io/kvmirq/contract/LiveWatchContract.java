@@ -148,7 +148,7 @@ class LiveWatchContract extends VfioSuite {
         irqs.get(1).mask();
         long before = handled(1);
         send(1);
-        String loss = "irqfd: " + (handled(1) - before) + " signals that no irqfd took";
+        String loss = "irqfd: " + (handled(1) - before) + " signals that no irqfd consumed";
         assertThat(told(watcher)).containsExactly(loses(1, loss));
         assertThat(told(watcher)).as("no message since").isEmpty();
         irqs.get(1).unmask();

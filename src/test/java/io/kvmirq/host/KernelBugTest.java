@@ -21,7 +21,7 @@ class KernelBugTest {
         "6.12.69, '', from 6.7 on and before 6.12.70",
         "6.12.70, AMD, ''",
         "6.12.95+deb12-amd64, AMD, ''",
-        "6.1.0-28-amd64, INTEL, of a vendor has the fix|of a vendor has the fix",
+        "6.1.0-28-amd64, INTEL, of this vendor kernel shows|of this vendor kernel shows",
         "6.1.20, AMD, boot 6.1.163|boot 6.1.136|from 256 on",
         "6.1.21, AMD, boot 6.1.163|boot 6.1.136",
         "5.4.290, INTEL, boot 5.10.250|boot 5.10.237",

@@ -200,12 +200,10 @@ final class ExplainText {
             String how = verdict.broken().isEmpty()
                     ? verdict.past() ? "in doubt only because of a count since boot," : "in doubt"
                     : verdict.counted()
-                            ? "lost at times"
+                            ? "lost intermittently"
                             : hop.get() == Hop.VMM || hop.get() == Hop.VCPU
                                     ? "stopped"
-                                    : chain.guest().isPresent() || HostScan.isArmed(chain)
-                                            ? "lost"
-                                            : "kept from guests";
+                                    : chain.guest().isPresent() || HostScan.isArmed(chain) ? "lost" : "blocked";
             return how + " at the " + hop.get().label()
                     + chain.link(hop.get())
                             .filter(link -> !link.flaws().isEmpty() || link.state() == Link.State.BROKEN)

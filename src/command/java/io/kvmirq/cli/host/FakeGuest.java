@@ -57,7 +57,7 @@ final class FakeGuest implements LiveHost, AutoCloseable {
             guest.close();
         }
         throw new IllegalArgumentException("--fake is " + Foreign.quoted(profile)
-                + ", which models no CPUs of a host: --vcpus needs vtd, vtd-posting, amd-avic or avic-inhibited");
+                + ", which does not model host CPUs: --vcpus needs vtd, vtd-posting, amd-avic or avic-inhibited");
     }
 
     @Override

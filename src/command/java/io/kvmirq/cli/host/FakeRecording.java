@@ -24,7 +24,7 @@ public final class FakeRecording implements Tracing {
         return format.isPresent()
                 ? new Known.Observed<>(format.get())
                 : new Known.Unknown<>(
-                        "this fake kernel never passes the tracepoint " + event.replace('/', ':'),
+                        "this fake kernel never hits the tracepoint " + event.replace('/', ':'),
                         "a profile with posting hardware");
     }
 

@@ -154,7 +154,7 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
         }
         String why = reading == HostFiles.Reading.ABSENT
                 ? " does not exist"
-                : files.text(path).filter(String::isEmpty).isPresent() ? " is empty" : " has another form";
+                : files.text(path).filter(String::isEmpty).isPresent() ? " is empty" : " has an unknown format";
         return new Known.Unknown<>(
                 reading == HostFiles.Reading.ABSENT ? Known.Reason.ABSENT : Known.Reason.NOT_SHOWN,
                 "/" + path + why,

@@ -134,7 +134,7 @@ public final class IommuRules {
             } else if (all.isEmpty()) {
                 all.add(Remedy.of(
                         Change.FIRMWARE,
-                        "the kernel's log says why (dmesg | grep -e DMAR-IR: -e AMD-Vi:); often the firmware"
+                        "the kernel's log shows why (dmesg | grep -e DMAR-IR: -e AMD-Vi:); often the firmware"
                                 + " opts out of x2APIC, or has no IOAPIC in its tables"));
             }
             return all;
@@ -306,12 +306,13 @@ public final class IommuRules {
         }
         return Remedy.of(
                 Change.MODULE_OPTION,
-                "end all VMs, then: modprobe -r " + module + " && modprobe " + module + " " + options + "; to keep it, "
+                "stop all VMs, then: modprobe -r " + module + " && modprobe " + module + " " + options
+                        + "; to keep it, "
                         + (against.isEmpty()
                                 ? "put 'options " + module + " " + options + "' into " + HostKvm.OPTIONS
                                 : "remove " + String.join(" and ", against) + " from the kernel's command line"),
                 Takes.MODULE_RELOAD,
-                "all VMs on the host have to end first");
+                "all VMs on the host must be stopped first");
     }
 
     /** Whether a word switches its parameter on: {@code kstrtobool()} in lib/kstrtox.c. */

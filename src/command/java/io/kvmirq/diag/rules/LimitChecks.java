@@ -97,7 +97,7 @@ public final class LimitChecks {
                 finding = finding.whose(
                                 "host",
                                 "the host uses " + use.used() + " of " + use.max() + " " + use.of()
-                                        + ", so VMMs get no more; " + finding.text())
+                                        + ", so VMMs cannot get more; " + finding.text())
                         .as(Status.WARN)
                         .with(Remedy.look("check who uses them (lsof, ps -eLf), or raise the limit with sysctl"));
             }
@@ -156,7 +156,7 @@ public final class LimitChecks {
             finding = finding.with(Remedy.of(
                     Change.COMMAND,
                     "ulimit -n 65536 before the VMM starts (systemd: LimitNOFILE=; libvirt: max_files in qemu.conf),"
-                            + " because each vector takes an eventfd, and a device may have 2048",
+                            + " because each vector needs an eventfd, and a device may have 2048",
                     Takes.VMM_RESTART,
                     ""));
         }
@@ -166,7 +166,7 @@ public final class LimitChecks {
                     "ulimit -l unlimited before the VMM starts (systemd: LimitMEMLOCK=infinity; libvirt: <memtune>"
                             + " <hard_limit>), because VFIO pins all of a guest's memory",
                     Takes.VMM_RESTART,
-                    "the user can lock all memory of the host"));
+                    "the user can lock all host memory"));
         }
         if (vms.unreadable() > 0 && vms.all().isEmpty()) {
             finding = finding.with(Remedy.look(HostKvm.AS_ROOT + ", because only root sees other users' VMMs"))

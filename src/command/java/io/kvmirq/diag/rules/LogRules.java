@@ -43,7 +43,7 @@ public final class LogRules {
             KernelLog.FILE,
             machine -> machine.host().log().isShown()
                     ? new Known.Observed<>(true)
-                    : new Known.Unknown<>("no log of the kernel is shown", HostKvm.AS_ROOT));
+                    : new Known.Unknown<>("no kernel log is visible", HostKvm.AS_ROOT));
 
     public static final Rule.Checks<Machine> CHECKS = new Rule.Checks<>(rules());
 

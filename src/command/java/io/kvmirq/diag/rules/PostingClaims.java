@@ -187,7 +187,7 @@ public final class PostingClaims {
         }
         if (interrupt.isLine()) {
             PostingObstacle line = PostingObstacle.NO_PRODUCER;
-            return obstacle(line, "no driver offers INTx to irqbypass", Evidence.observed(line.seen()))
+            return obstacle(line, "no driver registers INTx with irqbypass", Evidence.observed(line.seen()))
                     .byHost();
         }
         if (process.isEmpty() || ofHost.holds().isEmpty()) {
@@ -377,7 +377,7 @@ public final class PostingClaims {
     private static Claim delivered(OptionalLong count, boolean goesThroughHost, boolean isPosted) {
         String handled = count.isPresent()
                 ? "the host handled it " + count.getAsLong() + (count.getAsLong() == 1 ? " time" : " times")
-                : "its host irq is not seen";
+                : "its host irq is not visible";
         if (goesThroughHost) {
             return Claim.of(
                     Question.DELIVERED,

@@ -65,7 +65,7 @@ public final class VfioHostRules {
                         .ifPresent(seen -> flawed.put(address, seen));
                 if (hidden.isEmpty()) {
                     hidden = device.isEmpty()
-                            ? Optional.of(new Known.Unknown<>("sysfs shows no ids of " + address, Fact.LOOK_AGAIN))
+                            ? Optional.of(new Known.Unknown<>("sysfs shows no ids for " + address, Fact.LOOK_AGAIN))
                             : link.filter(Flaws::isIncomplete)
                                     .map(seen -> new Known.Unknown<>(
                                             "it is not known whether " + address + " can send interrupts:" + " "
@@ -238,7 +238,7 @@ public final class VfioHostRules {
             finding = finding.whose(
                             "ids-missing",
                             "the kernel's command line gives " + some(machine.missing())
-                                    + " to vfio-pci, and no PCI device has this id; " + finding.text())
+                                    + " to vfio-pci, but no PCI device has this id; " + finding.text())
                     .as(Finding.Status.WARN)
                     .with(Remedy.look("lspci -nn: the device is gone, or the id is wrong"));
         }

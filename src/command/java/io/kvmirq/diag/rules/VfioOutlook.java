@@ -133,7 +133,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     private static Optional<String> doubt(HostFacts host, KernelChange has, String change) {
         return host.has(has).isPresent()
                 ? Optional.empty()
-                : Optional.of("doubtful: a vendor may have added the change of Linux " + change);
+                : Optional.of("doubtful: the vendor may have backported the change from Linux " + change);
     }
 
     /** Without PCI Express VFIO does not describe the index, and returns EINVAL. */

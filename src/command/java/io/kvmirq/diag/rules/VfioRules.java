@@ -209,8 +209,8 @@ public final class VfioRules {
                     "bind it to vfio-pci"
                             + (isDenied().isPresent()
                                     ? ""
-                                    : ", which may fail: a vendor's kernel of this version may refuse it (denylist)")
-                            + (uses.isEmpty() ? "" : "; the host loses then: " + String.join("; ", uses)),
+                                    : ", which may fail: vendor kernels of this version may refuse it (denylist)")
+                            + (uses.isEmpty() ? "" : "; the host then loses: " + String.join("; ", uses)),
                     uses.stream().anyMatch(use -> use.contains("default route"))
                             ? "the host is cut off from its network"
                             : device.driver().isPresent() || !uses.isEmpty() ? "the host loses it" : "");

@@ -125,7 +125,7 @@ public final class PathsCheck {
         Optional<String> hidden = host.boundToVfio().stream()
                 .filter(device -> host.pci(device).isEmpty())
                 .findFirst()
-                .map(device -> "sysfs shows no ids of " + device + ", which is bound to VFIO");
+                .map(device -> "sysfs shows no ids for " + device + ", which is bound to VFIO");
         Optional<String> unseen = Optional.empty();
         for (PciAddress address : used) {
             if (host.pci(address).isEmpty()) {

@@ -57,7 +57,7 @@ public record GuestLpis(List<Lpi> vlpis) {
             return new Known.Observed<>(read(VgicState.parse(text.known().orElse("")), tables));
         } catch (IllegalArgumentException e) {
             return new Known.Unknown<>(
-                    "/sys/kernel/debug/" + path + STATE + " has an unknown form", "report it to kvmirq's authors");
+                    "/sys/kernel/debug/" + path + STATE + " has an unknown format", "report it to kvmirq's authors");
         }
     }
 

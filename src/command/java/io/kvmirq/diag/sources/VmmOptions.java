@@ -56,7 +56,7 @@ public record VmmOptions(
         Inhibit on(Optional<String> release) {
             Optional<String> condition = release.filter(
                             version -> BACKPORTS.matcher(version).find())
-                    .map(version -> "if the kernel of this vendor lacks the change of Linux "
+                    .map(version -> "if this vendor kernel lacks the change from Linux "
                             + (reason == InhibitReason.NESTED ? "5.19" : "6.0"));
             return new Inhibit(reason, why, remedy, condition);
         }
@@ -309,7 +309,7 @@ public record VmmOptions(
                         InhibitReason.PHYSICAL_ID_TOO_BIG,
                         "the VM has vcpu " + id
                                 + (highestId == 0
-                                        ? ", and Linux 6.18 before 6.18.10 takes it for too big without x2AVIC"
+                                        ? ", and Linux 6.18 before 6.18.10 treats it as too large without x2AVIC"
                                         : ""),
                         highestId == 0 ? "boot Linux 6.18.10 or newer" : "give the VM vCPU ids up to " + highestId)));
         all.addAll(options.inhibits());

@@ -137,7 +137,7 @@ public final class Btf {
         strings = (int) stringsAt;
         stringsEnd = (int) end;
         require(end > stringsAt || base != null, "has no strings");
-        require(end == stringsAt || bytes.get(stringsEnd - 1) == 0, "has a last string without an end");
+        require(end == stringsAt || bytes.get(stringsEnd - 1) == 0, "ends in an unterminated string");
         types = types((int) typesAt, (int) typesEnd);
     }
 
@@ -347,7 +347,7 @@ public final class Btf {
     private record Found(long bit, long bits, int type) {}
 
     private @Nullable Found find(int owner, byte[] name, int[] left, int depth) {
-        require(depth < DEEPEST_TYPE, "has types that hold themselves");
+        require(depth < DEEPEST_TYPE, "has types that contain themselves");
         int type = plain(owner);
         int kind = kind(type);
         if (kind != Kind.STRUCT.number && kind != Kind.UNION.number) {
@@ -414,7 +414,7 @@ public final class Btf {
 
     /** The size of a type behind typedefs, in bytes. */
     private long size(int type, int depth) {
-        require(depth < DEEPEST_TYPE, "has arrays that hold themselves");
+        require(depth < DEEPEST_TYPE, "has arrays that contain themselves");
         int kind = kind(type);
         if (kind == PTR) {
             return Long.BYTES;

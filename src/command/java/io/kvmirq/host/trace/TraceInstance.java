@@ -235,7 +235,7 @@ public final class TraceInstance implements Tracing {
             Optional<EventFormat> format = EventFormat.parse(text);
             if (format.isEmpty()) {
                 return new Known.Unknown<>(
-                        files.resolve("format") + " has an unknown form", "report it to kvmirq's authors");
+                        files.resolve("format") + " has an unknown format", "report it to kvmirq's authors");
             }
             if (!filter.isEmpty()) {
                 filter(event, filter);
@@ -264,7 +264,7 @@ public final class TraceInstance implements Tracing {
                     text(events.resolve("header_page"), MOST_TEXT), text(events.resolve("header_event"), MOST_TEXT));
             if (form.isEmpty()) {
                 return new Known.Unknown<>(
-                        events.resolve("header_page") + " has an unknown form", "report it to kvmirq's authors");
+                        events.resolve("header_page") + " has an unknown format", "report it to kvmirq's authors");
             }
             for (String cpu : names(directory.resolve("per_cpu"))) {
                 Path files = directory.resolve("per_cpu").resolve(cpu);

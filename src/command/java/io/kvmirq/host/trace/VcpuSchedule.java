@@ -203,7 +203,7 @@ public final class VcpuSchedule implements TraceReader.Sink {
 
     /** A newer kernel may rename a field or a word. */
     private static String unreadable(TraceEvent event) {
-        return "this kernel records " + event.name() + " in another form";
+        return "this kernel records " + event.name() + " in another format";
     }
 
     private void threadSwitch(TraceEvent event) {

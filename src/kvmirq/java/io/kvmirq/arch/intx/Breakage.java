@@ -7,7 +7,7 @@ package io.kvmirq.arch.intx;
  */
 public enum Breakage {
     OTHERS_WAIT("other devices on the line wait for this guest's EOI, forever if its vCPU is stopped"),
-    TWO_VMS("of two VMs with devices on the line only the first gets it; the other fails with EBUSY"),
+    TWO_VMS("of two VMs with devices on the line, only the first gets it; the other fails with EBUSY"),
     LATER_REBOOT(
             "a VM that switched to MSI frees the line, another VM takes it, and the first fails at its next reboot"),
     TWO_DEVICES("a VM with two devices on the line cannot start, because the second device fails with EBUSY"),

@@ -31,7 +31,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
                     .computed(UnitCapabilities::domains)
                     .forbidding(
                             value -> value == domains(RESERVED_DOMAINS),
-                            value -> "ND 7 is reserved, and is taken for 2^18"));
+                            value -> "ND 7 is reserved, and is treated as 2^18"));
 
     /** Caching mode: 1 if a hypervisor emulates the unit, which can cache even entries that are not present. */
     public static final BitField CACHING =

@@ -46,6 +46,6 @@ class UnitCapabilitiesTest {
         assertThat(unit.get(UnitCapabilities.DOMAINS)).isEqualTo(1 << 18);
         assertThat(unit.violations())
                 .extracting(Violation::toString)
-                .containsExactly("ndoms: ND 7 is reserved, and is taken for 2^18");
+                .containsExactly("ndoms: ND 7 is reserved, and is treated as 2^18");
     }
 }

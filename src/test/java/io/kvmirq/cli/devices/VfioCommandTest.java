@@ -44,9 +44,8 @@ class VfioCommandTest {
                 .put("sys/devices/pci0000:00/0000:00:05.0/net/nic0/operstate", "up\n");
         assertThat(of(host, "0000:00:05.0").exited(1).out())
                 .startsWith("0000:00:05.0 cannot be assigned to a guest now: ")
-                .contains(
-                        "do: bind it to vfio-pci; the host loses then: the network interface nic0 is up and has the default route"
-                                + " (live; risk: the host is cut off from its network)\n");
+                .contains("do: bind it to vfio-pci; the host then loses: the network interface nic0 is up and has the"
+                        + " default route (live; risk: the host is cut off from its network)\n");
     }
 
     @Test
@@ -103,11 +102,12 @@ class VfioCommandTest {
                 .put("proc/sys/kernel/osrelease", release + "\n")
                 .put("sys/bus/pci/devices/0000:00:02.0/irq", "0\n");
         String printed = of(host, "0000:00:02.0").out();
-        assertThat(printed.contains(
-                        "; doubtful: a vendor may have added the change of Linux 6.5, which leaves NORESIZE out\n"))
+        assertThat(printed.contains("; doubtful: the vendor may have backported the change from Linux 6.5, which leaves"
+                        + " NORESIZE out\n"))
                 .isEqualTo(doubtful);
         assertThat(printed.contains(
-                        "; doubtful: a vendor may have added the change of Linux 6.15, which reports 0 for a line"))
+                        "; doubtful: the vendor may have backported the change from Linux 6.15, which reports"
+                                + " 0 for a line"))
                 .isEqualTo(doubtful);
     }
 
@@ -135,7 +135,10 @@ class VfioCommandTest {
                 .put("proc/sys/kernel/osrelease", release + "\n")
                 .put("sys/bus/pci/devices/0000:00:05.0/vendor", "0x8086\n")
                 .put("sys/bus/pci/devices/0000:00:05.0/device", "0x37c8\n");
-        assertThat(of(host, "0000:00:05.0").exited(1).out().contains("bind it to vfio-pci, which may fail: a vendor's"))
+        assertThat(of(host, "0000:00:05.0")
+                        .exited(1)
+                        .out()
+                        .contains("bind it to vfio-pci, which may fail: vendor kernels"))
                 .isEqualTo(doubtful);
     }
 
@@ -217,7 +220,7 @@ class VfioCommandTest {
                 .link(place + "/iommu_group", "../../../../../../../kernel/iommu_groups/" + group)
                 .link(place + "/driver", "../../../../../../../bus/pci/drivers/nvme");
         assertThat(of(host, vmd).exited(1).out())
-                .contains("bind it to vfio-pci; the host loses then: " + disk + " on its bus")
+                .contains("bind it to vfio-pci; the host then loses: " + disk + " on its bus")
                 .contains("risk: the host loses it)")
                 .contains("nothing for " + disk + ": it is on the device's bus, and disappears when the"
                         + " device's driver is unbound")

@@ -140,7 +140,7 @@ class ExplainCommandTest {
         host.put("proc/interrupts", others + "\n" + row + "\n");
         assertThat(of(host, "0000:00:05.0", "1").out()).contains("  the host handled it 1616076 times");
         assertThat(of(host, "0000:00:05.0", "0").out())
-                .contains("its host irq is not seen")
+                .contains("its host irq is not visible")
                 .doesNotContain("handled it 0");
     }
 

@@ -347,9 +347,8 @@ class LiveTest {
     void pinThatNoVcpuTakesIsInDoubt() throws IOException {
         apicVirtualization = "N";
         assertThat(explained(twoRoutes(20, 0).counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 0x41, 20}), 0))
-                .contains("    first to lose interrupts: none\n    in doubt: taken: 20 that no vCPU took: it does not"
-                        + " run, or has"
-                        + " interrupts off; one may be pending\n");
+                .contains("    first to lose interrupts: none\n    in doubt: taken: 20 that no vCPU took: it is not"
+                        + " running, or has interrupts off; one may be pending\n");
     }
 
     /** Two vCPUs get each of 20 messages by a worker. */
@@ -370,7 +369,7 @@ class LiveTest {
                                 }),
                         0))
                 .contains(
-                        "    by a worker          20  a message to many: 20 raised\n",
+                        "    by a worker          20  a message to several vCPUs: 20 raised\n",
                         "    taken                39  vector 0x41 by vcpu 0, vcpu 1; 1 were merged or are pending\n"
                                 + "    first to lose interrupts: none\n")
                 .doesNotContain("in doubt: taken");
@@ -405,10 +404,8 @@ class LiveTest {
                                 }),
                         0))
                 .containsOnlyOnce("starves")
-                .contains(
-                        "    in doubt: irqfd: process 100 takes each signal; another irqfd on the same eventfd, in a VM"
-                                + " that"
-                                + " thread 300 created starves\n");
+                .contains("    in doubt: irqfd: process 100 consumes each signal, so another irqfd on the same eventfd,"
+                        + " in a VM that thread 300 created starves\n");
     }
 
     /** Two signals came before their irqfd was assigned or counted, and another one found a message to many. */
@@ -456,7 +453,7 @@ class LiveTest {
         assertThat(explained(counted(20, 0, 0, 0), 13))
                 .contains(
                         "  irqfd          broken ",
-                        "    first to lose interrupts: irqfd: 20 signals that no irqfd" + " took\n");
+                        "    first to lose interrupts: irqfd: 20 signals that no irqfd consumed\n");
         assertThat(explained(counted(20, 20, 0, 0), 14))
                 .contains(
                         "  GSI            broken     gsi 24 has an irqfd but no route, so its signals are lost",
@@ -476,7 +473,7 @@ class LiveTest {
         assertThat(explained(counted(20, 17, 17, 1), 13, "--json"))
                 .contains(
                         "{\"hop\":\"irqfd\",\"label\":\"irqfd\",\"count\":17,\"atLeast\":false,\"value\":\"process 100\",\"latency\":null}")
-                .contains("\"loses\":\"irqfd: 3 signals that no irqfd took\"");
+                .contains("\"loses\":\"irqfd: 3 signals that no irqfd consumed\"");
     }
 
     /** As QEMU does while the guest masks a vector, or with x-no-kvm-msix. The last signals may not be read yet. */
@@ -487,7 +484,8 @@ class LiveTest {
         String said = explained(counted(20, irqfd, irqfd, 1), 0);
         assertThat(said)
                 .contains("    first to lose interrupts: none\n    in doubt: irqfd: " + (20 - irqfd)
-                        + " signals that no irqfd took: the VMM may have read them, or an irqfd took them later\n");
+                        + " signals that no irqfd consumed: the VMM may have read them, or an irqfd consumed"
+                        + " them later\n");
         if (irqfd == 0) {
             assertThat(said)
                     .contains("  irqfd          not shown  no irqfd took the eventfd's signals; the VMM reads them"
@@ -502,7 +500,7 @@ class LiveTest {
         assertThat(explained(counted(20, 0, 0, 0), 0))
                 .contains(
                         "  irqfd          doubtful   no irqfd took its signals, and no VMM has its eventfd open now",
-                        "    in doubt: irqfd: 20 signals that no irqfd took: no VMM has the eventfd open now\n");
+                        "    in doubt: irqfd: 20 signals that no irqfd consumed: no VMM has the eventfd open now\n");
     }
 
     /** Signals that KVM does not keep come before those that may be pending. */
@@ -559,7 +557,7 @@ class LiveTest {
                         "    host irq             20  27\n",
                         "    eventfd        not seen  id 9: the line is shared, so other devices also run the"
                                 + " handler\n")
-                .doesNotContain("signals that no irqfd took");
+                .doesNotContain("signals that no irqfd consumed");
     }
 
     /** The medians of 20 times, of which 9 are short, and the longest. */
@@ -612,8 +610,8 @@ class LiveTest {
         assertThat(explained(counted(20, 20, 20, 1), 0))
                 .contains(
                         "    taken                 0  vector 0x41\n",
-                        "    in doubt: taken: 20 that no vCPU took: it does not run, or has interrupts off; one may be"
-                                + " pending\n");
+                        "    in doubt: taken: 20 that no vCPU took: it is not running, or has interrupts off; one may"
+                                + " be pending\n");
         // The irqfd's row may be among the missed ones.
         assertThat(explained(
                         counted(20, 20, 20, 1)
@@ -659,7 +657,7 @@ class LiveTest {
                             counted(20, woken, woken, 1).text("kprobe_profile", "  " + name + "_wakeup   1   20\n"), 0))
                     .contains(
                             "    first to lose interrupts: none",
-                            "signals that no irqfd took, if no probe missed" + " them")
+                            "signals that no irqfd consumed, if no probe missed" + " them")
                     .doesNotContain("  irqfd          broken ");
         }
         assertThat(explained(counted(20, 20, 20, 0).text("kprobe_profile", "  " + name + "_wakeup   1   2\n"), 16))

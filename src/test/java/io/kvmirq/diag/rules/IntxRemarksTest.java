@@ -67,7 +67,7 @@ class IntxRemarksTest {
                         "VFIO requests host irq 22 exclusively, because nointxmask of vfio-pci is Y",
                         "direct EOI would be refused: the guest's EOI does not deactivate the physical interrupt, so the"
                                 + " line would fire again at once",
-                        "exclusive line: of two VMs with devices on the line only the first gets it; the other fails"
+                        "exclusive line: of two VMs with devices on the line, only the first gets it; the other fails"
                                 + " with EBUSY; here, no device of another VM is seen on the line",
                         "exclusive line: a VM that switched to MSI frees the line, another VM takes it, and the first"
                                 + " fails at its next reboot; here, no device of another VM is seen on the line",
@@ -110,7 +110,7 @@ class IntxRemarksTest {
                         "direct EOI would be refused: the line is requested as shareable, so a device that comes later"
                                 + " would wait for this guest's EOI");
         assertThat(remarks(host("?", "").put("proc/interrupts", rows)))
-                .contains("direct EOI is allowed or not depending on how VFIO requests the line");
+                .contains("direct EOI depends on how VFIO requests the line");
     }
 
     // The conflicts of 2017

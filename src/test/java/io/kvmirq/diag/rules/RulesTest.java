@@ -77,7 +77,7 @@ class RulesTest {
 
     @Test
     void ruleIsNotAskedWithoutAFactThatItNeeds() {
-        assertThat(link("bad", FIRST).text()).isEqualTo("seen; not checked: /a/1 has another form");
+        assertThat(link("bad", FIRST).text()).isEqualTo("seen; not checked: /a/1 has an unknown format");
         Rule<One> absent = Rule.of(TABLE.row("absent"), SHOWN, one -> true);
         assertThat(link("text", absent.and(ABSENT)).text()).isEqualTo("seen; not checked: /a/two does not exist");
         Rule<One> optional = Rule.of(TABLE.row("optional"), SHOWN, one -> true);

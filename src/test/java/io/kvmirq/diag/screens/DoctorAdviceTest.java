@@ -52,9 +52,8 @@ class DoctorAdviceTest {
         Finding finding = finding(intel().put("sys/module/kvm_intel/parameters/enable_apicv", "N\n"), Check.POSTING);
         Remedy remedy = finding.remedies().get(0);
         assertThat(remedy.text())
-                .isEqualTo(
-                        "end all VMs, then: modprobe -r kvm_intel && modprobe kvm_intel enable_apicv=1; to keep it, put"
-                                + " 'options kvm_intel enable_apicv=1' into /etc/modprobe.d/kvm.conf");
+                .isEqualTo("stop all VMs, then: modprobe -r kvm_intel && modprobe kvm_intel enable_apicv=1; to keep it,"
+                        + " put 'options kvm_intel enable_apicv=1' into /etc/modprobe.d/kvm.conf");
         assertThat(remedy.takes()).isEqualTo(Takes.MODULE_RELOAD);
         assertThat(remedies(finding(amd().put("sys/module/kvm_amd/parameters/avic", "N\n"), Check.POSTING)))
                 .contains("modprobe kvm_amd avic=1 npt=1")
@@ -104,7 +103,7 @@ class DoctorAdviceTest {
                                 .orElseThrow()
                                 .remedies())
                         .orElse(""))
-                .startsWith("end all VMs, then: modprobe -r kvm_amd && modprobe kvm_amd avic=1");
+                .startsWith("stop all VMs, then: modprobe -r kvm_amd && modprobe kvm_amd avic=1");
     }
 
     /** A vendor's kernel may have a change of a later version, so that a version proves nothing. */

@@ -446,16 +446,17 @@ class WatcherTest {
                 assertThat(watcher.tick().events()).isEmpty();
             }
             handled(tracefs, 120, 100, 20);
-            assertThat(seen()).containsExactly(vector("loses", 0, "irqfd: 20 signals that no irqfd took"));
+            assertThat(seen()).containsExactly(vector("loses", 0, "irqfd: 20 signals that no irqfd consumed"));
             handled(tracefs, 150, 130, 0);
-            assertThat(seen()).containsExactly(vector("loses", 0, "repaired: irqfd: 20 signals that no irqfd took"));
+            assertThat(seen())
+                    .containsExactly(vector("loses", 0, "repaired: irqfd: 20 signals that no irqfd consumed"));
             assertThat(watcher.tick().rows())
                     .filteredOn(row -> row.irq() == 27)
                     .flatExtracting(Row::stages)
                     .extracting(stage -> stage.label() + " " + stage.counted())
                     .startsWith("host irq 150", "eventfd 150", "irqfd 130");
             handled(tracefs, 170, 130, 20);
-            assertThat(seen()).containsExactly(vector("loses", 0, "irqfd: 20 signals that no irqfd took"));
+            assertThat(seen()).containsExactly(vector("loses", 0, "irqfd: 20 signals that no irqfd consumed"));
             write(INTERRUPTS, text(INTERRUPTS).replaceFirst("vfio-msix\\[0]\\S+", ""));
             assertThat(seen()).extracting(Event::what).contains("armed").doesNotContain("loses");
             Stages.Counted counted =

@@ -221,7 +221,8 @@ class BtfTest {
     @Test
     void structureThatHoldsItselfIsRefused() throws IOException {
         Btf types = Btf.parse(withAnonymousMemberOf(OUTER)).known().orElseThrow();
-        assertThat(unknown(types.member(Kind.STRUCT, "outer", "none"))).contains("BTF has types that hold themselves");
+        assertThat(unknown(types.member(Kind.STRUCT, "outer", "none")))
+                .contains("BTF has types that contain themselves");
         assertThat(types.member(Kind.STRUCT, "outer", "count").known()).isPresent();
     }
 

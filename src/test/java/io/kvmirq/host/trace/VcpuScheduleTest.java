@@ -191,7 +191,7 @@ class VcpuScheduleTest {
                         },
                 known);
         assertThat(schedule.phase(TID))
-                .isEqualTo(new Phase.Unknown("this kernel records " + name + " in another form"));
+                .isEqualTo(new Phase.Unknown("this kernel records " + name + " in another format"));
     }
 
     /** A guest that spins on a CPU of its own passes no tracepoint. */
