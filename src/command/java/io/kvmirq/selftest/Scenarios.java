@@ -113,7 +113,7 @@ record Scenarios(
         }
         require(
                 ended == count,
-                "the guest ended " + count + " interrupts, but the resamplefd was signalled " + ended + " times");
+                "the guest sent " + count + " EOIs, but the resamplefd was signalled " + ended + " times");
         journal.step("assert again at each EOI, " + count + " times", "resamplefd signalled " + ended + " times");
     }
 
@@ -247,7 +247,7 @@ record Scenarios(
                     first + " on " + board.number(ONE) + ", " + second + " on " + board.number(OTHER));
             require(
                     first + second == device.sent(),
-                    "the handlers took " + (first + second) + ", expected " + device.sent());
+                    "the handlers ran " + (first + second) + " times, expected " + device.sent());
         }
     }
 

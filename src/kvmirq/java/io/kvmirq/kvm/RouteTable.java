@@ -351,8 +351,8 @@ public final class RouteTable {
             free += isFree(now, gsi) ? 1 : 0;
         }
         if (free < messages) {
-            throw new RoutesExhaustedException(messages + " messages need a GSI each, and " + calls.vm() + " has "
-                    + free + " left: ask for fewer, or remove routes first");
+            throw new RoutesExhaustedException(messages + " messages need a GSI each, but " + calls.vm() + " has "
+                    + free + " left: request fewer, or remove routes first");
         }
     }
 

@@ -207,7 +207,7 @@ public final class VcpuExit {
         }
         throw new IllegalStateException("the guest left with " + this + ", expected "
                 + String.join(" or ", List.of(kinds).stream().map(Reason::name).toList())
-                + ": ask what its reason has");
+                + ": call only methods that its reason supports");
     }
 
     // Accesses

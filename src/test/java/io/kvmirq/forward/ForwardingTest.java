@@ -230,7 +230,7 @@ class ForwardingTest {
         assertThatThrownBy(this::four)
                 .isInstanceOf(RoutesExhaustedException.class)
                 .hasMessageMatching(
-                        "4 messages need a GSI each, and vm \\(fd \\d+\\) has 3 left: ask for fewer, or remove routes"
+                        "4 messages need a GSI each, but vm \\(fd \\d+\\) has 3 left: request fewer, or remove routes"
                                 + " first");
         assertThat(world.faults.calls()).isEmpty();
     }

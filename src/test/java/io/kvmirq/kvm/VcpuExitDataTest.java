@@ -57,7 +57,8 @@ class VcpuExitDataTest {
             exit.setWord(3, 55);
             assertThat(exit.word(3)).isEqualTo(55);
             assertThatThrownBy(() -> exit.word(32)).isInstanceOf(IndexOutOfBoundsException.class);
-            assertThatThrownBy(exit::port).hasMessageContaining("expected IO: ask what its reason has");
+            assertThatThrownBy(exit::port)
+                    .hasMessageContaining("expected IO: call only methods that its reason supports");
         }
     }
 

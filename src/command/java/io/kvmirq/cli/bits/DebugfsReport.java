@@ -56,7 +56,7 @@ record DebugfsReport(Terminal terminal) {
             conclude(forwarded, announced, "LPI");
             return;
         }
-        terminal.line("The header says " + announced + " LPIs, the file has " + state.count(VgicState.Kind.LPI)
+        terminal.line("The header reports " + announced + " LPIs, but the file has " + state.count(VgicState.Kind.LPI)
                 + ": it is truncated, or the guest was mapping LPIs."
                 + (forwarded == 0
                         ? ""

@@ -192,7 +192,8 @@ record VfioReport(
         return !shown
                 ? "not shown"
                 : others.isEmpty()
-                        ? "none: the kernel cannot reset the device, so each guest gets it as the last guest left it"
+                        ? "none: the kernel cannot reset the device, so each guest gets it in the state that the last"
+                                + " guest left"
                         : "bus only: VFIO resets the whole bus, and only for a program that also owns "
                                 + others.stream().map(VfioReport::inGroup).collect(Collectors.joining(", "));
     }
@@ -224,9 +225,9 @@ record VfioReport(
 
     private String guest() {
         return host.vms().using(device.address()).stream()
-                .map(vm -> "guest " + Foreign.printable(vm.name()) + " has it")
+                .map(vm -> "guest " + Foreign.printable(vm.name()) + " uses it")
                 .findFirst()
-                .orElse("a guest has it");
+                .orElse("a guest uses it");
     }
 
     private void irqs() {

@@ -261,7 +261,7 @@ record DecideQuestion(
             return outlook.flatMap(PostingOutlook::remedy).orElse(unposted.remedy());
         }
         return meant().isEmpty() && !counted && unposted.reason() == PostingObstacle.NOT_ONE_VCPU
-                ? "give the VM's vCPU count with --vcpus N; 1 is assumed"
+                ? "set the VM's vCPU count with --vcpus N; 1 is assumed"
                 : unposted.remedy();
     }
 }

@@ -101,11 +101,11 @@ public final class ErrnoCommand implements Command {
                                     .collect(Collectors.joining(", "))));
             if (call.implied().stream().anyMatch(fact::excludes)) {
                 throw new IllegalArgumentException(
-                        "'" + fact.label() + "' cannot hold for " + call.label() + ": leave it out");
+                        "'" + fact.label() + "' cannot apply to " + call.label() + ": leave it out");
             }
             known.stream().filter(fact::excludes).findFirst().ifPresent(other -> {
                 throw new IllegalArgumentException("'" + fact.label() + "' and '" + other.label()
-                        + "' are mutually exclusive: give the one that holds");
+                        + "' are mutually exclusive: use the one that applies");
             });
             known.add(fact);
         }

@@ -207,7 +207,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
 
     /** The same field, that another look did not show to differ. */
     public Drift passing() {
-        return unobservable(hop, field, "KVM changed it between two looks");
+        return unobservable(hop, field, "KVM changed it between two reads");
     }
 
     private static void entry(KernelPath path, RemappingEntry entry, List<Drift> all) {

@@ -254,7 +254,7 @@ public final class HostFacts {
         return interrupts().filter(all -> all.hasChip("IR-")).isEmpty()
                 ? new Known.Observed<>(List.of())
                 : new Known.Unknown<>(
-                        "/" + IOMMUS + " lists no IOMMU, but /proc/interrupts has chips IR-* of one that remaps",
+                        "/" + IOMMUS + " lists no IOMMU, but /proc/interrupts has IR-* chips of a remapping IOMMU",
                         "run kvmirq on the host itself, or take a new capture");
     }
 
@@ -642,13 +642,13 @@ public final class HostFacts {
     public Optional<Known.Unknown<Long>> silentProbes() {
         if (debugfs("kprobes/enabled", "none").known().filter("0"::equals).isPresent()) {
             return Optional.of(new Known.Unknown<>(
-                    "kprobes are off (/sys/kernel/debug/kprobes/enabled is 0), so no probe has hits",
+                    "kprobes are off (/sys/kernel/debug/kprobes/enabled is 0), so probes record no hits",
                     "echo 1 > /sys/kernel/debug/kprobes/enabled"));
         }
         return tree.text("proc/sys/kernel/ftrace_enabled")
                 .filter(text -> text.equals("0") && !isArm())
                 .map(off -> new Known.Unknown<>(
-                        "ftrace is off (kernel.ftrace_enabled is 0), so probes at the start of functions have no"
+                        "ftrace is off (kernel.ftrace_enabled is 0), so probes at the start of functions record no"
                                 + " hits",
                         "sysctl kernel.ftrace_enabled=1"));
     }

@@ -62,13 +62,13 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
         if (locks(path)) {
             return new Known.Unknown<>(
                     Known.Reason.LOCKED_DOWN,
-                    "/" + path + " is refused even to root: the kernel is locked down (" + lockdown.orElseThrow() + ")",
-                    "not possible while Secure Boot or lockdown= keeps the kernel locked down");
+                    "/" + path + " is denied even to root: the kernel is locked down (" + lockdown.orElseThrow() + ")",
+                    "none while Secure Boot or lockdown= keeps the kernel locked down");
         }
         return root
                 ? new Known.Unknown<>(
                         Known.Reason.REFUSED,
-                        "/" + path + " is refused to root: a security module denies it, or a capability is missing",
+                        "/" + path + " is denied to root: a security module denies it, or a capability is missing",
                         "run kvmirq outside a container and with all capabilities; ausearch -m avc shows denials")
                 : new Known.Unknown<>(
                         Known.Reason.REFUSED, "/" + path + " cannot be read by this user", HostKvm.AS_ROOT);

@@ -50,7 +50,7 @@ final class IrqTree {
     long find(HostIrq irq) {
         long found = symbols.has(MAPLE) ? inMaple(irq.number()) : inRadix(irq.number());
         if (found == 0) {
-            throw new Unseen("the kernel has no descriptor of " + irq, "look while the device is in use");
+            throw new Unseen("the kernel has no descriptor for " + irq, "look while the device is in use");
         }
         return KernelMemory.checked(found, "the descriptor of " + irq);
     }

@@ -50,11 +50,11 @@ class DebugfsReportTest {
                 .hasMessage("vgic-state does not list all of its 1 SPIs: expected the whole file");
         String spi = HEAD.formatted(3) + "SPI 32 0 0001001 0 0 0 160 -1\n";
         String which = ": it is truncated, or the guest was mapping LPIs.";
-        assertThat(printed("vgic-state", spi)).endsWith("The header says 3 LPIs, the file has 0" + which + "\n");
+        assertThat(printed("vgic-state", spi)).endsWith("The header reports 3 LPIs, but the file has 0" + which + "\n");
         assertThat(printed("vgic-state", spi + "LPI 8192 0 0001001 0 0 0 160 -1\n"))
-                .endsWith("The header says 3 LPIs, the file has 1" + which + "\n");
+                .endsWith("The header reports 3 LPIs, but the file has 1" + which + "\n");
         assertThat(printed("vgic-state", spi + "LPI 8192 0 0001101 0 0 0 160 -1\nLPI 8193 0 0001101 0 0 0 160 -1\n"))
-                .endsWith("The header says 3 LPIs, the file has 2" + which + " Of these, 2 are forwarded.\n");
+                .endsWith("The header reports 3 LPIs, but the file has 2" + which + " Of these, 2 are forwarded.\n");
     }
 
     @Test

@@ -59,7 +59,7 @@ class DecideCommandIT {
     @CsvSource(
             delimiter = '|',
             value = {
-                "0xfee01000/0x41 | give the VM's vCPU count with --vcpus N; 1 is assumed",
+                "0xfee01000/0x41 | set the VM's vCPU count with --vcpus N; 1 is assumed",
                 "0xfee09000/0x41 --vcpus 4 | have the guest direct the vector to an existing vCPU",
                 "0xfeeff000/0x41 --vcpus 4 | have the guest direct the vector to one of them, as irqbalance does",
                 "0xfee00000/0x41 --inhibit pit_reinj --inhibit hyperv | offer the guest the hint \"deprecating AutoEOI\""

@@ -86,7 +86,7 @@ class ErrnoCommandTest {
     void conditionThatTheCallExcludesIsAMistake() {
         Cli.Ended ended =
                 Cli.run("errno", "irqfd-assign-level", "EINVAL", "edge").exited(2);
-        assertThat(ended.err()).contains("'edge' cannot hold for irqfd assign level");
+        assertThat(ended.err()).contains("'edge' cannot apply to irqfd assign level");
     }
 
     /** A call by its purpose has the causes of its general call: firecracker-microvm/firecracker#2425. */

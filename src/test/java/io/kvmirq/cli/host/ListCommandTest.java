@@ -189,7 +189,7 @@ class ListCommandTest {
         assertThat(Cli.run("list", "--from", from, from, "--json")
                         .exited(ExitCode.USAGE)
                         .err())
-                .contains("--json is for one host: give one archive");
+                .contains("--json works on one host: use one archive");
         assertThat(Cli.run("list", from).exited(ExitCode.USAGE).err())
                 .contains("is not an option: --from must come" + " before");
     }

@@ -811,10 +811,10 @@ class LiveTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "sys/kernel/debug/kprobes/enabled | kprobes are off (/sys/kernel/debug/kprobes/enabled is 0), so no"
-                        + " probe has hits | echo 1 > /sys/kernel/debug/kprobes/enabled",
+                "sys/kernel/debug/kprobes/enabled | kprobes are off (/sys/kernel/debug/kprobes/enabled is 0), so"
+                        + " probes record no hits | echo 1 > /sys/kernel/debug/kprobes/enabled",
                 "proc/sys/kernel/ftrace_enabled   | ftrace is off (kernel.ftrace_enabled is 0), so probes at the"
-                        + " start of functions have no hits | sysctl kernel.ftrace_enabled=1"
+                        + " start of functions record no hits | sysctl kernel.ftrace_enabled=1"
             })
     void silenceOfAllProbesIsNamedWithItsCause(String file, String cause, String remedy) throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic").put(file, "0\n");

@@ -687,6 +687,6 @@ class DoctorTest {
         assertThat(finding(intel().deny("sys/bus/pci/devices"), Check.VFIO).text())
                 .isEqualTo("/sys/bus/pci/devices cannot be read by this user");
         assertThat(finding(intel().remove("sys/class/iommu"), Check.IOMMU).text())
-                .contains("/proc/interrupts has chips IR-*");
+                .contains("/proc/interrupts has IR-* chips");
     }
 }

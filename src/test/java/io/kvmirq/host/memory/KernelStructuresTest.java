@@ -159,7 +159,7 @@ class KernelStructuresTest {
             }
             for (int none : List.of(29, 1 << 18 | 28, Integer.MAX_VALUE)) {
                 assertThat(why(structures.entry(new HostIrq(none))))
-                        .isEqualTo("the kernel has no descriptor of host irq " + none);
+                        .isEqualTo("the kernel has no descriptor for host irq " + none);
             }
         }
     }
