@@ -23,7 +23,8 @@ public enum ChipAnswer implements Answer {
     IOAPIC_STORM(behaviour(MEASURED,
         "after 10 000 EOIs in a row that found the pin high, the next interrupt comes a hundredth of a second later",
         "ioapic.c kvm_ioapic_update_eoi_one()")),
-    IOAPIC_CLOCK(behaviour(MEASURED, "a clock tick is coalesced until the EOI of the tick before, or with APIC virtualization "
+    IOAPIC_CLOCK(behaviour(MEASURED,
+        "a clock tick is coalesced until the EOI of the previous tick, or with APIC virtualization "
         + "until its vector has left IRR and ISR", "ioapic.c rtc_irq_eoi(), ioapic_lazy_update_eoi()")),
     IOAPIC_REGISTERS(behaviour(MEASURED, "the kernel handles a guest's accesses to the registers at 0xfec00000",
         "ioapic.c ioapic_mmio_write()")),
@@ -34,8 +35,8 @@ public enum ChipAnswer implements Answer {
         "lapic.c apic_set_eoi()")),
     VMX_EOI_OF_NOTHING(behaviour(LAB, "with Intel's APICv an EOI with no vector in ISR counts as an EOI of vector 0, the"
         + " vector of IOAPIC pins that no guest has set up", "vmx.c handle_apic_eoi_induced()")),
-    VMX_EOI_EXITS_KEPT(behaviour(LAB, "an entry scans the pins before it turns Intel's APICv on: the EOI of a pin that"
-        + " changed while it was off is not forwarded until another scan", "vmx.c vmx_load_eoi_exitmap()")),
+    VMX_EOI_EXITS_KEPT(behaviour(LAB, "a VM entry scans the pins before it turns Intel's APICv on, so the EOI of a"
+        + " pin that changed while APICv was off is not forwarded until another scan", "vmx.c vmx_load_eoi_exitmap()")),
     LAPIC_PRIORITY(behaviour(MEASURED,
         "a vector is delivered if its class is above the task priority and the vectors in ISR",
         "lapic.c apic_has_interrupt_for_ppr()")),
@@ -48,9 +49,10 @@ public enum ChipAnswer implements Answer {
     LAPIC_COUNT(behaviour(MEASURED, "KVM_SET_LAPIC starts the timer from the current count, which is 0 without an"
         + " initial count", "lapic.c apic_get_tmcct()")),
     LAPIC_TIMER(behaviour(MEASURED, "an expired LAPIC timer interrupts when its vCPU runs, unless its entry is masked;"
-        + " several expirations until then are one interrupt", "lapic.c apic_timer_fn(), kvm_inject_apic_timer_irqs()")),
-    LAPIC_DEADLINE(behaviour(MEASURED, "MSR 0x6e0 is the TSC at which the LAPIC timer expires, in that mode only; expiry"
-        + " clears it", "lapic.c kvm_set_lapic_tscdeadline_msr()")),
+        + " several expirations until then raise one interrupt",
+        "lapic.c apic_timer_fn(), kvm_inject_apic_timer_irqs()")),
+    LAPIC_DEADLINE(behaviour(MEASURED, "in TSC-deadline mode only, MSR 0x6e0 is the TSC at which the LAPIC timer"
+        + " expires; expiry clears it", "lapic.c kvm_set_lapic_tscdeadline_msr()")),
     LAPIC_COMMAND_WIDE(behaviour(MEASURED, "in x2APIC mode the upper half of ICR is at 0x304; KVM_SET_LAPIC reads it"
         + " from ICR2 (0x310), and KVM_GET_LAPIC returns it at both", "lapic.c kvm_apic_state_fixup()")),
     LAPIC_COMMAND_SPLIT(behaviour(SOURCE, "on AMD the upper half of ICR is ICR2 (0x310) in x2APIC mode too",

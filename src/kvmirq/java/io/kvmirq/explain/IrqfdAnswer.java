@@ -69,7 +69,7 @@ public enum IrqfdAnswer implements Answer {
         "another ioeventfd already matches this address with the same or any data", RANGE + " of both: a length of 0"
         + " collides with every length, no datamatch with every data", "eventfd.c ioeventfd_check_collision()")),
     IOEVENTFD_ARGUMENTS(refusal(MEASURED, IOEVENTFD, EINVAL,
-        "the length is not 0, 1, 2, 4 or 8, the range wraps, a flag is unknown, or data is to match without a length",
+        "the length is not 0, 1, 2, 4 or 8, the range wraps, a flag is unknown, or DATAMATCH is set without a length",
         RANGE, "eventfd.c kvm_assign_ioeventfd()")),
     IOEVENTFD_NOT_AN_EVENTFD(refusal(MEASURED, IOEVENTFD, EINVAL, "the descriptor is not an eventfd", EVENTFDS,
         "fs/eventfd.c eventfd_ctx_fdget()").unless(OWN_EVENTFD)),
@@ -79,8 +79,9 @@ public enum IrqfdAnswer implements Answer {
         "coalesced zones and in-kernel devices: at most 1000 beside ioeventfds",
         "kvm_main.c kvm_io_bus_register_dev()")),
     IOEVENTFD_NONE(refusal(MEASURED, IOEVENTFD_DEASSIGN, ENOENT, "no ioeventfd was assigned with exactly this eventfd, bus,"
-        + " address, length and datamatch (deassigning an irqfd returns 0 in this case)", RANGE + ": as at the"
-        + " assignment; the eventfd's close does not remove it", "eventfd.c kvm_deassign_ioeventfd_idx()")),
+        + " address, length and datamatch (deassigning an irqfd returns 0 in this case)", RANGE + ": the same as at"
+        + " the assignment; closing the eventfd does not remove the ioeventfd",
+        "eventfd.c kvm_deassign_ioeventfd_idx()")),
     IOEVENTFD_NOT_AN_EVENTFD_DEASSIGN(refusal(UNTESTED, IOEVENTFD_DEASSIGN, EINVAL, "the descriptor is not an eventfd",
         EVENTFDS, "fs/eventfd.c eventfd_ctx_fdget()").or(IOEVENTFD_NOT_AN_EVENTFD.row)),
     IOEVENTFD_TAKES(behaviour(MEASURED, "a matching guest write signals the eventfd without an exit",

@@ -25,7 +25,7 @@ public enum SetupAnswer implements Answer {
     SMI_NONE(refusal(MEASURED, SMI, ENOTTY, "this kernel has no System Management Mode", "CONFIG_KVM_SMM in its"
         + " configuration", "smm.h kvm_inject_smi()")),
     MSRS_OF_PROCESSOR(behaviour(INFERRED, "MSRs that depend on the processor read 0, or as documented here, and keep"
-        + " what was set", "x86.c kvm_do_msr_access()"));
+        + " the value that was set", "x86.c kvm_do_msr_access()"));
     // spotless:on
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values

@@ -115,7 +115,7 @@ public enum VgicAnswer implements Answer {
         + " CES; kernels before May 2026 stay at 3", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()")),
 
     // Delivery
-    VGIC_CONTROL(behaviour(SOURCE, "while GICD_CTLR.EnableGrp1 is 0, interrupts become pending and no guest takes one",
+    VGIC_CONTROL(behaviour(SOURCE, "while GICD_CTLR.EnableGrp1 is 0, interrupts become pending, but no guest takes one",
         "vgic.c vgic_target_oracle()")),
     VGIC_MASK(behaviour(SOURCE,
         "a vCPU takes interrupts of group 1 while its ICC_IGRPEN1_EL1 is 1 and their priority is below ICC_PMR_EL1",

@@ -23,7 +23,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     void requireOpen(DeviceIrq irq) {
         if (irq.device() != device) {
             throw new IllegalArgumentException(irq + " belongs to another device handle than this forwarding of "
-                    + device.name() + ": take interrupts of the device that it was made with");
+                    + device.name() + ": use interrupts of the device that it was created with");
         }
         if (device.fd().isClosed()) {
             throw new ClosedHandleException(device.name().toString());

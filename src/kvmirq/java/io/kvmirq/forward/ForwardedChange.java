@@ -34,7 +34,7 @@ final class ForwardedChange {
                         irq + " is not of the " + forwarding + ": change it with the forwarding that made it");
             }
             if (!seen.add(irq)) {
-                throw new IllegalArgumentException(irq + " is given twice: give each interrupt once");
+                throw new IllegalArgumentException(irq + " is listed twice: list each interrupt once");
             }
         }
     }

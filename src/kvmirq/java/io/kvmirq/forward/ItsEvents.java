@@ -203,7 +203,7 @@ public final class ItsEvents {
                         && address - region.guestAddress() <= region.mapping().length() - ENTRY)
                 .findFirst()
                 .orElseThrow(() -> new UnreadableException(
-                        address, "which is not in " + memory + ": give all memory of the guest that it may write"));
+                        address, "which is not in " + memory + ": pass all guest memory that the guest may write"));
     }
 
     private long long64(long address) {

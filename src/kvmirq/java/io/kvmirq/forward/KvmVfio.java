@@ -111,8 +111,8 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         synchronized (file) { // no device can be opened between the check and the addition
             if (file.isUsed()) {
                 throw new IllegalStateException(
-                        "a device was opened through " + file + " before it was given to KVM, and would"
-                                + " not learn of the VM: add the file first, then open the device");
+                        "a device was opened through " + file + " before the file was added to KVM-VFIO, so it would"
+                                + " not be associated with the VM: add the file first, then open the device");
             }
             Added added = new Added(file);
             holds.add(added);

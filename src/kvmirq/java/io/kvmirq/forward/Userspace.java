@@ -102,7 +102,7 @@ public record Userspace(EventLoop loop, Injector injector) {
             public void requireOf(Vm other, List<Gsi> lines) {
                 if (other != vm) {
                     throw new IllegalArgumentException("an injector into " + vm + " cannot interrupt " + other
-                            + ": make one by Userspace.into with this VM");
+                            + ": create one with Userspace.into for this VM");
                 }
             }
         });

@@ -153,8 +153,7 @@ public class Calls {
 
     private void requireOurs(Kernel owner, Object handle) {
         if (owner != kernel) {
-            throw new IllegalArgumentException(
-                    handle + " belongs to another Kernel: handles of two kernels do not mix, open both from one");
+            throw new IllegalArgumentException(handle + " belongs to another Kernel: open both from the same Kernel");
         }
     }
 

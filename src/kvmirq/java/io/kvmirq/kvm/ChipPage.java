@@ -38,8 +38,9 @@ enum ChipPage {
         if (Long.compareUnsigned(address - guestAddress, length) < 0
                 || Long.compareUnsigned(guestAddress - address, SIZE) < 0) {
             throw new IllegalArgumentException("memory of " + length + " bytes at 0x" + Long.toHexString(guestAddress)
-                    + " is over the page of the " + label + " of " + vm + ", 0x" + Long.toHexString(address)
-                    + ": the guest would not reach its interrupt controller; add the memory below it and above as two");
+                    + " overlaps the page of the " + label + " of " + vm + ", 0x" + Long.toHexString(address)
+                    + ": the guest would not reach its interrupt controller; add the memory below and above it"
+                    + " separately");
         }
     }
 }

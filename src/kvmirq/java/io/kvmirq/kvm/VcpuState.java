@@ -38,7 +38,7 @@ public enum VcpuState {
                 return state;
             }
         }
-        throw new IllegalStateException("the kernel reports the vCPU state " + number + ", which no architecture that"
-                + " kvmirq knows has: it is too new");
+        throw new IllegalStateException("the kernel reports the vCPU state " + number + ", which kvmirq does not"
+                + " know: the kernel is too new");
     }
 }

@@ -220,7 +220,7 @@ public final class VgicV3 extends Vgic {
     private static long systemRegister(VcpuId vcpu, int register) {
         if (register >>> Short.SIZE != 0) {
             throw new IllegalArgumentException("system register 0x" + Integer.toHexString(register)
-                    + " is invalid: expected 0-0xffff, as systemRegister gives it");
+                    + " is invalid: expected 0-0xffff, as systemRegister returns it");
         }
         return VgicCalls.affinity(vcpu) | register;
     }

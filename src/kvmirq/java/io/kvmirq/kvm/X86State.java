@@ -33,8 +33,9 @@ public abstract class X86State {
     static <S extends X86State> S load(S made, byte[] bytes) {
         Objects.requireNonNull(bytes, "bytes is null");
         if (bytes.length != made.structure.capacity()) {
-            throw new IllegalArgumentException(bytes.length + " bytes for "
-                    + made.getClass().getSimpleName() + ": expected " + made.structure.capacity() + ", as bytes() has");
+            throw new IllegalArgumentException(
+                    bytes.length + " bytes for " + made.getClass().getSimpleName() + ": expected "
+                            + made.structure.capacity() + ", as bytes() returns");
         }
         made.structure.put(0, bytes);
         return made;

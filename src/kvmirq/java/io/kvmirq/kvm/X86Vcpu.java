@@ -293,8 +293,8 @@ public final class X86Vcpu {
         Objects.requireNonNull(xsave, "xsave is null");
         int size = calls.vm().xsaveSize();
         if (xsave.size() < size) {
-            throw new IllegalArgumentException(
-                    "an XSAVE area of " + xsave.size() + " bytes: this VM's have " + size + ", as KVM_CAP_XSAVE2 says");
+            throw new IllegalArgumentException("an XSAVE area of " + xsave.size() + " bytes: this VM's have " + size
+                    + ", as KVM_CAP_XSAVE2 reports");
         }
         ioctlAt(KernelCall.XSAVE_SET, Uapi.KVM_SET_XSAVE, xsave.structure);
     }

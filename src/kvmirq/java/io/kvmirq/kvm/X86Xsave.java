@@ -28,7 +28,7 @@ public final class X86Xsave extends X86State {
         Objects.requireNonNull(area, "area is null");
         if (area.length < LEAST_BYTES) {
             throw new IllegalArgumentException("an XSAVE area of " + area.length + " bytes: expected " + LEAST_BYTES
-                    + " or more, as X86Vcpu.xsave().bytes() has");
+                    + " or more, as X86Vcpu.xsave().bytes() returns");
         }
         return load(new X86Xsave(area.length), area);
     }

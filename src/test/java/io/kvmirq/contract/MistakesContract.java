@@ -142,9 +142,10 @@ class MistakesContract extends KernelSuite {
                         "IllegalArgumentException: memory of -4096 bytes is invalid: expected a positive multiple"
                                 + " of the page size",
                         "addMemory over the LAPICs",
-                        "IllegalArgumentException: memory of 8192 bytes at 0xfedff000 is over the page of the LAPICs of"
-                                + " vm (fd N), 0xfee00000: the guest would not reach its interrupt controller; add the"
-                                + " memory below it and above as two",
+                        "IllegalArgumentException: memory of 8192 bytes at 0xfedff000 overlaps the page of the LAPICs"
+                                + " of"
+                                + " vm (fd N), 0xfee00000: the guest would not reach its interrupt controller; add"
+                                + " the memory below and above it separately",
                         "startAt(0x10000, 0)",
                         "IllegalArgumentException: instruction 0x10000 is beyond real mode with its segments at 0:"
                                 + " expected 0 to 0xffff; for another mode use setSystemRegisters and setRegisters",
@@ -220,8 +221,8 @@ class MistakesContract extends KernelSuite {
                         + " .*");
         assertThat(sentence(() -> parts().event("second", ofSecond)))
                 .isEqualTo(
-                        "IllegalArgumentException: eventfd (fd N) belongs to another Kernel than vm (fd N): handles of"
-                                + " two kernels do not mix, open both from one");
+                        "IllegalArgumentException: eventfd (fd N) belongs to another Kernel than vm (fd N): open both"
+                                + " from the same Kernel");
     }
 
     private static String snapshot(boolean moving, VmParts parts) {
@@ -286,15 +287,16 @@ class MistakesContract extends KernelSuite {
     @Test
     void memoryOfACallerIsCheckedToo() {
         Mapping.Owner page = open.add(Mapping.anonymous(own, PAGE));
-        assertThat(sentence(() -> vm.addMemory(LAPIC, page.mapping()))).contains("over the page of the LAPICs");
-        assertThat(sentence(() -> vm.addReadOnlyMemory(LAPIC, page.mapping()))).contains("over the page of the LAPICs");
+        assertThat(sentence(() -> vm.addMemory(LAPIC, page.mapping()))).contains("overlaps the page of the LAPICs");
+        assertThat(sentence(() -> vm.addReadOnlyMemory(LAPIC, page.mapping())))
+                .contains("overlaps the page of the LAPICs");
     }
 
     @Test
     void irqchipAfterTheMemoryIsCheckedToo() {
         Vm bare = open.add(Vm.create(own));
         GuestMemory memory = bare.addMemory(LAPIC, PAGE);
-        assertThat(sentence(() -> bare.x86().createSplitIrqchip(24))).contains("over the page of the LAPICs");
+        assertThat(sentence(() -> bare.x86().createSplitIrqchip(24))).contains("overlaps the page of the LAPICs");
         memory.close();
         bare.x86().createSplitIrqchip(24);
     }
@@ -308,9 +310,11 @@ class MistakesContract extends KernelSuite {
                 .isEqualTo("IllegalArgumentException: vm (fd N) has an in-kernel IOAPIC, which handles its GSIs and"
                         + " accesses: create the VM with createSplitIrqchip, or leave GuestIoapic out");
         assertThat(sentence(() -> full.addMemory(GuestIoapic.ADDRESS, PAGE)))
-                .isEqualTo("IllegalArgumentException: memory of 4096 bytes at 0xfec00000 is over the page of the IOAPIC"
-                        + " of vm (fd N), 0xfec00000: the guest would not reach its interrupt controller; add the"
-                        + " memory below it and above as two");
+                .isEqualTo(
+                        "IllegalArgumentException: memory of 4096 bytes at 0xfec00000 overlaps the page of the IOAPIC"
+                                + " of vm (fd N), 0xfec00000: the guest would not reach its interrupt controller; add"
+                                + " the"
+                                + " memory below and above it separately");
     }
 
     @Test

@@ -149,7 +149,7 @@ class ItsEventsTest {
         GuestMemory below = world.vm.addMemory(first - 0x1_0000, 0x1_0000);
         assertThat(tellMasked(List.of(world.service.memory(), below)))
                 .contains("at 0x50000000, which is not in")
-                .contains("give all memory of the guest that it may write");
+                .contains("pass all guest memory that the guest may write");
         irq.unmask();
         assertThat(irq.predicted()).as("as it was").isEqualTo(to(GicV4World.LPI, 0));
     }

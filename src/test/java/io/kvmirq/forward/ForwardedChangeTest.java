@@ -204,7 +204,7 @@ class ForwardedChangeTest {
         ForwardedIrq irq = irqs.get(0);
         assertThatThrownBy(() -> forwarding.mask(List.of(irq, irq)))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageEndingWith("is given twice: give each interrupt once");
+                .hasMessageEndingWith("is listed twice: list each interrupt once");
         assertThat(irq.isMasked()).isFalse();
         try (Forwarding other = Forwarding.create(world.vm, world.device)) {
             for (Runnable change :

@@ -221,7 +221,7 @@ class VgicTest {
         for (int id : new int[] {-1, 0x1_0000}) {
             assertThatThrownBy(() -> vgic.readSystemRegister(new VcpuId(0), id))
                     .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessageEndingWith("expected 0-0xffff, as systemRegister gives it");
+                    .hasMessageEndingWith("expected 0-0xffff, as systemRegister returns it");
         }
         assertThatThrownBy(() -> VgicV3.systemRegister(4, 0, 0, 0, 0)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> VgicV3.systemRegister(3, 0, 0, 0, 8)).isInstanceOf(IllegalArgumentException.class);

@@ -291,7 +291,7 @@ class X86StateTest {
         vcpu.x86().setLapic(X86Lapic.fromBytes(lapic.bytes()));
         assertThat(vcpu.x86().lapic().get(X86Lapic.Name.TPR)).isEqualTo(0x20);
         assertThatThrownBy(() -> X86Lapic.fromBytes(new byte[4]))
-                .hasMessage("4 bytes for X86Lapic: expected 1024, as bytes() has");
+                .hasMessage("4 bytes for X86Lapic: expected 1024, as bytes() returns");
     }
 
     @OnBothKernels

@@ -670,9 +670,9 @@ class EmulatedFunctionTest {
                 EmulatedFunction.builder(bus, 4, vm, new OneRegister()).ids(1, 2);
         assertThatThrownBy(builder::build)
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(
-                        "guest memory of " + vm
-                                + " is in the hole for BARs, 0xc0000000 to 0xfebfffff: add the memory below it and above as two");
+                .hasMessage("guest memory of " + vm
+                        + " is in the hole for BARs, 0xc0000000 to 0xfebfffff: add the memory below and above"
+                        + " it separately");
         memory.close();
         parts.add(builder.build());
     }
@@ -689,8 +689,7 @@ class EmulatedFunctionTest {
         }
         String sentence = closed
                 ? event + " is closed: it was used after close(); create or open another"
-                : event + " belongs to another Kernel than " + vm
-                        + ": handles of two kernels do not mix, open both from one";
+                : event + " belongs to another Kernel than " + vm + ": open both from the same Kernel";
         EmulatedFunction.Builder builder = EmulatedFunction.builder(bus, 4, vm, new OneRegister())
                 .bar(0, 0x1000)
                 .ports(1, 16);

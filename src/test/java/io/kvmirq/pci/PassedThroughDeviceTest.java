@@ -725,7 +725,7 @@ class PassedThroughDeviceTest {
             assertThatThrownBy(() -> world.builder().memory(inHole).build())
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageEndingWith(
-                            "is in the hole for BARs, 0x8000 to 0xffff: add the memory below it and above as two");
+                            "is in the hole for BARs, 0x8000 to 0xffff: add the memory below and above it separately");
             assertThatThrownBy(() -> world.builder().memory(atMessages).build())
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageEndingWith(

@@ -233,7 +233,7 @@ class VmPartsTest {
         refused(
                 () -> forwarding.userspace(Userspace.into(other.vm, loop)),
                 "an injector into " + other.vm + " cannot interrupt " + ours.vm
-                        + ": make one by Userspace.into with this VM");
+                        + ": create one with Userspace.into for this VM");
         assertThat(made.add(forwarding.userspace(Userspace.into(ours.vm, loop)).build())
                         .warnings())
                 .hasSize(1);

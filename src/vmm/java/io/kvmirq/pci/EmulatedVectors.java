@@ -72,8 +72,8 @@ public final class EmulatedVectors implements AutoCloseable {
     /** Checks an eventfd before the guest opens its vector, or enables the doorbell's BAR. */
     static void requireOf(Vm vm, EventFd event) {
         if (Objects.requireNonNull(event, "event is null").fd().kernel() != vm.kernel()) {
-            throw new IllegalArgumentException(event + " belongs to another Kernel than " + vm
-                    + ": handles of two kernels do not mix, open both from one");
+            throw new IllegalArgumentException(
+                    event + " belongs to another Kernel than " + vm + ": open both from the same Kernel");
         }
         if (event.fd().isClosed()) {
             throw new ClosedHandleException(event.toString());

@@ -157,7 +157,7 @@ public final class PciHostBridge {
 
     private static IllegalArgumentException inside(Object memory, String place, long start, long end) {
         return new IllegalArgumentException(memory + " is in " + place + ", 0x" + Long.toHexString(start) + " to 0x"
-                + Long.toHexString(end - 1) + ": add the memory below it and above as two");
+                + Long.toHexString(end - 1) + ": add the memory below and above it separately");
     }
 
     private static void requireOutside(GuestMemory memory, String place, long start, long end) {

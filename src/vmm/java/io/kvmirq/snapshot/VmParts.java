@@ -157,8 +157,8 @@ public final class VmParts {
         Objects.requireNonNull(event, "event is null");
         Objects.requireNonNull(name, "name is null");
         if (event.fd().kernel() != vm.kernel()) {
-            throw new IllegalArgumentException(event + " belongs to another Kernel than " + vm
-                    + ": handles of two kernels do not mix, open both from one");
+            throw new IllegalArgumentException(
+                    event + " belongs to another Kernel than " + vm + ": open both from the same Kernel");
         }
         put(events, name, event);
         return this;
