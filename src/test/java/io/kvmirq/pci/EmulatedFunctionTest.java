@@ -287,7 +287,10 @@ class EmulatedFunctionTest {
         config(4, 2, 2);
         List<String> logged = Warnings.of(
                 () -> assertThat(bus.read(false, (bar(0) & 0xffffffffL) + 8, 4)).isEqualTo(0xffff_ffffL));
-        assertThat(logged).singleElement().asString().endsWith("register 8 is broken (its receiver threw)");
+        assertThat(logged)
+                .singleElement()
+                .asString()
+                .endsWith("register 8 is broken (its receiver threw an exception)");
     }
 
     /** MSI and MSI-X over the same vectors. */

@@ -16,7 +16,7 @@ class NodeTest {
         SnapshotException refusal = catchThrowableOfType(SnapshotException.class, () -> node.one(VcpuState.class));
 
         assertThat(refusal)
-                .hasMessageStartingWith("state.vcpus[0].state of the snapshot is wrong: expected one of [RUNNABLE, ")
+                .hasMessageStartingWith("state.vcpus[0].state of the snapshot is invalid: expected one of [RUNNABLE, ")
                 .hasMessageEndingWith(", got '?[31mxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...'");
     }
 }

@@ -141,16 +141,22 @@ class SnapshotTest {
             quoteCharacter = '`',
             value = {
                 "architecture | 'riscv64'         | expected x86_64 or arm64",
-                "architecture | 'arm64'           | state.vcpus[0].registers of the snapshot is wrong: expected an array",
-                "clock        | 'x'               | state.clock of the snapshot is wrong: expected an integer",
-                "has32BitApicIds | 1              | state.has32BitApicIds of the snapshot is wrong: expected true or false",
-                "hasBroadcastQuirk | 1            | state.hasBroadcastQuirk of the snapshot is wrong: expected true or false",
-                "lines        | [4096]            | state.lines[0] of the snapshot is wrong: expected an integer, 0 to 4095",
-                "lines        | 5                 | state.lines of the snapshot is wrong: expected an array",
-                "routes       | [{'gsi':1,'chip':'IOAPIC','pin':24}] | state.routes[0] of the snapshot is wrong: pin 24",
+                "architecture | 'arm64'           | state.vcpus[0].registers of the snapshot is invalid: expected an"
+                        + " array",
+                "clock        | 'x'               | state.clock of the snapshot is invalid: expected an integer",
+                "has32BitApicIds | 1              | state.has32BitApicIds of the snapshot is invalid: expected true or"
+                        + " false",
+                "hasBroadcastQuirk | 1            | state.hasBroadcastQuirk of the snapshot is invalid: expected true"
+                        + " or false",
+                "lines        | [4096]            | state.lines[0] of the snapshot is invalid: expected an integer, 0"
+                        + " to 4095",
+                "lines        | 5                 | state.lines of the snapshot is invalid: expected an array",
+                "routes       | [{'gsi':1,'chip':'IOAPIC','pin':24}] | state.routes[0] of the snapshot is invalid: pin"
+                        + " 24",
                 "routes       | [{'gsi':1,'chip':'VGIC','pin':2}]    | expected a chip of x86",
                 "routes       | [{'gsi':1,'chip':'X','pin':2}]       | state.routes[0].chip of the snapshot is wrong",
-                "routes       | [{'gsi':1,'address':'7','data':'0x1'}] | routes[0].address of the snapshot is wrong: expected hex",
+                "routes       | [{'gsi':1,'address':'7','data':'0x1'}] | routes[0].address of the snapshot is invalid:"
+                        + " expected hex",
                 "routes       | [{'gsi':1,'address':'0xfffffffffffffffff','data':'0x1'}] | expected hex of 64 bits",
                 "routes       | [{'gsi':1,'address':'0x7','data':'0x100000000'}] | expected hex of 32 bits",
                 "routes       | [{'gsi':1,'address':'0x7','data':'0x1'},{'gsi':1,'chip':'IOAPIC','pin':2}] | one message of gsi 1",
@@ -161,7 +167,8 @@ class SnapshotTest {
                 "devices      | [{'name':'a','ids':'','state':''},{'name':'a','ids':'','state':''}] | expected another name",
                 "pit          | '00'              | 1 bytes for X86Pit: expected 112",
                 "hasLapics    | false             | expected a LAPIC of each vCPU if hasLapics is true",
-                "vcpus        | [{'id':4096}]     | state.vcpus[0].id of the snapshot is wrong: expected an integer, 0 to 4095",
+                "vcpus        | [{'id':4096}]     | state.vcpus[0].id of the snapshot is invalid: expected an integer,"
+                        + " 0 to 4095",
                 "vcpus        | [{'id':1}]        | state.vcpus[0].state of the snapshot is missing; give the text",
             })
     void wrongValueIsNamed(String field, String json, String sentence) {

@@ -57,7 +57,7 @@ final class DeviceWarnings {
             try {
                 receiver.accept(sentence);
             } catch (RuntimeException e) { // not the guest's
-                LOGGER.log(System.Logger.Level.WARNING, sentence + " (its receiver threw)", e);
+                LOGGER.log(System.Logger.Level.WARNING, sentence + " (its receiver threw an exception)", e);
             }
         }
     }

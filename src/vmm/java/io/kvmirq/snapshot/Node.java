@@ -19,7 +19,7 @@ record Node(String path, Object value) {
     }
 
     private String sentence(String expected) {
-        return (path.isEmpty() ? "the document" : path) + " of the snapshot is wrong: expected " + expected;
+        return (path.isEmpty() ? "the document" : path) + " of the snapshot is invalid: expected " + expected;
     }
 
     private Map<?, ?> map() {
@@ -134,7 +134,7 @@ record Node(String path, Object value) {
         try {
             return make.get();
         } catch (IllegalArgumentException e) {
-            throw new SnapshotException(path + " of the snapshot is wrong: " + e.getMessage(), e);
+            throw new SnapshotException(path + " of the snapshot is invalid: " + e.getMessage(), e);
         }
     }
 }

@@ -25,7 +25,7 @@ public final class LegacyIrte {
                     .forbidding(value -> value > 1, value -> "interrupt type " + value + " is reserved in an entry"));
 
     /** RqEoi: 1 if the entry requests an EOI for its interrupt. */
-    public static final BitField RQ_EOI = BitField.flag("rq_eoi", 5, "RqEoi", "no EOI asked for", "EOI asked for");
+    public static final BitField RQ_EOI = BitField.flag("rq_eoi", 5, "RqEoi", "no EOI requested", "EOI requested");
 
     /** DM: 1 if the destination is a logical id, 0 if it is a physical id. */
     public static final BitField LOGICAL = BitField.flag("dm", 6, "DM", "physical", "logical");

@@ -52,7 +52,10 @@ public record CompatibilityMsi(long address, int data) implements Structure {
 
     /** Address bits 31:20, which are {@link #BASE} in the interrupt window. */
     public static final BitField BASE_ADDRESS = new BitField(
-                    "base", 20, 12, always("BASE", "interrupt window").expecting(BASE, "a write there is no interrupt"))
+                    "base",
+                    20,
+                    12,
+                    always("BASE", "interrupt window").expecting(BASE, "a write there is not an interrupt"))
             .ordinarily(BASE);
 
     /** Address bits 39:32, reserved. */

@@ -121,7 +121,7 @@ public final class LapicPage {
             register(
                     VERSION_AT,
                     new BitField("version", 0, 8, always("Version", "")),
-                    new BitField("max_lvt", 16, 8, always("Max LVT Entry", "one less than the entries")),
+                    new BitField("max_lvt", 16, 8, always("Max LVT Entry", "number of entries minus 1")),
                     DIRECTED_EOI),
             register(TPR_AT, new BitField("task_priority", 0, 8, always("TPR", ""))),
             register(PPR_AT, new BitField("processor_priority", 0, 8, always("PPR", ""))),

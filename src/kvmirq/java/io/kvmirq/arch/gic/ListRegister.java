@@ -42,7 +42,7 @@ public final class ListRegister {
             "cpuid",
             10,
             3,
-            saying("CPUID", (value, bits) -> isSgi(bits) ? "sent by CPU " + value : "no SGI: no source")
+            saying("CPUID", (value, bits) -> isSgi(bits) ? "sent by CPU " + value : "not an SGI: no source")
                     .checked((value, bits) -> value == 0 || isSgi(bits)
                             ? Optional.empty()
                             : Optional.of("source CPU " + value + " of " + InterruptId.text(VIRTUAL_ID.of(bits[0]))
@@ -55,7 +55,7 @@ public final class ListRegister {
     public static final BitField EOI = BitField.bit(
             "eoi",
             19,
-            oneOf("EOI", "no maintenance interrupt", "end raises a maintenance interrupt")
+            oneOf("EOI", "no maintenance interrupt", "EOI raises a maintenance interrupt")
                     .ordinarily(0));
 
     /** PhysicalID: a hardware interrupt's physical interrupt, in the bits from {@link #SOURCE} to {@link #EOI}. */

@@ -20,7 +20,11 @@ public final class MachineControl {
 
     /** AckCtl: 1 if a read of IAR also acknowledges group 1 interrupts. */
     public static final BitField ACK_CONTROL = BitField.flag(
-            "vmackctl", 2, "VMAckCtl", "a read of IAR takes group 0 only", "a read of IAR takes both groups");
+            "vmackctl",
+            2,
+            "VMAckCtl",
+            "a read of IAR acknowledges group 0 only",
+            "a read of IAR acknowledges both groups");
 
     private static final BitField FIQ =
             BitField.flag("vmfiqen", 3, "VMFIQEn", "group 0 signals IRQs", "group 0 signals FIQs");
@@ -32,7 +36,7 @@ public final class MachineControl {
             BitField.reserved("rsvd_5_8", 5, 4).ordinarily(0);
     /** EOImode: 1 if an EOI only drops the priority, 0 if it also deactivates the interrupt. */
     public static final BitField END_MODE = BitField.flag(
-            "vem", 9, "VEM", "an end drops the priority and deactivates", "an end drops the priority only");
+            "vem", 9, "VEM", "an EOI drops the priority and deactivates", "an EOI drops the priority only");
 
     /** The mask of the bits at the same positions in GICv2's GICC_CTLR and GICH_VMCR. */
     public static final long CPU_CONTROL =

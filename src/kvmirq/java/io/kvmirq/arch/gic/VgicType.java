@@ -58,9 +58,9 @@ public final class VgicType {
                     BitField.reserved("rsvd_5_17", 5, 13).ordinarily(0),
                     BitField.flag("dvim", 18, "DVIM", "no mask of direct injection", "HCR.DVIM masks direct injection")
                             .ordinarily(0),
-                    BitField.flag("tds", 19, "TDS", "HCR.TDIR is not there", "HCR.TDIR traps writes to ICC_DIR"),
+                    BitField.flag("tds", 19, "TDS", "no HCR.TDIR", "HCR.TDIR traps writes to ICC_DIR"),
                     BitField.flag("nv4", 20, "nV4", "direct injection (GICv4)", "no direct injection"),
-                    BitField.flag("a3v", 21, "A3V", "affinity 3 is 0", "affinity 3 may be other than 0"),
+                    BitField.flag("a3v", 21, "A3V", "affinity 3 is 0", "affinity 3 may be nonzero"),
                     BitField.flag("seis", 22, "SEIS", "no local SErrors", "local SErrors"),
                     new BitField(
                             "idbits",

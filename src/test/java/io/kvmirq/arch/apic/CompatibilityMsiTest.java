@@ -60,7 +60,7 @@ class CompatibilityMsiTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "0x00000000fed01000 | 0x41    | base: 0xfed and not 0xfee: a write there is no interrupt",
+                "0x00000000fed01000 | 0x41    | base: 0xfed and not 0xfee: a write there is not an interrupt",
                 "0x00000000fee01010 | 0x41    | format: 0x1 and not 0x0: it is of remappable format",
                 "0x00000001fee01000 | 0x41    | rsvd_32_39: reserved bits high address 7:0 are 0x1 and not 0",
                 "0x00000000fee01000 | 0x341   | delivery_mode: delivery mode 3 is reserved",

@@ -47,7 +47,7 @@ class RemappableMsiTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "0xfed00010 | 0x0     | base: 0xfed and not 0xfee: a write there is no interrupt",
+                "0xfed00010 | 0x0     | base: 0xfed and not 0xfee: a write there is not an interrupt",
                 "0xfee00000 | 0x0     | format: 0x0 and not 0x1: it is of compatibility format",
                 "0xfee00018 | 0x10000 | rsvd_48_63: reserved bits data 31:16 are 0x1 and not 0 (fault reason 0x20)"
             })

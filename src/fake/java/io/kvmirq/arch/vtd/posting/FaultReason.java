@@ -13,7 +13,7 @@ public enum FaultReason {
     NOT_PRESENT(0x22, "the entry is not present"),
     TABLE_UNREADABLE(0x23, "the table cannot be read"),
     RESERVED_IN_ENTRY(0x24, "reserved bits of the entry are set, or a field has a reserved value"),
-    COMPATIBILITY_BLOCKED(0x25, "the request is in compatibility format, which is not let through"),
+    COMPATIBILITY_BLOCKED(0x25, "the request is in compatibility format, which is blocked"),
     WRONG_SOURCE(0x26, "the entry is not for this requester"),
     DESCRIPTOR_UNREADABLE(0x27, "the posted-interrupt descriptor cannot be read or written"),
     RESERVED_IN_DESCRIPTOR(0x28, "reserved bits of the posted-interrupt descriptor are set");
