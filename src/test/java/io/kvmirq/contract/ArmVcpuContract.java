@@ -424,7 +424,8 @@ class ArmVcpuContract extends ArmVms {
         vgic.init();
         assertErrno(Errno.ENXIO, setPmu(vcpu, UapiArm64.KVM_ARM_VCPU_PMU_V3_INIT, 0));
         vcpu.arm64().createPmu(PMU);
-        assertThat(refused(Errno.EBUSY, () -> vcpu.arm64().createPmu(PMU))).contains("the PMU has its interrupt");
+        assertThat(refused(Errno.EBUSY, () -> vcpu.arm64().createPmu(PMU)))
+                .contains("the PMU already has an interrupt");
     }
 
     // Exits of a guest's code, which only a real kernel runs

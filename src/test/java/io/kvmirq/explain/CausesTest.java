@@ -85,7 +85,7 @@ class CausesTest {
                 "vfio dma map         | 19 |                 | the iommufd has no address space",
                 "irqfd assign         | 5  | foreign         | another process",
                 "routes set           | 5  |                 | another process",
-                "device attribute get | 1  |                 | nothing to get",
+                "device attribute get | 1  |                 | no readable attributes",
                 "ioeventfd deassign   | 2  |                 | deassigning an irqfd returns 0",
                 "irqfd deassign       | 0  |                 | does not mean that anything was deassigned",
                 "vcpu run             | 11 | x86             | application processor",

@@ -230,7 +230,7 @@ class VmTest {
         assertThatThrownBy(() -> IoAddress.port(0x10000, 1)).hasMessageContaining("port 65536 is out of range");
         assertThatThrownBy(() -> IoAddress.mmio(0, 3))
                 .hasMessageContaining("length 3 cannot be written there by a guest");
-        assertThatThrownBy(() -> IoAddress.port(0, 0, 1)).hasMessageContaining("no data can be compared");
+        assertThatThrownBy(() -> IoAddress.port(0, 0, 1)).hasMessageContaining("data cannot be compared");
         assertThatThrownBy(() -> IoAddress.port(0x80, 1, 0x180))
                 .hasMessageContaining("data 0x180 does not fit into 1 bytes");
         assertThatThrownBy(() -> IoAddress.port(0x80, 8)).hasMessageContaining("length 8 cannot be written there");

@@ -22,7 +22,7 @@ class ErrnoCommandTest {
                 "irqfd EINVAL level split    | resampling needs the full in-kernel irqchip",
                 "set-irqs ENOTTY             | VFIO cannot mask or unmask MSI and MSI-X",
                 "routes-set EIO              | belongs to another process",
-                "get-device-attr EPERM       | nothing to get",
+                "get-device-attr EPERM       | no readable attributes",
                 "ioeventfd-deassign ENOENT   | deassigning an irqfd returns 0",
                 "vcpu-init EINVAL            | a feature that this host lacks, such as SVE or a PMU",
                 "open ENOENT                 | an arm64 host must boot at EL2",

@@ -524,7 +524,7 @@ class LiveTest {
                                 .counts("_by_worker", "id,ret", new long[] {9, 2, 12}, new long[] {9, -1, 8}),
                         16))
                 .contains(
-                        "    by a worker          20  a message to many: 12 raised\n",
+                        "    by a worker          20  a message to several vCPUs: 12 raised\n",
                         "    first to lose interrupts: delivered: 8 that KVM refused, 8 in a worker because no vCPU"
                                 + " matches the"
                                 + " destination, or its LAPIC is off\n");
