@@ -82,7 +82,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
     private static final int NANOS_PER_MICRO = 1000;
 
     private static final String HELD_TEXT =
-            "that wait, unless the guest has since unmasked the pin or signalled its EOI";
+            "still waiting, unless the guest has since unmasked the pin or signalled its EOI";
 
     private static final int EWOULDBLOCK = -Errno.EAGAIN.number();
 

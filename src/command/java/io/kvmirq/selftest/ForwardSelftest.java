@@ -36,8 +36,8 @@ import java.util.function.Supplier;
 public final class ForwardSelftest {
     /** The reason why a host cannot run it. */
     public static final String NO_GICV3 =
-            "this host offers VMs no GICv3, and a GICv2 has no ITS, which device messages need; the test needs"
-                    + " a host with a GICv3, for INTx too";
+            "KVM on this host does not support a guest GICv3, and a GICv2 has no ITS, which device messages need; the"
+                    + " test needs a host with a GICv3, even for INTx";
 
     /** Receives each step as it happens, on the thread that runs the test. */
     public interface Listener {

@@ -32,7 +32,7 @@ final class ItsDriver {
     /** How the guest knows the device: its table of devices has 512 entries. */
     static final int DEVICE = 0x10;
 
-    static final String NO_ITS = "this host offers VMs no ITS, which device messages need";
+    static final String NO_ITS = "KVM on this host does not support a guest ITS, which device messages need";
     /** Bytes of guest memory that the tables need. */
     static final int MEMORY = 0x6_0000;
 

@@ -42,7 +42,8 @@ record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Pati
     private static final MsiMessage MESSAGE = ItsDriver.message(EVENT);
     static final long RAM = 0x4000_0000L;
 
-    static final String NO_VGIC = "this host offers VMs neither a GICv3 nor a GICv2, which the scenarios need";
+    static final String NO_VGIC =
+            "KVM on this host supports neither a guest GICv3 nor a guest GICv2, one of which the scenarios need";
 
     /** @return why this host cannot run any scenario; empty if it ran */
     Optional<String> run(Scenario scenario) {

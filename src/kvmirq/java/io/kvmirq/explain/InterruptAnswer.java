@@ -71,7 +71,7 @@ public enum InterruptAnswer implements Answer {
     MSI_MAP_FIRST_BEFORE(behaviour(LAB, "before 6.3, of LAPICs with the same id the APIC map keeps the first, and of"
         + " those with the same logical id, of which only the lowest bit counts, the last",
         "lapic.c kvm_recalculate_apic_map()")),
-    MSI_BROADCAST(behaviour(MEASURED, "a broadcast reaches all LAPICs, or one by redirection hint",
+    MSI_BROADCAST(behaviour(MEASURED, "a broadcast reaches all LAPICs, or one with the redirection hint",
         "irq.c kvm_irq_delivery_to_apic()")),
     LINE_NEEDS_IRQCHIP(refusal(MEASURED, LINE, ENXIO, "the VM has no in-kernel irqchip", "KVM_CREATE_IRQCHIP first",
         "x86.c kvm_vm_ioctl_irq_line()").certainWhen(NO_IRQCHIP)),

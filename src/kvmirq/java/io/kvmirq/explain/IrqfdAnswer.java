@@ -89,9 +89,10 @@ public enum IrqfdAnswer implements Answer {
 
     // An irqfd that shares its eventfd with a device vector
     BYPASS_CONNECTS(behaviour(SOURCE,
-        "an irqfd and a vector of MSI or MSI-X that VFIO has enabled with its eventfd are connected, in any order",
+        "an irqfd and an MSI or MSI-X vector that VFIO has enabled with the same eventfd are connected,"
+        + " in either order",
         "virt/lib/irqbypass.c __connect()")),
-    BYPASS_BUSY(behaviour(SOURCE, "a second irqfd or vector of one eventfd is not connected, and its call succeeds",
+    BYPASS_BUSY(behaviour(SOURCE, "a second irqfd or vector of one eventfd is not connected, but its call succeeds",
         "virt/lib/irqbypass.c irq_bypass_register_producer()")),
     IRTE_POSTED(behaviour(SOURCE,
         "a device's interrupt is posted if its route is a fixed or lowest-priority message to one vCPU",

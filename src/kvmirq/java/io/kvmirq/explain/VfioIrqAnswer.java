@@ -66,8 +66,9 @@ public enum VfioIrqAnswer implements Answer {
         "the power state in its configuration space", "msi.c __pci_enable_msi_range(), __pci_enable_msix_range()").needs(MSI)),
     VFIO_IRQS_NO_VECTOR(refusal(LAB, SET_IRQS, ERANGE, "MSI or MSI-X cannot be enabled with no vector",
         "count: at least 1", "drivers/vfio/pci/vfio_pci_intrs.c").needs(MSI)),
-    VFIO_IRQS_NO_SPACE(refusal(LAB, SET_IRQS, ENOSPC, "the host has no interrupt vectors left (a positive result says"
-        + " how many it could get, and nothing is enabled)", "fewer vectors, or spread the device's interrupts over"
+    VFIO_IRQS_NO_SPACE(refusal(LAB, SET_IRQS, ENOSPC, "the host has no interrupt vectors left (a positive result is"
+        + " the number that it could get, and nothing is enabled)",
+        "fewer vectors, or spread the device's interrupts over"
         + " more CPUs", "drivers/vfio/pci/vfio_pci_intrs.c").needs(MSI)),
     VFIO_IRQS_COUNT(refusal(LAB, SET_IRQS, EINVAL,
         "count 0 is valid only for TRIGGER with DATA_NONE, which disables the index",

@@ -176,7 +176,8 @@ public enum VmAnswer implements Answer {
         "x86.c kvm_vcpu_ioctl_x86_set_vcpu_events()")),
     EVENTS_NMIS(behaviour(MEASURED, "an unmasked vCPU keeps up to two NMIs, a masked one keeps one",
         "x86.c process_nmi()")),
-    EVENTS_ONE_NMI_BEFORE(behaviour(LAB, "before 6.4 KVM_GET_VCPU_EVENTS says whether an NMI is pending, not how many",
+    EVENTS_ONE_NMI_BEFORE(behaviour(LAB,
+        "before 6.4 KVM_GET_VCPU_EVENTS reports whether an NMI is pending, not how many",
         "x86.c kvm_vcpu_ioctl_x86_get_vcpu_events()")),
     EVENTS_SOFT(behaviour(MEASURED, "exceptions 3 and 4 and soft interrupts are taken and not reported: the guest"
         + " raises them again", "x86.c kvm_vcpu_ioctl_x86_get_vcpu_events()")),
@@ -186,8 +187,8 @@ public enum VmAnswer implements Answer {
         "x86.c kvm_vcpu_ioctl_x86_set_debugregs()")),
     DEBUG_FLAGS(refusal(MEASURED, DEBUG_SET, EINVAL, "KVM_SET_DEBUGREGS has no flags", "kvm_debugregs.flags, which is 0",
         "x86.c kvm_vcpu_ioctl_x86_set_debugregs()").unless(TYPED_CALL)),
-    FPU_WITHOUT_MXCSR(behaviour(MEASURED, "KVM_GET_FPU and KVM_SET_FPU leave MXCSR out, and what they set is used"
-        + " only where XSTATE_BV says so", "x86.c kvm_arch_vcpu_ioctl_set_fpu()")),
+    FPU_WITHOUT_MXCSR(behaviour(MEASURED, "KVM_GET_FPU and KVM_SET_FPU leave MXCSR out, and the state that they set"
+        + " is used only where XSTATE_BV has its bit", "x86.c kvm_arch_vcpu_ioctl_set_fpu()")),
     LAPIC_X2APIC_ID(refusal(MEASURED, LAPIC_GET, EINVAL, "in x2APIC mode with 32-bit APIC ids the id is the vCPU's",
         "bytes 0x20-0x23 of the registers", "lapic.c kvm_apic_state_fixup()")),
     LAPIC_NONE(refusal(MEASURED, LAPIC_GET, EINVAL, "this VM has no in-kernel irqchip: create one before the vCPU",
@@ -214,8 +215,8 @@ public enum VmAnswer implements Answer {
         "x86.c kvm_fast_pio_out()")),
     VCPU_READ_WAITS(behaviour(MEASURED, "at the exit of a read RIP is at the read; the next KVM_RUN takes the answer, even"
         + " with immediate_exit", "x86.c complete_fast_pio_in(), complete_emulated_mmio()")),
-    RUN_WINDOW(behaviour(MEASURED, "with request_interrupt_window and no in-kernel PIC, KVM_RUN exits where an"
-        + " interrupt of the VMM would be taken; kvm_pvm may run some instructions longer", "x86.c vcpu_run()")),
+    RUN_WINDOW(behaviour(MEASURED, "with request_interrupt_window and no in-kernel PIC, KVM_RUN exits where a VMM"
+        + " interrupt would be taken; kvm_pvm may run some instructions longer", "x86.c vcpu_run()")),
     VCPU_INTERRUPT_TAKEN(behaviour(MEASURED, "without an in-kernel LAPIC, KVM_INTERRUPT's interrupt is taken before"
         + " the next instruction, because KVM ignores the interrupt flag", "x86.c kvm_check_and_inject_events()")),
     VMX_ENTRY_FAILS(behaviour(LAB, "on VMX, KVM_RUN exits with KVM_EXIT_FAIL_ENTRY 0x80000021 while the guest's flag or"

@@ -52,8 +52,8 @@ final class KickSignal {
                 return signal;
             }
         }
-        throw new IllegalStateException("every real-time signal of this process has a handler, and kvmirq needs one to"
-                + " end the run of a vCPU: name one that no library sends, with -D" + PROPERTY + "=N");
+        throw new IllegalStateException("every real-time signal of this process has a handler, but kvmirq needs one"
+                + " to interrupt KVM_RUN: name one that no library sends, with -D" + PROPERTY + "=N");
     }
 
     private static long set(List<String> status, String name) {

@@ -319,8 +319,7 @@ public final class Mapping {
         if (parts.isEmpty()) {
             throw new UnsupportedOperationException("the mapping of " + name + " is for the guest: an access from"
                     + " here could raise SIGBUS, while a device's memory space is off or after a file shrank; use read"
-                    + " and write"
-                    + " of the device's region, or Mapping.of of a memfd");
+                    + " and write of the device's region, or Mapping.of of a memfd");
         }
     }
 

@@ -143,7 +143,7 @@ class ServiceUserIT {
         Program.Ended ended = Program.run(asService(List.of(NO_HOME), "-jar", jar.toString(), "backends"));
         String sentence = "cannot make cache directory " + tmp + "/kvmirq-" + USER;
         assertThat(ended.said()).contains("jni  unusable", "jna  unusable  " + sentence, "jnr  unusable  " + sentence);
-        assertThat(ended.said()).contains("set $XDG_CACHE_HOME or -Dkvmirq.cache to a place where one can be made");
+        assertThat(ended.said()).contains("set $XDG_CACHE_HOME or -Dkvmirq.cache to a place where one can be created");
     }
 
     @Test

@@ -139,8 +139,8 @@ class LineProbesContract extends VfioSuite {
         assertThat(printed(live.stages().get(0)))
                 .contains("by a worker 1 a pin: 0 raised, 1 not raised: the pin is masked, or its EOI is due")
                 .endsWith(
-                        "in doubt by a worker: 1 that wait, unless the guest has since unmasked the pin or signalled"
-                                + " its EOI",
+                        "in doubt by a worker: 1 still waiting, unless the guest has since unmasked the pin or"
+                                + " signalled its EOI",
                         "loses nothing");
     }
 

@@ -143,8 +143,7 @@ class MistakesContract extends KernelSuite {
                                 + " of the page size",
                         "addMemory over the LAPICs",
                         "IllegalArgumentException: memory of 8192 bytes at 0xfedff000 overlaps the page of the LAPICs"
-                                + " of"
-                                + " vm (fd N), 0xfee00000: the guest would not reach its interrupt controller; add"
+                                + " of vm (fd N), 0xfee00000: the guest would not reach its interrupt controller; add"
                                 + " the memory below and above it separately",
                         "startAt(0x10000, 0)",
                         "IllegalArgumentException: instruction 0x10000 is beyond real mode with its segments at 0:"
@@ -313,8 +312,7 @@ class MistakesContract extends KernelSuite {
                 .isEqualTo(
                         "IllegalArgumentException: memory of 4096 bytes at 0xfec00000 overlaps the page of the IOAPIC"
                                 + " of vm (fd N), 0xfec00000: the guest would not reach its interrupt controller; add"
-                                + " the"
-                                + " memory below and above it separately");
+                                + " the memory below and above it separately");
     }
 
     @Test

@@ -52,8 +52,7 @@ class MappingTest {
             assertIllegalArgument(
                     () -> mapping.get(0, ByteBuffer.allocate(8).asReadOnlyBuffer()),
                     "content is a read-only buffer, but bytes of the mapping of memory are to be copied into it: give"
-                            + " a buffer"
-                            + " that can be written");
+                            + " a buffer that can be written");
             mapping.put(4095, new byte[] {7});
             assertThat(mapping.getByte(4095)).isEqualTo((byte) 7);
         }

@@ -736,11 +736,9 @@ class EmulatedFunctionTest {
                 "vector | vector 4 of 4 vectors of vm (fd 4): expected 0 to 3",
                 "empty | a function without ids is an empty slot: call ids(vendor, device)",
                 "bells | two doorbells at 0x8 of BAR 0 match the same write, one of 4 bytes and any value and one of 4"
-                        + " bytes and"
-                        + " value 0x7: use two offsets, or different lengths or values",
+                        + " bytes and value 0x7: use two offsets, or different lengths or values",
                 "room | 0001:0002 in slot 4 has a BAR of 256 bytes, which does not fit on the bus: all BARs of ports"
-                        + " share"
-                        + " 0xc000 to 0xffff, use fewer or smaller ones",
+                        + " share 0xc000 to 0xffff, use fewer or smaller ones",
                 "msix null | vectors is null",
                 "msi null | vectors is null",
                 "none | 0 vectors: expected 1 to 2048"

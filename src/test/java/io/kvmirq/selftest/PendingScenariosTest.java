@@ -120,7 +120,8 @@ class PendingScenariosTest {
     void hostWithoutAVgicSkipsWithTheReason(Scenario scenario) {
         Result result = run(new Faults().fail("deviceTest", 1, Errno.ENODEV), Irqchip.PENDING, scenario);
         assertThat(result.skipped()).hasValueSatisfying(reason -> assertThat(reason)
-                .isEqualTo("this host offers VMs neither a GICv3 nor a GICv2, which the scenarios need"));
+                .isEqualTo("KVM on this host supports neither a guest GICv3 nor a guest GICv2, one of"
+                        + " which the scenarios need"));
         assertThat(result.failure()).isEmpty();
     }
 

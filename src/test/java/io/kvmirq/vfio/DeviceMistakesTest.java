@@ -75,8 +75,7 @@ class DeviceMistakesTest {
         table.put(
                 "arm(event, null)",
                 "NullPointerException: events contains null for vector 1: give an eventfd, or leave the vector silent"
-                        + " with"
-                        + " armSome");
+                        + " with armSome");
         table.put(
                 "forwardAll with null",
                 "NullPointerException: messages returned null for vector 1: give the message to send");

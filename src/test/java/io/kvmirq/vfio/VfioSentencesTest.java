@@ -208,8 +208,7 @@ class VfioSentencesTest {
                     .hasMessageContaining(
                             "ENOMEM (RLIMIT_MEMLOCK of this process is 12 KiB, and this needs 12 KiB beside"
                                     + " 4 KiB already locked: raise it before starting the process, ulimit -l 16 or"
-                                    + " more, systemd"
-                                    + " LimitMEMLOCK=, or give the process CAP_IPC_LOCK)");
+                                    + " more, systemd LimitMEMLOCK=, or give the process CAP_IPC_LOCK)");
             first.close();
             device.dma().map(0x10000, three.mapping()).close();
             device.dma().map(0, page.mapping()).close();

@@ -124,8 +124,7 @@ public final class HostSource {
                                             ? "permission denied: run as root, or let this user read the directory"
                                             : "expected a directory with " + String.join(" or ", needed) + " in it")
                             : "/sys is not mounted, or this host has no PCI bus: mount /sys, or name a copy of a host"
-                                    + " with"
-                                    + " --root DIR");
+                                    + " with --root DIR");
         }
         HostFiles files = HostFiles.at(directory);
         return given.isEmpty() ? new LoggedFiles(files) : files;

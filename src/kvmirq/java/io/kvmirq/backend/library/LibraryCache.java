@@ -280,7 +280,7 @@ public final class LibraryCache {
         } catch (IOException e) {
             throw new BackendUnavailableException(
                     "cannot make cache directory " + real + " (" + e + "); set $XDG_CACHE_HOME or -D" + PROPERTY
-                            + " to a place where one can be made",
+                            + " to a place where one can be created",
                     e);
         }
     }

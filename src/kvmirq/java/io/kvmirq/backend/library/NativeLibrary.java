@@ -183,7 +183,7 @@ public final class NativeLibrary {
             throw new BackendUnavailableException(
                     "-D" + PROPERTY + "=" + path + " is not an absolute path, expected one such as /opt/" + NAME);
         }
-        String only = "-D" + PROPERTY + " cannot be used, and no other place is looked at: ";
+        String only = "-D" + PROPERTY + " cannot be used, and no other place is searched: ";
         if (!Files.exists(path)) {
             throw new BackendUnavailableException(only + path + ": not there");
         }

@@ -100,7 +100,7 @@ class NativeLibraryTest {
     @Test
     void namedLibraryIsTheOnlyPlace() {
         assertThatThrownBy(() -> load(named(Path.of("/nonexistent/libkvmirq.so"))))
-                .hasMessage("-Dkvmirq.library cannot be used, and no other place is looked at:"
+                .hasMessage("-Dkvmirq.library cannot be used, and no other place is searched:"
                         + " /nonexistent/libkvmirq.so: not there");
         assertThatThrownBy(() -> load(named(Path.of("libkvmirq.so")))).hasMessageContaining("is not an absolute path");
     }

@@ -89,8 +89,9 @@ class ForwardCommandTest {
             value = {
                 "--fake 6.1 0000:3b:00.1                       | 3 | there is no PCI device 0000:3b:00.1: 'kvmirq vfio"
                         + " --fake 6.1' lists the devices",
-                "--fake gicv2 0000:3b:00.0                     | 3 | this host offers VMs no GICv3, and a GICv2 has no"
-                        + " ITS, which device messages need; the test needs a host with a GICv3, for INTx too",
+                "--fake gicv2 0000:3b:00.0                     | 3 | KVM on this host does not support a guest GICv3,"
+                        + " and a GICv2 has no"
+                        + " ITS, which device messages need; the test needs a host with a GICv3, even for INTx",
                 "--root x 0000:3b:00.0                         | 2 | Unknown option: '--root'. See kvmirq forward"
                         + " --help",
                 "--fake 6.1 --kind msi --vectors 1 0000:3b:00.0 | 3 | 0000:3b:00.0 has 1 vector of MSI, numbered from"
@@ -123,8 +124,8 @@ class ForwardCommandTest {
                         + " kvmirq vfio --fake 6.1 0000:3d:00.1",
                 "--selftest --fake 6.1 --vectors 64 0000:3b:00.0 | 3 | 0000:3b:00.0 has 64 vectors of MSI-X, numbered"
                         + " from 0, and no vector 64",
-                "--selftest --fake gicv2 0000:3b:00.0          | 3 | this host offers VMs no GICv3, and a GICv2 has no"
-                        + " ITS, which device messages need",
+                "--selftest --fake gicv2 0000:3b:00.0          | 3 | KVM on this host does not support a guest GICv3,"
+                        + " and a GICv2 has no ITS, which device messages need",
             })
     void refusalIsOneSentence(String arguments, int exitCode, String sentence) {
         Cli.Ended printed = run(arguments).exited(exitCode);

@@ -323,7 +323,7 @@ class LiveTest {
         String notRaised =
                 "    by a worker          20  a pin: 0 raised, 20 not raised: the pin is masked, or its EOI is"
                         + " due\n    first to lose interrupts: none\n";
-        String wait = " that wait, unless the guest has since unmasked the pin or signalled its EOI\n";
+        String wait = " still waiting, unless the guest has since unmasked the pin or signalled its EOI\n";
         assertThat(explained(twoRoutes(0, 20), 0)).contains(notRaised + "    in doubt: by a worker: 20" + wait);
         for (int taken : List.of(17, 20)) {
             FakeTracefs partial = twoRoutes(15, 5)

@@ -85,8 +85,7 @@ class NewFileTest {
                 .isFalse();
         assertThat(said.toString(StandardCharsets.UTF_8))
                 .matches("kvmirq: cannot write /proc/x: (the directory /proc accepts no new files; choose a file in"
-                        + " another one"
-                        + "|permission denied; .*)\n");
+                        + " another one|permission denied; .*)\n");
     }
 
     @Test
