@@ -63,7 +63,7 @@ final class Addresses extends UseCount {
         } else {
             // The addresses may already be free and used by others, so they are not unmapped later.
             reports.warn(
-                    "the memory at 0x" + Long.toHexString(start) + " could not be unmapped while views of it are in"
+                    "the memory at 0x" + Long.toHexString(start) + " could not be released while views of it are in"
                             + " use, so it may stay until the process ends; drop views before closing the mapping",
                     null);
         }

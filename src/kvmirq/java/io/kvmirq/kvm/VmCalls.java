@@ -175,7 +175,7 @@ final class VmCalls extends Calls {
     private static String truncated(MsiMessage message) {
         long high = message.address() >>> HIGH_ID_BITS;
         long low = message.address() >>> LOW_ID_BITS & 0xff;
-        return " is to vcpu " + (high << 8 | low) + ", but would reach vcpu " + low
+        return " is to vcpu " + (high << 8 | low) + ", but goes to vcpu " + low
                 + ", because KVM reads 8 bits of the id: call X86Vm.use32BitApicIds first";
     }
 

@@ -18,9 +18,9 @@ import java.util.OptionalInt;
 
 /** Creates predicted fields, each with a value or the reason why it is not predicted. */
 final class PredictedFields {
-    private static final String SCHEDULE = "it depends on the vCPU's schedule, which is unknown";
+    private static final String SCHEDULE = "it depends on the vCPU's schedule, which is currently unknown";
     private static final String LOG =
-            "it depends on the kernel version and the vCPU's schedule, and one of them is unknown";
+            "it depends on the kernel version and the vCPU's schedule, one of which is currently unknown";
     private static final String EACH = "each interrupt changes it";
     private static final String NDST_STOPPED = "the vCPU does not run, so the field keeps an old value";
     /** The highest id of a CPU in xAPIC mode, just below the broadcast id. */

@@ -122,7 +122,7 @@ class MistakesTest {
     @OnBothKernels
     void messageIsToAVcpuBeyondTheIdsOfTheVm(Kernels on) {
         MsiMessage far = MsiMessage.to(new VcpuId(300), new InterruptVector(0x31));
-        String truncated = " is to vcpu 300, but would reach vcpu 44, because KVM reads 8 bits of the id: call"
+        String truncated = " is to vcpu 300, but goes to vcpu 44, because KVM reads 8 bits of the id: call"
                 + " X86Vm.use32BitApicIds first";
         assertThat(warnings(on, vm -> {
                     try (Vcpu wrong = vm.createVcpu(new VcpuId(44));
