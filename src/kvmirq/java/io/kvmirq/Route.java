@@ -76,7 +76,7 @@ public sealed interface Route {
         public Other {
             Objects.requireNonNull(gsi, "gsi is null");
             Objects.requireNonNull(words, "words is null");
-            words.forEach(word -> Objects.requireNonNull(word, "words contains null: give the words of the route"));
+            words.forEach(word -> Objects.requireNonNull(word, "words contains null: pass the words of the route"));
             words = List.copyOf(words);
             if (type == 1 || type == 2 || words.size() > MOST_WORDS) {
                 throw new IllegalArgumentException("a route of type " + type + " with " + words.size()

@@ -282,7 +282,7 @@ public final class FakePciDevice {
                         .filter(number -> !bars.containsKey(number) && !isUpperHalf(number))
                         .findFirst()
                         .orElseThrow(() -> new IllegalArgumentException(
-                                "no BAR is free for the MSI-X table: say where it is by msixTable"));
+                                "no BAR is free for the MSI-X table: set its place with msixTable"));
                 int whole = size + msix / Byte.SIZE + Long.BYTES;
                 bar(free, Math.max(PAGE, Integer.highestOneBit(2 * whole - 1)));
                 tableBar = OptionalInt.of(free);

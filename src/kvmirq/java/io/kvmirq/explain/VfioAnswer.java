@@ -174,7 +174,7 @@ public enum VfioAnswer implements Answer {
         "bit 0 of the flags of VFIO_DEVICE_GET_INFO; a hot reset resets the whole bus",
         "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
     RESET_BUSY(refusal(SOURCE, VFIO_RESET, EAGAIN, "another host thread holds the device's lock, such as one that"
-        + " removes the device, until it is closed", "retry, or close the device if the host asked for it",
+        + " removes the device and waits until it is closed", "retry, or close the device if the host asked for it",
         "drivers/pci/pci.c pci_try_reset_function(), pci_reset_bus()").also(VFIO_HOT_RESET, VFIO_DEVICE_FD)),
     RESET_FAILED(refusal(UNTESTED, VFIO_RESET, ENOTTY, "the device did not come back from its reset, or none of its reset"
         + " methods works any longer", "dmesg | grep 'not ready', and reset_method below the device in sysfs",

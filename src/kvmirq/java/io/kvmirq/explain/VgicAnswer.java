@@ -120,13 +120,13 @@ public enum VgicAnswer implements Answer {
     VGIC_MASK(behaviour(SOURCE,
         "a vCPU takes interrupts of group 1 while its ICC_IGRPEN1_EL1 is 1 and their priority is below ICC_PMR_EL1",
         "vgic.c kvm_vgic_vcpu_pending_irq() checks ICC_PMR_EL1, hardware checks ICC_IGRPEN1_EL1: ARM IHI 0069")),
-    VGIC_LEVEL_LATCH(behaviour(SOURCE, "a level's latch, which only ISPENDR sets, is cleared at the end of the"
-        + " interrupt, and not when the guest takes it", "vgic-v3.c vgic_v3_fold_lr_state()")),
+    VGIC_LEVEL_LATCH(behaviour(SOURCE, "a level's latch, which only ISPENDR sets, is cleared when the interrupt ends,"
+        + " not when the guest takes it", "vgic-v3.c vgic_v3_fold_lr_state()")),
     VGIC_QUEUED_ONCE(behaviour(SOURCE, "an interrupt that is signalled while the distributor is disabled, or routed to"
         + " no vCPU, waits for its next signal or write", "vgic.c vgic_queue_irq_unlock()")),
     VGIC_EDGE(behaviour(LAB, "a rising edge is latched, a falling is not; SPIs start as edges",
         "vgic.c kvm_vgic_inject_irq()")),
-    VGIC_LEVEL(behaviour(LAB, "a level follows the last value that any source gave its line",
+    VGIC_LEVEL(behaviour(LAB, "a level follows the last value that any source set on its line",
         "vgic.c kvm_vgic_inject_irq()")),
 
     // GICv2

@@ -179,7 +179,7 @@ public enum VmAnswer implements Answer {
     EVENTS_ONE_NMI_BEFORE(behaviour(LAB,
         "before 6.4 KVM_GET_VCPU_EVENTS reports whether an NMI is pending, not how many",
         "x86.c kvm_vcpu_ioctl_x86_get_vcpu_events()")),
-    EVENTS_SOFT(behaviour(MEASURED, "exceptions 3 and 4 and soft interrupts are taken and not reported: the guest"
+    EVENTS_SOFT(behaviour(MEASURED, "exceptions 3 and 4 and soft interrupts are taken but not reported: the guest"
         + " raises them again", "x86.c kvm_vcpu_ioctl_x86_get_vcpu_events()")),
     EVENTS_TAKEN(behaviour(MEASURED, "an injected exception or NMI is taken before the next instruction; a guest in real"
         + " mode gets no error code", "x86.c kvm_check_and_inject_events()")),

@@ -31,7 +31,7 @@ final class ForwardedChange {
         for (ForwardedIrq irq : which) {
             if (irq.forwarding() != forwarding) {
                 throw new IllegalArgumentException(
-                        irq + " is not of the " + forwarding + ": change it with the forwarding that made it");
+                        irq + " is not of the " + forwarding + ": change it with the forwarding that created it");
             }
             if (!seen.add(irq)) {
                 throw new IllegalArgumentException(irq + " is listed twice: list each interrupt once");
@@ -97,7 +97,7 @@ final class ForwardedChange {
     static MsiMessage message(IntFunction<MsiMessage> messages, int i) {
         MsiMessage message = messages.apply(i);
         if (message == null) {
-            throw new NullPointerException("messages returned null for vector " + i + ": give the message to send");
+            throw new NullPointerException("messages returned null for vector " + i + ": pass the message to send");
         }
         return message;
     }

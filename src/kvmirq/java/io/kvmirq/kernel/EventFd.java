@@ -207,7 +207,7 @@ public final class EventFd implements AutoCloseable {
             kernel.reports()
                     .warnOnce(
                             WARNING_FED,
-                            fd + " feeds an irqfd, so that KVM takes each signal first: drain, await and an EventLoop"
+                            fd + " feeds an irqfd, so KVM consumes each signal first: drain, await and an EventLoop"
                                     + " see none; mask the irqfd, or use another eventfd" + kernel.here());
         }
     }

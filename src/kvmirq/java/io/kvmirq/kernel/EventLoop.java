@@ -118,7 +118,7 @@ public final class EventLoop implements AutoCloseable {
      * replaces the listener.
      */
     public void onFailure(FailureHandler handler) {
-        Objects.requireNonNull(handler, "handler is null: give the code that handles failures");
+        Objects.requireNonNull(handler, "handler is null: pass the code that handles failures");
         failures = handler;
     }
 
@@ -156,7 +156,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     private static void requireHandler(EventFd event, Object handler) {
-        Objects.requireNonNull(handler, () -> "handler is null: give the code that handles signals of " + event);
+        Objects.requireNonNull(handler, () -> "handler is null: pass the code that handles signals of " + event);
         Objects.requireNonNull(event, "event is null");
     }
 

@@ -151,7 +151,7 @@ public final class Mapping {
      *     {@code fd} is not open for reading and writing; ENOMEM, including when no huge page is free
      */
     public static Owner of(Fd fd, long offset, long length) {
-        Objects.requireNonNull(fd, "fd is null: give the descriptor of the memory");
+        Objects.requireNonNull(fd, "fd is null: pass the descriptor of the memory");
         requireRange(fd, offset, length);
         int raw = fd.enter();
         try (Undo undo = new Undo()) {
@@ -192,7 +192,7 @@ public final class Mapping {
      * @throws io.kvmirq.KernelException the errno of mmap(2), which differs between kinds of files
      */
     public static Owner forGuest(Fd file, long offset, long length) {
-        Objects.requireNonNull(file, "file is null: give the descriptor of a region or a file");
+        Objects.requireNonNull(file, "file is null: pass the descriptor of a region or a file");
         requireRange(file, offset, length);
         return of(file, offset, length, true);
     }
@@ -278,7 +278,7 @@ public final class Mapping {
     public ByteBuffer view(long offset, int length) {
         if (length <= 0 || length > MemoryParts.PART_BYTES) {
             throw new IllegalArgumentException("a view of " + length + " bytes is invalid: expected 1 to "
-                    + MemoryParts.PART_BYTES + ", of more memory take several views");
+                    + MemoryParts.PART_BYTES + "; for more memory, use several views");
         }
         enter(offset, length);
         try {
@@ -444,7 +444,7 @@ public final class Mapping {
         Objects.requireNonNull(content, "content is null");
         if (content.isReadOnly()) {
             throw new IllegalArgumentException("content is a read-only buffer, but bytes of the mapping of " + name
-                    + " are to be copied into it: give a buffer that can be written");
+                    + " are to be copied into it: pass a writable buffer");
         }
         enter(offset, content.remaining());
         try {

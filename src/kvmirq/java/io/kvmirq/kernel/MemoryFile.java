@@ -49,7 +49,7 @@ public final class MemoryFile implements AutoCloseable {
         }
         if (length <= 0 || length % Mapping.LEAST_PAGE != 0) {
             throw new IllegalArgumentException("the memory file " + Foreign.quoted(name) + " cannot have " + length
-                    + " bytes: give it pages, a multiple of " + Mapping.LEAST_PAGE + " above 0");
+                    + " bytes: expected a multiple of " + Mapping.LEAST_PAGE + " above 0");
         }
         Calls calls = kernel.calls();
         Libc libc = kernel.libc();

@@ -62,8 +62,8 @@ public final class Irqfd implements AutoCloseable {
     private int resampleNumber;
 
     private Irqfd(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi) {
-        Objects.requireNonNull(event, "event is null: give the eventfd that raises the interrupt");
-        Objects.requireNonNull(gsi, "gsi is null: give the GSI to raise");
+        Objects.requireNonNull(event, "event is null: pass the eventfd that raises the interrupt");
+        Objects.requireNonNull(gsi, "gsi is null: pass the GSI to raise");
         if (event == resample) {
             throw new IllegalArgumentException(
                     event + " cannot be both the interrupt and its resample notification: each"
@@ -80,7 +80,7 @@ public final class Irqfd implements AutoCloseable {
     static EventFd requireResample(EventFd resample, String other) {
         return Objects.requireNonNull(
                 resample,
-                () -> "resample is null: give the eventfd that is signalled at the guest's EOI, or use " + other
+                () -> "resample is null: pass the eventfd that is signalled at the guest's EOI, or use " + other
                         + " for an edge");
     }
 
@@ -112,7 +112,7 @@ public final class Irqfd implements AutoCloseable {
         Objects.requireNonNull(gsis, "gsis is null");
         if (events.size() != gsis.size()) {
             throw new IllegalArgumentException(
-                    events.size() + " eventfds cannot feed " + gsis.size() + " GSIs: give one GSI for each");
+                    events.size() + " eventfds cannot feed " + gsis.size() + " GSIs: pass one GSI for each");
         }
         Irqfd[] made = new Irqfd[events.size()];
         List<Irqfd> all = Collections.unmodifiableList(Arrays.asList(made));
@@ -385,7 +385,7 @@ public final class Irqfd implements AutoCloseable {
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void moveTo(Gsi to) {
-        Objects.requireNonNull(to, "to is null: give the GSI to raise");
+        Objects.requireNonNull(to, "to is null: pass the GSI to raise");
         lock.lock();
         try {
             requireOpen();
@@ -418,7 +418,7 @@ public final class Irqfd implements AutoCloseable {
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         Objects.requireNonNull(irqfds, "irqfds is null");
-        irqfds.forEach(irqfd -> Objects.requireNonNull(irqfd, "irqfds contains null: give irqfds"));
+        irqfds.forEach(irqfd -> Objects.requireNonNull(irqfd, "irqfds contains null: pass irqfds"));
         @Nullable Irqfd kept = null;
         for (Irqfd irqfd : irqfds) {
             if (irqfd.isEndedByItsFile()) {

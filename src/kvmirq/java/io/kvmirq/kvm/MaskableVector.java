@@ -72,7 +72,7 @@ public final class MaskableVector implements AutoCloseable {
         Objects.requireNonNull(vm, "vm is null");
         Objects.requireNonNull(messages, "messages is null");
         messages.forEach(
-                message -> Objects.requireNonNull(message, "messages contains null: give each vector its message"));
+                message -> Objects.requireNonNull(message, "messages contains null: pass a message for each vector"));
         List<MsiMessage> all = List.copyOf(messages);
         try (Undo undo = new Undo()) {
             List<EventFd> events = EventFd.createAll(vm.kernel(), all.size());
@@ -96,7 +96,7 @@ public final class MaskableVector implements AutoCloseable {
         List<MsiMessage> all = List.copyOf(Objects.requireNonNull(messages, "messages is null"));
         if (Objects.requireNonNull(events, "events is null").size() != all.size()) {
             throw new IllegalArgumentException(
-                    events.size() + " eventfds cannot have " + all.size() + " messages: give one message for each");
+                    events.size() + " eventfds cannot have " + all.size() + " messages: pass one message for each");
         }
         return connect(vm, events, false, all, gsis -> vm.maskedIrqfds(events, gsis));
     }
@@ -188,7 +188,7 @@ public final class MaskableVector implements AutoCloseable {
      * @throws ClosedHandleException after {@link #close}
      */
     public void reroute(MsiMessage to) {
-        rerouteAll(List.of(this), List.of(Objects.requireNonNull(to, "to is null: give the message to send")));
+        rerouteAll(List.of(this), List.of(Objects.requireNonNull(to, "to is null: pass the message to send")));
     }
 
     /**
@@ -202,7 +202,7 @@ public final class MaskableVector implements AutoCloseable {
         Objects.requireNonNull(to, "to is null");
         if (Objects.requireNonNull(vectors, "vectors is null").size() != to.size()) {
             throw new IllegalArgumentException(
-                    vectors.size() + " vectors cannot have " + to.size() + " messages: give one message for each");
+                    vectors.size() + " vectors cannot have " + to.size() + " messages: pass one message for each");
         }
         if (vectors.isEmpty()) {
             return;
@@ -237,7 +237,7 @@ public final class MaskableVector implements AutoCloseable {
     private void requireOf(Vm other) {
         if (vm != other) {
             throw new IllegalArgumentException(
-                    this + " is of " + vm + ", and another vector is of " + other + ": give the vectors of one VM");
+                    this + " is of " + vm + ", and another vector is of " + other + ": pass the vectors of one VM");
         }
     }
 
@@ -256,7 +256,7 @@ public final class MaskableVector implements AutoCloseable {
         Objects.requireNonNull(to, "to is null");
         if (vectors.size() != to.size()) {
             throw new IllegalArgumentException(
-                    vectors.size() + " vectors cannot have " + to.size() + " routes: give one route for each");
+                    vectors.size() + " vectors cannot have " + to.size() + " routes: pass one route for each");
         }
         if (vectors.isEmpty()) {
             return;
@@ -320,7 +320,7 @@ public final class MaskableVector implements AutoCloseable {
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");
-        vectors.forEach(vector -> Objects.requireNonNull(vector, "vectors contains null: give vectors"));
+        vectors.forEach(vector -> Objects.requireNonNull(vector, "vectors contains null: pass vectors"));
         Map<Vm, List<Gsi>> gsis = new LinkedHashMap<>();
         for (MaskableVector vector : vectors) {
             vector.lock.lock();

@@ -26,7 +26,7 @@ final class MemorySlots {
         int slot = count == 0 ? -1 : taken.previousClearBit(count - 1);
         if (slot < 0) {
             throw new MemorySlotsExhaustedException("no memory slot of " + calls.vm() + " is free: all " + count
-                    + " that this kernel gives a VM are used; close guest memory first");
+                    + " that this kernel allows for a VM are used; close guest memory first");
         }
         undo.step(() -> taken.set(slot), () -> giveBack(slot));
         return slot;

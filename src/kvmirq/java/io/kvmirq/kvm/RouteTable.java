@@ -459,7 +459,7 @@ public final class RouteTable {
             requireOurs(route);
             for (Route there : copy.of(route.gsi().number())) {
                 if (!(there instanceof Route.Pin pin) || pin.chip() == route.chip()) {
-                    throw new IllegalArgumentException(route.gsi() + " already has " + there + ": a GSI takes one"
+                    throw new IllegalArgumentException(route.gsi() + " already has " + there + ": a GSI has one"
                             + " route, or pins of different chips; remove it first");
                 }
             }

@@ -234,7 +234,7 @@ public final class X86Vcpu {
         ByteBuffer msr = new X86Msrs().set(number, 0).structure(0, 1);
         boolean known = ioctlAt(KernelCall.MSRS_GET, Uapi.KVM_GET_MSRS, msr) == 1;
         return known
-                ? "it does not take this value (reserved bits, no canonical address, or it can only be read)"
+                ? "it does not accept this value (reserved bits, a non-canonical address, or a read-only register)"
                 : UNKNOWN + "; set the CPUID first";
     }
 

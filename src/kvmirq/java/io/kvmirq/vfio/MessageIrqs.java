@@ -64,7 +64,7 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
         for (int i = 0; i < each.length; i++) {
             if (each[i] == null) {
                 throw new NullPointerException("events contains null for vector " + i
-                        + ": give an eventfd, or leave the vector silent with armSome");
+                        + ": pass an eventfd, or leave the vector silent with armSome");
             }
         }
         return arm(each);

@@ -141,7 +141,7 @@ class ServiceUserIT {
     void withoutAnyPlaceTheSentenceNamesTheProperty() throws IOException, InterruptedException {
         Files.setAttribute(tmp, "unix:mode", 0755);
         Program.Ended ended = Program.run(asService(List.of(NO_HOME), "-jar", jar.toString(), "backends"));
-        String sentence = "cannot make cache directory " + tmp + "/kvmirq-" + USER;
+        String sentence = "cannot create cache directory " + tmp + "/kvmirq-" + USER;
         assertThat(ended.said()).contains("jni  unusable", "jna  unusable  " + sentence, "jnr  unusable  " + sentence);
         assertThat(ended.said()).contains("set $XDG_CACHE_HOME or -Dkvmirq.cache to a place where one can be created");
     }

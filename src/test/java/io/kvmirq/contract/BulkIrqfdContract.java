@@ -107,7 +107,7 @@ class BulkIrqfdContract {
         assertThat(again).extracting(Irqfd::gsi).isEqualTo(gsis.subList(0, 5));
         assertIllegalArgument(
                 () -> vm.assignIrqfds(events, gsis.subList(0, 2)),
-                "6 eventfds cannot feed 2 GSIs: give one GSI for each");
+                "6 eventfds cannot feed 2 GSIs: pass one GSI for each");
     }
 
     // Close

@@ -172,7 +172,7 @@ class MaskableVectorContract {
             }
         }
         assertThatThrownBy(() -> MaskableVector.closeAll(Collections.singletonList(null)))
-                .hasMessage("vectors contains null: give vectors");
+                .hasMessage("vectors contains null: pass vectors");
     }
 
     @Test
@@ -196,7 +196,7 @@ class MaskableVectorContract {
             assertThatThrownBy(() -> MaskableVector.rerouteAll(mixed, List.of(FIRST, OTHER)))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessage(stranger + " is of " + other + ", and another vector is of " + vm
-                            + ": give the vectors of one VM");
+                            + ": pass the vectors of one VM");
         }
         assertThat(vectors).extracting(MaskableVector::message).containsOnly(OTHER);
         MaskableVector.closeAll(vectors);

@@ -123,11 +123,11 @@ class MistakesContract extends KernelSuite {
         assertThat(table)
                 .containsExactlyEntriesOf(expected(
                         "assignIrqfd(null, gsi)",
-                        "NullPointerException: event is null: give the eventfd that raises the interrupt",
+                        "NullPointerException: event is null: pass the eventfd that raises the interrupt",
                         "assignIrqfd(event, null)",
-                        "NullPointerException: gsi is null: give the GSI to raise",
+                        "NullPointerException: gsi is null: pass the GSI to raise",
                         "assignLevelIrqfd(event, null, gsi)",
-                        "NullPointerException: resample is null: give the eventfd that is signalled at the guest's EOI,"
+                        "NullPointerException: resample is null: pass the eventfd that is signalled at the guest's EOI,"
                                 + " or use assignIrqfd for an edge",
                         "assignLevelIrqfd(event, event, gsi)",
                         "IllegalArgumentException: eventfd (fd N) cannot be both the interrupt and its resample"
@@ -152,7 +152,7 @@ class MistakesContract extends KernelSuite {
                         "IllegalArgumentException: stack 0xffffffff is beyond real mode with its segments at 0:"
                                 + " expected 0 to 0xffff; for another mode use setSystemRegisters and setRegisters",
                         "register(event, null)",
-                        "NullPointerException: handler is null: give the code that handles signals of"
+                        "NullPointerException: handler is null: pass the code that handles signals of"
                                 + " eventfd (fd N)",
                         "register twice",
                         "KernelException: epoll control epoll=N eventfd (fd N): EEXIST (it is registered with this"
@@ -168,9 +168,10 @@ class MistakesContract extends KernelSuite {
                         "isHigh(-1) of an IOAPIC",
                         "IllegalArgumentException: pin -1 is not a pin of this IOAPIC, which has 0 to 23",
                         "parse of nothing",
-                        "SnapshotException: not a snapshot: the text is empty; give the text that VmSnapshot.text made",
+                        "SnapshotException: not a snapshot: the text is empty; pass the text that VmSnapshot.text"
+                                + " returned",
                         "parse of null",
-                        "NullPointerException: text is null: give the text that VmSnapshot.text made"));
+                        "NullPointerException: text is null: pass the text that VmSnapshot.text returned"));
     }
 
     private static Map<String, String> expected(String... pairs) {

@@ -211,7 +211,7 @@ class ForwardedChangeTest {
                     List.<Runnable>of(() -> other.mask(irqs), () -> other.unmask(irqs), () -> other.close(irqs))) {
                 assertThatThrownBy(change::run)
                         .isInstanceOf(IllegalArgumentException.class)
-                        .hasMessageEndingWith("change it with the forwarding that made it");
+                        .hasMessageEndingWith("change it with the forwarding that created it");
             }
         }
         sendAll();

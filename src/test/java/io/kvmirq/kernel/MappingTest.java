@@ -51,8 +51,8 @@ class MappingTest {
             assertThatThrownBy(() -> mapping.put(4095, new byte[2])).hasMessage("offset 4095, length 2" + beyond);
             assertIllegalArgument(
                     () -> mapping.get(0, ByteBuffer.allocate(8).asReadOnlyBuffer()),
-                    "content is a read-only buffer, but bytes of the mapping of memory are to be copied into it: give"
-                            + " a buffer that can be written");
+                    "content is a read-only buffer, but bytes of the mapping of memory are to be copied into it: pass"
+                            + " a writable buffer");
             mapping.put(4095, new byte[] {7});
             assertThat(mapping.getByte(4095)).isEqualTo((byte) 7);
         }

@@ -237,7 +237,7 @@ class MemoryFileTest {
                 assertThatThrownBy(() -> MemoryFile.create(kernel, "ram", length))
                         .isInstanceOf(IllegalArgumentException.class)
                         .hasMessage("the memory file 'ram' cannot have " + length
-                                + " bytes: give it pages, a multiple of 4096 above 0");
+                                + " bytes: expected a multiple of 4096 above 0");
             }
             assertThat(kernel.openHandles()).isEmpty();
         }

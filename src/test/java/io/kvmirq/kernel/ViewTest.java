@@ -56,7 +56,7 @@ class ViewTest {
             Mapping memory = owner.mapping();
             assertIllegalArgument(
                     () -> memory.view(0, 0),
-                    "a view of 0 bytes is invalid: expected 1 to 1073741824, of more memory take several views");
+                    "a view of 0 bytes is invalid: expected 1 to 1073741824; for more memory, use several views");
             assertThatThrownBy(() -> memory.view(0, (1 << 30) + 1)).isInstanceOf(IllegalArgumentException.class);
             assertThatThrownBy(() -> memory.view(1, PAGE))
                     .isInstanceOf(IndexOutOfBoundsException.class)

@@ -72,8 +72,9 @@ class GuestMemoryTest {
             for (int round = 0; round < 50; round++) {
                 assertThatThrownBy(() -> vm.addMemory(3 * PAGE, PAGE))
                         .isInstanceOf(MemorySlotsExhaustedException.class)
-                        .hasMessage("no memory slot of " + vm + " is free: all 3 that this kernel gives a VM are used;"
-                                + " close guest memory first");
+                        .hasMessage(
+                                "no memory slot of " + vm + " is free: all 3 that this kernel allows for a VM are used;"
+                                        + " close guest memory first");
                 memories.remove(round % 3).close();
                 memories.add(vm.addMemory((long) (3 + round) * PAGE, PAGE));
             }

@@ -278,7 +278,7 @@ class MistakesTest {
                 }))
                 .singleElement()
                 .asString()
-                .contains("feeds an irqfd, so that KVM takes each signal first");
+                .contains("feeds an irqfd, so KVM consumes each signal first");
     }
 
     @ParameterizedTest
@@ -294,7 +294,7 @@ class MistakesTest {
                 vm.assignIrqfd(event, vm.routes().add(MESSAGE)).close();
             }
         });
-        assertThat(said).hasSize(paused ? 0 : 1).allMatch(text -> text.contains("feeds an irqfd, so that KVM takes"));
+        assertThat(said).hasSize(paused ? 0 : 1).allMatch(text -> text.contains("feeds an irqfd, so KVM consumes"));
     }
 
     /** With two-dimensional paging, kernels since 6.10 run the vCPU, and its first instruction fails. */

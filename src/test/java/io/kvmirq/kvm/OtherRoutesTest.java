@@ -155,7 +155,7 @@ class OtherRoutesTest {
         List<Integer> many = Collections.nCopies(8, 0);
         assertThatThrownBy(() -> new Route.Other(FIRST, 6, 0, many)).hasMessageContaining("with 8 words");
         assertThatThrownBy(() -> new Route.Other(FIRST, 99, 0, Arrays.asList(1, null)))
-                .hasMessage("words contains null: give the words of the route");
+                .hasMessage("words contains null: pass the words of the route");
         assertThatThrownBy(() -> Route.Other.hyperV(FIRST, 0, 16))
                 .hasMessage("synthetic interrupt 16 of processor 0: expected 0 to 15 of a processor from 0 on");
         assertThatThrownBy(() -> Route.Other.xen(FIRST, 4096, new VcpuId(0)))

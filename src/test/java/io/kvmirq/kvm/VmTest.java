@@ -144,7 +144,7 @@ class VmTest {
         Route.Pin again = new Route.Pin(new Gsi(3), Route.Chip.IOAPIC, 4);
         assertThatThrownBy(() -> vm.routes().change(edit -> edit.add(again)))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("a GSI takes one route, or pins of different chips");
+                .hasMessageContaining("a GSI has one route, or pins of different chips");
     }
 
     @Test

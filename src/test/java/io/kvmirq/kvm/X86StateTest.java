@@ -102,7 +102,7 @@ class X86StateTest {
                 .isInstanceOfSatisfying(
                         MsrRefusedException.class, e -> assertThat(e.number()).isEqualTo(X86Msr.LSTAR.number()))
                 .hasMessageContaining("MSR 0xc0000082 (LSTAR) = 0x4000000000000000 was not written, 1 before it were:"
-                        + " it does not take this value");
+                        + " it does not accept this value");
         assertThat(vcpu.x86().msrs(wrong).get(X86Msr.STAR)).isEqualTo(5);
         assertThat(vcpu.x86().msrs(wrong).get(X86Msr.CSTAR)).isZero();
         X86Msrs unknown = new X86Msrs().set(0x12345678, 1);

@@ -269,8 +269,8 @@ class EmulatedFunctionTest {
                 .ids(1, 2)
                 .msi(parts.add(EmulatedVectors.create(vm, 1)));
         assertThatThrownBy(ofOther::build)
-                .hasMessage(
-                        "1 vectors of " + vm + " cannot be those of a function of " + other + ": make them of its VM");
+                .hasMessage("1 vectors of " + vm + " cannot be those of a function of " + other
+                        + ": create them with its VM");
     }
 
     @Test

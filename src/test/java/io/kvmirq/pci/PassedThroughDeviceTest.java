@@ -97,7 +97,7 @@ class PassedThroughDeviceTest {
                 assertThatThrownBy(() -> PassedThroughDevice.builder(world.bus, SLOT + 1, vm, device, world.forwarding))
                         .isInstanceOf(IllegalArgumentException.class)
                         .hasMessage(world.forwarding + " cannot be that of " + device.name() + " in " + vm
-                                + ": make the Forwarding of this VM and this device");
+                                + ": create the Forwarding of this VM and this device");
             }
         }
     }

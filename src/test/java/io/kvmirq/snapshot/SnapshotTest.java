@@ -169,7 +169,7 @@ class SnapshotTest {
                 "hasLapics    | false             | expected a LAPIC of each vCPU if hasLapics is true",
                 "vcpus        | [{'id':4096}]     | state.vcpus[0].id of the snapshot is invalid: expected an integer,"
                         + " 0 to 4095",
-                "vcpus        | [{'id':1}]        | state.vcpus[0].state of the snapshot is missing; give the text",
+                "vcpus        | [{'id':1}]        | state.vcpus[0].state of the snapshot is missing; pass the text",
             })
     void wrongValueIsNamed(String field, String json, String sentence) {
         Object value = Document.parse(json.replace('\'', '"'));

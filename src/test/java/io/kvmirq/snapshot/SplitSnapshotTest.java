@@ -234,7 +234,8 @@ class SplitSnapshotTest {
             assertThat(to.ioapic.isHigh(PIN)).isFalse();
             assertThatThrownBy(() -> from.ioapic.driven(next))
                     .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessageEndingWith(" drives no lines of this IOAPIC: give what its source() returned");
+                    .hasMessageEndingWith(
+                            " drives no lines of this IOAPIC: pass the object that its source() returned");
             assertThatThrownBy(() -> parts.lines("uart", serial)).hasMessageContaining(" is named serial already");
         }
     }

@@ -100,7 +100,7 @@ class VmPartsTest {
 
     private String foreignLine() {
         return "a line of the GuestIoapic of " + other.vm + " cannot interrupt " + ours.vm
-                + ": give this VM's IOAPIC, or a source of it";
+                + ": pass this VM's IOAPIC, or a source of it";
     }
 
     @Test

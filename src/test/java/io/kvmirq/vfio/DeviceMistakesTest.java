@@ -74,15 +74,15 @@ class DeviceMistakesTest {
                 "IndexOutOfBoundsException: index 8 is not one of these 8 vectors of 0000:3b:00.0: expected 0 to 7");
         table.put(
                 "arm(event, null)",
-                "NullPointerException: events contains null for vector 1: give an eventfd, or leave the vector silent"
+                "NullPointerException: events contains null for vector 1: pass an eventfd, or leave the vector silent"
                         + " with armSome");
         table.put(
                 "forwardAll with null",
-                "NullPointerException: messages returned null for vector 1: give the message to send");
+                "NullPointerException: messages returned null for vector 1: pass the message to send");
         table.put(
                 "GuestMsix of another device",
-                "IllegalArgumentException: forwarding of 0000:3b:00.0 to vm (fd 4) is not that of 0000:3c:00.0: make the"
-                        + " Forwarding of this device, with this handle");
+                "IllegalArgumentException: forwarding of 0000:3b:00.0 to vm (fd 4) is not that of 0000:3c:00.0:"
+                        + " create the Forwarding of this device with this handle");
         table.put("pciDevice in group -1", "IllegalArgumentException: IOMMU group -1 is invalid: expected 0 or more");
         table.put(
                 "register beyond a BAR",

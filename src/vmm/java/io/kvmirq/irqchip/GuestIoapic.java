@@ -103,7 +103,7 @@ public final class GuestIoapic implements Userspace.Injector {
             Objects.requireNonNull(lines, "lines is null");
             if (Objects.requireNonNull(other, "other is null") != vm) {
                 throw new IllegalArgumentException("a line of the GuestIoapic of " + vm + " cannot interrupt " + other
-                        + ": give this VM's IOAPIC, or a source of it");
+                        + ": pass this VM's IOAPIC, or a source of it");
             }
             lines.forEach(GuestIoapic.this::requirePin);
         }
@@ -266,7 +266,7 @@ public final class GuestIoapic implements Userspace.Injector {
     public synchronized List<Gsi> driven(Userspace.Injector source) {
         if (!(source instanceof Source ofLines) || !ofLines.isOf(this)) {
             throw new IllegalArgumentException(
-                    source + " drives no lines of this IOAPIC: give what its source() returned");
+                    source + " drives no lines of this IOAPIC: pass the object that its source() returned");
         }
         return ofLines.high.stream().mapToObj(Gsi::new).toList();
     }

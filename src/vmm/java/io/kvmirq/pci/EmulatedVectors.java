@@ -118,7 +118,7 @@ public final class EmulatedVectors implements AutoCloseable {
     void begin(Vm ofFunction, Object function) {
         if (ofFunction != vm) {
             throw new IllegalArgumentException(
-                    this + " cannot be those of a function of " + ofFunction + ": make them of its VM");
+                    this + " cannot be those of a function of " + ofFunction + ": create them with its VM");
         }
         if (!user.compareAndSet(null, function)) {
             throw new IllegalArgumentException(

@@ -30,7 +30,7 @@ final class ForwardedVectors implements VectorSource {
         this.forwarding = Objects.requireNonNull(forwarding, "forwarding is null");
         if (forwarding.device() != device) {
             throw new IllegalArgumentException(forwarding + " is not that of " + device.name()
-                    + ": make the Forwarding of this device, with this handle");
+                    + ": create the Forwarding of this device with this handle");
         }
         this.device = device;
         this.kind = kind;

@@ -145,7 +145,7 @@ public final class PassedThroughDevice extends PciFunction {
         Objects.requireNonNull(device, "device is null");
         if (Objects.requireNonNull(forwarding, "forwarding is null").device() != device || forwarding.vm() != vm) {
             throw new IllegalArgumentException(forwarding + " cannot be that of " + device.name() + " in " + vm
-                    + ": make the Forwarding of this VM and this device");
+                    + ": create the Forwarding of this VM and this device");
         }
         return new Builder(bridge, slot, vm, device, forwarding);
     }

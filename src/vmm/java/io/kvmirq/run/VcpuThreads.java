@@ -180,7 +180,7 @@ public final class VcpuThreads implements AutoCloseable {
         this.owner = Objects.requireNonNull(owner, "owner is null");
         this.paused = paused;
         for (Vcpu vcpu : Objects.requireNonNull(vcpus, "vcpus is null")) {
-            Objects.requireNonNull(vcpu, "vcpus contains null: give vCPUs");
+            Objects.requireNonNull(vcpu, "vcpus contains null: pass vCPUs");
             if (runners.stream().anyMatch(runner -> runner.vcpu == vcpu)) {
                 throw new IllegalArgumentException(vcpu + " is listed twice: give each vCPU once");
             }

@@ -48,7 +48,7 @@ final class Document {
                     .build())
             .build();
 
-    static final String GIVE_TEXT = "give the text that VmSnapshot.text made";
+    static final String GIVE_TEXT = "pass the text that VmSnapshot.text returned";
 
     /** The longest parser message that is quoted. */
     private static final int LONGEST_REASON = 160;

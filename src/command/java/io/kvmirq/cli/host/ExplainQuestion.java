@@ -143,7 +143,7 @@ record ExplainQuestion(
         List<VmProcess> guests = HostChoice.guests(host, name);
         if (guests.size() > 1) {
             throw new UnreadableInputException("several guests are named " + Foreign.quoted(name)
-                    + ": give a process id instead, "
+                    + ": use a process id instead, "
                     + guests.stream().map(guest -> String.valueOf(guest.pid())).collect(Collectors.joining(" or ")));
         }
         return guests.get(0);

@@ -69,7 +69,7 @@ public final class HostCpus {
     public HostCpu cpu(int number) {
         if (number < 0 || number >= cpus.size()) {
             throw new IllegalArgumentException("processor " + number + " does not exist: expected 0-"
-                    + (cpus.size() - 1) + ", as this host was made");
+                    + (cpus.size() - 1) + ", as this host was created");
         }
         return cpus.get(number);
     }

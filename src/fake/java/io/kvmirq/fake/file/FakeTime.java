@@ -114,7 +114,7 @@ public final class FakeTime implements AutoCloseable {
 
     public void pass(Duration passed) {
         if (!virtual) {
-            throw new IllegalStateException("this fake kernel keeps the machine's time: make it with inVirtualTime");
+            throw new IllegalStateException("this fake kernel keeps the machine's time: create it with inVirtualTime");
         }
         if (passed.isNegative()) {
             throw new IllegalArgumentException("time passes forwards, not by " + passed);

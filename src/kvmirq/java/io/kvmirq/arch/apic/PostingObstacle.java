@@ -16,7 +16,7 @@ public enum PostingObstacle {
     /** Exists only on Intel hosts. */
     UNIT_CANNOT_POST(
             "the hardware cannot post interrupts",
-            "set_irq_posting_cap(), which asks all units",
+            "set_irq_posting_cap(), which checks all units",
             "bit 59 of /sys/class/iommu/dmar*/intel-iommu/cap; cx16 in /proc/cpuinfo",
             "use hardware that can post; emulated IOMMUs normally cannot"),
     /** Exists only on AMD hosts. */
@@ -88,7 +88,7 @@ public enum PostingObstacle {
             "avic_pi_update_irte() and avic_refresh_apicv_exec_ctrl()",
             "the last inhibits= of the tracepoint kvm_apicv_inhibit_changed; kvm_pi_irte_update says \"enabled\""
                     + " nevertheless",
-            "end every reason in inhibits=; kvmirq decide --inhibit REASON says how");
+            "end every reason in inhibits=; kvmirq decide --inhibit REASON shows how");
 
     private final String text;
     private final String decidedBy;

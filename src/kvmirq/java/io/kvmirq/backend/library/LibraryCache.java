@@ -279,7 +279,7 @@ public final class LibraryCache {
                     real, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
         } catch (IOException e) {
             throw new BackendUnavailableException(
-                    "cannot make cache directory " + real + " (" + e + "); set $XDG_CACHE_HOME or -D" + PROPERTY
+                    "cannot create cache directory " + real + " (" + e + "); set $XDG_CACHE_HOME or -D" + PROPERTY
                             + " to a place where one can be created",
                     e);
         }

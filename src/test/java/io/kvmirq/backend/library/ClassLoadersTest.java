@@ -130,8 +130,8 @@ class ClassLoadersTest {
             System.setProperty(LibraryCache.PROPERTY, "/proc/nonexistent");
             assertThatThrownBy(() -> used(loader()))
                     .cause()
-                    .hasMessageContaining(" serves another class loader and cannot be copied for this one: cannot make"
-                            + " cache directory /proc/nonexistent");
+                    .hasMessageContaining(" serves another class loader and cannot be copied for this one: cannot"
+                            + " create cache directory /proc/nonexistent");
         } finally {
             Reference.reachabilityFence(first); // else it is collected, and the library serves nobody
             System.clearProperty(LibraryCache.PROPERTY);

@@ -288,7 +288,7 @@ class NativeLibraryTest {
     void cacheThatCannotBeMadeSaysHowToNameAnother() {
         LibraryCache nowhere = new LibraryCache(Path.of("/proc/nonexistent/kvmirq"));
         assertThatThrownBy(() -> nowhere.hold(content))
-                .hasMessageContaining("cannot make cache directory /proc/nonexistent/kvmirq")
+                .hasMessageContaining("cannot create cache directory /proc/nonexistent/kvmirq")
                 .hasMessageContaining("set $XDG_CACHE_HOME or -Dkvmirq.cache");
     }
 

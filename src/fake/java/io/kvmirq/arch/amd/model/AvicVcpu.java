@@ -189,7 +189,7 @@ public final class AvicVcpu {
         }
         if (!isInService(vector)) {
             throw new IllegalStateException("vector " + vector + " of vCPU " + index
-                    + " is not in service: the guest ends an interrupt after it took it");
+                    + " is not in service: the guest ends an interrupt only after it has taken it");
         }
         int highest = highestInService();
         if (vector != highest) {

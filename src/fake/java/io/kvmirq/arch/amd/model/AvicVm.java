@@ -117,7 +117,7 @@ public final class AvicVm {
 
     AvicIrqfd add(AvicIrqfd irqfd) {
         if (made == irqfds.length) {
-            throw new IllegalStateException("the VM has " + made + " irqfds: make it for more");
+            throw new IllegalStateException("the VM has " + made + " irqfds: create it for more");
         }
         irqfds[made++] = irqfd;
         return irqfd;

@@ -34,7 +34,7 @@ class GaLogRing {
         this.entries = setup.logEntries();
         this.vector = setup.logVector();
         if (entries < 2) {
-            throw new IllegalArgumentException("a GA log of " + entries + " entries holds none: expected 2 or more");
+            throw new IllegalArgumentException("a GA log of " + entries + " entries is too small: expected 2 or more");
         }
     }
 

@@ -136,7 +136,7 @@ public class GaUnit {
     int checked(int entry) {
         if (entry < 0 || entry >= setup.entries()) {
             throw new IllegalArgumentException("entry " + entry + " does not exist: expected 0-" + (setup.entries() - 1)
-                    + ", as the table was made");
+                    + ", as the table was created");
         }
         return entry;
     }

@@ -72,7 +72,7 @@ public enum DistributorRegister {
     /** Returns the id of the first interrupt that the word at an offset describes. */
     public int interrupt(int at) {
         if (!isPerInterrupt()) {
-            throw new IllegalStateException(this + " has no bits of an interrupt: ask isPerInterrupt first");
+            throw new IllegalStateException(this + " has no bits of an interrupt: check isPerInterrupt first");
         }
         return (at - offset) * Byte.SIZE / bits;
     }

@@ -253,7 +253,7 @@ public final class RemappingTable {
     private void checkIndex(int index) {
         if (index < 0 || index >= remapped.length) {
             throw new IllegalArgumentException("entry " + index + " does not exist: expected 0-" + (remapped.length - 1)
-                    + ", as the table was made");
+                    + ", as the table was created");
         }
     }
 

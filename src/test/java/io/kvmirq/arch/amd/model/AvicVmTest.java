@@ -189,7 +189,7 @@ class AvicVmTest {
         assertThat(GaIrte.IS_RUN.isSet(unit.low(3))).isTrue();
         vm.irqfd(69).unpost();
         assertThat(vm.brokenRules()).isEmpty();
-        assertIllegalState(() -> vm.irqfd(unit, 3), "the VM has 70 irqfds: make it for more");
+        assertIllegalState(() -> vm.irqfd(unit, 3), "the VM has 70 irqfds: create it for more");
     }
 
     @Test
@@ -285,7 +285,7 @@ class AvicVmTest {
         thread.enter();
         assertIllegalState(
                 () -> vcpu.end(0x40),
-                "vector 64 of vCPU 0 is not in service: the guest ends an interrupt after it took it");
+                "vector 64 of vCPU 0 is not in service: the guest ends an interrupt only after it has taken it");
         assertIllegalState(
                 () -> vcpu.end(VECTOR),
                 "vector 65 of vCPU 0 cannot end now: an EOI ends the highest vector in service, 255");
@@ -456,7 +456,8 @@ class AvicVmTest {
     /** Neither changes anything: the entry is posted to its own vCPU afterwards. */
     @Test
     void entryAndVcpuOfOthersAreRefused() throws IOException {
-        assertIllegalArgument(() -> vm.irqfd(unit, 4), "entry 4 does not exist: expected 0-3, as the table was made");
+        assertIllegalArgument(
+                () -> vm.irqfd(unit, 4), "entry 4 does not exist: expected 0-3, as the table was created");
         AvicVcpu foreign = new AvicVm(avic, 1, 1, PAGE + 2 * 4096).vcpu(0);
         assertIllegalArgument(
                 () -> irqfd.post(foreign, new InterruptVector(VECTOR)),

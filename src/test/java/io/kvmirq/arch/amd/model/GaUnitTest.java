@@ -186,7 +186,7 @@ class GaUnitTest {
 
     @Test
     void argumentsAreChecked() {
-        assertIllegalArgument(() -> unit.request(2), "entry 2 does not exist: expected 0-1, as the table was made");
+        assertIllegalArgument(() -> unit.request(2), "entry 2 does not exist: expected 0-1, as the table was created");
         assertThatIllegalArgumentException().isThrownBy(() -> unit.low(-1));
         assertIllegalArgument(
                 () -> unit.set(0, 0x381, 0x22, 0, true), "entry 0 is in guest mode: expected bit 7 to be 0");
@@ -194,6 +194,6 @@ class GaUnitTest {
         AvicHost avic = new AvicHost(new HostCpus(0), AvicKernel.FROM_6_17, true);
         assertIllegalArgument(
                 () -> new GaUnit(avic, new GaUnit.Setup(1, 1, LOG_VECTOR, true, true)),
-                "a GA log of 1 entries holds none: expected 2 or more");
+                "a GA log of 1 entries is too small: expected 2 or more");
     }
 }

@@ -67,6 +67,6 @@ class DistributorRegisterTest {
     void controlIsOfNoInterrupt() {
         assertThat(DistributorRegister.GICD_CTLR.isPerInterrupt()).isFalse();
         assertThatThrownBy(() -> DistributorRegister.GICD_CTLR.interrupt(0))
-                .hasMessage("GICD_CTLR has no bits of an interrupt: ask isPerInterrupt first");
+                .hasMessage("GICD_CTLR has no bits of an interrupt: check isPerInterrupt first");
     }
 }

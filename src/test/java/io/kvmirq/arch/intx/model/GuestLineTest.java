@@ -375,7 +375,7 @@ class GuestLineTest {
         take();
         assertIllegalState(
                 () -> vcpu.end(LINE),
-                "line 5 of vCPU 0 is not in service: the guest ends an interrupt after it took it");
+                "line 5 of vCPU 0 is not in service: the guest ends an interrupt only after it has taken it");
         assertIllegalArgument(() -> vcpu.end(LINE + 10), "vCPU 0 has no line 15: connect one first");
     }
 

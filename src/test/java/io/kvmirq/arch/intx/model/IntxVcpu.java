@@ -104,7 +104,7 @@ public final class IntxVcpu {
         long before = words.and(at(ISR), ~(1L << number));
         if ((before >>> number & 1) == 0) {
             throw new IllegalStateException("line " + number + " of vCPU " + index
-                    + " is not in service: the guest ends an interrupt after it took it");
+                    + " is not in service: the guest ends an interrupt only after it has taken it");
         }
         line.ended();
     }

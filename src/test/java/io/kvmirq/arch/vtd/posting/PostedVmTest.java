@@ -382,7 +382,7 @@ class PostedVmTest {
     @Test
     void whatDoesNotExistIsRefused() {
         assertThatThrownBy(() -> vm.host().cpu(CPUS))
-                .hasMessage("processor 16 does not exist: expected 0-15, as this host was made");
+                .hasMessage("processor 16 does not exist: expected 0-15, as this host was created");
         assertThatThrownBy(() -> vcpu.thread().load(-1)).hasMessageStartingWith("processor -1 does not exist");
         assertThat(vcpu.thread().isLoaded()).isFalse();
         assertThatThrownBy(() -> new PostedVm(host(256), 1, false))

@@ -301,7 +301,7 @@ class RemappingTableTest {
         assertThatThrownBy(() -> new RemappingTable(memory, new UnitCapabilities(0, 0), true, deaf))
                 .hasMessageStartingWith("the table cannot be extended: the unit has no EIM");
         assertThatThrownBy(() -> table.entry(ENTRIES))
-                .hasMessage("entry 16 does not exist: expected 0-15, as the table was made");
+                .hasMessage("entry 16 does not exist: expected 0-15, as the table was created");
         assertThatThrownBy(() -> table.post(-1, DESCRIPTOR, GUEST)).hasMessageStartingWith("entry -1 does not exist");
     }
 
