@@ -63,7 +63,7 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
             return new Known.Unknown<>(
                     Known.Reason.LOCKED_DOWN,
                     "/" + path + " is denied even to root: the kernel is locked down (" + lockdown.orElseThrow() + ")",
-                    "none while Secure Boot or lockdown= keeps the kernel locked down");
+                    "not possible while Secure Boot or lockdown= keeps the kernel locked down");
         }
         return root
                 ? new Known.Unknown<>(
