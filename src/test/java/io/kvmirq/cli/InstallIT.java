@@ -90,10 +90,23 @@ class InstallIT {
                         "./share/bash-completion/completions/kvmirq",
                         "./share/zsh/site-functions/_kvmirq",
                         "./share/man/man1/kvmirq.1",
-                        "./share/man/man1/kvmirq-list.1")
+                        "./share/man/man1/kvmirq-list.1",
+                        "./lib/systemd/system/kvmirq-textfile.timer",
+                        "./lib/sysusers.d/kvmirq.conf",
+                        "./share/kvmirq/prometheus/kvmirq-alerts.yml",
+                        "./share/doc/kvmirq/daemonset.yaml")
                 .noneMatch(line -> line.contains("generate-files"));
         assertThat(lines.subList(lines.indexOf("--") + 1, lines.size()))
                 .containsExactly("./opt", "./opt/kv", "./opt/kv/share", "./opt/kv/share/another");
+    }
+
+    @Test
+    void unitStartsTheInstalledCommand() throws Exception {
+        assertThat(
+                        installed(
+                                "grep -h '^ExecStart=[^+]' \"$destination\"/opt/kv/{lib/systemd/system/*.service,share/doc/kvmirq/*.conf}"))
+                .isNotEmpty()
+                .allMatch(line -> line.startsWith("ExecStart=/opt/kv/bin/kvmirq list "));
     }
 
     /** The list is a file like any other: who can write it must not have root remove more than was installed. */
