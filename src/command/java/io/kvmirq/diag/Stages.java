@@ -504,9 +504,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
                         .map(Starved::creator)
                         .toList();
                 if (!starved.isEmpty()) {
-                    doubt = Optional.of("irqfd: " + signals.vms()
-                            + " consumes each signal, so another irqfd on the same eventfd, in "
-                            + counted.vms(starved.stream()) + " starves");
+                    doubt = Optional.of("irqfd: the signals go to " + signals.vms()
+                            + ", so another irqfd on the same eventfd, in "
+                            + counted.vms(starved.stream()) + ", starves");
                 }
                 add(
                         Hop.IRQFD,

@@ -68,8 +68,8 @@ public enum InterruptAnswer implements Answer {
     MSI_LOGICAL_NOBODY_BEFORE(behaviour(LAB,
         "before 6.3, if no LAPIC has a logical id, every LAPIC is compared with a logical destination",
         "lapic.c kvm_apic_map_get_logical_dest()")),
-    MSI_MAP_FIRST_BEFORE(behaviour(LAB, "before 6.3, of LAPICs with the same id the APIC map keeps the first, and of"
-        + " those with the same logical id, of which only the lowest bit counts, the last",
+    MSI_MAP_FIRST_BEFORE(behaviour(LAB, "before 6.3, the APIC map keeps the first of several LAPICs with the same id, but the"
+        + " last of those with the same logical id, of which only the lowest bit counts",
         "lapic.c kvm_recalculate_apic_map()")),
     MSI_BROADCAST(behaviour(MEASURED, "a broadcast reaches all LAPICs, or one with the redirection hint",
         "irq.c kvm_irq_delivery_to_apic()")),

@@ -52,7 +52,7 @@ public enum IommufdAnswer implements Answer {
         + " regions of the device's group", "drivers/iommu/iommufd/device.c iommufd_device_change_pt()")),
     VFIO_ATTACH_ARGUMENTS(refusal(SOURCE, VFIO_ATTACH, EINVAL, "argsz is below 12 (8 of DETACH), or a flag is unknown",
         "argsz and flags", "drivers/vfio/device_cdev.c vfio_df_ioctl_attach_pt()")),
-    VFIO_ATTACH_PASID(refusal(SOURCE, VFIO_ATTACH, EOPNOTSUPP, "the device's driver does not support PASIDs",
+    VFIO_ATTACH_PASID(refusal(SOURCE, VFIO_ATTACH, EOPNOTSUPP, "the device's driver does not support attaching a PASID",
         "flags: without VFIO_DEVICE_ATTACH_PASID", "drivers/vfio/device_cdev.c vfio_df_ioctl_attach_pt()")),
     IOMMUFD_ATTACH_MAPPED(refusal(SOURCE, VFIO_ATTACH, EADDRINUSE,
         "the address space has a mapping that the device's IOMMU reserves, or that is not of whole pages",

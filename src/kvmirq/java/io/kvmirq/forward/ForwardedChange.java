@@ -97,7 +97,7 @@ final class ForwardedChange {
     static MsiMessage message(IntFunction<MsiMessage> messages, int i) {
         MsiMessage message = messages.apply(i);
         if (message == null) {
-            throw new NullPointerException("messages returned null for vector " + i + ": pass the message to send");
+            throw new NullPointerException("messages returned null for vector " + i + ": return the message to send");
         }
         return message;
     }

@@ -32,7 +32,7 @@ import java.util.function.Supplier;
 @NotPromised
 public class Calls {
     private static final int EINTR = -Errno.EINTR.number();
-    /** More attempts than a profiler interrupts. Limited, because a system call filter may return EINTR forever. */
+    /** More attempts than a profiler can interrupt. Limited, because a system call filter may return EINTR forever. */
     private static final int ATTEMPTS = 1000;
 
     private final Kernel kernel;

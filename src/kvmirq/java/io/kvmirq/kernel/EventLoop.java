@@ -103,8 +103,9 @@ public final class EventLoop implements AutoCloseable {
     public interface FailureHandler {
         /**
          * Called in the handler's thread. If it throws, {@link #run} or {@link #runOnce} throws its exception, with
-         * {@code failure} as a suppressed exception. Its {@link ClosedHandleException} is ignored if the registration
-         * is closed, because the handler's handles may have been closed with it.
+         * {@code failure} as a suppressed exception. If this method throws a {@link
+         * ClosedHandleException} and the registration is closed, the exception is ignored, because the handler's handles
+         * may have been closed with it.
          *
          * @param registration the handler's registration, even if the handler closed it
          * @param failure the handler's exception

@@ -61,7 +61,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Initialises the vCPU with the host's CPU type and these features, and resets its registers.
+     * Initializes the vCPU with the host's CPU type and these features, and resets its registers.
      *
      * @throws io.kvmirq.KernelException EINVAL if the host lacks a feature, or if this vCPU or (since 6.5) another vCPU
      *     of the VM was initialized with other features (POWER_OFF may differ); ENOENT for an unknown feature
@@ -235,7 +235,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Sets the PMU's interrupt and initialises the PMU. Call it after {@link Vgic#init}.
+     * Sets the PMU's interrupt and initializes the PMU. Call it after {@link Vgic#init}.
      *
      * @param interrupt the PPI that the PMU raises, the same for all vCPUs, usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialized without {@link Feature#PMU_V3}, or the VGIC

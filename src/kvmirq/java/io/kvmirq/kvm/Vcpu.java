@@ -155,7 +155,7 @@ public final class Vcpu implements AutoCloseable {
      *
      * <p>With a split irqchip, KVM keeps a vector from {@link X86Vcpu#injectInterrupt} that the guest has not taken.
      *
-     * @throws IllegalStateException on any other thread, before any change; on arm64 before {@code initialize}
+     * @throws IllegalStateException on any thread but the vCPU's, before any change; on arm64 before {@code initialize}
      * @throws io.kvmirq.KernelException as {@link X86Msrs#ofHost}, before any change; later none is expected
      */
     public void reset() {

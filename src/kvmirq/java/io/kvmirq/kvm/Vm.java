@@ -275,7 +275,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Adds zeroed guest memory. Fails with EINVAL if the address or length, in bytes, is not a multiple of 4096, and
+     * Adds zeroed guest memory. Fails with EINVAL if the address or length, in bytes, is not a multiple of the host's page size, and
      * with EEXIST if it overlaps other guest memory.
      *
      * @throws MemorySlotsExhaustedException if all memory slots are used

@@ -131,8 +131,8 @@ public final class Snapshot {
     }
 
     /**
-     * A vCPU's sampled LAPIC ids, which decide the vCPU of a message with a logical destination. Empty if the LAPIC was
-     * not sampled, because a mirror samples LAPICs only while the VM has a message of this kind.
+     * A vCPU's sampled LAPIC ids, which decide which vCPUs receive a message with a logical destination. Empty if not
+     * sampled: a mirror samples LAPICs only while the VM has such a message.
      */
     @NotPromised
     public Optional<LapicSample> lapic(VcpuId vcpu) {

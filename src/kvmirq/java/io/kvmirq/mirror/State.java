@@ -47,7 +47,7 @@ final class State {
     private final Map<VcpuId, Set<EventFdId>> lists = new HashMap<>();
     /** The number of irqfds that irqbypass joins with a producer. */
     private int joined;
-    /** A counter that changes with each fact, except routes, on which an entry write depends. */
+    /** A counter that changes with each fact that influences an entry write, except routes. */
     private long facts;
     /** Whether KVM posts device interrupts on this host. */
     final boolean posts;

@@ -146,10 +146,11 @@ final class X86Rules {
                 return WRITTEN_BETWEEN;
             }
             if (on.isEmpty()) {
-                return new Posting.Unknown((inhibits.isEmpty()
-                                ? "AVIC is no longer inhibited"
-                                : "AVIC is inhibited (" + causes(inhibits) + ")")
-                        + ", but KVM updates the entry only at the vCPU's next VM entry, which no event has shown");
+                return new Posting.Unknown(
+                        (inhibits.isEmpty()
+                                        ? "AVIC is no longer inhibited"
+                                        : "AVIC is inhibited (" + causes(inhibits) + ")")
+                                + ", but KVM updates the IRTE only when the vCPU next enters the guest, and no event has shown that");
             }
         }
         Optional<String> software = inhibits.isEmpty()

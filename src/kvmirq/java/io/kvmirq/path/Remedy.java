@@ -102,15 +102,15 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 Objects.requireNonNull(risk, "risk is null").isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
-    /** A change that takes effect at its kind's usual time. Only {@link Change#KERNEL} has a known risk. */
+    /** A change that takes effect when changes of its kind do. Its risk is unknown, except for a new kernel. */
     public static Remedy of(Change change, String text) {
         return of(
                 Objects.requireNonNull(change, "change is null"),
                 text,
-                change == Change.KERNEL ? "everything that a new kernel may change" : "");
+                change == Change.KERNEL ? "a new kernel may change other behavior" : "");
     }
 
-    /** A change that takes effect at its kind's usual time, such as a reboot, with its risk. */
+    /** A change that takes effect when changes of its kind do, such as after a reboot, with its risk. */
     public static Remedy of(Change change, String text, String risk) {
         return of(change, text, Objects.requireNonNull(change, "change is null").usual, risk);
     }

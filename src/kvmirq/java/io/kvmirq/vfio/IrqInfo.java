@@ -26,7 +26,7 @@ public record IrqInfo(IrqKind kind, int count, int flags) {
         return (flags & UapiVfio.VFIO_IRQ_INFO_AUTOMASKED) != 0;
     }
 
-    /** Whether all vectors must be disabled to add vectors, so that interrupts raised in between are lost. */
+    /** Whether all vectors must be disabled to add vectors. Interrupts raised in between may be lost. */
     public boolean noResize() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0;
     }

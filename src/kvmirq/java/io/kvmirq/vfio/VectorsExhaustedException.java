@@ -13,7 +13,7 @@ public final class VectorsExhaustedException extends IllegalStateException {
     VectorsExhaustedException(String wanted, int available) {
         super("vfio set irqs " + wanted + ": only "
                 + (available == 1 ? "vector 0 is" : "vectors 0-" + (available - 1) + " are")
-                + " available on this host, and nothing was enabled: request only these");
+                + " available on this host, and nothing was enabled: request no others");
         this.available = available;
     }
 

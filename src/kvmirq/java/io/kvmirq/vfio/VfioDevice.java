@@ -72,8 +72,8 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * Opens a device, and creates a DMA space for it alone. The device is opened through its own file and an iommufd if
      * the host has both and this user has access, otherwise through its group and a container. {@link #access} returns
-     * which was used. KVM does not get the device's file, so interrupts work, but mediated devices and non-coherent DMA
-     * need {@link #open(Kernel,DeviceName,FileHolder)}.
+     * which was used. KVM does not get the device's file. Interrupts work without it, but mediated devices and
+     * non-coherent DMA need {@link #open(Kernel,DeviceName,FileHolder)}.
      *
      * <p>A group can be open only once at a time, so open all its devices through one {@link VfioFile}.
      *

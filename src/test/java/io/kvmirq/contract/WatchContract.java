@@ -292,7 +292,7 @@ class WatchContract extends VfioSuite {
                 "SIGKILL",
                 "power planted " + nic + ": from D0 to D3hot",
                 () -> qemu.destroyForcibly().waitFor(),
-                "gone planted: process " + pid + " no longer holds a VM");
+                "gone planted: process " + pid + " no longer has a VM open");
         planted(
                 watched,
                 "QEMU begins",

@@ -102,7 +102,7 @@ class OtherRoutesTest {
         if ((vm.capability(Uapi.KVM_CAP_XEN_HVM) & Uapi.KVM_XEN_HVM_CONFIG_EVTCHN_2LEVEL) == 0) {
             assertThatThrownBy(() -> routes.edit(edit -> edit.replace(channel)))
                     .isInstanceOf(UnsupportedOperationException.class)
-                    .hasMessageEndingWith("as it says by KVM_CAP_XEN_HVM");
+                    .hasMessageEndingWith("as it reports by KVM_CAP_XEN_HVM");
             assertThat(routes.of(FIRST)).isEmpty();
         } else {
             assertThatThrownBy(() -> routes.edit(edit -> edit.replace(last)))

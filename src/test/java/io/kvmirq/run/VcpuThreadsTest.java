@@ -366,7 +366,7 @@ class VcpuThreadsTest {
         open(kernels, 1, HALTS);
         List<Vcpu> twice = List.of(vcpus.get(0), vcpus.get(0));
         assertThatThrownBy(() -> VcpuThreads.start(twice, owner(VcpuThreadsTest::answer)))
-                .hasMessageEndingWith(" is listed twice: give each vCPU once");
+                .hasMessageEndingWith(" is listed twice: list each vCPU once");
     }
 
     /** The second processor waits in the kernel, and then runs the guest's code at its page. */

@@ -154,17 +154,17 @@ class SnapshotTest {
                 "routes       | [{'gsi':1,'chip':'IOAPIC','pin':24}] | state.routes[0] of the snapshot is invalid: pin"
                         + " 24",
                 "routes       | [{'gsi':1,'chip':'VGIC','pin':2}]    | expected a chip of x86",
-                "routes       | [{'gsi':1,'chip':'X','pin':2}]       | state.routes[0].chip of the snapshot is wrong",
+                "routes       | [{'gsi':1,'chip':'X','pin':2}]       | state.routes[0].chip of the snapshot is invalid",
                 "routes       | [{'gsi':1,'address':'7','data':'0x1'}] | routes[0].address of the snapshot is invalid:"
                         + " expected hex",
                 "routes       | [{'gsi':1,'address':'0xfffffffffffffffff','data':'0x1'}] | expected hex of 64 bits",
                 "routes       | [{'gsi':1,'address':'0x7','data':'0x100000000'}] | expected hex of 32 bits",
                 "routes       | [{'gsi':1,'address':'0x7','data':'0x1'},{'gsi':1,'chip':'IOAPIC','pin':2}] | one message of gsi 1",
-                "events       | [{'name':'a','count':'0x0'},{'name':'a','count':'0x0'}] | expected another name",
+                "events       | [{'name':'a','count':'0x0'},{'name':'a','count':'0x0'}] | expected a name that no earlier",
                 "irqfds       | [{'event':'none','gsi':1,'masked':true}] | expected the name of an eventfd",
                 "irqfds       | [{'event':'rx','gsi':1,'masked':true},{'event':'rx','gsi':2,'masked':true}] | no other irqfd has",
-                "devices      | [{'name':'a','ids':'','state':'0g'}] | state.devices[0].state of the snapshot is wrong",
-                "devices      | [{'name':'a','ids':'','state':''},{'name':'a','ids':'','state':''}] | expected another name",
+                "devices      | [{'name':'a','ids':'','state':'0g'}] | state.devices[0].state of the snapshot is invalid",
+                "devices      | [{'name':'a','ids':'','state':''},{'name':'a','ids':'','state':''}] | expected a name that no earlier",
                 "pit          | '00'              | 1 bytes for X86Pit: expected 112",
                 "hasLapics    | false             | expected a LAPIC of each vCPU if hasLapics is true",
                 "vcpus        | [{'id':4096}]     | state.vcpus[0].id of the snapshot is invalid: expected an integer,"

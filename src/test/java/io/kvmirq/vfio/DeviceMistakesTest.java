@@ -78,7 +78,7 @@ class DeviceMistakesTest {
                         + " with armSome");
         table.put(
                 "forwardAll with null",
-                "NullPointerException: messages returned null for vector 1: pass the message to send");
+                "NullPointerException: messages returned null for vector 1: return the message to send");
         table.put(
                 "GuestMsix of another device",
                 "IllegalArgumentException: forwarding of 0000:3b:00.0 to vm (fd 4) is not that of 0000:3c:00.0:"

@@ -236,7 +236,7 @@ class VfioSentencesTest {
             assertThatThrownBy(() -> device.msix(3, 2).arm(events))
                     .isInstanceOf(VectorsExhaustedException.class)
                     .hasMessageEndingWith(" MSI-X 3-4: only " + available + " on this host, and nothing was enabled:"
-                            + " request only these");
+                            + " request no others");
         }
     }
 

@@ -232,7 +232,7 @@ public final class KvmHost {
         }
         if (id >= vcpus.size()) {
             throw new IllegalStateException(
-                    "the test has " + vcpus.size() + " vCPUs but one more Vcpu parameter: set vcpus of @KvmTest");
+                    "the test has more Vcpu parameters than its vCPUs (" + vcpus.size() + "): set vcpus of @KvmTest");
         }
         return vcpus.get(id);
     }

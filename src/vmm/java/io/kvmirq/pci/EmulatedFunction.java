@@ -543,7 +543,7 @@ public final class EmulatedFunction extends PciFunction {
         setLine(true);
     }
 
-    /** Ends {@link #raiseLine}. Call this when the guest has served the function, before its EOI. Throws like it. */
+    /** Ends {@link #raiseLine}. Call this when the guest has served the function, before its EOI. Throws like {@code raiseLine}. */
     public void lowerLine() {
         setLine(false);
     }

@@ -182,7 +182,7 @@ public final class VcpuThreads implements AutoCloseable {
         for (Vcpu vcpu : Objects.requireNonNull(vcpus, "vcpus is null")) {
             Objects.requireNonNull(vcpu, "vcpus contains null: pass vCPUs");
             if (runners.stream().anyMatch(runner -> runner.vcpu == vcpu)) {
-                throw new IllegalArgumentException(vcpu + " is listed twice: give each vCPU once");
+                throw new IllegalArgumentException(vcpu + " is listed twice: list each vCPU once");
             }
             runners.add(new Runner(vcpu));
         }

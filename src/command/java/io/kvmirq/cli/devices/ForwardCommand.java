@@ -233,7 +233,8 @@ public final class ForwardCommand implements Command {
         return outlook.refusals().stream()
                 .findFirst()
                 .map(refusal -> address + " cannot be forwarded: " + refusal.text() + "; "
-                        + Remedy.text(refusal.remedies()).orElseThrow() + ". See " + vfio + " " + address)
+                        + Remedy.text(refusal.remedies()).orElseThrow()
+                        + refusal.remedies().get(0).cost() + ". See " + vfio + " " + address)
                 .or(() -> VfioReport.broken(host, address)
                         .map(text -> address + " cannot be forwarded: " + text + ". See " + vfio + " " + address))
                 .or(() -> missing(outlook, choice).map(missing -> address + " has " + missing))

@@ -192,8 +192,8 @@ record VfioReport(
         return !shown
                 ? "not shown"
                 : others.isEmpty()
-                        ? "none: the kernel cannot reset the device, so each guest gets it in the state that the last"
-                                + " guest left"
+                        ? "none: the kernel cannot reset the device, so each guest gets it in the state in which the last"
+                                + " guest left it"
                         : "bus only: VFIO resets the whole bus, and only for a program that also owns "
                                 + others.stream().map(VfioReport::inGroup).collect(Collectors.joining(", "));
     }

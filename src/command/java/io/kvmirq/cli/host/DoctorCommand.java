@@ -91,7 +91,8 @@ public final class DoctorCommand implements Command {
                         + " several."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--rules")
                 .description("Print the rules instead: each rule's name, state, sentence, files and remedies; then,"
-                        + " per kind of fault, how many have a rule or a remark, are harmless, or appear in no file."));
+                        + " for each kernel list behind the rules, how many members have a rule or only a remark, do no"
+                        + " harm, or appear in no file."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }

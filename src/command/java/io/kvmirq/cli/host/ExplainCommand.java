@@ -47,7 +47,7 @@ public final class ExplainCommand implements Command {
                         + " VMM, eventfd, irqfd, GSI, guest vector, vCPU. Each link is ok, broken, doubtful (its"
                         + " evidence is contradictory or, alone, inconclusive), not used or not shown, with the"
                         + " evidence: observed in a file, inferred (with the reason) or predicted. Then prints"
-                        + " whether host and VM can post the interrupt, whether KVM requested posting, whether"
+                        + " whether this host can post the VM's interrupt, whether KVM requested posting, whether"
                         + " the IOMMU entry (or the LPI on arm64) posts, and whether hardware"
                         + " delivered the interrupt. For all vectors of a device, prints the chain that breaks first, and the"
                         + " broken links of the others. Reads sysfs, /proc and debugfs, and writes nothing without"

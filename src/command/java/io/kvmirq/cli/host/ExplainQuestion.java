@@ -121,7 +121,7 @@ record ExplainQuestion(
                 && guest.isEmpty()
                 && host.vms().all().isEmpty()
                 && host.armed().isEmpty()) {
-            throw new UnreadableInputException("no visible process holds a VM" + HostChoice.hidden(host));
+            throw new UnreadableInputException("no visible process has a VM open" + HostChoice.hidden(host));
         }
     }
 

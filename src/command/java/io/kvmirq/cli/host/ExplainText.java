@@ -200,10 +200,12 @@ final class ExplainText {
             String how = verdict.broken().isEmpty()
                     ? verdict.past() ? "in doubt only because of a count since boot," : "in doubt"
                     : verdict.counted()
-                            ? "lost intermittently"
+                            ? "lost at times"
                             : hop.get() == Hop.VMM || hop.get() == Hop.VCPU
                                     ? "stopped"
-                                    : chain.guest().isPresent() || HostScan.isArmed(chain) ? "lost" : "blocked";
+                                    : chain.guest().isPresent() || HostScan.isArmed(chain)
+                                            ? "lost"
+                                            : "kept from guests";
             return how + " at the " + hop.get().label()
                     + chain.link(hop.get())
                             .filter(link -> !link.flaws().isEmpty() || link.state() == Link.State.BROKEN)
@@ -221,7 +223,7 @@ final class ExplainText {
                                 .orElse("posted")
                         : "delivered by KVM (not posted: "
                                 + first(chain.whyNot().orElse("")) + ")")
-                .orElse("apparently fine, but no file shows whether KVM uses posting");
+                .orElse("free of visible flaws; no file shows whether posted or delivered by KVM");
     }
 
     /** The first flaw of a link, or what it says without one. */

@@ -55,7 +55,7 @@ final class GuestTable {
             return;
         }
         if (guests.all().isEmpty()) {
-            terminal.line("no visible process holds a VM");
+            terminal.line("no visible process has a VM open");
         } else {
             terminal.line(terminal.bold(Foreign.printable(headline(host, guests.all()))));
             List<List<String>> rows = new ArrayList<>();

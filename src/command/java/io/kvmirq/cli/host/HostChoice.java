@@ -129,7 +129,7 @@ public final class HostChoice {
                 .map(guest -> Foreign.quoted(guest.name()) + " (process " + guest.pid() + ")")
                 .collect(Collectors.joining(", "));
         throw new UnreadableInputException("no guest " + Foreign.quoted(nameOrPid) + " is visible: "
-                + (known.isEmpty() ? "no process holds a VM" : "use one of " + known + ", or a process id")
+                + (known.isEmpty() ? "no process has a VM open" : "use one of " + known + ", or a process id")
                 + hidden(host));
     }
 }

@@ -50,7 +50,7 @@ final class ManyHosts {
                     .filter(arguments::hasMatchedOption)
                     .findFirst()
                     .ifPresent(option -> {
-                        throw new IllegalArgumentException(option + " works on one host: use one archive");
+                        throw new IllegalArgumentException(option + " works on one host only: use one archive");
                     });
             Path first = arguments.matchedOptionValue(FROM, Path.of(""));
             return Stream.concat(Stream.of(first), more.stream().map(Path::of)).toList();

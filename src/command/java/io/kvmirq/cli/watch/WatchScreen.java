@@ -29,7 +29,7 @@ final class WatchScreen {
     static final List<String> KEYS = List.of(
             "q  quit",
             "s  sort by rate, name or CPU",
-            "/  filter rows by a word; Enter ends it",
+            "/  filter rows by a word; Enter keeps the filter",
             "p  pause or resume",
             "up, down  select a row (also k, j)",
             "Enter  show or hide a guest's vectors",

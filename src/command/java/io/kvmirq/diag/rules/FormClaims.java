@@ -117,7 +117,7 @@ public final class FormClaims {
             return Claim.unknown(
                     Question.FORM,
                     "/proc/cpuinfo names no Intel or AMD processor, and only these post interrupts on x86",
-                    "none; a copy of a host needs its proc/cpuinfo");
+                    "a copy of a host needs its proc/cpuinfo; otherwise not possible");
         }
         Known<List<Entry>> fact = host.remapping()
                 .of(vendor.get(), device.address(), interrupt.armed().map(ArmedVector::irq));
@@ -245,7 +245,8 @@ public final class FormClaims {
         }
         return Claim.unknown(
                 Question.FORM,
-                posted + " of the device's " + own.size() + " IRTEs are in posted form",
+                posted + " of the device's " + own.size() + " IRTEs " + (posted == 1 ? "is" : "are")
+                        + " in posted form",
                 vendor == Vendor.INTEL
                         ? "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows each irq's IRTE"
                         : "watch the tracepoint kvm_pi_irte_update, which names each IRTE's host irq");

@@ -100,7 +100,7 @@ public final class IntxRemarks {
         int others = handlers().size();
         List<NotDirect> both = new ArrayList<>(against(DirectEoiPolicy.shared(others)));
         both.retainAll(against(new DirectEoiPolicy(DirectEoiPolicy.exclusive().traits(), others)));
-        return both.isEmpty() ? "depends on how VFIO requests the line" : refused(both);
+        return both.isEmpty() ? "would be allowed or refused depending on how VFIO requests the line" : refused(both);
     }
 
     /** Only a controller such as the GIC ends the physical interrupt with the virtual one (HW=1). */

@@ -97,7 +97,7 @@ public final class LimitChecks {
                 finding = finding.whose(
                                 "host",
                                 "the host uses " + use.used() + " of " + use.max() + " " + use.of()
-                                        + ", so VMMs cannot get more; " + finding.text())
+                                        + ", so VMMs may soon get no more; " + finding.text())
                         .as(Status.WARN)
                         .with(Remedy.look("check who uses them (lsof, ps -eLf), or raise the limit with sysctl"));
             }

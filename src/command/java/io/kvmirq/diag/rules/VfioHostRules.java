@@ -68,8 +68,7 @@ public final class VfioHostRules {
                             ? Optional.of(new Known.Unknown<>("sysfs shows no ids for " + address, Fact.LOOK_AGAIN))
                             : link.filter(Flaws::isIncomplete)
                                     .map(seen -> new Known.Unknown<>(
-                                            "it is not known whether " + address + " can send interrupts:" + " "
-                                                    + seen.text(),
+                                            "the device " + address + " was not checked completely: " + seen.text(),
                                             seen.remedies().stream()
                                                     .findFirst()
                                                     .map(Remedy::text)
@@ -238,7 +237,7 @@ public final class VfioHostRules {
             finding = finding.whose(
                             "ids-missing",
                             "the kernel's command line gives " + some(machine.missing())
-                                    + " to vfio-pci, but no PCI device has this id; " + finding.text())
+                                    + " to vfio-pci, but no PCI device has such an id; " + finding.text())
                     .as(Finding.Status.WARN)
                     .with(Remedy.look("lspci -nn: the device is gone, or the id is wrong"));
         }

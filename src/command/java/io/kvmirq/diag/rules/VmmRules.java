@@ -30,7 +30,7 @@ public final class VmmRules {
             .fill(thread -> thread.tracer()).first(),
         rule("vmm.ended", STATUS, thread -> "ZXx".indexOf(thread.state()) >= 0 && thread.isNeeded())
             .with(VmThread::called, thread -> thread.isLeader() && thread.host().threads(thread.tid()).size() > 1
-            ? ", but some of its threads have not exited" : "").first(),
+            ? ", but some of its threads have not" : thread.state() == 'Z' ? " and is a zombie" : "").first(),
         // One look proves nothing, because reading a page from a disk takes a moment.
         rule("vmm.uninterruptible", STATUS, thread -> thread.state() == 'D' && thread.isNeeded())
             .with(VmThread::called, VmThread::place, thread -> thread.isLeader() ? "" : ": it takes no interrupts meanwhile")

@@ -155,7 +155,7 @@ public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> row
                 "eventfds",
                 path + "fd",
                 process.eventfds().size() + ", including irqfds and ioeventfds; " + polled
-                        + " in epolls of the process");
+                        + " in epoll sets of the process");
     }
 
     private static Row vcpus(HostFacts host, Vcpus vcpus, String path) {

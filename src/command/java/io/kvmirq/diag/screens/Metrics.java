@@ -135,7 +135,7 @@ public final class Metrics {
             guest.guest().injected().ifPresent(count -> injected.add(count, name));
             guest.inhibits().forEach(reason -> inhibited.add(1, name, reason));
         }
-        write("guests", GAUGE, "Processes that hold a VM.", scan.guests().size());
+        write("guests", GAUGE, "Processes that have a VM open.", scan.guests().size());
         write("guest_vcpus", GAUGE, "vCPUs of a guest.", vcpus);
         write("guest_exits_total", COUNTER, "Exits of all of a guest's vCPUs.", exits);
         write("guest_injections_total", COUNTER, "Interrupts that KVM injected into a guest by software.", injected);

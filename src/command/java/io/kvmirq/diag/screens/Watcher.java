@@ -434,8 +434,8 @@ public final class Watcher implements AutoCloseable {
         Map<Integer, String> then = names(scan);
         Map<Integer, String> names = names(now);
         if (!first) {
-            tellOthers(names, then, "came", " holds a VM");
-            tellOthers(then, names, "gone", " no longer holds a VM");
+            tellOthers(names, then, "came", " has a VM open");
+            tellOthers(then, names, "gone", " no longer has a VM open");
         }
         scan = now;
         vectors.clear();

@@ -131,8 +131,9 @@ public record Guests(List<Guest> all, List<String> notes) {
             List<String> directories = VcpuThreads.directories(host, process);
             made.addAll(directories);
             if (directories.isEmpty() && !vmDirectories().isEmpty()) {
-                notes.add("process " + process.pid() + " (" + process.name()
-                        + ") holds a VM but did not create it, so it is not a VMM, or the VMM passed it the VM's file");
+                notes.add(
+                        "process " + process.pid() + " (" + process.name()
+                                + ") has a VM open but did not create it, so it is not a VMM, or the VMM passed it the VM's file");
             }
             List<Worker> workers = new ArrayList<>();
             List<String> helpers = new ArrayList<>();

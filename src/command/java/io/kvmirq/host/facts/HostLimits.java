@@ -128,7 +128,7 @@ public final class HostLimits {
         }
         return !cpus.isEmpty()
                 ? new Known.Observed<>(cpus)
-                : new Known.Unknown<>("the form of /" + VECTORS + " is not known", "report the file's text");
+                : new Known.Unknown<>("/" + VECTORS + " has an unknown format", "report the file's text");
     }
 
     /** A limit of the whole host, and how much of it is used. */

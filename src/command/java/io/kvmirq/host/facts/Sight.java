@@ -68,7 +68,7 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
         return root
                 ? new Known.Unknown<>(
                         Known.Reason.REFUSED,
-                        "/" + path + " is denied to root: a security module denies it, or a capability is missing",
+                        "/" + path + " is denied to root: a security module forbids it, or a capability is missing",
                         "run kvmirq outside a container and with all capabilities; ausearch -m avc shows denials")
                 : new Known.Unknown<>(
                         Known.Reason.REFUSED, "/" + path + " cannot be read by this user", HostKvm.AS_ROOT);

@@ -87,7 +87,7 @@ public final class Work {
 
     /**
      * Ends {@link #begin}. A reader may signal its own eventfd again, for example INTx whose trigger is also its unmask
-     * eventfd. Linux then queues work for ever; the fake stops after some rounds and continues by a timer.
+     * eventfd. Linux then queues work forever; the fake stops after some rounds and continues by a timer.
      */
     public void end() {
         try {

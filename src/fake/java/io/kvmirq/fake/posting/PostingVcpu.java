@@ -91,7 +91,7 @@ public abstract class PostingVcpu {
     /** Whether the hardware has a request that is not in the LAPIC's IRR. */
     abstract boolean isPosted(int vector);
 
-    /** Whether a posted request would stay for ever: no later step of the vCPU, KVM or hardware would take it. */
+    /** Whether a posted request would stay forever: no later step of the vCPU, KVM or hardware would take it. */
     abstract boolean isStuck(int vector);
 
     /** Returns the vCPU's posted-interrupt descriptor; empty on AMD. */

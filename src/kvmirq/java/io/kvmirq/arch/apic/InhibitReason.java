@@ -37,14 +37,14 @@ public enum InhibitReason {
             "the guest moved a LAPIC away from 0xfee00000",
             "have the guest leave the LAPIC at that address, and create a new VM"),
     /** Inhibits only one vCPU's APIC virtualization, never the VM's. */
-    NESTED(false, true, "the vCPU runs a nested guest", "none: it ends with the nested guest"),
-    IRQWIN(false, true, "KVM waits to inject a PIC interrupt", "none: it ends when the guest takes the interrupt"),
+    NESTED(false, true, "the vCPU runs a nested guest", "nothing: it ends with the nested guest"),
+    IRQWIN(false, true, "KVM waits to inject a PIC interrupt", "nothing: it ends when the guest takes the interrupt"),
     PIT_REINJ(
             false,
             true,
             "the PIT reinjects lost ticks",
             "KVM_REINJECT_CONTROL 0 ends this (QEMU: -global kvm-pit.lost_tick_policy=discard)"),
-    SEV(false, false, "the VM is encrypted (SEV)", "none: KVM posts nothing to an encrypted VM"),
+    SEV(false, false, "the VM is encrypted (SEV)", "nothing: KVM posts nothing to an encrypted VM"),
     LOGICAL_ID_ALIASED(
             false,
             true,
@@ -100,7 +100,7 @@ public enum InhibitReason {
         return cause + "; " + remedy;
     }
 
-    /** How to end or avoid the inhibit. Begins with "none" if there is no remedy. */
+    /** How to end or avoid the inhibit. Begins with "nothing" if there is no remedy. */
     public String remedy() {
         return remedy;
     }

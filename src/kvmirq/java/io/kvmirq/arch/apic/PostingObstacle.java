@@ -21,7 +21,7 @@ public enum PostingObstacle {
             "use hardware that can post; emulated IOMMUs normally cannot"),
     /** Exists only on AMD hosts. */
     NO_VIRTUAL_APIC(
-            "the IOMMU does not use its virtual APIC mode",
+            "no AMD IOMMU uses its virtual APIC mode",
             "enable_iommus_vapic(), from EFR bit 21 (GAM), GASup, SNP without SNPAVIC, and amd_iommu_intr=legacy",
             "dmesg has no line \"AMD-Vi: Virtual APIC enabled\"; features of /sys/class/iommu/ivhd*/amd-iommu",
             "remove amd_iommu_intr=legacy from the kernel command line; if it is not there, this hardware cannot post"),

@@ -62,8 +62,8 @@ public final class HypervisorControl {
                                     "vsgieoicount",
                                     8,
                                     "vSGIEOICount",
-                                    "EOIs of virtual SGIs count",
-                                    "EOIs of virtual SGIs do not count")
+                                    "deactivations of virtual SGIs count",
+                                    "deactivations of virtual SGIs do not count")
                             .ordinarily(0),
                     BitField.reserved("rsvd_9", 9, 1).ordinarily(0),
                     trap("tc", 10, "TC", "registers of both groups"),

@@ -253,7 +253,7 @@ class VfioCommandTest {
         assertThat(of(host, "0000:00:01.0").exited(ExitCode.FAILED).out())
                 .contains(
                         "\n  device         broken     D0: the device does not respond:",
-                        "\n                            do: restart the guest,");
+                        "\n                            do: restart the guest to reset the device;");
         String root = temporary.toString();
         assertThat(Cli.run("vfio", "--root", root).out()).contains("  vfio-pci    function.gone\n");
         assertThat(Cli.run("vfio", "--root", root, "--json").out())

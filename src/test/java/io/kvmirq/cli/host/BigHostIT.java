@@ -39,7 +39,7 @@ class BigHostIT {
                 .hasSize(all);
         Cli.Ended explained = Cli.jvm("-Xmx128m").execute("explain", "--all", "--root", temporary.toString());
         assertThat(explained.exited(0).out())
-                .startsWith("all " + all + " interrupts of all guests are apparently fine");
+                .startsWith("all " + all + " interrupts of all guests are free of visible flaws");
     }
 
     /** As {@code show_interrupts()} in kernel/irq/proc.c prints it. */

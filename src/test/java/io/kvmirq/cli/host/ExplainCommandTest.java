@@ -573,7 +573,7 @@ class ExplainCommandTest {
                 .startsWith("all 5 interrupts of 0000:00:02.0 are delivered by KVM (not posted: ");
         RecordedHost empty = RecordedHost.of("amd-6.12").put("proc/interrupts", "           CPU0\n");
         assertThat(of(empty, "--all"))
-                .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: no visible process holds a VM\n"));
+                .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: no visible process has a VM open\n"));
         assertThat(of(empty, "--all", "--nagios").exited(0).out())
                 .isEqualTo("KVMIRQ OK: no VFIO PCI device is assigned\n");
         assertThat(of(empty.link("proc/self/ns/pid", "pid:[4026532700]"), "--all", "--nagios")
@@ -586,7 +586,7 @@ class ExplainCommandTest {
                 .isEqualTo(new Cli.Ended(
                         ExitCode.COULD_NOT_RUN,
                         "",
-                        "kvmirq: no guest 'mail' is visible: give one of 'web' (process 100), or a process id\n"));
+                        "kvmirq: no guest 'mail' is visible: use one of 'web' (process 100), or a process id\n"));
     }
 
     @ParameterizedTest

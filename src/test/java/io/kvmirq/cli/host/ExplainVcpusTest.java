@@ -312,6 +312,6 @@ class ExplainVcpusTest {
         assertThat(Cli.run("explain", "--vm", "other", "--vcpus", "--fake", "vtd-posting")
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
-                .contains("no guest 'other' is visible: give one of 'web' (process 4711)");
+                .contains("no guest 'other' is visible: use one of 'web' (process 4711)");
     }
 }

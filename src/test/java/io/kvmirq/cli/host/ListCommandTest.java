@@ -112,7 +112,7 @@ class ListCommandTest {
                 .isEqualTo(new Cli.Ended(
                         ExitCode.COULD_NOT_RUN,
                         "",
-                        "kvmirq: no guest 'mail' is visible: give one of 'web' (process 100), or a process id\n"));
+                        "kvmirq: no guest 'mail' is visible: use one of 'web' (process 100), or a process id\n"));
         assertThat(of(host, "--device", "00:02.7")
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
@@ -189,7 +189,7 @@ class ListCommandTest {
         assertThat(Cli.run("list", "--from", from, from, "--json")
                         .exited(ExitCode.USAGE)
                         .err())
-                .contains("--json works on one host: use one archive");
+                .contains("--json works on one host only: use one archive");
         assertThat(Cli.run("list", from).exited(ExitCode.USAGE).err())
                 .contains("is not an option: --from must come" + " before");
     }

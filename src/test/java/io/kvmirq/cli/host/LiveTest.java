@@ -404,8 +404,9 @@ class LiveTest {
                                 }),
                         0))
                 .containsOnlyOnce("starves")
-                .contains("    in doubt: irqfd: process 100 consumes each signal, so another irqfd on the same eventfd,"
-                        + " in a VM that thread 300 created starves\n");
+                .contains(
+                        "    in doubt: irqfd: the signals go to process 100, so another irqfd on the same eventfd, in a"
+                                + " VM that thread 300 created, starves\n");
     }
 
     /** Two signals came before their irqfd was assigned or counted, and another one found a message to many. */
@@ -488,7 +489,7 @@ class LiveTest {
                         + " them later\n");
         if (irqfd == 0) {
             assertThat(said)
-                    .contains("  irqfd          not shown  no irqfd took the eventfd's signals; the VMM reads them"
+                    .contains("  irqfd          not shown  no irqfd consumed the eventfd's signals; the VMM reads them"
                             + " and may inject the interrupt itself\n");
         }
     }
@@ -499,7 +500,7 @@ class LiveTest {
         eventfds = Map.of();
         assertThat(explained(counted(20, 0, 0, 0), 0))
                 .contains(
-                        "  irqfd          doubtful   no irqfd took its signals, and no VMM has its eventfd open now",
+                        "  irqfd          doubtful   no irqfd consumed its signals, and no VMM has its eventfd open now",
                         "    in doubt: irqfd: 20 signals that no irqfd consumed: no VMM has the eventfd open now\n");
     }
 
@@ -746,7 +747,7 @@ class LiveTest {
                                 "10")
                         .exited(0)
                         .out())
-                .startsWith("no visible process holds a VM\n")
+                .startsWith("no visible process has a VM open\n")
                 .contains("\n- guest web (process 100) ended between the two reads\n");
     }
 

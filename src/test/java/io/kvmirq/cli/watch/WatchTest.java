@@ -58,7 +58,7 @@ class WatchTest {
         return DoubleStream.of(rates).boxed().collect(Collectors.toCollection(ArrayDeque::new));
     }
 
-    private static Row guest(String name, int pid, double rate) {
+    private static Row guest(String name, int pid, double rate, int cpu, String posted) {
         return new Row(
                 name,
                 pid,
@@ -68,8 +68,8 @@ class WatchTest {
                 rate,
                 rate / 2,
                 rate * 3,
-                1,
-                "2/3",
+                cpu,
+                posted,
                 List.of(),
                 "",
                 Set.of(),
@@ -81,7 +81,7 @@ class WatchTest {
         return new Row(
                 name,
                 pid,
-                "0000:3b:00.0",
+                name.equals(WEB) ? "0000:3b:00.0" : "0000:3c:00.0",
                 "MSI-X " + vector,
                 98 + vector,
                 rate,
@@ -99,11 +99,11 @@ class WatchTest {
         return new Watcher.Tick(
                 1,
                 List.of(
-                        guest(WEB, 471, 20_600),
+                        guest(WEB, 471, 20_600, 0, "2/3"),
                         vector(WEB, 471, 0, 12_345, "yes", "", "cpu"),
                         vector(WEB, 471, 1, 8_200, "no", "device broken: bus mastering is off", "flaw"),
                         vector(WEB, 471, 2, 55.25, "yes", ""),
-                        guest(EVIL, 99, 3),
+                        guest(EVIL, 99, 3, 3, "0/1"),
                         vector(EVIL, 99, 3, 3, "", "")),
                 List.of(events),
                 new TreeMap<>(Map.of("PIN", 120.0, "PIW", 4.0, "ERR", 0.0)),
@@ -179,7 +179,8 @@ class WatchTest {
                 .anyMatch(line -> line.startsWith("  3b:00.0 MSI-X 1"))
                 .noneMatch(line -> line.startsWith("  3b:00.0 MSI-X 0"));
         screen.take(
-                new Watcher.Tick(1, List.of(guest("Bus Mas", 7, 1)), List.of(), Map.of(), Map.of(), Optional.empty()),
+                new Watcher.Tick(
+                        1, List.of(guest("Bus Mas", 7, 1, 1, "2/3")), List.of(), Map.of(), Map.of(), Optional.empty()),
                 NOON);
         assertThat(text(screen, 80, 30)).as("the guest has no vector").anyMatch(line -> line.startsWith("Bus Mas (7)"));
         screen.take(tick(), NOON);
@@ -270,7 +271,7 @@ class WatchTest {
         assertThat(Cli.run(command("amd-pit", "--vm", "mail"))
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
-                .contains("no guest 'mail' is visible: give one of 'web' (process 100)");
+                .contains("no guest 'mail' is visible: use one of 'web' (process 100)");
     }
 
     @Test

@@ -110,7 +110,7 @@ class IntxRemarksTest {
                         "direct EOI would be refused: the line is requested as shareable, so a device that comes later"
                                 + " would wait for this guest's EOI");
         assertThat(remarks(host("?", "").put("proc/interrupts", rows)))
-                .contains("direct EOI depends on how VFIO requests the line");
+                .contains("direct EOI would be allowed or refused depending on how VFIO requests the line");
     }
 
     // The conflicts of 2017

@@ -20,7 +20,8 @@ class LinkRowTest {
     @Test
     void rowHasHopStateSentenceAndRemedies() {
         assertThat(LinkRow.of("vcpu.some", 4).unseen())
-                .isEqualTo(Link.notShown(Hop.VCPU, "the guest directs it to one of 4 vCPUs", GuestRules.BY_VMM));
+                .isEqualTo(Link.notShown(
+                        Hop.VCPU, "the guest directs the interrupt to one of 4 vCPUs", GuestRules.BY_VMM));
         Evidence from = Evidence.observed("/proc/interrupts");
         assertThat(LinkRow.of("vector.not-open", "VFIO has not armed MSI-X 0").seen(from))
                 .returns(Link.State.IDLE, Link::state)

@@ -370,8 +370,9 @@ class DoctorTest {
                 .isEqualTo(Status.PASS);
         assertThat(finding(host.put("proc/sys/fs/file-nr", "95\t0\t100\n"), Check.LIMITS)
                         .text())
-                .startsWith("the host uses 95 of 100 open files (fs.file-max), so VMMs cannot get more; web (process"
-                        + " 100)");
+                .startsWith(
+                        "the host uses 95 of 100 open files (fs.file-max), so VMMs may soon get no more; web (process"
+                                + " 100)");
         host.put("sys/kernel/debug/irq/domains/VECTOR", "| CPU | avl | man\n    0  16   0   0\n");
         assertThat(finding(host.remove("proc/sys/fs/file-nr"), Check.LIMITS).status())
                 .as("16 vectors left")

@@ -292,7 +292,7 @@ class WatcherTest {
         Path fds = root.resolve("proc/100/fd");
         Path away = root.resolve("proc/100/away");
         Files.move(fds, away);
-        assertThat(seen()).contains(new Event("gone", "web", "", "", "process 100 no longer holds a VM"));
+        assertThat(seen()).contains(new Event("gone", "web", "", "", "process 100 no longer has a VM open"));
         Files.move(away, fds);
         assertThat(seen()).contains(new Event("came", "web", "", "", "process 100 holds a VM"));
     }

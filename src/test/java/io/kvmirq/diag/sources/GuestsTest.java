@@ -112,7 +112,7 @@ class GuestsTest {
         RecordedHost host = kernelThreads().put("proc/300/comm", "helper\n").link("proc/300/fd/9", "anon_inode:kvm-vm");
         assertThat(of(host).notes())
                 .contains(
-                        "process 300 (helper) holds a VM but did not create it, so it is not a VMM, or the VMM passed it the"
+                        "process 300 (helper) has a VM open but did not create it, so it is not a VMM, or the VMM passed it the"
                                 + " VM's file");
         // Processes that are not shown may hold it.
         assertThat(of(GuestHosts.of("vhost-tasks").put("proc/1/comm", "init\n").deny("proc/1/fd"))

@@ -52,7 +52,7 @@ public final class AvicVm {
 
     AvicVm(AvicHost avic, SharedWords words, int base, int vcpus, int irqfds, long firstPage, Lists lists) {
         if (vcpus < 1 || vcpus - 1 > GaTag.VCPU.max()) {
-            throw new IllegalArgumentException(vcpus + " vCPUs is out of range for a VM with AVIC: expected 1-4096");
+            throw new IllegalArgumentException(vcpus + " vCPUs are out of range for a VM with AVIC: expected 1-4096");
         }
         if (firstPage % PAGE != 0) {
             throw new IllegalArgumentException(

@@ -49,8 +49,8 @@ public class Distributor {
     static void checkSize(int vcpus, int shared, boolean hasSources) {
         int max = hasSources ? VcpuId.MOST_OF_GICV2 : VcpuId.MOST_OF_GICV3;
         if (vcpus < 1 || vcpus > max) {
-            throw new IllegalArgumentException(
-                    vcpus + " vCPUs is out of range for a " + (hasSources ? "GICv2" : "GICv3") + ": expected 1-" + max);
+            throw new IllegalArgumentException(vcpus + " vCPUs are out of range for a "
+                    + (hasSources ? "GICv2" : "GICv3") + ": expected 1-" + max);
         }
         if (shared < 0 || shared > MOST_SHARED) {
             throw new IllegalArgumentException(shared + " SPIs: expected 0-" + MOST_SHARED + ", ids 32-1019");

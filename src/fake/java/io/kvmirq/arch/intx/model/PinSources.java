@@ -24,7 +24,7 @@ public final class PinSources {
 
     private static int checked(int pins) {
         if (pins < 0) {
-            throw new IllegalArgumentException(pins + " pins is out of range: expected 0 or more");
+            throw new IllegalArgumentException(pins + " pins are out of range: expected 0 or more");
         }
         return pins;
     }

@@ -84,7 +84,7 @@ public final class PostedVm {
 
     static int words(int cpus, int vcpus) {
         if (vcpus < 1) {
-            throw new IllegalArgumentException(vcpus + " vCPUs is out of range for a VM: expected 1 or more");
+            throw new IllegalArgumentException(vcpus + " vCPUs are out of range for a VM: expected 1 or more");
         }
         return vcpus * PostedVcpu.WORDS + cpus * WakeupList.words(vcpus) + 1;
     }

@@ -531,7 +531,7 @@ class AvicVmTest {
     void numberOfVcpusIsChecked(int vcpus) {
         assertIllegalArgument(
                 () -> new AvicVm(avic, vcpus, 1, PAGE),
-                vcpus + " vCPUs is out of range for a VM with AVIC: expected 1-4096");
+                vcpus + " vCPUs are out of range for a VM with AVIC: expected 1-4096");
     }
 
     @Test

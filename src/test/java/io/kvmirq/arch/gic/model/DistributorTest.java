@@ -245,11 +245,11 @@ class DistributorTest {
         assertIllegalArgument(() -> v2.set(ACTIVE, 2, 0, 1), "vCPU 2 does not exist: expected 0-1");
         assertIllegalArgument(() -> v2.clear(ACTIVE, 0, 96, 1), "interrupt 96 does not exist: expected 0-95");
         assertIllegalArgument(
-                () -> Distributor.gicv2(9, 0, kicks::add), "9 vCPUs is out of range for a GICv2: expected 1-8");
+                () -> Distributor.gicv2(9, 0, kicks::add), "9 vCPUs are out of range for a GICv2: expected 1-8");
         assertIllegalArgument(
-                () -> Distributor.gicv2(0, 0, kicks::add), "0 vCPUs is out of range for a GICv2: expected 1-8");
+                () -> Distributor.gicv2(0, 0, kicks::add), "0 vCPUs are out of range for a GICv2: expected 1-8");
         assertIllegalArgument(
-                () -> Distributor.gicv3(513, 0, kicks::add), "513 vCPUs is out of range for a GICv3: expected 1-512");
+                () -> Distributor.gicv3(513, 0, kicks::add), "513 vCPUs are out of range for a GICv3: expected 1-512");
         assertIllegalArgument(() -> Distributor.gicv3(1, 989, kicks::add), "989 SPIs: expected 0-988, ids 32-1019");
         assertIllegalArgument(() -> Distributor.gicv3(1, -1, kicks::add), "-1 SPIs: expected 0-988, ids 32-1019");
         assertThat(Distributor.gicv3(1, 0, kicks::add).interrupts()).isEqualTo(32);

@@ -311,7 +311,7 @@ class VgicVmTest extends VgicSetUp {
         assertIllegalArgument(() -> new VgicVm(host, 2, 32, 65, deactivated::add), "65 list registers: expected 1-64");
         assertIllegalArgument(
                 () -> new VgicVm(host, 9, 32, 4, deactivated::add),
-                "9 vCPUs is out of range for a GICv2: expected 1-8");
+                "9 vCPUs are out of range for a GICv2: expected 1-8");
         assertIllegalArgument(() -> VirtualInterface.create(gic, 2, 4), "vCPU 2 does not exist: expected 0-1");
         assertIllegalArgument(() -> VirtualInterface.create(gic, 0, 0), "0 list registers: expected 1-64");
         assertThat(new VgicVm(host, 8, 988, 64, deactivated::add)

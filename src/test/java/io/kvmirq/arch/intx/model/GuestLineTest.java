@@ -321,7 +321,7 @@ class GuestLineTest {
 
     @Test
     void negativeNumberOfPinsIsRefused() {
-        assertIllegalArgument(() -> new PinSources(-1), "-1 pins is out of range: expected 0 or more");
+        assertIllegalArgument(() -> new PinSources(-1), "-1 pins are out of range: expected 0 or more");
     }
 
     @Test

@@ -391,7 +391,7 @@ class PostedVmTest {
         assertThatThrownBy(() -> new PostedVm(new HostCpus(0x100), 1, false))
                 .hasMessage("xapic id 0x100 does not fit: expected 0-0xff, 8 bits");
         assertThatThrownBy(() -> new PostedVm(host(1), 0, true))
-                .hasMessage("0 vCPUs is out of range for a VM: expected 1 or more");
+                .hasMessage("0 vCPUs are out of range for a VM: expected 1 or more");
     }
 
     @Test
