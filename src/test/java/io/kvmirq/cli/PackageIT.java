@@ -151,7 +151,7 @@ class PackageIT {
                     "mmdebstrap",
                     "--quiet",
                     "--variant=essential",
-                    "--include=libstdc++6",
+                    "--include=acl,libstdc++6",
                     "bookworm",
                     unfinished.toString());
             Files.move(unfinished, root, StandardCopyOption.REPLACE_EXISTING);
