@@ -38,7 +38,7 @@ public final class Abi2014 {
     /** The result of {@link Abi2014#probe}, which checks for KVM-VFIO's attribute group KVM_DEV_VFIO_DEVICE. */
     public enum Probe {
         /** The kernel returns ENXIO, as every released kernel does. */
-        ABSENT("the kernel lacks KVM_DEV_VFIO_DEVICE, so use an irqfd on the interrupt's eventfd"),
+        ABSENT("the kernel lacks KVM_DEV_VFIO_DEVICE, so an irqfd with a resample eventfd is used instead"),
         /**
          * KVM-VFIO has attributes 1 and 2 in group 2: FORWARD_IRQ and UNFORWARD_IRQ of 2014, or TDI_BIND and TDI_UNBIND
          * of 2025.

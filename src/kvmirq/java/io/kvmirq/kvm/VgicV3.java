@@ -205,8 +205,9 @@ public final class VgicV3 extends Vgic {
      * active priority registers, because its priority bits determine which of them exist.
      *
      * @param register a register that {@link #readSystemRegister} lists, by its id from {@link #systemRegister}
-     * @throws io.kvmirq.KernelException as {@link #readSystemRegister}; also EINVAL if the value needs a feature that
-     *     the host lacks
+     * @throws io.kvmirq.KernelException as {@link #readSystemRegister}; also EINVAL if an ICC_CTLR_EL1 value has
+     *     more PRIbits or IDbits than the vCPU, or another SEIS or A3V than the host, or if an ICC_SRE_EL1 value clears
+     *     SRE
      */
     public void writeSystemRegister(VcpuId vcpu, int register, long value) {
         write(

@@ -548,7 +548,7 @@ final class State {
     private static Posting line(Producer.Kind kind) {
         return kind == Producer.Kind.INTX
                 ? new Posting.NotPosted(
-                        "hardware posts only messages, and INTx is a line", "have the guest use MSI or MSI-X")
+                        "only MSIs can be posted, and INTx is a line", "have the guest use MSI or MSI-X")
                 : new Posting.NotPosted(
                         "hardware posts only PCI messages, and this is a platform interrupt",
                         "nothing, because KVM always delivers platform interrupts");

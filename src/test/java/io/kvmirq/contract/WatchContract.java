@@ -298,7 +298,7 @@ class WatchContract extends VfioSuite {
                 "QEMU begins",
                 ".* planted .*",
                 () -> PlantedContract.qemu(temporary, nic, false),
-                "came planted: process \\d+ holds a VM",
+                "came planted: process \\d+ has a VM open",
                 at("armed", "0", "VFIO has armed it"),
                 at("armed", "2", "VFIO has armed it"));
     }

@@ -214,7 +214,7 @@ class PredictedPostingTest {
     void lineIsNotPosted(MirrorHost host) {
         Forwarding forwarding = on(host);
         ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
-        assertThat(reason(line)).isEqualTo("hardware posts only messages, and INTx is a line");
+        assertThat(reason(line)).isEqualTo("only MSIs can be posted, and INTx is a line");
     }
 
     /** The files of this host say nothing: the kernel posts if it can. */

@@ -710,7 +710,7 @@ class MirrorTest {
         assertThat(line.irte()).isEqualTo(Known.none());
         assertThat(line.posting().text())
                 .isEqualTo(
-                        "not posted because hardware posts only messages, and INTx is a line; remedy: have the guest use MSI"
+                        "not posted because only MSIs can be posted, and INTx is a line; remedy: have the guest use MSI"
                                 + " or MSI-X");
         mirror.apply(new Event.LineUnforwarded(fd(20)));
         assertThat(mirror.now().line(NIC).known().orElseThrow().handler().known())

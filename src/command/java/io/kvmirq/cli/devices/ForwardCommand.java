@@ -50,7 +50,7 @@ public final class ForwardCommand implements Command {
     private static final List<IrqKind> KINDS = List.of(IrqKind.MSIX, IrqKind.MSI, IrqKind.INTX);
     private static final PostingOutlook LINE = new PostingOutlook(
             Optional.of(false),
-            "hardware posts only messages, and INTx is a line",
+            "only MSIs can be posted, and INTx is a line",
             Optional.of("test MSI-X or MSI if the device has them"));
 
     private static final Pattern VECTORS = Pattern.compile("(\\d{1,4})(?:-(\\d{1,4}))?");

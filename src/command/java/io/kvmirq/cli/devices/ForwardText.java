@@ -127,10 +127,13 @@ final class ForwardText implements ForwardSelftest.Listener {
                 .collect(Collectors.groupingBy(
                         answer -> reason(answer.predicted()), LinkedHashMap::new, Collectors.toList()));
         having.forEach((reason, which) -> {
-            String irqs = having.size() == 1 && which.size() > 1 ? "all" : named(which);
+            boolean all = having.size() == 1 && which.size() > 1;
             Posting predicted = which.get(0).predicted();
             boolean known = !(predicted instanceof Posting.Unknown);
-            lines.add((known ? "predicted for " + irqs + ": " : "no prediction for " + irqs + " because ") + reason);
+            lines.add((known
+                            ? "predicted for " + (all ? "all" : named(which)) + ": "
+                            : "no prediction for " + (all ? "any of them" : named(which)) + ": ")
+                    + reason);
             if (predicted instanceof Posting.NotPosted not) {
                 lines.add("  do: " + not.remedy());
             }

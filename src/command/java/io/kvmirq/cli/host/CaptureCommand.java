@@ -26,9 +26,9 @@ public final class CaptureCommand implements Command {
         usage.description("Lists this host's files that kvmirq reads. With -o, also writes them into a zip archive"
                         + " that only its owner can read; other commands read it with --from. Host and guest names,"
                         + " network addresses, mount points and unknown command-line words are removed. Guests,"
-                        + " control groups, network interfaces and disks get new names: hashes of the old ones and"
-                        + " /etc/machine-id, which are the same in all archives of a host, or numbers without"
-                        + " /etc/machine-id. Reads only files that other commands also read; root can read more of"
+                        + " control groups, network interfaces and disks are renamed to hashes of the old name"
+                        + " and /etc/machine-id, so a name is the same in all archives of a host; without"
+                        + " /etc/machine-id, they are numbered. Reads only files that other commands also read; root can read more of"
                         + " them. Opens no device and starts no VM.")
                 .footer("", "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip");
         usage.add(OptionSpec.builder("-o", "--output")

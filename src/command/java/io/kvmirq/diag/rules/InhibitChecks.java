@@ -121,7 +121,7 @@ public final class InhibitChecks {
                                         + host.hidesProcesses()
                                                 .map(Known.Unknown::why)
                                                 .orElse("VFIO has armed interrupts, but no visible process has a VM")
-                                : "no VMM command line inhibits AVIC; whether guests do so is not visible: "
+                                : "no VMM command line inhibits AVIC; these inhibit reasons are not visible in any file: "
                                         + EnumSet.complementOf(BY_COMMAND_LINE).stream()
                                                 .map(Finding::name)
                                                 .collect(Collectors.joining(", "))

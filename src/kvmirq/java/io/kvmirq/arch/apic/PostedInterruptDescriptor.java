@@ -109,7 +109,7 @@ public record PostedInterruptDescriptor(
     }
 
     /**
-     * Decodes eight 64-bit words, lowest address first. Throws IllegalArgumentException for another number of words,
+     * Decodes eight 64-bit words, lowest address first. Throws IllegalArgumentException for any other number of words,
      * but accepts any bits.
      */
     public static PostedInterruptDescriptor decode(long... words) {

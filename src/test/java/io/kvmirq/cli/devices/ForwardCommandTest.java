@@ -76,8 +76,7 @@ class ForwardCommandTest {
     @Test
     void planOfALineSaysThatItIsNotPosted() {
         assertThat(run("--fake vtd-posting --kind intx" + NIC).exited(0).out())
-                .contains(
-                        "forward INTx into", "posting is off: hardware posts only messages, and INTx is a line (test");
+                .contains("forward INTx into", "posting is off: only MSIs can be posted, and INTx is a line (test");
         assertThat(run("--fake vtd-posting --kind intx --json" + NIC).exited(0).out())
                 .contains("\"kind\":\"intx\",\"inDevice\":1,\"first\":0,\"count\":1},\"posting\":{\"posts\":false,");
         assertThat(run("--fake gicv2 --json" + NIC).exited(3).out()).contains("\"plan\":null,");
@@ -120,8 +119,8 @@ class ForwardCommandTest {
                         + " use 0000:3d:00.1 (driver-of-host) in the same IOMMU group (17), so"
                         + " VFIO_GROUP_SET_CONTAINER fails with EPERM; ",
                 "--selftest --fake 6.1 0000:3d:00.1            | 3 | 0000:3d:00.1 cannot be forwarded: the driver"
-                        + " driver-of-host is bound to 0000:3d:00.1, but VFIO needs vfio-pci; bind it to vfio-pci. See"
-                        + " kvmirq vfio --fake 6.1 0000:3d:00.1",
+                        + " driver-of-host is bound to 0000:3d:00.1, but VFIO needs vfio-pci; bind it to vfio-pci (live;"
+                        + " risk: the host loses it). See kvmirq vfio --fake 6.1 0000:3d:00.1",
                 "--selftest --fake 6.1 --vectors 64 0000:3b:00.0 | 3 | 0000:3b:00.0 has 64 vectors of MSI-X, numbered"
                         + " from 0, and no vector 64",
                 "--selftest --fake gicv2 0000:3b:00.0          | 3 | KVM on this host does not support a guest GICv3,"

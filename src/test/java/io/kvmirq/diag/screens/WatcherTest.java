@@ -294,7 +294,7 @@ class WatcherTest {
         Files.move(fds, away);
         assertThat(seen()).contains(new Event("gone", "web", "", "", "process 100 no longer has a VM open"));
         Files.move(away, fds);
-        assertThat(seen()).contains(new Event("came", "web", "", "", "process 100 holds a VM"));
+        assertThat(seen()).contains(new Event("came", "web", "", "", "process 100 has a VM open"));
     }
 
     @Test
