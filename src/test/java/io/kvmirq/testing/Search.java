@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+import java.util.stream.LongStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A search for a random program that fails. The first one is run again without some of its steps, and with zeros in place of
+ * numbers, as long as it fails in the same way. The report has the steps that are left, the seed, and a line to paste into a
+ * test. With {@code -Dkvmirq.test.seed=N} ({@code make try T=… SEED=N}) only that program runs.
+ */
+public final class Search {
+    /** Runs of a failing program, at most. */
+    private static final int RUNS = 3_000;
+
+    private final Consumer<Choices> program;
+    private final String kind;
+    private List<long[]> parts;
+    private Throwable failure;
+    private int runs;
+
+    private Search(Consumer<Choices> program, List<long[]> parts, Throwable failure) {
+        this.program = program;
+        this.parts = parts;
+        this.failure = failure;
+        kind = kind(failure);
+    }
+
+    /**
+     * Runs the programs of so many seeds.
+     *
+     * @param program throws an AssertionError or a RuntimeException if it found something; its message has the steps
+     * @throws AssertionError if one fails: after fewest steps, in words and to paste
+     */
+    public static void run(String name, long first, long count, Consumer<Choices> program) {
+        LongStream seeds =
+                Optional.ofNullable(Long.getLong("kvmirq.test.seed")).stream().mapToLong(Long::longValue);
+        for (long seed :
+                (Long.getLong("kvmirq.test.seed") != null ? seeds : LongStream.range(first, first + count)).toArray()) {
+            Choices choices = Choices.of(seed);
+            Throwable failure = failure(program, choices);
+            if (failure != null) {
+                throw new Search(program, choices.parts(), failure).shrink(name + ", seed " + seed);
+            }
+        }
+    }
+
+    /** Runs a program that a report printed. */
+    public static void again(String choices, Consumer<Choices> program) {
+        program.accept(Choices.again(Choices.parse(choices)));
+    }
+
+    private static @Nullable Throwable failure(Consumer<Choices> program, Choices choices) {
+        try {
+            program.accept(choices);
+            return null;
+        } catch (RuntimeException | AssertionError e) {
+            return e;
+        }
+    }
+
+    /** What failed, and where: not another failure, which would hide this one. */
+    private static String kind(Throwable failure) {
+        for (StackTraceElement frame : failure.getStackTrace()) {
+            if (frame.getClassName().startsWith("io.kvmirq.")) {
+                return failure.getClass() + " " + frame.getClassName() + "." + frame.getMethodName();
+            }
+        }
+        return failure.getClass().toString();
+    }
+
+    private AssertionError shrink(String name) {
+        int steps = parts.size() - 2;
+        boolean repeats = fails(parts);
+        if (repeats) {
+            for (int size = Math.max(1, steps / 2); size > 0; size /= 2) {
+                without(size);
+            }
+            zeros();
+            without(1);
+        }
+        return new AssertionError(
+                name + ", " + (parts.size() - 2) + " of " + steps + " steps"
+                        + (repeats ? "" : " (it does not fail a second time)") + ": " + failure.getMessage()
+                        + "\nto run it again: Search.again(\"" + Choices.text(parts) + "\", …)",
+                failure);
+    }
+
+    /** Whether a program fails in the same way; then it replaces the one that is kept. */
+    private boolean fails(List<long[]> candidate) {
+        if (++runs > RUNS) {
+            return false;
+        }
+        Choices choices = Choices.again(candidate);
+        Throwable found = failure(program, choices);
+        if (found == null || !kind(found).equals(kind)) {
+            return false;
+        }
+        parts = choices.parts();
+        failure = found;
+        return true;
+    }
+
+    /** Tries to do without each run of so many steps, the last one first. */
+    private void without(int size) {
+        for (int from = parts.size() - 1 - size; from >= 1; from = Math.min(from, parts.size() - 1) - size) {
+            List<long[]> candidate = new ArrayList<>(parts);
+            candidate.subList(from, from + size).clear();
+            fails(candidate);
+        }
+    }
+
+    private void zeros() {
+        for (int part = 0; part < parts.size(); part++) {
+            for (int at = 0; part < parts.size() && at < parts.get(part).length; at++) {
+                if (parts.get(part)[at] != 0) {
+                    List<long[]> candidate = new ArrayList<>(parts);
+                    candidate.set(part, parts.get(part).clone());
+                    candidate.get(part)[at] = 0;
+                    fails(candidate);
+                }
+            }
+        }
+    }
+}

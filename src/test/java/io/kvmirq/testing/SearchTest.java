@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+
+/** A search finds planted failures, and makes them small. */
+class SearchTest {
+    private static final int STEPS = 100;
+    private static final int DOORS = 8;
+
+    /** Doors that are opened and closed; it fails if one opens while another one, of a lower number, is open. */
+    private static void doors(Choices choices, boolean mayOpenBoth) {
+        int first = choices.nextInt(DOORS);
+        List<String> program = new ArrayList<>(List.of("begin at " + first));
+        boolean[] open = new boolean[DOORS];
+        while (choices.step(STEPS)) {
+            int door = choices.nextInt(DOORS);
+            open[door] = choices.nextBoolean();
+            program.add((open[door] ? "open " : "close ") + door);
+            for (int lower = 0; lower < door; lower++) {
+                assertThat(open[lower] && open[door] && !mayOpenBoth)
+                        .as("%s", program)
+                        .isFalse();
+            }
+        }
+        if (choices.nextInt(DOORS) == DOORS) {
+            throw new IllegalStateException("never");
+        }
+    }
+
+    private static void search(Consumer<Choices> program) {
+        Search.run("doors", 0, 50, program);
+    }
+
+    @Test
+    void foundProgramIsLeftWithTheStepsItNeeds() {
+        assertThatThrownBy(() -> search(choices -> doors(choices, false)))
+                .isInstanceOf(AssertionError.class)
+                .hasMessageContaining("doors, seed 0, 2 of ")
+                .hasMessageContaining("[begin at 0, open 0, open ");
+        search(choices -> doors(choices, true));
+    }
+
+    @Test
+    void printedLineRunsItAgain() {
+        Matcher line =
+                Pattern.compile("Search\\.again\\(\"(.*)\", …\\)").matcher(messageOf(choices -> doors(choices, false)));
+        assertThat(line.find()).isTrue();
+        assertThatThrownBy(() -> Search.again(line.group(1), choices -> doors(choices, false)))
+                .hasMessageContaining("open 0, open ");
+        Search.again(line.group(1), choices -> doors(choices, true));
+    }
+
+    private static String messageOf(Consumer<Choices> program) {
+        try {
+            search(program);
+        } catch (AssertionError e) {
+            return e.getMessage();
+        }
+        throw new IllegalStateException("nothing was found");
+    }
+
+    /** Steps that fail elsewhere are not the failure that was found. */
+    @Test
+    void otherFailureDoesNotReplaceTheFoundOne() {
+        assertThat(messageOf(choices -> {
+                    int steps = 0;
+                    while (choices.step(STEPS)) {
+                        steps += choices.nextInt(2);
+                    }
+                    if (steps < 3) {
+                        throw new IllegalStateException("too few");
+                    }
+                    assertThat(steps).isLessThan(3);
+                }))
+                .startsWith("doors, seed 0, 3 of 100 steps: ");
+    }
+
+    @Test
+    void failureThatDoesNotRepeatIsReportedWhole() {
+        int[] runs = {0};
+        assertThat(messageOf(choices -> {
+                    while (choices.step(STEPS)) {
+                        choices.nextInt();
+                    }
+                    assertThat(runs[0]++).isNotZero();
+                }))
+                .startsWith("doors, seed 0, 100 of 100 steps (it does not fail a second time): ");
+    }
+}
