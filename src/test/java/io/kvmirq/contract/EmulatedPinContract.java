@@ -151,7 +151,7 @@ class EmulatedPinContract {
     private void search(boolean inKernel, boolean withDevice) {
         try (PinSearch search = new PinSearch(world, inKernel, withDevice)) {
             assumeTrue(search.isPossible(), "this KVM ends an interrupt of real mode when it injects it");
-            search.run(0, PROGRAMS);
+            search.run(world + " pin", 0, PROGRAMS);
             System.out.println(world + ", IOAPIC " + (inKernel ? "in KVM: " : "here: ") + search.counts());
         }
     }

@@ -16,6 +16,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.pci.GuestMsi;
 import io.kvmirq.pci.MessageSearch;
 import io.kvmirq.pci.MsiSearch;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
@@ -145,7 +146,7 @@ class GuestMsiContract {
         int arrived = 0;
         for (int seed = 0; seed < PROGRAMS; seed++) {
             msi.reset();
-            MessageSearch search = new MsiSearch(searched, msi, 1, seed);
+            MessageSearch search = new MsiSearch(searched, msi, 1, Choices.of(seed));
             search.run();
             sent += search.sent();
             arrived += search.arrived();

@@ -4,13 +4,14 @@ package io.kvmirq.contract;
 import static io.kvmirq.contract.IoapicGuest.lowHalf;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.testing.Choices;
+import io.kvmirq.testing.Search;
 import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
-import java.util.SplittableRandom;
 
 /**
  * Random programs of a guest, its devices and its VMM, whose functions share a pin and send messages too, beside a plain
@@ -65,18 +66,18 @@ final class PinSearch implements AutoCloseable {
         return pin.guest.keepsInService();
     }
 
-    void run(long first, long count) {
-        for (long seed = first; seed < first + count; seed++) {
+    void run(String name, long first, long count) {
+        Search.run(name, first, count, random -> {
             pin.bus.reset();
             raised.clear();
-            Program program = new Program(seed);
+            Program program = new Program(random);
             try {
                 program.run();
-            } catch (RuntimeException | AssertionError e) {
-                throw new AssertionError("program " + seed + ": " + program.steps, e);
+            } catch (RuntimeException e) {
+                throw new IllegalStateException(program.steps + ": " + e.getMessage(), e);
             }
             programs++;
-        }
+        });
     }
 
     /** @throws AssertionError if the programs raised, sent or took nothing */
@@ -113,7 +114,7 @@ final class PinSearch implements AutoCloseable {
     }
 
     private final class Program {
-        private final SplittableRandom random;
+        private final Choices random;
         private final List<Model> models = List.of(new Model(), new Model());
         private final List<String> steps = new ArrayList<>();
         private boolean masked;
@@ -122,8 +123,8 @@ final class PinSearch implements AutoCloseable {
         /** The host device sent a message, which its open vector passes on at once. */
         private boolean hostSent;
 
-        Program(long seed) {
-            random = new SplittableRandom(seed);
+        Program(Choices random) {
+            this.random = random;
         }
 
         void run() {
@@ -135,7 +136,7 @@ final class PinSearch implements AutoCloseable {
                 control(which, false, false);
                 entry(which, false);
             }
-            for (int i = 0; i < STEPS; i++) {
+            while (random.step(STEPS)) {
                 int which = random.nextInt(host.isPresent() ? HOST + 1 : HOST);
                 if (which == HOST) {
                     stepOfHost();
@@ -329,8 +330,8 @@ final class PinSearch implements AutoCloseable {
             List<String> taken = pin.guest.served();
             entered = 0;
             steps.add("take " + taken);
-            assertThat(early.size()).as("taken at the write").isLessThanOrEqualTo(1);
-            assertThat(taken).containsExactlyInAnyOrderElementsOf(expected);
+            assertThat(early.size()).as("taken at the write after %s", steps).isLessThanOrEqualTo(1);
+            assertThat(taken).as("%s", steps).containsExactlyInAnyOrderElementsOf(expected);
             lines += early.size() + Collections.frequency(taken, TAKEN);
         }
     }

@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import io.kvmirq.Errno;
 import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.FileKind;
@@ -13,7 +14,6 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.SplittableRandom;
 import java.util.stream.Stream;
 
 /** Calls at random of one fake kernel, on all its files and with {@link HostileArguments}. {@link CallJudge} checks each. */
@@ -47,7 +47,7 @@ final class CallFuzz {
     }
 
     private final boolean arm;
-    private final SplittableRandom random;
+    private final Choices random;
     private final FakeKernel kernel;
     private final HostileArguments arguments;
     private final CallJudge judge;
@@ -59,9 +59,9 @@ final class CallFuzz {
      * @param digests the state is compared around one of so many calls
      * @param counts by errno or kind of answer
      */
-    CallFuzz(String profile, long seed, int digests, Map<String, Integer> counts) {
+    CallFuzz(String profile, long seed, Choices random, int digests, Map<String, Integer> counts) {
         this.arm = Profile.parse(profile).isArm64();
-        this.random = new SplittableRandom(seed);
+        this.random = random;
         this.kernel = FakeKernel.inVirtualTime(Profile.parse(profile));
         this.arguments = new HostileArguments(kernel, random);
         this.judge = new CallJudge(profile + ", seed " + seed, kernel, random, digests, counts);
@@ -94,7 +94,7 @@ final class CallFuzz {
             setUpVfio();
         }
         setUpKvm();
-        for (int i = 0; i < calls; i++) {
+        while (random.step(calls)) {
             one();
         }
     }

@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.testing.Search;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -42,11 +43,15 @@ class CallFuzzTest {
         Map<String, String> flaws = new TreeMap<>();
         for (int made = 0; made < calls && flaws.size() < MOST_FLAWS; made += ROUND) {
             int round = made / ROUND;
-            CallFuzz fuzz = new CallFuzz(PROFILES.get(round % PROFILES.size()), round, digests, answers);
+            String profile = PROFILES.get(round % PROFILES.size());
+            CallFuzz[] fuzz = new CallFuzz[1];
             try {
-                fuzz.run(ROUND);
+                Search.run(profile + " calls", round, 1, random -> {
+                    fuzz[0] = new CallFuzz(profile, round, random, digests, answers);
+                    fuzz[0].run(ROUND);
+                });
             } catch (AssertionError e) {
-                flaws.putIfAbsent(fuzz.judge().flaw(), e.getMessage() + causeOf(e));
+                flaws.putIfAbsent(fuzz[0].judge().flaw(), e.getMessage() + causeOf(e));
             }
         }
         assertThat(flaws.values()).isEmpty();

@@ -3,13 +3,13 @@ package io.kvmirq.fake;
 
 import io.kvmirq.Errno;
 import io.kvmirq.NotModelledException;
+import io.kvmirq.testing.Choices;
 import java.lang.management.ManagementFactory;
 import java.lang.management.ThreadMXBean;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
 
@@ -84,7 +84,7 @@ final class CallJudge {
 
     private final String kernelName;
     private final FakeKernel kernel;
-    private final SplittableRandom random;
+    private final Choices random;
     private final int digests;
     private final Map<String, Integer> counts;
     private final StateDigest digest = new StateDigest();
@@ -95,7 +95,7 @@ final class CallJudge {
      * @param digests the state is compared around one of so many calls
      * @param counts by errno or kind of answer
      */
-    CallJudge(String kernelName, FakeKernel kernel, SplittableRandom random, int digests, Map<String, Integer> counts) {
+    CallJudge(String kernelName, FakeKernel kernel, Choices random, int digests, Map<String, Integer> counts) {
         this.kernelName = kernelName;
         this.kernel = kernel;
         this.random = random;

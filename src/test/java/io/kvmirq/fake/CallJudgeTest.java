@@ -6,17 +6,17 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.NotModelledException;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Map;
-import java.util.SplittableRandom;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 
 class CallJudgeTest {
     private final FakeKernel kernel = FakeKernel.inVirtualTime(Profile.parse("6.18"));
     private final Map<String, Integer> counts = new TreeMap<>();
-    private final CallJudge judge = new CallJudge("fake", kernel, new SplittableRandom(0), 1, counts);
+    private final CallJudge judge = new CallJudge("fake", kernel, Choices.of(0), 1, counts);
     private final int vm = kernel.libc().ioctl(kernel.open("/dev/kvm"), Uapi.KVM_CREATE_VM, 0);
     private final int vcpu = kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
     private final ByteBuffer run = kernel.host.file(vcpu).shared(0, 4096, false).orElseThrow();

@@ -3,13 +3,13 @@ package io.kvmirq.fake;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Request;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.Map;
-import java.util.SplittableRandom;
 
 /**
  * Arguments at random for the calls of one fake kernel: odd numbers, descriptors of a kind, addresses of memory and
@@ -90,11 +90,11 @@ final class HostileArguments {
     }
 
     private final FakeKernel kernel;
-    private final SplittableRandom random;
+    private final Choices random;
     private final ByteBuffer arena = Buffers.allocate(ARENA);
     private final long base;
 
-    HostileArguments(FakeKernel kernel, SplittableRandom random) {
+    HostileArguments(FakeKernel kernel, Choices random) {
         this.kernel = kernel;
         this.random = random;
         this.base = kernel.libc().addressOf(arena);

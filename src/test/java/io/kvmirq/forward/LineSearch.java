@@ -8,12 +8,13 @@ import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.FiringKernel;
+import io.kvmirq.testing.Search;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Random;
 
 /**
  * Random operations on a forwarded INTx, while the device requests service and the guest serves it before each kernel
@@ -27,16 +28,11 @@ final class LineSearch implements AutoCloseable {
     static final class Figures {
         long requests;
         long interrupts;
-        final List<String> stuck = new ArrayList<>();
-
-        @Override
-        public String toString() {
-            return requests + " requests, " + interrupts + " interrupts, stuck " + stuck;
-        }
     }
 
     private final Figures figures;
-    private final Random random;
+    private final Choices random;
+    private final List<String> program = new ArrayList<>();
     private final Undo made = new Undo();
     private final FakePciDevice hardware;
     private final FiringKernel firing;
@@ -48,9 +44,9 @@ final class LineSearch implements AutoCloseable {
     private boolean requests;
     private int toEnd;
 
-    private LineSearch(String profile, long seed, Figures figures) {
+    private LineSearch(String profile, Choices random, Figures figures) {
         this.figures = figures;
-        this.random = new Random(seed);
+        this.random = random;
         FakeKernel fake = new FakeKernel(Profile.parse(profile));
         hardware = fake.pciDevice(NIC.toString(), 15).intx().add();
         firing = new FiringKernel(fake.backend());
@@ -67,14 +63,14 @@ final class LineSearch implements AutoCloseable {
 
     static Figures run(String profile, int seeds) {
         Figures figures = new Figures();
-        for (int seed = 0; seed < seeds; seed++) {
-            try (LineSearch search = new LineSearch(profile, seed, figures)) {
-                for (int i = 0; i < STEPS; i++) {
-                    String step = search.step();
-                    search.settle("seed " + seed + ", step " + i + ", " + step);
+        Search.run(profile + " line", 0, seeds, random -> {
+            try (LineSearch search = new LineSearch(profile, random, figures)) {
+                while (random.step(STEPS)) {
+                    search.program.add(search.step());
+                    search.settle();
                 }
             }
-        }
+        });
         return figures;
     }
 
@@ -137,7 +133,7 @@ final class LineSearch implements AutoCloseable {
         }
     }
 
-    private void settle(String when) {
+    private void settle() {
         if (random.nextInt(3) == 0) {
             return;
         }
@@ -149,9 +145,7 @@ final class LineSearch implements AutoCloseable {
                 runLoop();
             }
             if (requests) {
-                figures.stuck.add(when);
-                hardware.serve();
-                requests = false;
+                throw new IllegalStateException("stuck after " + program);
             }
         });
     }

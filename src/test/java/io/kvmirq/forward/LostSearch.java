@@ -12,7 +12,9 @@ import io.kvmirq.fake.Faults;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.FiringKernel;
+import io.kvmirq.testing.Search;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
@@ -20,7 +22,6 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Random;
 import java.util.stream.IntStream;
 
 /**
@@ -121,8 +122,9 @@ final class LostSearch implements AutoCloseable {
     }
 
     private final Figures figures;
+    private final List<String> program = new ArrayList<>();
     private final long seed;
-    private final Random random;
+    private final Choices random;
     private final Undo made = new Undo();
     private final FakeKernel fake;
     private final FakePciDevice hardware;
@@ -160,10 +162,10 @@ final class LostSearch implements AutoCloseable {
     private String now = "";
     private int call;
 
-    private LostSearch(String profile, Maker maker, long seed, Figures figures) {
+    private LostSearch(String profile, Maker maker, long seed, Choices random, Figures figures) {
         this.figures = figures;
         this.seed = seed;
-        this.random = new Random(seed);
+        this.random = random;
         this.rarity = RARITIES[random.nextInt(RARITIES.length)];
         fake = new FakeKernel(Profile.parse(profile));
         hardware = fake.pciDevice(NIC.toString(), 15)
@@ -187,8 +189,20 @@ final class LostSearch implements AutoCloseable {
     static Figures run(String profile, Maker maker, long firstSeed, long messages) {
         Figures figures = new Figures();
         for (long seed = firstSeed; figures.fired < messages && figures.lost == 0; seed++) {
-            try (LostSearch search = new LostSearch(profile, maker, seed, figures)) {
-                search.search();
+            long number = seed;
+            try {
+                Search.run(profile + " vectors", seed, 1, random -> {
+                    Figures before = figures.first.isPresent() ? new Figures() : figures;
+                    try (LostSearch search = new LostSearch(profile, maker, number, random, before)) {
+                        search.search();
+                    }
+                    before.first.ifPresent(LostSearch::fail);
+                });
+            } catch (AssertionError e) {
+                if (figures.first.isEmpty()) {
+                    throw e;
+                }
+                figures.first = Optional.of(String.valueOf(e.getMessage()));
             }
         }
         return figures;
@@ -205,7 +219,7 @@ final class LostSearch implements AutoCloseable {
                 for (boolean masked : new boolean[] {false, true}) {
                     int windows = (masked ? step.ofMasked : step.ofUnmasked) ? 1 : 0;
                     for (int window = 1; window <= windows; window++) {
-                        try (LostSearch search = new LostSearch(profile, maker, 0, figures)) {
+                        try (LostSearch search = new LostSearch(profile, maker, 0, Choices.of(0), figures)) {
                             search.lazy = lazy;
                             windows = search.window(step, masked, window);
                         }
@@ -241,12 +255,17 @@ final class LostSearch implements AutoCloseable {
         return windows;
     }
 
+    private static void fail(String loss) {
+        throw new AssertionError(loss);
+    }
+
     private void search() {
         forwardAll();
-        for (int i = 0; i < STEPS; i++) {
+        for (int i = 0; random.step(STEPS); i++) {
             int irq = random.nextInt(VECTORS);
             Step step = draw(irq);
             now = step + " " + irq;
+            program.add(now);
             call = 0;
             lazy = random.nextBoolean();
             if (way.undoes() && step.undone && random.nextInt(REFUSED) == 0) {
@@ -512,7 +531,7 @@ final class LostSearch implements AutoCloseable {
             } else if (forwarded[i] && outstanding[i] > 0) {
                 figures.lost += outstanding[i];
                 outstanding[i] = 0;
-                String loss = firedLast[i];
+                String loss = firedLast[i] + " after " + program;
                 figures.first = figures.first.or(() -> Optional.of(loss));
             }
         }

@@ -19,7 +19,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.Random;
+import java.util.random.RandomGenerator;
 import java.util.stream.IntStream;
 
 /** A guest that takes what is requested of its vCPUs. Each interrupt of the device has messages of its own. */
@@ -52,7 +52,7 @@ interface SearchGuest extends AutoCloseable {
     }
 
     /** With two vCPUs, on a kernel of either architecture. */
-    static SearchGuest of(FakeKernel fake, Kernel kernel, Profile profile, Random random) {
+    static SearchGuest of(FakeKernel fake, Kernel kernel, Profile profile, RandomGenerator random) {
         return profile.isArm64()
                 ? new Arm(fake, kernel, profile.label().contains("gicv4"), random)
                 : new X86(fake, kernel, random);
@@ -73,13 +73,13 @@ interface SearchGuest extends AutoCloseable {
         private final Vm vm;
         private final int[] vcpus = new int[VCPUS];
         private final ByteBuffer lapic = Buffers.allocate(Uapi.KvmLapicState.SIZE);
-        private final Random random;
+        private final RandomGenerator random;
         /** Empty without hardware that posts. */
         private final List<FakeVcpu> moved;
 
         private final List<String> flaws = new ArrayList<>();
 
-        X86(FakeKernel fake, Kernel kernel, Random random) {
+        X86(FakeKernel fake, Kernel kernel, RandomGenerator random) {
             this.fake = fake;
             this.random = random;
             this.vm = made.add(Vm.create(kernel));
@@ -176,14 +176,14 @@ interface SearchGuest extends AutoCloseable {
         private static final int NONE = 1023;
 
         private final Undo made = new Undo();
-        private final Random random;
+        private final RandomGenerator random;
         private final boolean moves;
         private final Vm vm;
         private final List<FakeArmVcpu> vcpus = new ArrayList<>();
         private final List<String> flaws = new ArrayList<>();
 
         /** @param moves whether the host has a GICv4, where it matters where a vCPU is */
-        Arm(FakeKernel fake, Kernel kernel, boolean moves, Random random) {
+        Arm(FakeKernel fake, Kernel kernel, boolean moves, RandomGenerator random) {
             this.random = random;
             this.moves = moves;
             this.vm = made.add(Vm.create(kernel));

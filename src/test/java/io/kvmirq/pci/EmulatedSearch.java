@@ -8,15 +8,16 @@ import static io.kvmirq.pci.MessagesWorld.VECTORS;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
+import io.kvmirq.testing.Choices;
 import java.util.Arrays;
 import java.util.List;
 
 /** A search of MSI-X over vectors of an emulated function, which keep what was signalled before a vector is open. */
-final class EmulatedSearch extends TableSearch {
+class EmulatedSearch extends TableSearch {
     private final EmulatedWorld world;
 
-    EmulatedSearch(EmulatedWorld world, boolean lazy, long seed) {
-        super(world.searched(() -> world.msix.readPending(0, 8)), lazy, seed);
+    EmulatedSearch(EmulatedWorld world, boolean lazy, Choices random) {
+        super(world.searched(() -> world.msix.readPending(0, 8)), lazy, random);
         this.world = world;
         Arrays.fill(masked, true);
         for (int i = 0; i < VECTORS; i++) {

@@ -3,8 +3,10 @@ package io.kvmirq.pci;
 
 import static io.kvmirq.pci.MessagesWorld.VECTORS;
 
+import io.kvmirq.testing.Choices;
+import io.kvmirq.testing.Search;
 import java.util.List;
-import java.util.function.LongFunction;
+import java.util.function.Function;
 
 /**
  * {@code main}: how many programs of guests with MSI-X to run on each profile, and the first seed; a line for each profile.
@@ -33,45 +35,43 @@ final class MessageReport {
 
     /** Half of the guests are lazy. */
     static String ofMsix(String profile, long first, long programs) {
-        return run(profile + " MSI-X", first, programs, seed -> new MsixSearch(profile, seed % 2 == 0, seed));
+        return run(
+                profile + " MSI-X", first, programs, random -> new MsixSearch(profile, random.nextBoolean(), random));
     }
 
     static String ofMsi(String profile, long first, long programs) {
-        return run(profile + " MSI", first, programs, seed -> {
+        return run(profile + " MSI", first, programs, random -> {
             MessagesWorld world = new MessagesWorld(profile);
-            return new MsiSearch(world.searched(() -> world.msi.read(20, 4)), world.msi, VECTORS, seed);
+            return new MsiSearch(world.searched(() -> world.msi.read(20, 4)), world.msi, VECTORS, random);
         });
     }
 
     /** MSI-X and MSI of emulated functions. */
     static String ofEmulated(String profile, long first, long programs) {
-        return run(profile + " emulated", first, programs, seed -> {
+        return run(profile + " emulated", first, programs, random -> {
             EmulatedWorld world = new EmulatedWorld(profile);
-            return seed % 4 == 0
-                    ? new MsiSearch(
-                            world.searched(() -> world.msi.read(20, 4)), world.msi, VECTORS, seed % 8 == 0, seed)
-                    : new EmulatedSearch(world, seed % 2 == 0, seed);
+            boolean lazy = random.nextBoolean();
+            return random.nextInt(4) == 0
+                    ? new MsiSearch(world.searched(() -> world.msi.read(20, 4)), world.msi, VECTORS, lazy, random)
+                    : new EmulatedSearch(world, lazy, random);
         });
     }
 
-    private static String run(String name, long first, long programs, LongFunction<MessageSearch> of) {
-        long sent = 0;
-        long signalled = 0;
-        long arrived = 0;
-        for (long seed = first; seed < first + programs; seed++) {
-            try (MessageSearch search = of.apply(seed)) {
+    /** @throws AssertionError also if the programs took no message, because then they show nothing */
+    static String run(String name, long first, long programs, Function<Choices, MessageSearch> of) {
+        long[] counts = new long[3];
+        Search.run(name, first, programs, random -> {
+            try (MessageSearch search = of.apply(random)) {
                 search.run();
-                sent += search.sent();
-                signalled += search.signalled();
-                arrived += search.arrived();
-            } catch (AssertionError e) {
-                throw new AssertionError(name + ", program " + seed + ": " + e.getMessage(), e);
+                counts[0] += search.sent();
+                counts[1] += search.signalled();
+                counts[2] += search.arrived();
             }
-        }
-        if (programs > 0 && arrived == 0) {
+        });
+        if (programs > 0 && counts[2] == 0) {
             throw new AssertionError(name + ": no message arrived in " + programs + " programs");
         }
-        return name + ": " + programs + " programs, " + sent + " messages sent, " + signalled + " by an eventfd, "
-                + arrived + " arrived";
+        return name + ": " + programs + " programs, " + counts[0] + " messages sent, " + counts[1] + " by an eventfd, "
+                + counts[2] + " arrived";
     }
 }

@@ -3,12 +3,12 @@ package io.kvmirq.pci;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.testing.Choices;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.SplittableRandom;
 
 /**
  * A random guest program of accesses to MSI or MSI-X while the device sends, beside a plain account of what has to
@@ -40,7 +40,7 @@ public abstract class MessageSearch implements AutoCloseable {
     }
 
     Device device;
-    final SplittableRandom random;
+    final Choices random;
     final int vectors;
     final List<String> program = new ArrayList<>();
     final BitSet pending = new BitSet();
@@ -56,16 +56,16 @@ public abstract class MessageSearch implements AutoCloseable {
     private int signalled;
     private int arrived;
 
-    MessageSearch(Device device, int vectors, boolean lazy, long seed) {
+    MessageSearch(Device device, int vectors, boolean lazy, Choices random) {
         this.device = device;
         this.lazy = lazy;
         this.vectors = vectors;
-        random = new SplittableRandom(seed);
+        this.random = random;
     }
 
     /** Runs the program. At its end everything is open, and nothing may be left. */
     public final void run() {
-        for (int i = 0; i < STEPS; i++) {
+        while (random.step(STEPS)) {
             step(random.nextInt(vectors));
             checkPending();
         }

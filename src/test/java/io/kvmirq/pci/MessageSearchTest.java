@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.FieldSource;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -33,5 +36,23 @@ class MessageSearchTest {
     @MethodSource("io.kvmirq.pci.MessageReport#profiles")
     void fourThreadsLoseNoMessage(String profile) {
         System.out.println(MsixStorm.run(profile, 0, STORM_ROUNDS));
+    }
+
+    /** A device that forgets the message of a vector that is masked twice: the search finds it, in few steps. */
+    @Test
+    void plantedLossIsFoundInFewSteps() {
+        assertThatThrownBy(() -> MessageReport.run("planted", 0, PROGRAMS, random -> {
+                    EmulatedWorld world = new EmulatedWorld("6.18");
+                    return new EmulatedSearch(world, false, random) {
+                        private int sent;
+
+                        @Override
+                        boolean isRequestedAtOnce(int vector) {
+                            return ++sent % 3 != 0;
+                        }
+                    };
+                }))
+                .isInstanceOf(AssertionError.class)
+                .hasMessageFindingMatch("planted, seed \\d+, \\d of \\d+ steps: ");
     }
 }

@@ -4,6 +4,7 @@ package io.kvmirq.pci;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
+import io.kvmirq.testing.Choices;
 import java.util.BitSet;
 import java.util.List;
 
@@ -25,12 +26,12 @@ public final class MsiSearch extends MessageSearch {
     private int data;
 
     /** @param vectors 1, 2, 4 or 8 */
-    public MsiSearch(Device device, GuestMsi msi, int vectors, long seed) {
-        this(device, msi, vectors, false, seed);
+    public MsiSearch(Device device, GuestMsi msi, int vectors, Choices random) {
+        this(device, msi, vectors, false, random);
     }
 
-    MsiSearch(Device device, GuestMsi msi, int vectors, boolean lazy, long seed) {
-        super(device, vectors, lazy, seed);
+    MsiSearch(Device device, GuestMsi msi, int vectors, boolean lazy, Choices random) {
+        super(device, vectors, lazy, random);
         this.msi = msi;
         this.max = Integer.numberOfTrailingZeros(vectors);
         message();

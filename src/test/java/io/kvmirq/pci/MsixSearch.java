@@ -13,6 +13,7 @@ import io.kvmirq.fake.Faults;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Mechanism;
 import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.FiringKernel;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -54,12 +55,12 @@ final class MsixSearch extends TableSearch {
     /** Open vectors whose eventfd may have one. */
     private final BitSet maybeWaiting = new BitSet();
 
-    MsixSearch(String profile, boolean lazy, long seed) {
-        this(profile, new MessagesWorld(profile), lazy, seed);
+    MsixSearch(String profile, boolean lazy, Choices random) {
+        this(profile, new MessagesWorld(profile), lazy, random);
     }
 
-    private MsixSearch(String profile, MessagesWorld world, boolean lazy, long seed) {
-        super(world.searched(() -> world.msix.readPending(0, 8)), lazy, seed);
+    private MsixSearch(String profile, MessagesWorld world, boolean lazy, Choices random) {
+        super(world.searched(() -> world.msix.readPending(0, 8)), lazy, random);
         this.profile = profile;
         this.world = world;
         reset();

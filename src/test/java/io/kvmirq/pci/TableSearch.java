@@ -3,6 +3,8 @@ package io.kvmirq.pci;
 
 import static io.kvmirq.pci.MessagesWorld.VECTORS;
 
+import io.kvmirq.testing.Choices;
+
 /** A search of MSI-X: the guest writes a table of messages, and the host may hold all vectors. */
 abstract class TableSearch extends MessageSearch {
     /** The guest's vectors of a vector of the device: none is shared, so that none hides another. */
@@ -16,8 +18,8 @@ abstract class TableSearch extends MessageSearch {
     final int[] vcpus = new int[VECTORS];
     final int[] data = new int[VECTORS];
 
-    TableSearch(Device device, boolean lazy, long seed) {
-        super(device, VECTORS, lazy, seed);
+    TableSearch(Device device, boolean lazy, Choices random) {
+        super(device, VECTORS, lazy, random);
     }
 
     @Override
