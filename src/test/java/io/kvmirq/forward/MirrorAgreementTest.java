@@ -6,8 +6,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.forward.MirrorPlay.Counts;
 import io.kvmirq.forward.MirrorPlay.Feed;
 import io.kvmirq.forward.MirrorPlay.Kind;
+import io.kvmirq.testing.Search;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -50,32 +53,32 @@ class MirrorAgreementTest {
                 .flatMap(profile -> Arrays.stream(Feed.values()).map(feed -> Arguments.of(profile, feed)));
     }
 
-    private static Counts play(String profile, Feed feed, int programs) throws Exception {
+    private static Counts play(String profile, Feed feed, int programs) {
         Counts counts = new Counts();
-        for (long seed = 0; seed < programs; seed++) {
-            StringBuilder steps = new StringBuilder(profile + ", " + feed + ", seed " + seed + ":");
+        Search.run(profile + ", " + feed, 0, programs, random -> {
+            List<String> steps = new ArrayList<>();
             try (MirrorPlay play = new MirrorPlay(
                     profile,
                     feed,
                     KINDS,
-                    seed,
+                    random,
                     counts,
                     (fake, threads) -> new TracedSchedule(fake, threads, APIC_IDS, Integer.MAX_VALUE, event -> true))) {
-                for (int i = 0; i < STEPS; i++) {
-                    steps.append(' ').append(play.step()).append(';');
+                while (random.step(STEPS)) {
+                    steps.add(play.step());
                     assertThat(play).as("%s", steps).satisfies(MirrorPlay::compare);
                 }
                 play.end();
                 assertThat(play).as("%s end", steps).satisfies(MirrorPlay::compare);
             }
-        }
+        });
         System.out.println(profile + ", " + feed + ": " + counts);
         return counts;
     }
 
     @ParameterizedTest
     @MethodSource("feeds")
-    void eachFieldIsUnknownOrThatOfTheHardware(String profile, Feed feed) throws Exception {
+    void eachFieldIsUnknownOrThatOfTheHardware(String profile, Feed feed) {
         Counts counts = play(profile, feed, PROGRAMS);
         assertThat(counts.forms).hasSize(2);
         assertThat(counts.predicted).isGreaterThan((long) PROGRAMS * STEPS / 2);
@@ -84,13 +87,13 @@ class MirrorAgreementTest {
     @Tag("long")
     @ParameterizedTest
     @MethodSource("feeds")
-    void eachFieldOfManyProgramsIsUnknownOrThatOfTheHardware(String profile, Feed feed) throws Exception {
+    void eachFieldOfManyProgramsIsUnknownOrThatOfTheHardware(String profile, Feed feed) {
         play(profile, feed, 2_000);
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"vtd", "avic-inhibited", "6.12,avic-inhibited"})
-    void hostThatDoesNotPostHasRemappedEntries(String profile) throws Exception {
+    void hostThatDoesNotPostHasRemappedEntries(String profile) {
         assertThat(play(profile, Feed.EVENTS, PROGRAMS).forms).hasSize(1);
     }
 }

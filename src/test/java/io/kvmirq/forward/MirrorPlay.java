@@ -34,6 +34,7 @@ import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.mirror.PredictedPid;
 import io.kvmirq.mirror.VcpuStage;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -43,7 +44,6 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.FutureTask;
 import java.util.function.BiFunction;
@@ -91,7 +91,7 @@ final class MirrorPlay implements AutoCloseable {
     private final Counts counts;
     private final Feed feed;
     private final Set<Kind> kinds;
-    private final Random random;
+    private final Choices random;
     private final boolean isIntel;
     private final boolean namesInhibits;
     private final FakeKernel fake;
@@ -126,13 +126,13 @@ final class MirrorPlay implements AutoCloseable {
             String profile,
             Feed feed,
             Set<Kind> kinds,
-            long seed,
+            Choices random,
             Counts counts,
             BiFunction<FakeKernel, Map<Integer, VcpuId>, TracedSchedule> tracing) {
         this.counts = counts;
         this.feed = feed;
         this.kinds = kinds;
-        this.random = new Random(seed);
+        this.random = random;
         this.isIntel = profile.contains("vtd");
         this.namesInhibits = !profile.startsWith("6.1,");
         this.fake = new FakeKernel(Profile.parse(profile));
@@ -149,7 +149,9 @@ final class MirrorPlay implements AutoCloseable {
         List<VcpuId> all = new ArrayList<>(
                 IntStream.rangeClosed(0, HIGHEST_ID).mapToObj(VcpuId::new).toList());
         if (kinds.contains(Kind.IDS)) {
-            Collections.shuffle(all, random);
+            for (int i = all.size() - 1; i > 0; i--) {
+                Collections.swap(all, i, random.nextInt(i + 1));
+            }
         }
         this.ids = List.copyOf(all.subList(0, VCPUS));
         this.mirror = Mirror.create(host());

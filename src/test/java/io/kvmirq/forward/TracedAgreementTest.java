@@ -7,6 +7,7 @@ import io.kvmirq.forward.MirrorPlay.Counts;
 import io.kvmirq.forward.MirrorPlay.Feed;
 import io.kvmirq.forward.MirrorPlay.Kind;
 import io.kvmirq.host.trace.TraceEvent;
+import io.kvmirq.testing.Choices;
 import java.util.Map;
 import java.util.function.Predicate;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -30,15 +31,16 @@ class TracedAgreementTest {
             int max,
             Predicate<TraceEvent> reads)
             throws Exception {
+        Choices random = Choices.of(seed);
         StringBuilder steps = new StringBuilder(profile + ", seed " + seed + ":");
         try (MirrorPlay play = new MirrorPlay(
                 profile,
                 Feed.TRACE,
                 Kind.ALL,
-                seed,
+                random,
                 counts,
                 (fake, threads) -> new TracedSchedule(fake, threads, apicIds, max, reads))) {
-            for (int i = 0; i < STEPS; i++) {
+            while (random.step(STEPS)) {
                 steps.append(' ').append(play.step()).append(';');
                 assertThat(play).as("%s", steps).satisfies(MirrorPlay::compare);
             }

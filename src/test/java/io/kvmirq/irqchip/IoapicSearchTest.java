@@ -13,11 +13,12 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Lapic;
+import io.kvmirq.testing.Choices;
+import io.kvmirq.testing.Search;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.SplittableRandom;
 import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
 
@@ -46,18 +47,18 @@ class IoapicSearchTest {
 
     @Test
     void eachLevelAndEdgeIsRequestedOnce() {
-        int requested = 0;
-        for (long seed = 0; seed < SEEDS; seed++) {
-            try (World world = new World(seed)) {
-                requested += world.run();
+        int[] requested = {0};
+        Search.run("IOAPIC", 0, SEEDS, random -> {
+            try (World world = new World(random)) {
+                requested[0] += world.run();
             }
-        }
-        assertThat(requested).isGreaterThan(SEEDS);
+        });
+        assertThat(requested[0]).isGreaterThan(SEEDS);
     }
 
     private static final class World implements AutoCloseable {
         private final Undo made = new Undo();
-        private final SplittableRandom random;
+        private final Choices random;
         private final List<Vcpu> vcpus = new ArrayList<>();
         private final GuestIoapic ioapic;
         private final List<Userspace.Injector> devices;
@@ -71,8 +72,8 @@ class IoapicSearchTest {
         private boolean secondIsOn = true;
         private int requested;
 
-        World(long seed) {
-            random = new SplittableRandom(seed);
+        World(Choices random) {
+            this.random = random;
             Kernel kernel = made.add(new FakeKernel(Profile.V6_18).open());
             Vm vm = made.add(Vm.create(kernel));
             vm.x86().createSplitIrqchip(GuestIoapic.PINS);
@@ -89,7 +90,7 @@ class IoapicSearchTest {
         }
 
         int run() {
-            for (int i = 0; i < STEPS; i++) {
+            while (random.step(STEPS)) {
                 int pin = random.nextInt(PINS);
                 switch (random.nextInt(8)) {
                     case 0 -> entry(pin);

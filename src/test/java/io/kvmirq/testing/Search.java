@@ -4,7 +4,6 @@ package io.kvmirq.testing;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Consumer;
 import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 
@@ -14,16 +13,21 @@ import org.jspecify.annotations.Nullable;
  * test. With {@code -Dkvmirq.test.seed=N} ({@code make try T=… SEED=N}) only that program runs.
  */
 public final class Search {
+    /** A program of steps. It fails with an exception or an AssertionError, whose message has the steps. */
+    public interface Program {
+        void run(Choices choices) throws Exception;
+    }
+
     /** Runs of a failing program, at most. */
     private static final int RUNS = 3_000;
 
-    private final Consumer<Choices> program;
+    private final Program program;
     private final String kind;
     private List<long[]> parts;
     private Throwable failure;
     private int runs;
 
-    private Search(Consumer<Choices> program, List<long[]> parts, Throwable failure) {
+    private Search(Program program, List<long[]> parts, Throwable failure) {
         this.program = program;
         this.parts = parts;
         this.failure = failure;
@@ -33,10 +37,9 @@ public final class Search {
     /**
      * Runs the programs of so many seeds.
      *
-     * @param program throws an AssertionError or a RuntimeException if it found something; its message has the steps
      * @throws AssertionError if one fails: after fewest steps, in words and to paste
      */
-    public static void run(String name, long first, long count, Consumer<Choices> program) {
+    public static void run(String name, long first, long count, Program program) {
         LongStream seeds =
                 Optional.ofNullable(Long.getLong("kvmirq.test.seed")).stream().mapToLong(Long::longValue);
         for (long seed :
@@ -50,15 +53,15 @@ public final class Search {
     }
 
     /** Runs a program that a report printed. */
-    public static void again(String choices, Consumer<Choices> program) {
-        program.accept(Choices.again(Choices.parse(choices)));
+    public static void again(String choices, Program program) throws Exception {
+        program.run(Choices.again(Choices.parse(choices)));
     }
 
-    private static @Nullable Throwable failure(Consumer<Choices> program, Choices choices) {
+    private static @Nullable Throwable failure(Program program, Choices choices) {
         try {
-            program.accept(choices);
+            program.run(choices);
             return null;
-        } catch (RuntimeException | AssertionError e) {
+        } catch (Exception | AssertionError e) {
             return e;
         }
     }

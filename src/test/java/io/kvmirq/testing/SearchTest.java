@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
@@ -36,7 +35,7 @@ class SearchTest {
         }
     }
 
-    private static void search(Consumer<Choices> program) {
+    private static void search(Search.Program program) {
         Search.run("doors", 0, 50, program);
     }
 
@@ -50,7 +49,7 @@ class SearchTest {
     }
 
     @Test
-    void printedLineRunsItAgain() {
+    void printedLineRunsItAgain() throws Exception {
         Matcher line =
                 Pattern.compile("Search\\.again\\(\"(.*)\", …\\)").matcher(messageOf(choices -> doors(choices, false)));
         assertThat(line.find()).isTrue();
@@ -59,7 +58,7 @@ class SearchTest {
         Search.again(line.group(1), choices -> doors(choices, true));
     }
 
-    private static String messageOf(Consumer<Choices> program) {
+    private static String messageOf(Search.Program program) {
         try {
             search(program);
         } catch (AssertionError e) {
