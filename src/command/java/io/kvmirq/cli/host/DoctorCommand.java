@@ -5,10 +5,12 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.KernelChoice;
 import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
@@ -18,13 +20,18 @@ import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Hop;
+import io.kvmirq.text.Foreign;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ParseResult;
 
 /**
@@ -44,6 +51,7 @@ public final class DoctorCommand implements Command {
      * @param json as JSON
      * @param checks the checks on the command line. Empty for all that only read files
      * @param except the checks that are left out
+     * @param acknowledged the acknowledged findings
      */
     private record Options(
             boolean quiet,
@@ -52,7 +60,8 @@ public final class DoctorCommand implements Command {
             boolean graded,
             boolean twice,
             List<String> checks,
-            List<String> except) {}
+            List<String> except,
+            Acknowledged acknowledged) {}
 
     @Override
     public void describe(Usage usage) {
@@ -89,6 +98,10 @@ public final class DoctorCommand implements Command {
                 .completionCandidates(ids)
                 .description("Skip this check, such as one that this hardware can never pass. Repeat the option for"
                         + " several."));
+        usage.add(Command.option("--acknowledged", "FILE", Path.class)
+                .description(
+                        "Pass findings that cannot be cured on this host. A line of FILE is CHECK.REASON | LAST-DAY |"
+                                + " WHY; --json prints check and reason."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--rules")
                 .description("Print the rules instead: each rule's name, state, sentence, files and remedies; then,"
                         + " for each kernel list behind the rules, how many members have a rule or only a remark, do no"
@@ -116,7 +129,8 @@ public final class DoctorCommand implements Command {
                 arguments.hasMatchedOption(Nagios.OPTION),
                 arguments.hasMatchedOption(HostSource.TWICE),
                 arguments.matchedOptionValue("--check", List.of()),
-                arguments.matchedOptionValue("--except", List.of()));
+                arguments.matchedOptionValue("--except", List.of()),
+                Commands.read(arguments, () -> acknowledged(arguments.matchedOptionValue("--acknowledged", null))));
         Set<Check> checks = Commands.read(arguments, () -> chosen(options));
         HostFiles tree = Commands.read(arguments, () -> HostSource.withoutPci(arguments));
         return run(options, checks, tree, HostSource.isHere(arguments), terminal);
@@ -150,8 +164,20 @@ public final class DoctorCommand implements Command {
                 || !ids(EnumSet.allOf(Check.class)).containsAll(checks)) {
             return Optional.empty();
         }
-        Options options = new Options(quiet, strict, json, false, false, checks, List.of());
+        Options options = new Options(quiet, strict, json, false, false, checks, List.of(), Acknowledged.NONE);
         return Optional.of(run(options, chosen(options), tree, true, terminal));
+    }
+
+    /** @throws IllegalArgumentException if a line is wrong */
+    private static Acknowledged acknowledged(@Nullable Path file) {
+        if (file == null) {
+            return Acknowledged.NONE;
+        }
+        try {
+            return Acknowledged.parse(file.toString(), Files.readString(file));
+        } catch (IOException e) {
+            throw new UnreadableInputException(FileSentence.cannotRead(file, e), e);
+        }
     }
 
     /** @throws IllegalArgumentException if an option names no check, or no check is left */
@@ -182,30 +208,35 @@ public final class DoctorCommand implements Command {
     private static int run(Options options, Set<Check> checks, HostFiles tree, boolean here, Terminal terminal) {
         HostFacts host = HostSource.twice(
                 options.twice(), new HostFacts(tree, terminal.host()), look -> Doctor.examine(look, checks));
-        List<Finding> findings = Doctor.examine(host, checks);
+        List<Finding> found = Doctor.examine(host, checks);
         if (checks.contains(Check.KERNEL_MEMORY)) {
             try (KernelPaths memory = here ? KernelPaths.ofThisMachine() : KernelPaths.none()) {
-                findings.add(MemoryEvidence.check(host, memory));
+                found.add(MemoryEvidence.check(host, memory));
             }
         }
         if (checks.contains(Check.BACKENDS)) {
-            findings.add(BindingsCheck.finding(here));
+            found.add(BindingsCheck.finding(here));
         }
+        String notFound = options.acknowledged().notFound(found, checks);
+        List<Finding> findings = options.acknowledged().applyTo(found, LocalDate.now());
         if (options.graded()) {
-            return graded(findings, options.except(), terminal);
+            String others = DoctorText.leftOut(options.except()) + (notFound.isEmpty() ? "" : "; " + notFound);
+            return graded(findings, others, terminal);
         }
         if (options.json()) {
             Json.print(terminal, NAME, host, json -> json.value("findings", findings)
                     .value("exitCode", exitCode(findings, options.strict())));
         } else {
             DoctorText.print(findings, options.quiet(), options.checks().isEmpty(), options.except(), terminal);
+            if (!notFound.isEmpty()) {
+                terminal.line(Foreign.printable(notFound));
+            }
         }
         return exitCode(findings, options.strict());
     }
 
     /** The worst status that is known, with the checks that have it. */
-    private static int graded(List<Finding> findings, List<String> except, Terminal terminal) {
-        String others = DoctorText.leftOut(except);
+    private static int graded(List<Finding> findings, String others, Terminal terminal) {
         for (Status status : List.of(Status.FAIL, Status.WARN, Status.PASS)) {
             String of = findings.stream()
                     .filter(finding -> finding.status() == status)

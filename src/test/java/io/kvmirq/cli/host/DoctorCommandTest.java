@@ -254,6 +254,58 @@ class DoctorCommandTest {
                 .startsWith("kvmirq: --except leaves no check to run");
     }
 
+    private Cli.Ended acknowledging(String text, String... arguments) throws IOException {
+        Path file = Files.writeString(temporary.resolve("acknowledged"), text);
+        List<String> all = new ArrayList<>(List.of(arguments));
+        all.addAll(List.of("--acknowledged", file.toString()));
+        return of(host("intel-nopost"), all.toArray(String[]::new));
+    }
+
+    @Test
+    void acknowledgedFindingPassesUntilItsLastDay() throws IOException {
+        String known = "# of this model\nposting.vt-d | 9999-12-31 | old IOMMU\npaths.unposted | 9999-12-31 | same\n";
+        String reason = of(host("intel-nopost"), "--json", "--check", "posting")
+                .out()
+                .replaceAll("(?s).*\"check\":\"posting\".*?\"reason\":\"([^\"]*)\".*", "$1");
+        known = known.replace("vt-d", reason);
+        Cli.Ended ended = acknowledging(known, "--check", "posting");
+        assertThat(ended.exited(0).out())
+                .startsWith("PASS     posting            acknowledged until 9999-12-31 (old IOMMU): ")
+                .hasLineCount(1);
+        assertThat(acknowledging(known, "--check", "posting", "--nagios")
+                        .exited(0)
+                        .out())
+                .isEqualTo("KVMIRQ OK: posting\n");
+        assertThat(acknowledging(known.replace("9999", "2020"), "--check", "posting", "--nagios")
+                        .exited(1)
+                        .out())
+                .startsWith("KVMIRQ WARNING: posting: ")
+                .endsWith("; its acknowledgement ended on 2020-12-31 (old IOMMU)\n");
+        assertThat(acknowledging("posting.gone | 9999-12-31 | x\n", "--check", "posting", "--nagios")
+                        .exited(1)
+                        .out())
+                .contains("; acknowledged, but not found: posting.gone (remove it from ");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "posting | 2027-01-01 | x; :1: expected CHECK.REASON | LAST-DAY | WHY, such as 'iommu.off",
+                "posting.x | 2027-01-01; :1: expected CHECK.REASON",
+                "posting.x | 2027-13-01 | x; :1: expected a day such as 2027-06-30, got '2027-13-01'",
+                "post.x | 2027-01-01 | x; :1: the check 'post' is not one of kvm,"
+            })
+    void wrongAcknowledgementIsNamedByItsLine(String line, String sentence) throws IOException {
+        assertThat(acknowledging(line).exited(ExitCode.USAGE).err())
+                .startsWith("kvmirq: ")
+                .contains(sentence);
+        assertThat(of(host("intel-nopost"), "--acknowledged", "/none")
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .isEqualTo("kvmirq: cannot read /none: no such file\n");
+    }
+
     /** A command line with few options is not parsed by picocli. */
     @Test
     void shortCommandLineMakesTheSameChecks() {
