@@ -99,6 +99,20 @@ class PackageIT {
         assertThat(packaged(temporary)).hasSameBinaryContentAs(made);
     }
 
+    @Test
+    void billOfMaterialsIsThatOfThePackage() throws Exception {
+        Path file = temporary.resolve("usr/share/doc/kvmirq/kvmirq-cyclonedx.json");
+        assumeTrue(Files.exists(file), "no SBOM was built: run make package or make publish-local");
+        String java =
+                Files.readString(home().resolve("runtime/release")).replaceAll("(?s).*JAVA_VERSION=\"(.*?)\".*", "$1");
+        String[] components = Files.readString(file).split("\"bom-ref\" : ", -1);
+        assertThat(components)
+                .anyMatch(component -> component.startsWith("\"pkg:generic/openjdk@" + java + "\""))
+                .filteredOn(component -> component.matches("(?s)\"pkg:maven/(net.java.dev.jna|com.github.jnr)/.*"))
+                .hasSizeGreaterThan(3)
+                .allMatch(component -> component.contains("\"scope\" : \"excluded\""));
+    }
+
     @BeforeEach
     void unpacked() throws Exception {
         Program.output(List.of("cp", "-al", once.resolve("usr").toString(), temporary.toString()));
