@@ -20,9 +20,11 @@ import io.kvmirq.uapi.Uapi;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.HexFormat;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Exits beyond ports and addresses, with their data. */
 class VcpuExitDataTest {
@@ -76,6 +78,24 @@ class VcpuExitDataTest {
                 VcpuExit exit = vcpu.run();
                 assertThat(exit.reason()).isEqualTo(Reason.MEMORY_FAULT);
                 assertThat(exit.word(1)).isEqualTo(0x1000);
+            }
+        }
+    }
+
+    /** The page still has the exit before: only a memory fault comes with an errno. */
+    @ParameterizedTest
+    @ValueSource(ints = {Uapi.KVM_EXIT_HYPERCALL, Uapi.KVM_EXIT_HLT, Uapi.KVM_EXIT_SHUTDOWN})
+    void errnoAfterAnotherExitIsThrown(int before) {
+        FakeKernel fake = new FakeKernel(Profile.V6_18);
+        fake.vcpu(0).exits(FakeExit.unknown(before, 0, 0x1000, 0x2000));
+        for (Errno errno : List.of(Errno.EFAULT, Errno.EHWPOISON)) {
+            Faults faults = new Faults();
+            faults.fail("KVM_RUN", 2, errno);
+            try (Kernel kernel = Kernel.over(faults.over(fake.backend()));
+                    Vm vm = Vm.create(kernel);
+                    Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+                vcpu.run();
+                assertThatThrownBy(vcpu::run).hasMessageContaining(": " + errno);
             }
         }
     }

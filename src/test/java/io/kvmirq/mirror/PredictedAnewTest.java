@@ -191,6 +191,21 @@ class PredictedAnewTest {
                         .as("predicted anew after %s, step %d of program %d", event, step, program)
                         .isEqualTo(before.toString());
             }
+            remove(state);
+            assertThat(all(state)).isEmpty();
+            assertThat(state.hasLogicalMessage())
+                    .as("LAPICs are asked for without a message")
+                    .isFalse();
         }
+    }
+
+    /** All irqfds and armed vectors are gone. */
+    private static void remove(State state) {
+        all(state).values().forEach(ends -> {
+            state.fold(new Event.LineUnforwarded(ends.event()));
+            ends.others().forEach(producer -> state.fold(new Event.ProducerRemoved(ends.event(), producer)));
+            ends.producer().ifPresent(producer -> state.fold(new Event.ProducerRemoved(ends.event(), producer)));
+            ends.consumer().ifPresent(irqfd -> state.fold(new Event.ConsumerRemoved(ends.event(), irqfd.gsi())));
+        });
     }
 }
