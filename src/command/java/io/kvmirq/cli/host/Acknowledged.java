@@ -21,8 +21,6 @@ import java.util.stream.Stream;
 record Acknowledged(String file, List<Entry> entries) {
     static final Acknowledged NONE = new Acknowledged("", List.of());
 
-    private static final int COLUMNS = 3;
-
     /** An acknowledged finding, by the check's id and the finding's reason. */
     record Entry(String finding, LocalDate lastDay, String why) {
         boolean isOf(Finding other) {
@@ -51,24 +49,24 @@ record Acknowledged(String file, List<Entry> entries) {
     }
 
     private static Entry entry(String line) {
-        List<String> columns =
-                Stream.of(line.split("\\|", COLUMNS)).map(String::strip).toList();
+        int first = line.indexOf('|');
+        int second = line.indexOf('|', first + 1);
         List<String> checks = Stream.of(Check.values()).map(Check::id).toList();
-        if (columns.size() < COLUMNS
-                || columns.get(2).isEmpty()
-                || !columns.get(0).contains(".")) {
+        String finding = line.substring(0, Math.max(0, first)).strip();
+        String why = line.substring(second + 1).strip();
+        if (second <= first || why.isEmpty() || !finding.contains(".")) {
             throw new IllegalArgumentException("expected CHECK.REASON | LAST-DAY | WHY, such as"
                     + " 'iommu.off | 2027-06-30 | replaced in summer', got " + Foreign.quoted(line));
         }
-        String check = columns.get(0).substring(0, columns.get(0).indexOf('.'));
+        String check = finding.substring(0, finding.indexOf('.'));
         if (!checks.contains(check)) {
             throw new IllegalArgumentException("the check " + KernelChoice.notOneOf(check, checks));
         }
+        String day = line.substring(first + 1, second).strip();
         try {
-            return new Entry(columns.get(0), LocalDate.parse(columns.get(1)), columns.get(2));
+            return new Entry(finding, LocalDate.parse(day), why);
         } catch (DateTimeException e) {
-            throw new IllegalArgumentException(
-                    "expected a day such as 2027-06-30, got " + Foreign.quoted(columns.get(1)), e);
+            throw new IllegalArgumentException("expected a day such as 2027-06-30, got " + Foreign.quoted(day), e);
         }
     }
 

@@ -25,6 +25,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDate;
+import java.time.ZoneId;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -218,7 +219,7 @@ public final class DoctorCommand implements Command {
             found.add(BindingsCheck.finding(here));
         }
         String notFound = options.acknowledged().notFound(found, checks);
-        List<Finding> findings = options.acknowledged().applyTo(found, LocalDate.now());
+        List<Finding> findings = options.acknowledged().applyTo(found, LocalDate.now(ZoneId.systemDefault()));
         if (options.graded()) {
             String others = DoctorText.leftOut(options.except()) + (notFound.isEmpty() ? "" : "; " + notFound);
             return graded(findings, others, terminal);
