@@ -73,8 +73,8 @@ final class PinSearch implements AutoCloseable {
             Program program = new Program(random);
             try {
                 program.run();
-            } catch (RuntimeException e) {
-                throw new IllegalStateException(program.steps + ": " + e.getMessage(), e);
+            } catch (RuntimeException | AssertionError e) {
+                throw new AssertionError(program.steps + ": " + e.getMessage(), e);
             }
             programs++;
         });
@@ -330,8 +330,8 @@ final class PinSearch implements AutoCloseable {
             List<String> taken = pin.guest.served();
             entered = 0;
             steps.add("take " + taken);
-            assertThat(early.size()).as("taken at the write after %s", steps).isLessThanOrEqualTo(1);
-            assertThat(taken).as("%s", steps).containsExactlyInAnyOrderElementsOf(expected);
+            assertThat(early.size()).as("taken at the write").isLessThanOrEqualTo(1);
+            assertThat(taken).containsExactlyInAnyOrderElementsOf(expected);
             lines += early.size() + Collections.frequency(taken, TAKEN);
         }
     }

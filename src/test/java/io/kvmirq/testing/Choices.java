@@ -18,7 +18,7 @@ public final class Choices implements RandomGenerator {
     private static final int RADIX = 36;
 
     private final @Nullable SplittableRandom random;
-    /** What each part drew before, if these are drawn again. */
+    /** The numbers that each part drew before, if these are drawn again. */
     private final List<long[]> before;
 
     private final List<List<Long>> drawn = new ArrayList<>(List.of(new ArrayList<>()));

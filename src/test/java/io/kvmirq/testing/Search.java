@@ -3,8 +3,6 @@ package io.kvmirq.testing;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
-import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -40,10 +38,10 @@ public final class Search {
      * @throws AssertionError if one fails: after fewest steps, in words and to paste
      */
     public static void run(String name, long first, long count, Program program) {
-        LongStream seeds =
-                Optional.ofNullable(Long.getLong("kvmirq.test.seed")).stream().mapToLong(Long::longValue);
-        for (long seed :
-                (Long.getLong("kvmirq.test.seed") != null ? seeds : LongStream.range(first, first + count)).toArray()) {
+        Long only = Long.getLong("kvmirq.test.seed");
+        long begin = only != null ? only : first;
+        long end = only != null ? only + 1 : first + count;
+        for (long seed = begin; seed < end; seed++) {
             Choices choices = Choices.of(seed);
             Throwable failure = failure(program, choices);
             if (failure != null) {
@@ -66,8 +64,12 @@ public final class Search {
         }
     }
 
-    /** What failed, and where: not another failure, which would hide this one. */
-    private static String kind(Throwable failure) {
+    /** The failure and its place: another failure would hide this one. */
+    private static String kind(Throwable thrown) {
+        Throwable failure = thrown;
+        while (failure.getCause() != null) { // a search that adds its steps wraps it
+            failure = failure.getCause();
+        }
         for (StackTraceElement frame : failure.getStackTrace()) {
             if (frame.getClassName().startsWith("io.kvmirq.")) {
                 return failure.getClass() + " " + frame.getClassName() + "." + frame.getMethodName();

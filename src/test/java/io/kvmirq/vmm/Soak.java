@@ -27,7 +27,7 @@ import java.util.stream.Stream;
  */
 final class Soak {
     private static final int THREADS = 8;
-    /** Of each thread in a round: some 100 000 interrupts. */
+    /** The load of each thread in a round: some 100 000 interrupts. */
     private static final Storm.Load ROUND = new Storm.Load(4_000, 4, 2);
     /** Rounds that load classes and fill caches. */
     private static final int WARM_UP_ROUNDS = 2;
@@ -55,7 +55,7 @@ final class Soak {
         figure("direct memory, KiB", 1, () -> direct() / 1024.0);
         figure("descriptors", 0.02, () -> entries(DESCRIPTORS));
         figure("threads", 0.02, () -> ManagementFactory.getThreadMXBean().getThreadCount());
-        // Of the whole machine: other programs have files too.
+        // A figure of the whole machine: other programs have files too.
         figure("slab filp", 100, () -> slab("filp"));
         figure("slab kvm_vcpu", 0.02, () -> slab("kvm_vcpu"));
     }

@@ -7,7 +7,7 @@ import io.kvmirq.snapshot.VmMove;
 import java.util.Random;
 import java.util.stream.IntStream;
 
-/** What a whole VMM goes through: load while it masks, reroutes and pauses, then moves, reboots and an unplug. */
+/** The life of a whole VMM: load while it masks, reroutes and pauses, then moves, reboots and an unplug. */
 final class Storm {
     private static final int MSIX = 0x11;
 

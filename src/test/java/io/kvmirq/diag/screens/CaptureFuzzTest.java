@@ -34,7 +34,7 @@ class CaptureFuzzTest {
         CpuTime.within(CpuTime.OF_AN_INPUT, () -> read(archive));
     }
 
-    /** What is written is read again, unless a path leads out of it; and no byte of it can be changed unnoticed. */
+    /** A written capture is read again, unless a path leads out of it; and no byte of it can be changed unnoticed. */
     @FuzzTest(maxDuration = DURATION)
     void damagedCapture(FuzzedDataProvider data) throws IOException {
         SortedMap<String, byte[]> files = new TreeMap<>();
