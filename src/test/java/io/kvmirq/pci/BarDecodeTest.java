@@ -31,6 +31,10 @@ class BarDecodeTest {
     private static final int BAR_0 = 0x10;
     private static final int PROGRAMS = 20;
     private static final int STEPS = 120;
+
+    /** KVM waits for a grace period of SRCU whenever a probe of a doorbell is taken back: a few milliseconds. */
+    private static final int REAL_STEPS = 30;
+
     private static final int ROUNDS = 300;
     private static final long LOW = 0xffff_ffffL;
 
@@ -243,17 +247,21 @@ class BarDecodeTest {
     @OnBothKernels
     void everyAccessIsDecodedAsThePlainModelDoes(Kernels kernels) {
         open(kernels);
+        if (kernels == Kernels.REAL) {
+            decodes(new SplittableRandom(0), REAL_STEPS);
+            return;
+        }
         for (int seed = 0; seed < PROGRAMS; seed++) {
-            decodes(new SplittableRandom(seed));
+            decodes(new SplittableRandom(seed), STEPS);
         }
     }
 
-    private void decodes(SplittableRandom random) {
+    private void decodes(SplittableRandom random, int steps) {
         bus.reset();
         List<String> program = new ArrayList<>();
         long[][] bars = new long[4][2];
         int[] command = new int[4];
-        for (int step = 0; step < STEPS; step++) {
+        for (int step = 0; step < steps; step++) {
             int slot = 1 + random.nextInt(3);
             boolean ports = random.nextInt(4) == 0;
             if (step < 3 || random.nextInt(4) == 0) {
