@@ -92,7 +92,7 @@ class DocsTest {
 
     /** Between the launcher and the command, and not for users. */
     private static final List<String> OF_THE_LAUNCHER =
-            List.of("kvmirq.terminal", "kvmirq.columns", "kvmirq.rows", "kvmirq.progress");
+            List.of("kvmirq.terminal", "kvmirq.columns", "kvmirq.rows", "kvmirq.progress", "kvmirq.root");
 
     @TempDir
     @SuppressWarnings("NullAway.Init")

@@ -45,6 +45,13 @@ public final class HostSource {
                         + " 'kvmirq help vfio', 'help doctor' and 'help explain' list them."));
         usage.add(Command.option("--from", "FILE", Path.class)
                 .description("Read an archive that kvmirq capture wrote on another machine instead."));
+        usage.add(OptionSpec.builder("--config-space")
+                .description("As root, keep CAP_SYS_ADMIN, with which sysfs shows the MSI and MSI-X capabilities of"
+                        + " devices: configuration space beyond 64 bytes."));
+        usage.add(OptionSpec.builder("--no-sandbox")
+                .description("As root, keep root's user and all capabilities while reading the files of guests and"
+                        + " VMMs. Otherwise, a command that writes no file and does not use --live changes to the"
+                        + " user kvmirq or nobody, with only the capabilities that it needs."));
     }
 
     /** The option of two looks. */

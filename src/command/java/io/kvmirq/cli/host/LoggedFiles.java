@@ -55,9 +55,11 @@ record LoggedFiles(HostFiles files, List<String> command) implements HostFiles {
         return files.list(path);
     }
 
+    /** For root whose rights the launcher gave up, as root has them: a VMM is started without the launcher. */
     @Override
     public Access access(String path) {
-        return files.access(path);
+        Access access = files.access(path);
+        return access == Access.ABSENT || !Boolean.getBoolean("kvmirq.root") ? access : Access.ALLOWED;
     }
 
     @Override

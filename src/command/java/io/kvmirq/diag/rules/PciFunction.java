@@ -148,7 +148,7 @@ record PciFunction(
     static final Fact<PciFunction, PciCapabilities> CAPABILITIES = new Fact<>(CONFIG.file(), function ->
         CONFIG.of(function).then(config -> config.isComplete() || config.isGone() ? new Known.Observed<>(config)
             : new Known.Unknown<>(Known.Reason.REFUSED, function.called() + "'s capabilities (this user can read only "
-            + PciCapabilities.PUBLIC_BYTES + " bytes of its configuration space)", "run as root")));
+            + PciCapabilities.PUBLIC_BYTES + " bytes of its configuration space)", "run as root with --config-space")));
     static final Fact<PciFunction, List<PciAddress>> BRIDGES = new Fact<>(DEVICES + "{function}", PciFunction::bridges);
     static final Fact<PciFunction, PciFunction> EXTENDED = Fact.seen(CONFIG.file());
     static final Fact<PciFunction, String> FATAL = errors("fatal");
