@@ -92,6 +92,13 @@ class ExportsTest {
         assertThat(segment("GNU_RELRO")).hasSize(1);
     }
 
+    /** The CPU refuses indirect jumps to other places than it marks, where kernel and JVM ask for it: IBT, BTI. */
+    @Test
+    void jumpTargetsAreMarked() throws IOException, InterruptedException {
+        assertThat(lines("readelf", "-n").toString())
+                .containsPattern(machine.equals("aarch64") ? "AArch64 feature:[^,]* BTI" : "x86 feature: IBT, SHSTK");
+    }
+
     @Test
     void stackIsNotExecutable() throws IOException, InterruptedException {
         assertThat(segment("GNU_STACK")).singleElement().satisfies(line -> assertThat(line)
