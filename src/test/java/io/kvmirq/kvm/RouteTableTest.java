@@ -94,6 +94,17 @@ class RouteTableTest {
         order.verifyNoMoreInteractions();
     }
 
+    /** Not even the GSI of a pin that has lost its route. */
+    @Test
+    void messageGetsNoGsiOfAPin() {
+        for (int pin : new int[] {0, 23}) {
+            Gsi gsi = new Gsi(pin);
+            Gsi added = routes.change(edit -> edit.remove(gsi).add(MESSAGE));
+            assertThat(added).as("after removing %s", gsi).isEqualTo(FIRST);
+            routes.remove(added);
+        }
+    }
+
     /** A VMM's change may wait for another thread, which takes down an irqfd. */
     @Test
     void noLockIsHeldWhileTheUsersChangeRuns() {
