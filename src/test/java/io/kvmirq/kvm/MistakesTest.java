@@ -96,6 +96,7 @@ class MistakesTest {
                     try (EventFd event = EventFd.create(vm.kernel());
                             Irqfd irqfd = vm.assignIrqfd(event, new Gsi(40))) {
                         event.signal();
+                        vm.routes().remove(vm.routes().add(MESSAGE)); // another route is not this irqfd's loss
                         vm.routes().replace(irqfd.gsi(), MESSAGE);
                     }
                 }))
