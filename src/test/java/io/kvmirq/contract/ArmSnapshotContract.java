@@ -12,6 +12,7 @@ import io.kvmirq.Ppi;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ItsCommand;
 import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.model.DistributorRegister;
@@ -44,6 +45,11 @@ import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.IntConsumer;
+import java.util.function.IntSupplier;
+import java.util.function.IntUnaryOperator;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -63,6 +69,24 @@ class ArmSnapshotContract extends ArmVms {
     private static final int EVENT = 3;
     private static final int LPI = 8200;
 
+    private static final List<DistributorRegister> OF_EACH_INTERRUPT = List.of(
+            DistributorRegister.GICD_IGROUPR,
+            DistributorRegister.GICD_ISENABLER,
+            DistributorRegister.GICD_ISPENDR,
+            DistributorRegister.GICD_ISACTIVER,
+            DistributorRegister.GICD_IPRIORITYR,
+            DistributorRegister.GICD_ICFGR);
+    /** Bits that a driver sets. */
+    private static final Map<CpuInterfaceRegister, Integer> CPU_INTERFACE = Map.of(
+            CpuInterfaceRegister.ICC_CTLR_EL1, 2, // EOImode
+            CpuInterfaceRegister.ICC_PMR_EL1, 0xf8,
+            CpuInterfaceRegister.ICC_BPR0_EL1, 3,
+            CpuInterfaceRegister.ICC_BPR1_EL1, 3,
+            CpuInterfaceRegister.ICC_AP0R0_EL1, 1 << 16,
+            CpuInterfaceRegister.ICC_AP1R0_EL1, 1 << 16,
+            CpuInterfaceRegister.ICC_IGRPEN0_EL1, 1,
+            CpuInterfaceRegister.ICC_IGRPEN1_EL1, 1);
+
     private static final long MEMORY = 0x4000_0000L;
     private static final int DEVICES = 0x1_0000;
     private static final int COLLECTIONS = 0x2_0000;
@@ -76,6 +100,9 @@ class ArmSnapshotContract extends ArmVms {
     ArmSnapshotContract(World world) {
         super(world);
     }
+
+    /** @param change writes a value other than this one */
+    private record Register(String name, IntSupplier read, IntConsumer change) {}
 
     /** Two vCPUs, a GICv3 and an ITS. */
     private final class Parts {
@@ -143,6 +170,57 @@ class ArmSnapshotContract extends ArmVms {
             its.writeRegister(CWRITER, 3 * ItsCommand.SIZE);
         }
 
+        /** The registers that a driver can change while LPIs are disabled. */
+        List<Register> registers() {
+            List<Register> all = new ArrayList<>();
+            for (DistributorRegister register : OF_EACH_INTERRUPT) {
+                for (int at = register.offset();
+                        DistributorRegister.at(at, 96).equals(Optional.of(register));
+                        at += 4) {
+                    int offset = at;
+                    if (register.interrupt(at) >= InterruptId.FIRST_SPI) {
+                        all.add(new Register(
+                                register + " 0x" + Integer.toHexString(at),
+                                () -> vgic.readDistributor(offset),
+                                value -> vgic.writeDistributor(offset, ~value)));
+                    } else if (register != DistributorRegister.GICD_ICFGR) { // KVM's SGIs and PPIs keep their trigger
+                        all.add(of(FIRST, RedistributorRegister.PRIVATE_FRAME + at, value -> ~value));
+                        all.add(of(SECOND, RedistributorRegister.PRIVATE_FRAME + at, value -> ~value));
+                    }
+                }
+            }
+            for (VcpuId vcpu : List.of(FIRST, SECOND)) {
+                all.add(of(vcpu, RedistributorRegister.GICR_PENDBASER.offset(), value -> value ^ 0x1_0000));
+                all.add(of(vcpu, RedistributorRegister.GICR_PENDBASER.offset() + 4, value -> value ^ 1));
+                CPU_INTERFACE.forEach((register, bits) -> all.add(new Register(
+                        register + " of " + vcpu,
+                        () -> (int) vgic.readSystemRegister(vcpu, register.id()),
+                        value -> vgic.writeSystemRegister(vcpu, register.id(), value | bits))));
+            }
+            all.add(of(FIRST, RedistributorRegister.GICR_PROPBASER.offset(), value -> value ^ 0x1000));
+            all.add(of(FIRST, RedistributorRegister.GICR_PROPBASER.offset() + 4, value -> value ^ 1));
+            return all;
+        }
+
+        private Register of(VcpuId vcpu, int offset, IntUnaryOperator next) {
+            return new Register(
+                    "GICR 0x" + Integer.toHexString(offset) + " of " + vcpu,
+                    () -> vgic.readRedistributor(vcpu, offset),
+                    value -> vgic.writeRedistributor(vcpu, offset, next.applyAsInt(value)));
+        }
+
+        List<String> values() {
+            return registers().stream()
+                    .map(register -> register.name + " 0x" + Integer.toHexString(register.read.getAsInt()))
+                    .toList();
+        }
+
+        void changeAll() {
+            List<String> before = values();
+            registers().forEach(register -> register.change.accept(register.read.getAsInt()));
+            assertThat(values()).doesNotContainAnyElementsOf(before);
+        }
+
         MsiOutcome send() {
             return vm.signal(MsiMessage.toIts(ITS, DEVICE, EVENT));
         }
@@ -197,6 +275,28 @@ class ArmSnapshotContract extends ArmVms {
         parts.programme();
         parts.mapEvent();
         assertThat(parts.send()).isNotEqualTo(MsiOutcome.NOT_ACCEPTED);
+    }
+
+    /** A device drives the level of a line: it outlives a reset. */
+    @Test
+    void resetChangesAllButLevelsBack() {
+        Parts parts = new Parts();
+        Ppi ppi = new Ppi(20);
+        parts.vm.arm64().setPpi(SECOND, ppi, true);
+        List<String> fresh = parts.values();
+        parts.changeAll();
+        parts.named().reset();
+        assertThat(parts.values()).isEqualTo(fresh);
+        assertThat(parts.vgic.isHigh(SECOND, ppi)).isTrue();
+    }
+
+    @Test
+    void eachRegisterMoves() {
+        Parts from = new Parts();
+        Parts to = new Parts();
+        from.changeAll();
+        move(from, to);
+        assertThat(to.values()).isEqualTo(from.values());
     }
 
     @Test
