@@ -491,6 +491,30 @@ class SnapshotTest {
         CpuTime.within(CpuTime.OF_AN_INPUT, () -> VmSnapshot.parse(text));
     }
 
+    /** Even if the saved irqfd has no route, it would share the GSI with one that the VMM left out. */
+    @Test
+    void leftOutIrqfdOnTheGsiOfASavedOneIsRefused() {
+        try (SnapshotVm from = new SnapshotVm();
+                SnapshotVm to = new SnapshotVm();
+                EventFd more = EventFd.create(to.kernel)) {
+            Irqfd saved = from.irqfd(0x31);
+            Gsi gsi = saved.gsi();
+            saved.mask();
+            from.vm.routes().remove(gsi);
+            VmSnapshot snapshot = VmSnapshot.take(from.partsWithIrqfd(saved));
+            try (Irqfd named = to.vm.assignIrqfd(to.event, new Gsi(4))) {
+                VmParts parts = to.partsWithIrqfd(named).leaveOut(gsi);
+                Irqfd another = to.vm.assignIrqfd(more, gsi);
+                assertThatThrownBy(() -> snapshot.restore(parts))
+                        .isInstanceOf(SnapshotException.class)
+                        .hasMessageContaining(gsi + " of it has an irqfd here already: close it before the restore");
+                another.close();
+                snapshot.restore(parts);
+                assertThat(named.gsi()).isEqualTo(gsi);
+            }
+        }
+    }
+
     /** A vector of the device is on it, too. */
     @Test
     void irqfdOnTheGsiOfAVectorIsMissed() {
