@@ -468,16 +468,24 @@ class RebootTest implements VcpuThreads.Owner {
                 .bar(0, 0x1000)
                 .msix(vectors, 0, 0x200, 0x800)
                 .build());
+        Optional<Irqfd> line = split
+                ? Optional.empty()
+                : Optional.of(open.add(vm.assignLevelIrqfd(
+                        open.add(EventFd.create(vm.kernel())), open.add(EventFd.create(vm.kernel())), PIN)));
+        line.ifPresent(irqfd -> parts.irqfd("line", irqfd));
+        line.ifPresent(Irqfd::mask);
         vector.mask();
         vector.signal();
         vectors.signal(0);
         bus.write(true, 0xcf8, 4, 0x8000_0800L);
         parts.vector("timer", vector).device("function", function).bus(bus).reset();
+        line.ifPresent(irqfd -> assertThat(irqfd.isMasked()).isTrue());
         assertThat(vector.event().drain()).isZero();
         assertThat(vectors.event(0).drain()).isZero();
         assertThat(bus.read(true, 0xcf8, 4)).isZero();
         assertThat(resets).as("a device on the bus is reset once").hasValue(1);
         assertThat(vector.isMasked()).isTrue();
+        line.ifPresent(Irqfd::close);
         VmParts withoutBus = new VmParts(vm).vcpu(new VcpuId(0), vcpus.get(0)).device("function", function);
         (ioapic == null ? withoutBus : withoutBus.ioapic(ioapic)).reset();
         assertThat(resets).as("a device without a bus, too").hasValue(2);
