@@ -240,6 +240,14 @@ class WatcherTest {
             write(idle, "0\n");
             assertThat(seen()).isEmpty();
         }
+        write(idle, "1\n");
+        assertThat(seen()).as("in doubt, twice").isNotEmpty();
+        for (int i = 0; i < 2; i++) {
+            write(idle, "0\n");
+            assertThat(tick().events()).as("not in doubt, once").isEmpty();
+            write(idle, "1\n");
+            assertThat(seen()).as("in doubt as before").isEmpty();
+        }
     }
 
     /** The threads of vCPUs wait for another one when a look comes; a guest that exits is not paused. */
@@ -457,8 +465,16 @@ class WatcherTest {
                     .startsWith("host irq 150", "eventfd 150", "irqfd 130");
             handled(tracefs, 170, 130, 20);
             assertThat(seen()).containsExactly(vector("loses", 0, "irqfd: 20 signals that no irqfd consumed"));
-            write(INTERRUPTS, text(INTERRUPTS).replaceFirst("vfio-msix\\[0]\\S+", ""));
-            assertThat(seen()).extracting(Event::what).contains("armed").doesNotContain("loses");
+            String armed = text(INTERRUPTS);
+            for (String rows : List.of(armed.replaceFirst("vfio-msix\\[0]\\S+", ""), armed)) {
+                write(INTERRUPTS, rows);
+                assertThat(seen()).extracting(Event::what).contains("armed").doesNotContain("loses");
+            }
+            assertThat(watcher.tick().rows())
+                    .filteredOn(row -> row.irq() == 27)
+                    .as("armed again, and nothing counted since")
+                    .flatExtracting(Row::stages)
+                    .isEmpty();
             Stages.Counted counted =
                     window.counted(new HostFacts(machine.files())).orElseThrow();
             assertThatThrownBy(() -> counted.processes().clear()).isInstanceOf(UnsupportedOperationException.class);
