@@ -65,6 +65,20 @@ class DeviceChainsTest {
         assertThat(chain.fails()).isEmpty();
     }
 
+    /** Only that its parts are assigned is no fault of a parent. */
+    @ParameterizedTest
+    @CsvSource({"quiet, IDLE", "module_blacklist=vfio_pci, BROKEN"})
+    void parentIsBrokenByAnotherRefusal(String word, State state) throws IOException {
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .put("proc/cmdline", word + "\n")
+                .link("sys/bus/pci/devices/0000:00:02.0/driver", "../nvidia")
+                .link("sys/bus/mdev/devices/b5a6f2c0", "../../../devices/pci0000:00/0000:00:02.0/b5a6f2c0");
+        if (state == State.BROKEN) {
+            host.remove("sys/bus/pci/drivers/vfio-pci").put("sys/bus/pci/drivers/nvidia/bind", "");
+        }
+        assertThat(link(chains(host, AMD).get(0), Hop.HOST_IRQ).state()).isEqualTo(state);
+    }
+
     private static final String IRQTBL = "sys/kernel/debug/iommu/amd/irqtbl";
     private static final String POSTED_ENTRY = "DeviceId 0000:00:02.0\nIRT[0000] 0000000000000022 0000000000000081\n";
 
