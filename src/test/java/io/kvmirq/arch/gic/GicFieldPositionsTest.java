@@ -3,10 +3,12 @@ package io.kvmirq.arch.gic;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Field;
 import io.kvmirq.arch.Format;
 import java.util.ArrayList;
 import java.util.List;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -42,5 +44,43 @@ class GicFieldPositionsTest {
         }
         assertThat(format.fields().stream().map(Field::name).filter(name -> !name.startsWith("rsvd_")))
                 .containsExactlyInAnyOrderElementsOf(names);
+    }
+
+    /** All of ItsCommand's constants, each by its first bit in the four words and its width. */
+    @Test
+    void commandFieldsAreWhereTheManualHasThem() throws IllegalAccessException {
+        List<String> positions = new ArrayList<>();
+        for (java.lang.reflect.Field constant : ItsCommand.class.getFields()) {
+            if (constant.getType() == BitField.class) {
+                BitField field = (BitField) constant.get(null);
+                positions.add(constant.getName() + "=" + field.low() + ":" + field.width());
+            }
+        }
+        assertThat(positions)
+                .containsExactlyInAnyOrder(
+                        "NUMBER=0:8",
+                        "DEVICE=32:32",
+                        "EVENT_BITS=64:5",
+                        "EVENT=64:32",
+                        "LPI=96:32",
+                        "COLLECTION=128:16",
+                        "EVENT_TABLE=136:44",
+                        "TARGET=144:32",
+                        "VALID=191:1",
+                        "SECOND_TARGET=208:32");
+    }
+
+    @Test
+    void commandsHoldTheLargestOperands() {
+        int most = Integer.MAX_VALUE;
+        long device = (long) most << 32;
+        long valid = 1L << 63;
+        assertThat(ItsCommand.mapDevice(most, 32, 0xf_ffff_ffff_ff00L))
+                .containsExactly(device | 0x08, 0x1f, valid | 0xf_ffff_ffff_ff00L, 0);
+        assertThat(ItsCommand.mapCollection(0xffff, most))
+                .containsExactly(0x09, 0, valid | (long) most << 16 | 0xffff, 0);
+        assertThat(ItsCommand.mapEvent(most, most, most, 0xffff))
+                .containsExactly(device | 0x0a, device | most, 0xffff, 0);
+        assertThat(ItsCommand.DISCARD.ofEvent(most, most)).containsExactly(device | 0x0f, most, 0, 0);
     }
 }
