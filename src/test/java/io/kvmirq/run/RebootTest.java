@@ -410,6 +410,11 @@ class RebootTest implements VcpuThreads.Owner {
         ioapic.write(0x10, 4, 1 << 15 | vector.number());
     }
 
+    /** All but the times at which a channel began to count. */
+    private static Stream<X86Pit.Name> timerFields() {
+        return Stream.of(X86Pit.Name.values()).filter(name -> !name.name().startsWith("LOADED"));
+    }
+
     @ParameterizedTest
     @MethodSource("machines")
     void chipsAreAsNewOnes(Kernels kernels, boolean split) {
@@ -426,24 +431,35 @@ class RebootTest implements VcpuThreads.Owner {
             return;
         }
         vm.x86().createPit();
-        byte[] pic = vm.x86().pic(Route.Chip.PIC_SLAVE).bytes();
+        byte[] master = vm.x86().pic(Route.Chip.PIC_MASTER).bytes();
+        byte[] slave = vm.x86().pic(Route.Chip.PIC_SLAVE).bytes();
         byte[] chip = vm.x86().ioapic().bytes();
+        X86Pit fresh = vm.x86().pit();
         programPin(OLD);
-        vm.x86()
-                .setPic(vm.x86()
-                        .pic(Route.Chip.PIC_SLAVE)
-                        .set(X86Pic.Name.IMR, 0x5a)
-                        .set(X86Pic.Name.VECTOR, 0x70));
-        vm.x86().setPit(vm.x86().pit().set(X86Pit.Name.COUNT_0, 0x777).set(X86Pit.Name.MODE_1, 2));
+        for (Route.Chip which : List.of(Route.Chip.PIC_MASTER, Route.Chip.PIC_SLAVE)) {
+            X86Pic pic = vm.x86().pic(which);
+            Stream.of(X86Pic.Name.values())
+                    .filter(name -> name != X86Pic.Name.LAST_IRR)
+                    .forEach(name -> pic.set(name, pic.get(name) ^ 1));
+            vm.x86().setPic(pic);
+        }
+        X86Pit timer = vm.x86().pit();
+        timerFields().forEach(name -> timer.set(name, timer.get(name) ^ 1));
+        vm.x86().setPit(timer);
         vm.x86().setLine(new Gsi(9), true);
         vm.x86().setLine(new Gsi(9), false);
         parts.reset();
-        assertThat(vm.x86().pic(Route.Chip.PIC_SLAVE).bytes()).isEqualTo(pic);
+        assertThat(vm.x86().pic(Route.Chip.PIC_MASTER).bytes()).isEqualTo(master);
+        assertThat(vm.x86().pic(Route.Chip.PIC_SLAVE).bytes()).isEqualTo(slave);
         assertThat(vm.x86().ioapic().bytes()).isEqualTo(chip);
-        assertThat(vm.x86().pit().get(X86Pit.Name.COUNT_0)).isEqualTo(0x10000);
-        assertThat(vm.x86().pit().get(X86Pit.Name.MODE_1)).isEqualTo(0xff);
+        X86Pit now = vm.x86().pit();
+        timerFields().forEach(name -> assertThat(now.get(name)).as("%s", name).isEqualTo(fresh.get(name)));
+        vm.x86().setLine(new Gsi(5), true);
         vm.x86().setLine(new Gsi(20), true);
         parts.reset();
+        assertThat(vm.x86().pic(Route.Chip.PIC_MASTER).get(X86Pic.Name.IRR))
+                .as("a high line is an edge for the next guest")
+                .isEqualTo(1 << 5);
         assertThat(vm.x86().ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, 20)))
                 .isTrue();
         firmware();
