@@ -127,6 +127,8 @@ class VlpiPredictionTest {
                 .isEqualTo(new Posting.ToLpi(8192, new VcpuId(3)));
         mirror.apply(new Event.ConsumerAdded(FIRST, GSI));
         assertThat(irq(mirror, FIRST).posting()).isEqualTo(forwarded(8193, 0));
+        mirror.apply(mapped(5, 8192, 2));
+        assertThat(irq(mirror, FIRST).posting()).as("the old LPI moves alone").isEqualTo(forwarded(8193, 0));
         mirror.apply(new Event.EventUnmapped(ITS, DEVICE, 5));
         assertThat(irq(mirror, FIRST).posting()).as("the old LPI ends alone").isEqualTo(forwarded(8193, 0));
         mirror.apply(new Event.ProducerRemoved(FIRST, vector(0)));
