@@ -26,6 +26,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** {@link ItsEvents}: predictions of vLPIs by the tables of a guest's ITS. */
 class ItsEventsTest {
@@ -154,20 +156,21 @@ class ItsEventsTest {
         assertThat(irq.predicted()).as("as it was").isEqualTo(to(GicV4World.LPI, 0));
     }
 
-    /** The entry of device 0x2010 is in the second page of 64 KiB. */
-    @Test
-    void allPagesOfTheDeviceTableAreRead() {
+    /** Up to the last entry of the last page of 64 KiB. */
+    @ParameterizedTest
+    @CsvSource({"1, 0x1fff", "2, 0x2010"})
+    void allPagesOfTheDeviceTableAreRead(int pages, int device) {
         long first = 0x5000_0000L;
-        int device = 0x2010;
-        GuestMemory more = world.vm.addMemory(first, 0x3_0000);
+        GuestMemory table = world.vm.addMemory(first, pages * 0x1_0000L);
+        GuestMemory events = world.vm.addMemory(first + pages * 0x1_0000L, 0x1_0000);
         world.service.its().writeRegister(EmulatedIts.CTLR, 0);
-        world.service.its().writeRegister(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | 1 | first);
+        world.service.its().writeRegister(EmulatedIts.BASER_DEVICES, EmulatedIts.VALID | pages - 1 | first);
         world.service.its().writeRegister(EmulatedIts.CTLR, EmulatedIts.ENABLED);
-        world.service.mapDevice(device, first + 0x2_0000);
+        world.service.mapDevice(device, events.guestAddress());
         irq.reroute(MsiMessage.toIts(GuestIts.ITS, device, 0));
         irq.mask();
-        ItsEvents events = new ItsEvents(world.service.its(), List.of(world.service.memory(), more));
-        assertThat(events.tell(forwarding)).isEmpty();
+        ItsEvents reader = new ItsEvents(world.service.its(), List.of(world.service.memory(), table, events));
+        assertThat(reader.tell(forwarding)).isEmpty();
         irq.unmask();
         assertThat(irq.predicted()).as("by the entry in the last page").isEqualTo(to(GicV4World.LPI, 0));
     }
