@@ -134,6 +134,20 @@ class SplitSnapshotTest {
         }
     }
 
+    /** Its EOI is still to come. */
+    @Test
+    void requestOfALineThatIsLowAgainAwaitsItsEoi() {
+        try (Split from = new Split();
+                Split to = new Split()) {
+            from.redirect(LEVEL | VECTOR.number());
+            from.ioapic.line(GSI, true);
+            from.ioapic.line(GSI, false);
+            from.saved().restore(to.parts());
+            assertThat(to.awaitsEoi()).isTrue();
+            assertThat(to.isRequested()).isTrue();
+        }
+    }
+
     @Test
     void lineThatRisesBeforeTheRestoreInterruptsAfterIt() {
         try (Split from = new Split();
