@@ -385,6 +385,17 @@ class DoctorTest {
         assertThat(finding(host, Check.LIMITS).reason()).isEqualTo("open-files");
     }
 
+    @ParameterizedTest
+    @CsvSource({"4, ''", "5, '; and 1 more VMMs'", "6, '; and 2 more VMMs'"})
+    void limitsNameFourVmms(int count, String rest) throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        for (int i = 1; i < count; i++) {
+            host.copy("proc/100/", "proc/" + (100 + 100 * i) + "/");
+        }
+        assertThat(finding(host, Check.LIMITS).text())
+                .contains("(process 400): 1048576 open files, locked memory not shown" + rest + "; a VM may have");
+    }
+
     @Test
     void checkThatFailsIsNamedAndTheOthersGoOn() throws IOException {
         HostFiles tree = GuestHosts.of("amd-avic").tree();
