@@ -115,6 +115,20 @@ class DeviceChainsTest {
                         .collect(Collectors.joining("\n", "", "\n")));
     }
 
+    /** A fact that only one of two captures has is a change, whichever is the earlier one. */
+    @Test
+    void changesAreThoseOfTheOtherDirection() throws IOException {
+        List<InterruptPath> armed = chains(GuestHosts.of("amd-avic"), AMD);
+        List<InterruptPath> unarmed = chains(without(GuestHosts.of("amd-avic"), "vfio-"), AMD);
+        List<Change> changes = Change.between(unarmed, armed);
+        assertThat(changes).anyMatch(change -> change.before().isEmpty());
+        assertThat(Change.between(armed, unarmed))
+                .containsExactlyInAnyOrderElementsOf(changes.stream()
+                        .map(change -> new Change(change.interrupt(), change.at(), change.after(), change.before()))
+                        .toList());
+        assertThat(Change.between(armed, armed)).isEmpty();
+    }
+
     private static RecordedHost add(RecordedHost host, String... rows) {
         return host.put(INTERRUPTS, host.tree().text(INTERRUPTS).orElse("") + "\n" + String.join("\n", rows) + "\n");
     }
