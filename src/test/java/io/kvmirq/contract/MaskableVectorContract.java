@@ -136,6 +136,20 @@ class MaskableVectorContract {
     }
 
     @Test
+    void refusedMoveLeavesEachMaskAndGsi() {
+        List<MaskableVector> vectors = MaskableVector.createAll(vm, List.of(FIRST, FIRST));
+        vectors.get(1).mask();
+        List<Route.Msi> to = List.of(new Route.Msi(new Gsi(30), OTHER), new Route.Msi(new Gsi(31), OTHER));
+        faults.fail("routesSet", 1, Errno.ENOMEM);
+        refused(Errno.ENOMEM, () -> MaskableVector.moveAll(vectors, to));
+        assertThat(vectors).extracting(MaskableVector::isMasked).containsExactly(false, true);
+        assertThat(vectors).extracting(MaskableVector::gsi).containsExactly(new Gsi(24), new Gsi(25));
+        vectors.get(0).signal();
+        arrives(World.VECTOR);
+        MaskableVector.closeAll(vectors);
+    }
+
+    @Test
     void manyTakeOneCommitAndCloseLeavesNothing() {
         List<MaskableVector> vectors = MaskableVector.createAll(vm, Collections.nCopies(64, FIRST));
         assertThat(vm.routes().commits()).isEqualTo(1);
