@@ -38,6 +38,18 @@ import org.junit.jupiter.api.Test;
 class GuestMemoryTest {
     private static final int PAGE = 4096;
 
+    @Test
+    void memoryIsFoundFromItsFirstByteToItsLast() {
+        try (Kernel kernel = Kernels.FAKE.open();
+                Vm vm = Vm.create(kernel);
+                GuestMemory memory = vm.addMemory(2 * PAGE, 2 * PAGE)) {
+            assertThat(vm.hasMemory(0, 2 * PAGE)).as("below %s", memory).isFalse();
+            assertThat(vm.hasMemory(0, 2 * PAGE + 1)).isTrue();
+            assertThat(vm.hasMemory(4 * PAGE - 1, 1)).isTrue();
+            assertThat(vm.hasMemory(4 * PAGE, PAGE)).isFalse();
+        }
+    }
+
     /** The guest still has the memory: unmapping it would let the guest write to what is mapped there next. */
     @OnBothKernels
     void nothingThatAMappingOffersUnmapsTheGuestsMemory(Kernels kernels) throws IllegalAccessException {
