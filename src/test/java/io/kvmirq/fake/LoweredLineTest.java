@@ -26,7 +26,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 
 /**
- * The line of a level irqfd on arm64 is low before its deassign begins: during that the kernel hears of no EOI, and a guest
+ * LevelLines: the line of a level irqfd on arm64 is low before its deassign begins: during that the kernel hears of no EOI, and a guest
  * would take a high line again and again.
  */
 class LoweredLineTest {
