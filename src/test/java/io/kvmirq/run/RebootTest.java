@@ -490,18 +490,25 @@ class RebootTest implements VcpuThreads.Owner {
                         open.add(EventFd.create(vm.kernel())), open.add(EventFd.create(vm.kernel())), PIN)));
         line.ifPresent(irqfd -> parts.irqfd("line", irqfd));
         line.ifPresent(Irqfd::mask);
+        Irqfd edge = open.add(vm.assignIrqfd(
+                open.add(EventFd.create(vm.kernel())), vm.routes().add(to(0, OLD))));
+        parts.irqfd("edge", edge);
+        edge.mask();
+        edge.event().signal();
         vector.mask();
         vector.signal();
         vectors.signal(0);
         bus.write(true, 0xcf8, 4, 0x8000_0800L);
         parts.vector("timer", vector).device("function", function).bus(bus).reset();
         line.ifPresent(irqfd -> assertThat(irqfd.isMasked()).isTrue());
+        assertThat(edge.event().drain()).isZero();
         assertThat(vector.event().drain()).isZero();
         assertThat(vectors.event(0).drain()).isZero();
         assertThat(bus.read(true, 0xcf8, 4)).isZero();
         assertThat(resets).as("a device on the bus is reset once").hasValue(1);
         assertThat(vector.isMasked()).isTrue();
         line.ifPresent(Irqfd::close);
+        edge.close();
         VmParts withoutBus = new VmParts(vm).vcpu(new VcpuId(0), vcpus.get(0)).device("function", function);
         (ioapic == null ? withoutBus : withoutBus.ioapic(ioapic)).reset();
         assertThat(resets).as("a device without a bus, too").hasValue(2);
