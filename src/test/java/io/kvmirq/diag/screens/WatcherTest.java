@@ -397,8 +397,11 @@ class WatcherTest {
         }
         looks.set(0);
         byte[] config = Files.readAllBytes(root.resolve(CONFIG));
-        config[6] ^= 8;
-        config[PciCapabilities.parse(config).capability(0x10) + 0x0a] ^= 0x20;
+        int express = PciCapabilities.parse(config).capability(0x10);
+        for (int status : new int[] {6, express + 0x0a, express + 0x12, express + 0x1a}) {
+            config[status] ^= 0x20;
+            config[status + 1] ^= 0x20;
+        }
         Files.write(root.resolve(CONFIG), config);
         watcher.tick();
         write("proc/100/stat", "100 (CPU) T 0) R 1 100 100");
