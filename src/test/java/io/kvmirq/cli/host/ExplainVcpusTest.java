@@ -107,7 +107,7 @@ class ExplainVcpusTest {
     private static Cli.Ended live(LiveHost host, String... arguments) {
         List<String> all = new ArrayList<>(List.of("--vm", "web", "--vcpus", "--live", "10"));
         all.addAll(List.of(arguments));
-        return LiveTest.run(host, all.toArray(String[]::new));
+        return Watched.run(host, all.toArray(String[]::new));
     }
 
     private static RecordedHost intel() throws IOException {

@@ -144,7 +144,7 @@ class MemoryChainsTest {
             List<String> all = new ArrayList<>(
                     List.of(command, "--from", files.archive(temporary).toString()));
             all.addAll(List.of(words));
-            return LiveTest.run(this, all.toArray(String[]::new));
+            return Watched.run(this, all.toArray(String[]::new));
         }
     }
 

@@ -122,7 +122,7 @@ class VlpiMemoryTest {
             List<String> all = new ArrayList<>(
                     List.of(words[0], "--from", files.archive(temporary).toString()));
             all.addAll(List.of(words).subList(1, words.length));
-            return LiveTest.run(this, all.toArray(String[]::new));
+            return Watched.run(this, all.toArray(String[]::new));
         }
     }
 
