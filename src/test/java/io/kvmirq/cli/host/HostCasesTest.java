@@ -13,6 +13,7 @@ import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.path.Known;
 import io.kvmirq.testing.Recorded;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -31,11 +32,12 @@ import org.junit.jupiter.params.provider.MethodSource;
  * <p>{@code host TREE; CHANGES} takes a tree of {@link PlantedFaultsTest#host} and {@code change CHANGES} changes it
  * further, as in faults.txt. {@code meanwhile CHANGES} happen while the host is watched. {@code trace FORMATS TRACE} is its
  * trace, to which each {@code event} adds, and {@code probes} is a tracefs whose histograms {@code count} and {@code file}
- * fill. {@code counted} and {@code routes} are the usual ones of host irq 27.
+ * fill. {@code counted} and {@code routes} are the usual ones of host irq 27. {@code vmm} is a command line.
  *
  * <p>The output contains {@code +} a text, continued by {@code |} lines, {@code 1} once, {@code ~} with single spaces; it
- * begins with {@code ^} and ends with {@code .}; it lacks {@code -}. {@code from} and {@code until} leave a part of it. It is
- * the file {@code golden}; a refusal has the sentence {@code err}. A watch has recorded the threads {@code asked}, filtered the events
+ * begins with {@code ^} and ends with {@code .}; it lacks {@code -}, is {@code like} that of another command, and has so
+ * many {@code lines}. {@code from} and {@code until} leave a part of it. It is
+ * the file {@code golden}; a refusal has the sentence {@code err}, or {@code has} a part of it. A watch has recorded the threads {@code asked}, filtered the events
  * {@code chosen}, and shown the {@code rows} of another command.
  */
 class HostCasesTest {
@@ -67,6 +69,16 @@ class HostCasesTest {
         run(wanted);
     }
 
+    static Stream<Case> explain() throws IOException {
+        return cases("explain.txt");
+    }
+
+    @ParameterizedTest
+    @MethodSource
+    void explain(Case wanted) throws IOException {
+        run(wanted);
+    }
+
     private String tree = "";
     private RecordedHost host = new RecordedHost();
     private String meanwhile = "";
@@ -80,6 +92,7 @@ class HostCasesTest {
     private List<String> tidied = List.of();
     private Cli.Ended ended = new Cli.Ended(0, "", "");
     private Watched watched = new Watched(host, new Known.Unknown<>("nothing ran"));
+    private String earlier = "";
     private boolean watches;
     private String chosen = "";
     private String out = "";
@@ -109,6 +122,9 @@ class HostCasesTest {
         switch (verb) {
             case "host" -> host(rest);
             case "change" -> PlantedFaultsTest.apply(host, tree, rest);
+            case "vmm" ->
+                host.put("proc/100/cmdline", PlantedFaultsTest.unescaped(rest).replace(' ', '\0') + "\0");
+            case "earlier" -> earlier = written();
             case "meanwhile" -> meanwhile = rest;
             case "trace" -> {
                 formats = words[0];
@@ -245,10 +261,24 @@ class HostCasesTest {
         out = ended.out();
     }
 
+    /** On the host's files: a copy of them (HOST), a copy from before a change (EARLIER), or a capture. */
     private void still(String[] words) throws IOException {
         List<String> all = new ArrayList<>(List.of(words));
-        all.addAll(List.of("--from", host.archive(temporary).toString()));
+        if (all.contains("EARLIER")) {
+            all.replaceAll(word -> word.equals("EARLIER") ? earlier : word);
+        } else if (!all.contains("HOST")) {
+            all.addAll(List.of("--from", host.archive(temporary).toString()));
+        }
+        if (all.contains("HOST")) {
+            all.set(all.indexOf("HOST"), written());
+        }
         ended = Cli.run(all.toArray(String[]::new));
+    }
+
+    private String written() throws IOException {
+        Path root = Files.createTempDirectory(temporary, "host");
+        host.writeTo(root);
+        return root.toString();
     }
 
     private List<String> rows() {
@@ -282,6 +312,13 @@ class HostCasesTest {
                 assertThat(out).isEqualTo(Recorded.text(HostCasesTest.class, text, out));
                 assertThat(ended.err()).isEqualTo(watches ? "kvmirq: watching for 10 s; Ctrl-C ends that early\n" : "");
             }
+            case "lines" -> assertThat(out).hasLineCount(Integer.parseInt(text));
+            case "like" -> {
+                Cli.Ended same = ended;
+                still(text.split(" "));
+                assertThat(same).isEqualTo(ended);
+            }
+            case "has" -> assertThat(ended.err()).contains(text);
             case "err" -> {
                 assertThat(ended.out()).isEmpty();
                 assertThat(ended.err().replaceFirst(" --from [^ ']+'", "'")).isEqualTo("kvmirq: " + text + "\n");

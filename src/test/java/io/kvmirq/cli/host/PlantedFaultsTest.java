@@ -110,7 +110,7 @@ class PlantedFaultsTest {
             case "idle" ->
                 apply(GuestHosts.of("amd-avic"), tree, "proc/interrupts without vfio-; {dev}msi_irqs remove");
             case "unused" -> apply(host("idle"), tree, "{vmm}fd remove");
-            case "host" -> RecordedHost.of("amd-6.12");
+            case "host", "amd-6.12" -> RecordedHost.of("amd-6.12");
             case "nodriver" -> RecordedHost.of("amd-6.12").remove(DEVICES + "0000:00:05.0/driver");
             case "unnamed" ->
                 apply(
@@ -173,7 +173,11 @@ class PlantedFaultsTest {
         String oneVector = IntStream.range(1, VECTORS)
                 .mapToObj(at -> "proc/interrupts without vfio-msix[" + at + "; {dev}msi_irqs/" + (27 + at) + " remove")
                 .collect(Collectors.joining("; "));
-        for (String change : changes.replace("{one vector}", oneVector).split("; ")) {
+        String noVector2 = "proc/interrupts without vfio-msix[2]; sys/kernel/irq/29/hwirq = 2; "
+                + "sys/kernel/irq/29/chip_name = IR-PCI-MSIX-0000:00:02.0";
+        for (String change : changes.replace("{one vector}", oneVector)
+                .replace("{no vector 2}", noVector2)
+                .split("; ")) {
             if (!change.isBlank()) {
                 one(
                         host,
@@ -233,10 +237,13 @@ class PlantedFaultsTest {
 
     /** A text with the characters that no line of a table can have. */
     static String unescaped(String text) {
-        return text.replace("\\n", "\n")
+        return text.replace("\\\\", "\1")
+                .replace("\\n", "\n")
                 .replace("\\t", "\t")
                 .replace("\\0", "\0")
-                .replace("\\s", " ");
+                .replace("\\s", " ")
+                .replace("\\e", "\033")
+                .replace("\1", "\\");
     }
 
     /** The rows of the table give a stat up to the field that they are about: the rest is 0, as the kernel writes all. */
@@ -276,6 +283,7 @@ class PlantedFaultsTest {
             }
             case "add" -> host.put(path, new String(bytes, StandardCharsets.UTF_8) + unescaped(words[2]) + "\n");
             case "more" -> more(host, words[2].split(" "));
+            case "copy" -> host.copy(words[2], path);
             case "cut" -> host.cut(path, Integer.parseInt(words[2]));
             case "vectors" ->
                 host.put(
