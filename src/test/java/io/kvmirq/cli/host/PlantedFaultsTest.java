@@ -93,7 +93,7 @@ class PlantedFaultsTest {
 
     static String device(String tree) {
         return switch (tree) {
-            case "posted", "nopost", "arm", "gicv4", "intel-without-pi" -> "0000:00:01.0";
+            case "posted", "nopost", "arm", "vcpus", "gicv4", "intel-without-pi" -> "0000:00:01.0";
             case "host", "nodriver" -> "0000:00:05.0";
             default -> "0000:00:02.0";
         };
@@ -110,7 +110,8 @@ class PlantedFaultsTest {
             case "idle" ->
                 apply(GuestHosts.of("amd-avic"), tree, "proc/interrupts without vfio-; {dev}msi_irqs remove");
             case "unused" -> apply(host("idle"), tree, "{vmm}fd remove");
-            case "host", "amd-6.12" -> RecordedHost.of("amd-6.12");
+            case "host" -> RecordedHost.of("amd-6.12");
+            case "empty" -> new RecordedHost();
             case "nodriver" -> RecordedHost.of("amd-6.12").remove(DEVICES + "0000:00:05.0/driver");
             case "unnamed" ->
                 apply(
@@ -118,6 +119,14 @@ class PlantedFaultsTest {
                         tree,
                         "{vmm}task/101/comm = qemu; {vmm}task/102/comm = qemu;"
                                 + " sys/kernel/debug/kvm/100-5/vcpu0/pid = 101; sys/kernel/debug/kvm/100-5/vcpu1/pid = 102");
+            case "vcpus" ->
+                apply(
+                        GuestHosts.of("intel-posted"),
+                        tree,
+                        "{vmm}task/101/stat = " + stat(101, 1) + "; {vmm}task/102/stat = " + stat(102, 0)
+                                + "; proc/cpuinfo = processor\\t: 0\\nvendor_id\\t: GenuineIntel\\napicid\\t\\t: 0\\n"
+                                + "flags\\t\\t: fpu cx16 vmx x2apic\\n\\nprocessor\\t: 1\\nvendor_id\\t: GenuineIntel\\n"
+                                + "apicid\\t\\t: 2");
             case "msi" -> msi();
             case "behind" -> behind();
             case "virtual" ->
@@ -126,8 +135,14 @@ class PlantedFaultsTest {
                         tree,
                         "{dev}physfn -> ../0000:00:03.0; {dev}config + 0x0 0xffff; {dev}config + 0x2 0xffff; "
                                 + "{dev}config - 0x4 0x2; {physical}power_state = D0; {physical}sriov_numvfs = 1");
-            default -> GuestHosts.of(tree);
+            default -> tree.startsWith("bare ") ? RecordedHost.of(tree.substring(5)) : GuestHosts.of(tree);
         };
+    }
+
+    /** A vCPU's thread that was last on a CPU, and ran guest code for 5 ticks. */
+    private static String stat(int tid, int cpu) {
+        return tid + " (CPU 0/KVM) S 1 1 1 0 -1 4 0 0 0 0 10 20 0 0 20 0 5 0 77 3133440 359 1 1 1 0 0 0 0 0"
+                + " 0 0 0 0 0 17 " + cpu + " 0 0 0 5 0 1";
     }
 
     /** MSI 0 of the device in place of MSI-X. */
@@ -175,7 +190,10 @@ class PlantedFaultsTest {
                 .collect(Collectors.joining("; "));
         String noVector2 = "proc/interrupts without vfio-msix[2]; sys/kernel/irq/29/hwirq = 2; "
                 + "sys/kernel/irq/29/chip_name = IR-PCI-MSIX-0000:00:02.0";
-        for (String change : changes.replace("{one vector}", oneVector)
+        String noPosting =
+                "proc/cmdline = intel_iommu=on intremap=nopost; sys/module/kvm_intel/parameters/enable_device_posted_irqs = N";
+        for (String change : changes.replace("{nopost}", noPosting)
+                .replace("{one vector}", oneVector)
                 .replace("{no vector 2}", noVector2)
                 .split("; ")) {
             if (!change.isBlank()) {
@@ -243,6 +261,7 @@ class PlantedFaultsTest {
                 .replace("\\0", "\0")
                 .replace("\\s", " ")
                 .replace("\\e", "\033")
+                .replace("\\a", "\007")
                 .replace("\1", "\\");
     }
 
@@ -254,7 +273,7 @@ class PlantedFaultsTest {
 
     private static void one(RecordedHost host, String change) {
         String[] words = change.strip().split(" ", 3);
-        String path = words[0];
+        String path = unescaped(words[0]);
         byte[] bytes = host.tree().bytes(path, 4096).orElse(new byte[0]);
         Matcher bits = BITS.matcher(change.strip());
         if (bits.matches()) {
