@@ -2,10 +2,7 @@
 package io.kvmirq.fake;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatCode;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
@@ -26,23 +23,14 @@ import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.undo.Undo;
 import java.time.Duration;
-import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
-import java.util.Set;
 import java.util.function.Function;
 import java.util.function.Supplier;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/**
- * Every step of every operation that makes more than one call fails in turn: what the kernel has is then what it had
- * before, the operation says so and succeeds when it is tried again, and nothing is left at the end. So does every step
- * of taking down what it made, which never throws. A step fails with an errno, alone or with all that follow, or with a
- * StackOverflowError or OutOfMemoryError: then taking down is tried again and finishes.
- */
+/** Walks of the operations on VMs that make more than one call. */
 class FaultWalkTest {
     private static final Gsi GSI = new Gsi(5);
     private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new InterruptVector(0x31));
@@ -69,19 +57,10 @@ class FaultWalkTest {
         }
     }
 
-    /** @param prepare gives what to do, and that what there is to close */
     private record Operation(String name, Function<Start, Supplier<AutoCloseable>> prepare) {
         /** KVM never forgets a vCPU while its VM lives. */
         boolean canBeTriedAgain() {
             return !name.contains("vCPU") && !name.contains("Vcpu");
-        }
-
-        /** Memory that the kernel does not let go of stays mapped, as {@code GuestMemory.close} says. */
-        String after(String atFirst, Optional<List<String>> failed) {
-            return failed.filter(calls -> calls.contains("KVM_SET_USER_MEMORY_REGION"))
-                            .isPresent()
-                    ? atFirst.replace("kvm#1=1", "kvm#1=1, memory#1=1")
-                    : atFirst;
         }
 
         @Override
@@ -207,7 +186,36 @@ class FaultWalkTest {
     }
 
     /** Where operations run: a kernel with faults, and what it has. */
-    private record World(Faults faults, KernelBackend backend, Kernel kernel, Supplier<String> state) {}
+    private record World(Faults faults, KernelBackend backend, Kernel kernel, Supplier<String> has)
+            implements FaultWalk.World {
+        @Override
+        public String state() {
+            return has.get();
+        }
+
+        /** What the library does otherwise when the kernel refuses it. */
+        @Override
+        public boolean ignores(String call) {
+            return call.equals("membarrier");
+        }
+
+        @Override
+        public boolean explains(Throwable failure, boolean allFail) {
+            return failure instanceof KernelException;
+        }
+
+        /** Memory that the kernel does not let go of stays mapped, as {@code GuestMemory.close} says. */
+        @Override
+        public void requireNothingLeft(Object atFirst, List<String> refused) {
+            String left = String.valueOf(atFirst);
+            assertThat(state())
+                    .isEqualTo(
+                            refused.contains("KVM_SET_USER_MEMORY_REGION")
+                                    ? left.replace("kvm#1=1", "kvm#1=1, memory#1=1")
+                                    : left);
+            kernel.close();
+        }
+    }
 
     @ParameterizedTest
     @MethodSource("operations")
@@ -229,6 +237,14 @@ class FaultWalkTest {
         walk(operation, () -> typed(Backends.ofThisMachine().open("jni")));
     }
 
+    private static void walk(Operation operation, Supplier<World> worlds) {
+        FaultWalk.walk(
+                operation.name,
+                worlds,
+                (world, undo) -> operation.prepare.apply(Start.of(world, undo)),
+                operation.canBeTriedAgain());
+    }
+
     /** Faults above, the ledger below: it has what the kernel was asked. */
     private static World counted(KernelBackend backend) {
         KernelLedger ledger = new KernelLedger(backend.libc());
@@ -245,135 +261,5 @@ class FaultWalkTest {
         Kernel kernel = Kernel.over(faulty);
         kernel.device();
         return new World(faults, faulty, kernel, state);
-    }
-
-    private static void walk(Operation operation, Supplier<World> worlds) {
-        List<String> steps = step(operation, worlds.get(), Optional.empty());
-        Failing.all(steps).forEach(failing -> step(operation, worlds.get(), Optional.of(failing)));
-        List<String> down = takeDown(operation, worlds.get(), Optional.empty());
-        Failing.all(down).forEach(failing -> takeDown(operation, worlds.get(), Optional.of(failing)));
-        System.out.println(
-                "walked " + operation + ": " + String.join(", ", steps) + "; back: " + String.join(", ", down));
-    }
-
-    private enum How {
-        ERRNO,
-        ERRNO_AND_ALL_AFTER,
-        STACK_OVERFLOW,
-        OUT_OF_MEMORY
-    }
-
-    /** The nth step fails. */
-    private record Failing(int nth, How how) {
-        private static final int MANY = 40;
-        /** Closing a descriptor or a mapping needs no memory, and takes place whatever the kernel answers. */
-        private static final Set<String> ALWAYS_DONE = Set.of("close", "fdClose", "munmap");
-        /** What the library does otherwise when the kernel refuses it. */
-        private static final String OPTION = "membarrier";
-
-        static Stream<Failing> all(List<String> steps) {
-            return IntStream.rangeClosed(1, steps.size())
-                    .boxed()
-                    .flatMap(nth -> Arrays.stream(How.values()).map(how -> new Failing(nth, how)))
-                    .filter(failing -> !failing.isError() || !ALWAYS_DONE.contains(steps.get(failing.nth - 1)))
-                    .filter(failing -> failing.how != How.ERRNO
-                            || !steps.get(failing.nth - 1).equals(OPTION));
-        }
-
-        boolean isError() {
-            return how == How.STACK_OVERFLOW || how == How.OUT_OF_MEMORY;
-        }
-
-        /** Calls that the kernel refused. */
-        List<String> failed(List<String> calls) {
-            return switch (how) {
-                case ERRNO -> calls.subList(nth - 1, nth);
-                case ERRNO_AND_ALL_AFTER -> calls.subList(nth - 1, calls.size());
-                case STACK_OVERFLOW, OUT_OF_MEMORY -> List.of();
-            };
-        }
-
-        void in(Faults faults, Errno errno) {
-            switch (how) {
-                case ERRNO -> faults.fail(Faults.ANY, nth, errno);
-                case ERRNO_AND_ALL_AFTER -> {
-                    faults.fail(Faults.ANY, nth, errno);
-                    for (int later = nth + 1; later < nth + MANY; later++) {
-                        faults.fail(Faults.ANY, later, Errno.EIO);
-                    }
-                }
-                case STACK_OVERFLOW ->
-                    faults.delay(Faults.ANY, nth, () -> {
-                        throw new StackOverflowError();
-                    });
-                case OUT_OF_MEMORY ->
-                    faults.delay(Faults.ANY, nth, () -> {
-                        throw new OutOfMemoryError();
-                    });
-            }
-        }
-    }
-
-    /** @return the calls of the operation */
-    private static List<String> step(Operation operation, World world, Optional<Failing> failing) {
-        String atFirst = world.state.get();
-        List<String> calls;
-        try (Undo undo = new Undo()) {
-            Supplier<AutoCloseable> prepared = operation.prepare.apply(Start.of(world, undo));
-            String before = world.state.get();
-            world.faults.listen();
-            failing.ifPresent(found -> found.in(world.faults, Errno.EMFILE));
-            Optional<Throwable> failed = Optional.empty();
-            try {
-                undo.add(prepared.get());
-            } catch (KernelException | VirtualMachineError e) {
-                failed = Optional.of(e);
-            }
-            calls = world.faults.calls();
-            world.faults.clear();
-            assertThat(failed.isPresent())
-                    .as(operation + " throws with step " + failing + " of " + calls + " failing: " + failed)
-                    .isEqualTo(failing.isPresent());
-            // What the kernel did not take back is there until the VM is closed.
-            boolean taken = failing.filter(found -> found.how == How.ERRNO_AND_ALL_AFTER)
-                    .isEmpty();
-            if (failed.isPresent() && taken) {
-                assertThat(world.state.get()).as(failing + " " + failed).isEqualTo(before);
-                if (operation.canBeTriedAgain()) {
-                    assertThatCode(() -> prepared.get().close())
-                            .as(operation + " again")
-                            .doesNotThrowAnyException();
-                }
-            }
-        }
-        assertThat(world.state.get()).isEqualTo(atFirst);
-        world.kernel.close();
-        return calls;
-    }
-
-    /** Whatever fails on the way down, it does not throw, and with the VM everything is gone. */
-    private static List<String> takeDown(Operation operation, World world, Optional<Failing> failing) {
-        String atFirst = world.state.get();
-        List<String> calls;
-        try (Undo undo = new Undo()) {
-            AutoCloseable made = operation.prepare.apply(Start.of(world, undo)).get();
-            world.faults.listen();
-            failing.ifPresent(found -> found.in(world.faults, Errno.EIO));
-            if (failing.filter(Failing::isError).isPresent()) {
-                assertThatThrownBy(made::close)
-                        .as(operation + " taken down with " + failing)
-                        .isInstanceOf(VirtualMachineError.class);
-            }
-            assertThatCode(made::close)
-                    .as(operation + " taken down with " + failing)
-                    .doesNotThrowAnyException();
-            calls = world.faults.calls();
-            world.faults.clear();
-        }
-        assertThat(world.state.get())
-                .as(operation + " taken down with " + failing + " of " + calls)
-                .isEqualTo(operation.after(atFirst, failing.map(found -> found.failed(calls))));
-        world.kernel.close();
-        return calls;
     }
 }

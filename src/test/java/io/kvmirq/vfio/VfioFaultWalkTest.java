@@ -2,15 +2,13 @@
 package io.kvmirq.vfio;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatCode;
-import static org.assertj.core.api.Assertions.catchThrowable;
 
-import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FaultWalk;
 import io.kvmirq.fake.Faults;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
@@ -21,22 +19,16 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.undo.Undo;
 import java.util.List;
-import java.util.Set;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/**
- * Every call of every operation fails in turn, up and down: an operation that fails leaves what was there before and
- * succeeds when it is tried again; taking down never throws, and at the end nothing is open or armed. A call fails with
- * an errno, alone or with all that follow, or with a StackOverflowError or OutOfMemoryError: then taking down is tried
- * again and finishes.
- */
+/** Walks of the operations on VFIO devices. */
 class VfioFaultWalkTest {
     /** A kernel with a device; growing by consent needs an old one. */
-    private static final class World {
+    private static final class World implements FaultWalk.World {
         final TestDevice.Fake hardware;
         final Faults faults = new Faults();
         final Kernel kernel;
@@ -46,6 +38,43 @@ class VfioFaultWalkTest {
             hardware = TestDevice.fake(profile);
             kernel = Kernel.over(faults.over(hardware.fake.backend()));
             free = lowestFreeDescriptor();
+        }
+
+        @Override
+        public Faults faults() {
+            return faults;
+        }
+
+        @Override
+        public Object state() {
+            return lowestFreeDescriptor();
+        }
+
+        @Override
+        public boolean ignores(String call) {
+            return call.equals("fdClose") || call.equals("fdWait");
+        }
+
+        @Override
+        public boolean explains(Throwable failure, boolean allFail) {
+            return failure instanceof KernelException
+                    || failure instanceof VectorsDisturbedException && !allFail
+                    || failure instanceof IllegalStateException && allFail;
+        }
+
+        @Override
+        public boolean survivesErrors() {
+            return true;
+        }
+
+        @Override
+        public void requireNothingLeft(Object atFirst, List<String> refused) {
+            kernel.close();
+            assertThat(kernel.openHandles()).isEmpty();
+            assertThat(lowestFreeDescriptor()).isEqualTo(free);
+            hardware.device.serve();
+            assertThat(hardware.device.sendMessage(0)).isFalse();
+            assertThat(hardware.device.askBack()).isFalse();
         }
 
         int lowestFreeDescriptor() {
@@ -67,7 +96,6 @@ class VfioFaultWalkTest {
         }
     }
 
-    /** @param prepare gives what to do, and that gives what there is to close */
     private record Operation(String name, String profile, Prepare prepare) {
         Operation(String name, Prepare prepare) {
             this(name, "6.1", prepare);
@@ -104,9 +132,6 @@ class VfioFaultWalkTest {
     private static MsiMessage message(int i) {
         return MsiMessage.to(new VcpuId(0), new InterruptVector(0x30 + i));
     }
-
-    /** Calls whose errno changes nothing. */
-    private static final Set<String> NEVER_FAIL = Set.of("fdClose", "fdWait");
 
     private static void nothing() {}
 
@@ -216,128 +241,6 @@ class VfioFaultWalkTest {
     @ParameterizedTest
     @MethodSource("operations")
     void everyStepUpAndDownMayFail(Operation operation) {
-        List<String> up = up(operation, 0, How.ERRNO);
-        List<String> down = down(operation, 0, How.ERRNO);
-        for (How how : How.values()) {
-            for (int i = 1; i <= up.size(); i++) {
-                if (how.canFail(up.get(i - 1))) {
-                    up(operation, i, how);
-                }
-            }
-            for (int i = 1; i <= down.size(); i++) {
-                if (how.canFail(down.get(i - 1))) {
-                    down(operation, i, how);
-                }
-            }
-        }
-        System.out.println("walked " + operation + ": " + String.join(", ", up) + "; back: " + String.join(", ", down));
-    }
-
-    private enum How {
-        ERRNO,
-        ERRNO_AND_ALL_AFTER,
-        STACK_OVERFLOW,
-        OUT_OF_MEMORY;
-
-        private static final int MANY = 60;
-
-        boolean isError() {
-            return this == STACK_OVERFLOW || this == OUT_OF_MEMORY;
-        }
-
-        /** Closing a descriptor or a mapping needs no memory, and takes place whatever the kernel answers. */
-        boolean canFail(String call) {
-            return !isError() || !Set.of("close", "fdClose", "munmap").contains(call);
-        }
-
-        void in(Faults faults, int nth, Errno errno) {
-            switch (this) {
-                case ERRNO -> faults.fail(Faults.ANY, nth, errno);
-                case ERRNO_AND_ALL_AFTER -> {
-                    faults.fail(Faults.ANY, nth, errno);
-                    for (int later = nth + 1; later < nth + MANY; later++) {
-                        faults.fail(Faults.ANY, later, Errno.EIO);
-                    }
-                }
-                case STACK_OVERFLOW ->
-                    faults.delay(Faults.ANY, nth, () -> {
-                        throw new StackOverflowError();
-                    });
-                case OUT_OF_MEMORY ->
-                    faults.delay(Faults.ANY, nth, () -> {
-                        throw new OutOfMemoryError();
-                    });
-            }
-        }
-    }
-
-    /** @param failing the number of a call, or 0 */
-    private static List<String> up(Operation operation, int failing, How how) {
-        World world = new World(operation.profile);
-        List<String> calls;
-        try (Undo undo = new Undo()) {
-            Supplier<AutoCloseable> prepared = operation.prepare.apply(world, undo);
-            int before = world.lowestFreeDescriptor();
-            world.faults.listen();
-            if (failing > 0) {
-                how.in(world.faults, failing, Errno.EMFILE);
-            }
-            Throwable failed = catchThrowable(() -> undo.add(prepared.get()));
-            calls = world.faults.calls();
-            world.faults.clear();
-            String step = "with step " + failing + " of " + calls + " failing by " + how;
-            if (how == How.ERRNO_AND_ALL_AFTER) {
-                // What the kernel did not take back is there until its file is closed.
-                assertThat(Stream.ofNullable(failed))
-                        .as(step)
-                        .allMatch(e -> e instanceof KernelException || e instanceof IllegalStateException);
-            } else if (how.isError()) {
-                assertThat(failed).as(step).isInstanceOf(VirtualMachineError.class);
-                assertThat(world.lowestFreeDescriptor()).as(step).isEqualTo(before);
-            } else if (failing == 0 || NEVER_FAIL.contains(calls.get(failing - 1))) {
-                assertThat(failed).as(step).isNull();
-            } else {
-                assertThat(failed).as(step).isInstanceOfAny(KernelException.class, VectorsDisturbedException.class);
-                assertThat(world.lowestFreeDescriptor()).as(step).isEqualTo(before);
-                assertThatCode(() -> prepared.get().close())
-                        .as("again, " + step)
-                        .doesNotThrowAnyException();
-            }
-        }
-        requireNothingLeft(world);
-        return calls;
-    }
-
-    private static List<String> down(Operation operation, int failing, How how) {
-        World world = new World(operation.profile);
-        List<String> calls;
-        try (Undo undo = new Undo()) {
-            AutoCloseable made = operation.prepare.apply(world, undo).get();
-            world.faults.listen();
-            if (failing > 0) {
-                how.in(world.faults, failing, Errno.EIO);
-            }
-            if (failing > 0 && how.isError()) {
-                assertThat(Stream.ofNullable(catchThrowable(made::close)))
-                        .as("step " + failing + " fails on the way down by " + how)
-                        .allMatch(VirtualMachineError.class::isInstance);
-            }
-            assertThatCode(made::close)
-                    .as("step " + failing + " fails on the way down by " + how)
-                    .doesNotThrowAnyException();
-            calls = world.faults.calls();
-            world.faults.clear();
-        }
-        requireNothingLeft(world);
-        return calls;
-    }
-
-    private static void requireNothingLeft(World world) {
-        world.kernel.close();
-        assertThat(world.kernel.openHandles()).isEmpty();
-        assertThat(world.lowestFreeDescriptor()).isEqualTo(world.free);
-        world.hardware.device.serve();
-        assertThat(world.hardware.device.sendMessage(0)).isFalse();
-        assertThat(world.hardware.device.askBack()).isFalse();
+        FaultWalk.walk(operation.name, () -> new World(operation.profile), operation.prepare::apply, true);
     }
 }
