@@ -4,6 +4,7 @@ package io.kvmirq.cli.host;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.cli.Cli;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
 import io.kvmirq.host.facts.HostFacts;
@@ -38,85 +39,17 @@ class LoggedFaultsTest {
     /** @param within the seconds in which the lines are of now */
     private record Logged(String tree, String rule, int within, List<String> lines) {}
 
-    private static Logged logged(String tree, String rule, int within, String... lines) {
-        return new Logged(tree, rule, within, List.of(lines));
-    }
-
-    static List<Logged> logged() {
-        String blocked =
-                "vfio-pci 0000:00:02.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x001e address=0xfde02000 flags=0x0020]";
-        String dma = "DMAR: [DMA Read NO_PASID] Request device [00:01.0] fault addr 0xfde02000 [fault reason 0x06]";
-        String entry = "DMAR: [INTR-REMAP] Request device [00:01.0] fault index 0x15 [fault reason 0x22]";
-        return List.of(
-                logged(
-                        "posted",
-                        "function.no-reset",
-                        KernelLog.LONG_SECONDS,
-                        "vfio-pci 0000:00:01.0: not ready 65535ms after FLR; giving up"),
-                logged(
-                        "behind",
-                        "function.no-recovery",
-                        KernelLog.LONG_SECONDS,
-                        "pcieport 0000:00:1c.0: AER: subordinate device reset failed"),
-                logged(
-                        "arm",
-                        "function.no-recovery",
-                        KernelLog.LONG_SECONDS,
-                        "vfio-pci 0000:00:01.0: Unable to change power state from D3cold to D0, device inaccessible"),
-                logged(
-                        "virtual",
-                        "function.given-up",
-                        KernelLog.LONG_SECONDS,
-                        "mlx5_core 0000:00:03.0: mlx5_health_try_recover:375:(pid 3311): health recovery failed"),
-                logged(
-                        "posted",
-                        "function.error-reported",
-                        KernelLog.LONG_SECONDS,
-                        "vfio-pci 0000:00:01.0: PCIe Bus Error: severity=Uncorrectable (Non-Fatal), type=Transaction Layer"),
-                logged(
-                        "virtual",
-                        "physical-function.stopped-it",
-                        KernelLog.LONG_SECONDS,
-                        "i40e 0000:00:03.0: TX driver issue detected on VF 2"),
-                logged(
-                        "posted",
-                        "device.wanted-back",
-                        KernelLog.LONG_SECONDS,
-                        "vfio-pci 0000:00:01.0: Relaying device request to user (#10)"),
-                logged(
-                        "behind",
-                        "function.corrects",
-                        KernelLog.SHORT_SECONDS,
-                        "pcieport 0000:00:1c.0: AER: Multiple Correctable error message received from 0000:00:1c.0"),
-                logged("remapped", "device.dma-blocked", KernelLog.SHORT_SECONDS, blocked, blocked),
-                logged("posted", "device.dma-blocked", KernelLog.SHORT_SECONDS, dma, dma),
-                logged(
-                        "posted",
-                        "device.no-invalidation",
-                        KernelLog.LONG_SECONDS,
-                        "DMAR: VT-d detected Invalidation Time-out Error: SID 8"),
-                logged("posted", "host-irq.entry-faults", KernelLog.SHORT_SECONDS, entry, entry),
-                logged(
-                        "arm",
-                        "host-irq.queue-hangs",
-                        KernelLog.SHORT_SECONDS,
-                        "arm-smmu-v3 arm-smmu-v3.0.auto: CMD_SYNC timeout at 0x00000c1a [hwprod 0x1, hwcons 0x0]"),
-                logged("arm", "host-irq.queue-hangs", KernelLog.SHORT_SECONDS, "ITS queue timeout (65504 65440)"),
-                logged(
-                        "remapped",
-                        "host-irq.queue-hangs",
-                        KernelLog.SHORT_SECONDS,
-                        "AMD-Vi: Completion-Wait loop timed out"),
-                logged(
-                        "posted",
-                        "vmm.lockup",
-                        KernelLog.SHORT_SECONDS,
-                        "watchdog: BUG: soft lockup - CPU#2 stuck for 52s! [CPU 0/KVM:101]"),
-                logged(
-                        "intx",
-                        "vmm.lockup",
-                        KernelLog.SHORT_SECONDS,
-                        "INFO: task CPU 1/KVM:102 blocked for more than 120 seconds."));
+    static List<Logged> logged() throws IOException {
+        return Cli.golden(LoggedFaultsTest.class, "logged.txt")
+                .lines()
+                .filter(line -> !line.startsWith("#"))
+                .map(line -> List.of(line.split(" \\| ")))
+                .map(cells -> new Logged(
+                        cells.get(0),
+                        cells.get(1),
+                        cells.get(2).equals("long") ? KernelLog.LONG_SECONDS : KernelLog.SHORT_SECONDS,
+                        cells.subList(3, cells.size())))
+                .toList();
     }
 
     private static Set<String> rules(Logged logged, String uptime) throws IOException {
@@ -285,7 +218,7 @@ class LoggedFaultsTest {
     }
 
     @Test
-    void eachRuleIsProvoked() {
+    void eachRuleIsProvoked() throws IOException {
         assertThat(Stream.concat(
                         logged().stream().map(Logged::rule),
                         Stream.of("device.not-bypassed", "vmm.split-locks", "bridge.card-gone")))
