@@ -26,7 +26,6 @@ import org.junit.jupiter.api.io.TempDir;
  * Projects of users are built without a network, against the library in a local repository: {@code
  * src/examples/consumer}, and what a page has to paste.
  */
-@Tag("long")
 class ConsumerIT {
     private static final String TESTING = "src/docs/testing.md";
     private static final String LIBRARY = "src/docs/library.md";
@@ -92,6 +91,7 @@ class ConsumerIT {
         return Files.readString(project().resolve("target/surefire-reports/TEST-com.example." + test + ".xml"));
     }
 
+    @Tag("long")
     @Test
     void noOtherPageHasCommandsOfMaven() throws Exception {
         assertThat(Page.blocks(COMMANDS))
@@ -99,6 +99,7 @@ class ConsumerIT {
                         Page.of(TESTING).first(COMMANDS), Page.of(LIBRARY).first(COMMANDS));
     }
 
+    @Tag("long")
     @Test
     void firstTestOfThePageRunsOnTheFakeAndOnKvm() throws Exception {
         String test = Page.of(TESTING).first("java").text();
@@ -110,6 +111,7 @@ class ConsumerIT {
         assertThat(assertShown("", here)).contains(count.group());
     }
 
+    @Tag("long")
     @Test
     void firstTestOfThePageRunsInAModule() throws Exception {
         String test = Page.of(TESTING).first("java").text();
@@ -121,6 +123,7 @@ class ConsumerIT {
         assertThat(tests.said()).contains("Tests run: 2, Failures: 0, Errors: 0");
     }
 
+    @Tag("long")
     @Test
     void aBuildWithoutATestFails() throws Exception {
         paste(TESTING, "src/test/java/Misnamed.java", "class Misnamed {}\n");
@@ -130,6 +133,7 @@ class ConsumerIT {
     }
 
     @RealKvm(fullIrqchip = true)
+    @Tag("long")
     @Test
     void firstExampleRunsWithThePomOfThePageOfTheLibrary() throws Exception {
         String example = Files.readString(Machine.root().resolve("src/examples/FirstInterrupt.java"));
@@ -137,21 +141,49 @@ class ConsumerIT {
         assertShown("", Page.of(LIBRARY).first(COMMANDS).text());
     }
 
+    @Tag("long")
     @Test
     void itsTestsPassOnTheFakeAndOnKvm() throws Exception {
         copy();
-        Ended tests = shell("mvn test");
-        assertThat(tests.code()).as(tests.said()).isZero();
-        String report = report("SmallVmmTest");
-        assertThat(report)
-                .contains("name=\"passedVectorsArrive(", "name=\"unmaskLosesNothing(", "failures=\"0\"")
-                .contains("aCallThatFailsLeavesNothing(Kernel)[fake 6.12, call 12: routesSet fails with ENOMEM]");
+        String report = passing();
         Optional<String> flaw = Machine.kvmFlaw();
         assertThat(report).contains(flaw.isPresent() ? "skipped=\"2\"" : "skipped=\"0\"");
         assertThat(project().resolve("target/surefire-reports/TEST-com.example.PlantedRace.xml"))
                 .doesNotExist();
     }
 
+    /** The report of the project's tests, which pass. */
+    private String passing() throws Exception {
+        Ended tests = shell("mvn test");
+        assertThat(tests.code()).as(tests.said()).isZero();
+        String report = report("SmallVmmTest");
+        assertThat(report)
+                .contains("name=\"passedVectorsArrive(", "name=\"unmaskLosesNothing(", "failures=\"0\"")
+                .contains("aCallThatFailsLeavesNothing(Kernel)[fake 6.12, call 12: routesSet fails with ENOMEM]");
+        return report;
+    }
+
+    @Tag("search")
+    @Test
+    void itsTestsPassOnJUnit6() throws Exception {
+        assumeTrue(
+                Files.exists(Machine.root().resolve("target/build/consumer-fetched")),
+                "needs what scripts/consumer --fetch fetches");
+        String six = found("<junit6.version>(6\\.[^<]*)<", Machine.root().resolve("pom.xml"));
+        copy();
+        Path pom = project().resolve("pom.xml");
+        String five = found("<artifactId>junit-jupiter</artifactId>\\s*<version>([^<]*)", pom);
+        Files.writeString(pom, Files.readString(pom).replace(">" + five + "<", ">" + six + "<"));
+        assertThat(passing()).contains("junit-jupiter-engine/" + six + "/");
+    }
+
+    private static String found(String pattern, Path file) throws IOException {
+        Matcher matcher = Pattern.compile(pattern).matcher(Files.readString(file));
+        assertThat(matcher.find()).as(pattern).isTrue();
+        return matcher.group(1);
+    }
+
+    @Tag("long")
     @Test
     void plantedRaceIsFoundAndReplayed() throws Exception {
         copy();
