@@ -11,17 +11,14 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.testing.Recorded;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** Recorded hosts, and what the command prints of them, letter by letter. */
 class VfioCommandTest {
@@ -33,31 +30,6 @@ class VfioCommandTest {
         List<String> all = new ArrayList<>(List.of("vfio", "--root", temporary.toString()));
         all.addAll(List.of(arguments));
         return Cli.run(all.toArray(String[]::new));
-    }
-
-    /** The remedy that binds the only network interface says that the host loses its route. */
-    @Test
-    void remedyThatBindsADeviceInUseSaysWhatTheHostLoses() throws IOException {
-        RecordedHost host = RecordedHost.of("amd-6.1")
-                .put("proc/net/route", "Iface\tDestination\nnic0\t00000000\n")
-                .link("sys/class/net/nic0", "../../devices/pci0000:00/0000:00:05.0/net/nic0")
-                .put("sys/devices/pci0000:00/0000:00:05.0/net/nic0/operstate", "up\n");
-        assertThat(of(host, "0000:00:05.0").exited(1).out())
-                .startsWith("0000:00:05.0 cannot be assigned to a guest now: ")
-                .contains("do: bind it to vfio-pci; the host then loses: the network interface nic0 is up and has the"
-                        + " default route (live; risk: the host is cut off from its network)\n");
-    }
-
-    @Test
-    void wayOfABridgeWithTheDefaultRouteIsNamed() throws IOException {
-        RecordedHost host = RecordedHost.of("amd-6.1")
-                .put("proc/net/route", "Iface\tDestination\nbr0\t00000000\n")
-                .link("sys/class/net/nic0", "../../devices/pci0000:00/0000:00:05.0/net/nic0")
-                .link("sys/devices/pci0000:00/0000:00:05.0/net/nic0/master", "../../../../virtual/net/br0")
-                .put("sys/devices/pci0000:00/0000:00:05.0/net/nic0/operstate", "up\n");
-        assertThat(of(host, "0000:00:05.0").exited(1).out())
-                .contains("the network interface nic0 is up and is the uplink of br0, which has the default route"
-                        + " (live; risk: the host is cut off from its network)\n");
     }
 
     @ParameterizedTest
@@ -91,55 +63,6 @@ class VfioCommandTest {
             })
     void oneLineSaysWhetherPostingIsOnHere(String profile, String said) {
         assertThat(Cli.run("vfio", "--fake", profile, "0000:3b:00.0").out()).contains("\nposting is " + said + "\n");
-    }
-
-    /** A vendor adds changes of newer kernels, and keeps its number. */
-    @ParameterizedTest
-    @CsvSource({"5.14.0-70.el9.x86_64, true", "5.14.21, false", "6.15.0-1-amd64, false"})
-    void releaseOfAVendorLeavesTheFlagsInDoubt(String release, boolean doubtful) throws IOException {
-        RecordedHost host = RecordedHost.of("amd-6.1")
-                .put("proc/version", "Linux version " + release + " (build@host) (gcc (Debian 12.2.0-14)) #1 SMP\n")
-                .put("proc/sys/kernel/osrelease", release + "\n")
-                .put("sys/bus/pci/devices/0000:00:02.0/irq", "0\n");
-        String printed = of(host, "0000:00:02.0").out();
-        assertThat(printed.contains("; doubtful: the vendor may have backported the change from Linux 6.5, which leaves"
-                        + " NORESIZE out\n"))
-                .isEqualTo(doubtful);
-        assertThat(printed.contains(
-                        "; doubtful: the vendor may have backported the change from Linux 6.15, which reports"
-                                + " 0 for a line"))
-                .isEqualTo(doubtful);
-    }
-
-    /** Debian has its own number in the release, and that of the stable kernel at the end of /proc/version. */
-    @ParameterizedTest
-    @CsvSource({"6.1.140-1, 1", "6.1.141-1, 0", "6.12.95-1~bpo12+1, 0"})
-    void releaseOfDebianIsThatOfTheStableKernel(String debian, int pins) throws IOException {
-        RecordedHost host = RecordedHost.of("amd-6.1")
-                .put(
-                        "proc/version",
-                        "Linux version 6.1.0-56-amd64 (build@host) #1 SMP Debian " + debian + " (2026-11-16)\n")
-                .put("sys/bus/pci/devices/0000:00:02.0/irq", "2147483648\n");
-
-        assertThat(of(host, "0000:00:02.0").out())
-                .contains("0 INTX      " + pins)
-                .contains("MSIX")
-                .doesNotContain("doubtful");
-    }
-
-    @ParameterizedTest
-    @CsvSource({"4.18.0-553.el8.x86_64, true", "4.19.1, false"})
-    void releaseOfAVendorLeavesTheDenylistInDoubt(String release, boolean doubtful) throws IOException {
-        RecordedHost host = RecordedHost.of("amd-6.1")
-                .put("proc/version", "Linux version " + release + " (build@host) #1 SMP\n")
-                .put("proc/sys/kernel/osrelease", release + "\n")
-                .put("sys/bus/pci/devices/0000:00:05.0/vendor", "0x8086\n")
-                .put("sys/bus/pci/devices/0000:00:05.0/device", "0x37c8\n");
-        assertThat(of(host, "0000:00:05.0")
-                        .exited(1)
-                        .out()
-                        .contains("bind it to vfio-pci, which may fail: vendor kernels"))
-                .isEqualTo(doubtful);
     }
 
     /** In a stack of block devices, each is on the device below. */
@@ -200,163 +123,14 @@ class VfioCommandTest {
         assertThat(new HostFacts(host.tree()).uses(disk)).contains("the swap space /dev/sda is on it");
     }
 
-    /** The driver of the VMD makes the bus of its disks: neither it nor a disk of its group can be bound alone. */
-    @Test
-    void deviceOnABusOfAnotherGoesWithIt() throws IOException {
-        String vmd = "0000:00:05.0";
-        String disk = "10000:e1:00.0";
-        RecordedHost host = RecordedHost.of("amd-6.1");
-        String group = host.tree()
-                .linkName("sys/bus/pci/devices/" + vmd + "/iommu_group")
-                .orElseThrow();
-        host.remove("sys/bus/pci/devices/" + vmd + "/driver")
-                .link("sys/bus/pci/devices/" + vmd + "/driver", "../../../bus/pci/drivers/vmd");
-        String place = "sys/devices/pci0000:00/" + vmd + "/pci10000:e0/10000:e0:06.0/" + disk;
-        host.link("sys/bus/pci/devices/" + disk, "../../../../" + place)
-                .link("sys/kernel/iommu_groups/" + group + "/devices/" + disk, "../../../../" + place)
-                .put(place + "/vendor", "0x8086\n")
-                .put(place + "/device", "0x0a54\n")
-                .put(place + "/class", "0x010802\n")
-                .link(place + "/iommu_group", "../../../../../../../kernel/iommu_groups/" + group)
-                .link(place + "/driver", "../../../../../../../bus/pci/drivers/nvme");
-        assertThat(of(host, vmd).exited(1).out())
-                .contains("bind it to vfio-pci; the host then loses: " + disk + " on its bus")
-                .contains("risk: the host loses it)")
-                .contains("nothing for " + disk + ": it is on the device's bus, and disappears when the"
-                        + " device's driver is unbound")
-                .doesNotContain("bind these devices");
-        assertThat(Cli.run("vfio", "--root", temporary.toString(), disk)
-                        .exited(1)
-                        .out())
-                .contains("host drivers use " + vmd + " (vmd) in the same IOMMU group (" + group + ")")
-                .contains("do: disable VMD for the device's slot", "do: pass through the whole controller " + vmd)
-                .doesNotContain("bind these devices");
-    }
-
-    @Test
-    void jsonIsAsRecorded() throws IOException {
-        Cli.Ended printed =
-                of(RecordedHost.of("intel-6.1"), "0000:00:01.0", "--json").exited(1);
-        assertThat(printed.out()).isEqualTo(Recorded.text(VfioCommandTest.class, "vfio-intel-6.1.json", printed.out()));
-        assertThat(Cli.run("vfio", "--root", temporary.toString(), "--json").out())
-                .contains("\"kernel\":\"6.1.0-56-amd64\",\"bootId\":null,\"iommus\":[\"dmar0\"],")
-                .contains("\"address\":\"0000:00:04.0\"", "\"cause\":\"not-bound\"");
-    }
-
-    /** By the rules of explain. */
-    @Test
-    void deviceThatDoesNotAnswerIsNotUsable() throws IOException {
-        byte[] ones = new byte[256];
-        Arrays.fill(ones, (byte) -1);
-        RecordedHost host =
-                RecordedHost.of("intel-6.1").closed().putBytes("sys/bus/pci/devices/0000:00:01.0/config", ones);
-        assertThat(of(host, "0000:00:01.0").exited(ExitCode.FAILED).out())
-                .contains(
-                        "\n  device         broken     D0: the device does not respond:",
-                        "\n                            do: restart the guest to reset the device;");
-        String root = temporary.toString();
-        assertThat(Cli.run("vfio", "--root", root).out()).contains("  vfio-pci    function.gone\n");
-        assertThat(Cli.run("vfio", "--root", root, "--json").out())
-                .contains(
-                        "\"usable\":false,\"link\":{\"hop\":\"device\",\"state\":\"broken\",",
-                        "\"flaws\":[\"function.gone\"]");
-    }
-
-    /** Configuration Request Retry Status: the bytes behind the vendor are no header. */
-    @Test
-    void deviceInAResetIsNoBridge() throws IOException {
-        byte[] retry = new byte[256];
-        Arrays.fill(retry, (byte) -1);
-        retry[0] = 1;
-        retry[1] = 0;
-        RecordedHost host = RecordedHost.of("intel-6.1").putBytes("sys/bus/pci/devices/0000:00:01.0/config", retry);
-        assertThat(of(host, "0000:00:01.0").exited(ExitCode.FAILED).out())
-                .contains("returns Configuration Request Retry Status")
-                .doesNotContain("is a bridge");
-    }
-
-    /** Names of a tree may hold anything; commands hold none of them. */
-    @Test
-    void namesOfATreeAreMadePrintableAndStayOutOfCommands() throws IOException {
-        RecordedHost host = RecordedHost.of("amd-6.1")
-                .remove("sys/bus/pci/devices/0000:00:02.0/driver")
-                .link("sys/bus/pci/devices/0000:00:02.0/driver", "x/\033[2J;reboot");
-        Cli.Ended printed = of(host, "0000:00:02.0").exited(ExitCode.FAILED);
-        assertThat(printed.out()).contains("?[2J;reboot").doesNotContain("\033");
-        assertThat(printed.out().substring(printed.out().indexOf("to bind the device:")))
-                .doesNotContain("reboot")
-                .contains("  echo vfio-pci > /sys/bus/pci/devices/0000:00:02.0/driver_override\n");
-    }
-
-    /** The class of a bridge without its header: the host bridge and the LPC bridge. */
-    @Test
-    void bridgeGetsNoCommands() throws IOException {
-        RecordedHost host = RecordedHost.of("amd-6.1").put("sys/bus/pci/devices/0000:00:05.0/class", "0x060100\n");
-        Cli.Ended printed = of(host, "0000:00:05.0").exited(ExitCode.FAILED);
-        assertThat(printed.out()).contains("0000:00:05.0 is a bridge").doesNotContain("echo");
-        assertThat(Cli.run("vfio", "--root", temporary.toString(), "0000:00:05.0", "--json")
-                        .out())
-                .contains("\"cause\":\"bridge\"", "\"bind\":[],\"giveBack\":[]");
-    }
-
     /** There the probe of vfio-pci fails, after the host's driver is gone. */
-    @ParameterizedTest
-    @ValueSource(strings = {"no-iommu", "no-group"})
-    void deviceWithoutAnIommuGetsNoCommands(String cause) throws IOException {
-        RecordedHost host = RecordedHost.of("amd-6.1");
-        if (cause.equals("no-iommu")) {
-            host.withoutIommu();
-        } else {
-            host.remove("sys/bus/pci/devices/0000:00:05.0/iommu_group")
-                    .remove("sys/kernel/iommu_groups/4/devices/0000:00:05.0");
-        }
-        assertThat(of(host, "0000:00:05.0").out()).doesNotContain("echo");
+    @Test
+    void deviceWithoutAnIommuGetsNoCommands() throws IOException {
+        assertThat(of(RecordedHost.of("amd-6.1").withoutIommu(), "0000:00:05.0").out())
+                .doesNotContain("echo");
         assertThat(Cli.run("vfio", "--root", temporary.toString(), "0000:00:05.0", "--json")
                         .out())
-                .contains("\"cause\":\"" + cause + "\"", "\"bind\":[],\"giveBack\":[]");
-    }
-
-    /** A function with a reset of its own needs no other. */
-    @Test
-    void functionsOfItsBusGoAlongInAReset() throws IOException {
-        String devices = "sys/bus/pci/devices/";
-        RecordedHost host = RecordedHost.of("amd-6.1");
-        for (String address : List.of("0000:03:00.0", "0000:03:00.1", "0000:04:00.0")) {
-            host.put(devices + address + "/vendor", "0x1002\n")
-                    .put(devices + address + "/device", "0x73bf\n")
-                    .put(devices + address + "/class", "0x030000\n");
-        }
-        host.link(devices + "0000:03:00.1/driver", "../../../bus/pci/drivers/snd_hda_intel")
-                .put(devices + "0000:04:00.0/reset_method", "bus\n");
-        assertThat(of(host, "0000:03:00.0").out())
-                .contains("bus only: VFIO resets the whole bus, and only for a program that also owns 0000:03:00.1"
-                        + " (no group, driver snd_hda_intel)\n");
-        assertThat(Cli.run("vfio", "--root", temporary.toString(), "0000:04:00.0")
-                        .out())
-                .containsPattern("reset +bus\n");
-    }
-
-    @Test
-    void givingBackKeepsAnOverrideOfTheHost() throws IOException {
-        String device = "/sys/bus/pci/devices/0000:00:05.0/";
-        RecordedHost host = RecordedHost.of("amd-6.1").put(device.substring(1) + "driver_override", "virtio-pci\n");
-        assertThat(of(host, "0000:00:05.0").out())
-                .contains("to return the device to its driver afterwards:\n  echo virtio-pci > " + device
-                        + "driver_override\n");
-        host.put(device.substring(1) + "driver_override", "$(reboot)\n");
-        assertThat(giveBack(host)).isEqualTo("[]");
-        host.link(device.substring(1) + "driver", "x/vfio-pci");
-        assertThat(giveBack(host))
-                .isEqualTo("[\"echo 0000:00:05.0 > " + device
-                        + "driver/unbind\",\"echo 0000:00:05.0 > /sys/bus/pci/drivers_probe\"]");
-    }
-
-    private String giveBack(RecordedHost host) throws IOException {
-        Path copy = Files.createTempDirectory(temporary, "host");
-        host.writeTo(copy);
-        String out = Cli.run("vfio", "--root", copy.toString(), "0000:00:05.0", "--json")
-                .out();
-        return out.substring(out.indexOf("\"giveBack\":") + 11, out.lastIndexOf("}]}"));
+                .contains("\"cause\":\"no-iommu\"", "\"bind\":[],\"giveBack\":[]");
     }
 
     @ParameterizedTest

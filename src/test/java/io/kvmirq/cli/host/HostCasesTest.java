@@ -91,6 +91,16 @@ class HostCasesTest {
         run(wanted);
     }
 
+    static Stream<Case> vfio() throws IOException {
+        return cases("vfio.txt");
+    }
+
+    @ParameterizedTest
+    @MethodSource
+    void vfio(Case wanted) throws IOException {
+        run(wanted);
+    }
+
     static Stream<Case> vcpus() throws IOException {
         return cases("vcpus.txt");
     }
@@ -287,7 +297,10 @@ class HostCasesTest {
     private void still(String[] words) throws IOException {
         List<String> all = new ArrayList<>(List.of(words));
         if (Collections.disjoint(all, Set.of("HOST", "EARLIER", "CAPTURE"))) {
-            all.addAll(all.get(0).equals("doctor") ? List.of("--root", "HOST") : List.of("--from", "CAPTURE"));
+            all.addAll(
+                    List.of("doctor", "vfio").contains(all.get(0))
+                            ? List.of("--root", "HOST")
+                            : List.of("--from", "CAPTURE"));
         }
         for (int at = 0; at < all.size(); at++) {
             switch (all.get(at)) {

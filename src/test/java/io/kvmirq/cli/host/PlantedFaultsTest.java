@@ -288,7 +288,7 @@ class PlantedFaultsTest {
         }
         switch (words[1]) {
             case "=" -> host.put(path, unescaped(whole(path, words[2])) + "\n");
-            case "->" -> host.link(path, words[2]);
+            case "->" -> host.link(path, unescaped(words[2]));
             case "ones" -> {
                 Arrays.fill(bytes, (byte) -1);
                 host.putBytes(path, bytes);
