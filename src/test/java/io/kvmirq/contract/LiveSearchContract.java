@@ -11,7 +11,7 @@ import static io.kvmirq.contract.World.assertOk;
 import static io.kvmirq.contract.World.eventually;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.contract.CountingGuest.Conduct;
+import io.kvmirq.contract.CountedGuest.Conduct;
 import io.kvmirq.contract.World.MsiRoute;
 import io.kvmirq.contract.World.PinRoute;
 import io.kvmirq.diag.Stages;
@@ -136,7 +136,7 @@ class LiveSearchContract extends VfioSuite {
         private final int vector;
         private final int event = world.eventfd();
         private final int resample = world.eventfd();
-        private CountingGuest guest;
+        private CountedGuest guest;
         private int sent;
         private int taken;
 
@@ -147,8 +147,8 @@ class LiveSearchContract extends VfioSuite {
             assign();
         }
 
-        private CountingGuest guest() {
-            CountingGuest made = new CountingGuest(world, setup.isSplit, setup.vcpus, vector, setup.conduct);
+        private CountedGuest guest() {
+            CountedGuest made = new CountedGuest(world, setup.isSplit, setup.vcpus, vector, setup.conduct);
             int destination = setup.route == Route.BROADCAST ? ALL : setup.route == Route.ABSENT ? NONE : setup.vcpu;
             switch (setup.route) {
                 case MESSAGE, BROADCAST, ABSENT ->
