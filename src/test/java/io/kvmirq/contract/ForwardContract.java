@@ -26,6 +26,7 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.MessageGuest;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.ArmedVectors;
@@ -73,15 +74,15 @@ class ForwardContract {
 
     /** A guest, a device that its KVM knows, and what the device does. */
     private final class Pair {
-        final ForwardGuest guest;
+        final MessageGuest guest;
         final VfioDevice device;
         final Hardware hardware;
         final Forwarding forwarding;
 
         Pair(TestDevice which) {
             PciAddress address = vfio.address(which);
-            guest = ForwardGuest.of(world, kernel, made);
-            device = made.add(VfioDevice.open(kernel, address, made.add(KvmVfio.create(guest.vm()))));
+            guest = MessageGuest.of(kernel, world.kernel().libc(), GuestIts.EVENTS / 2, made);
+            device = made.add(VfioDevice.open(kernel, address, made.add(KvmVfio.create(guest.vm))));
             hardware = vfio.hardwareOf(which, Numbers.of(device.fd()));
             device.config().enableMemory();
             device.config().enableBusMaster();
@@ -91,7 +92,7 @@ class ForwardContract {
                     device.reset();
                 }
             });
-            forwarding = made.add(Forwarding.create(guest.vm(), device));
+            forwarding = made.add(Forwarding.create(guest.vm, device));
         }
 
         List<ForwardedIrq> all() {
@@ -115,10 +116,10 @@ class ForwardContract {
     @Test
     void everyVectorArrivesAndABatchIsOneCallOfEachKind() {
         Pair pair = messages();
-        long commits = pair.guest.vm().routes().commits();
+        long commits = pair.guest.vm.routes().commits();
         long changes = pair.device.irqChanges();
         pair.all();
-        assertThat(pair.guest.vm().routes().commits() - commits).isEqualTo(1);
+        assertThat(pair.guest.vm.routes().commits() - commits).isEqualTo(1);
         assertThat(pair.device.irqChanges() - changes).isEqualTo(1);
         for (int i = 0; i < VECTORS; i++) {
             assertThat(pair.guest.arrived(i)).isFalse();
@@ -127,7 +128,7 @@ class ForwardContract {
         }
         pair.device.reset();
         pair.forwarding.close();
-        assertThat(pair.guest.vm().routes().commits() - commits).isEqualTo(2);
+        assertThat(pair.guest.vm.routes().commits() - commits).isEqualTo(2);
         assertThat(pair.device.irqChanges() - changes).isEqualTo(2);
     }
 
@@ -197,7 +198,7 @@ class ForwardContract {
         ArmedVectors armed = made.add(pair.device.msix(0, VECTORS).arm(events));
         int second = world.own(world.kernel().fdDup(Numbers.of(pair.device.fd())));
         VfioDevice adopted = made.add(VfioDevice.adopt(kernel, pair.device.name(), second, Ownership.BORROWED));
-        try (Forwarding forwarding = Forwarding.create(pair.guest.vm(), adopted)) {
+        try (Forwarding forwarding = Forwarding.create(pair.guest.vm, adopted)) {
             refused(Errno.EBUSY, () -> forwarding.forward(adopted.msix().get(0), pair.guest.message(0)));
             pair.hardware.send(1);
             eventually("the message waits", () -> events.get(1).awaitNanos(0));
@@ -248,7 +249,7 @@ class ForwardContract {
     @ValueSource(ints = {1, 2, 3, 4, 5, 6})
     void handlesAreClosedInAnyOrder(int seed) {
         Pair pair = new Pair(E1000E);
-        List<AutoCloseable> handles = Arrays.asList(pair.all().get(1), pair.forwarding, pair.device, pair.guest.vm());
+        List<AutoCloseable> handles = Arrays.asList(pair.all().get(1), pair.forwarding, pair.device, pair.guest.vm);
         Collections.shuffle(handles, new Random(seed));
         for (AutoCloseable handle : handles) {
             assertThatCode(handle::close).as("%s of %s", handle, handles).doesNotThrowAnyException();
@@ -406,7 +407,7 @@ class ForwardContract {
     void debugfsShowsWhichLpisAreVlpis() throws IOException {
         assumeTrue(hasVlpis(), "needs an arm64 kernel with kvm-arm.vgic_v4_enable=1: make lab LAB=arm-gicv4");
         Pair pair = new Pair(E1000E);
-        KvmDebugfs debugfs = new KvmDebugfs(world, pair.guest.vm());
+        KvmDebugfs debugfs = new KvmDebugfs(world, pair.guest.vm);
         List<ForwardedIrq> irqs = firstIsAVlpi(pair);
         assertThat(VgicState.parse(debugfs.read("vgic-state")).vlpis())
                 .extracting(VgicState.Interrupt::id)

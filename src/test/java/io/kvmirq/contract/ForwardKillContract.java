@@ -13,6 +13,8 @@ import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.MessageGuest;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.ArmedLine;
@@ -58,8 +60,8 @@ class ForwardKillContract extends VfioSuite {
 
     private void next(Undo made) {
         Kernel kernel = made.add(Kernel.over(this.kernel));
-        ForwardGuest guest = ForwardGuest.of(vfio.world, kernel, made);
-        KvmVfio kvmVfio = made.add(KvmVfio.create(guest.vm()));
+        MessageGuest guest = MessageGuest.of(kernel, vfio.kernel().libc(), GuestIts.EVENTS / 2, made);
+        KvmVfio kvmVfio = made.add(KvmVfio.create(guest.vm));
         VfioDevice nic = made.add(VfioDevice.open(kernel, vfio.address(E1000E), kvmVfio));
         VfioDevice edu = made.add(VfioDevice.open(kernel, vfio.address(EDU), kvmVfio));
         nic.config().enableBusMaster();
@@ -76,9 +78,9 @@ class ForwardKillContract extends VfioSuite {
             event.drain();
             armed.unmask();
         }
-        Forwarding line = made.add(Forwarding.create(guest.vm(), edu));
+        Forwarding line = made.add(Forwarding.create(guest.vm, edu));
         line.forward(edu.intx(), new Gsi(ForwardKilledUser.PIN));
-        Forwarding messages = made.add(Forwarding.create(guest.vm(), nic));
+        Forwarding messages = made.add(Forwarding.create(guest.vm, nic));
         List<ForwardedIrq> irqs = messages.forwardAll(nic.msix(0, ForwardKilledUser.VECTORS), guest::message);
         irqs.get(4).mask();
         sender.send(4);

@@ -10,6 +10,8 @@ import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.MessageGuest;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.testing.Program;
 import io.kvmirq.undo.Undo;
@@ -50,17 +52,17 @@ final class ForwardKilledUser {
         Faults faults = new Faults();
         Undo made = new Undo();
         Kernel kernel = made.add(Kernel.over(faults.over(vfio.kernel())));
-        ForwardGuest guest = ForwardGuest.of(vfio.world, kernel, made);
+        MessageGuest guest = MessageGuest.of(kernel, vfio.kernel().libc(), GuestIts.EVENTS / 2, made);
         faults.delay(Faults.ANY, Integer.parseInt(arguments[1]), ForwardKilledUser::die);
-        KvmVfio kvmVfio = made.add(KvmVfio.create(guest.vm()));
+        KvmVfio kvmVfio = made.add(KvmVfio.create(guest.vm));
         VfioDevice nic = made.add(VfioDevice.open(kernel, vfio.address(E1000E), kvmVfio));
         VfioDevice edu = made.add(VfioDevice.open(kernel, vfio.address(EDU), kvmVfio));
         edu.config().enableMemory();
         edu.config().enableBusMaster();
         Hardware hardware = vfio.hardwareOf(EDU, Numbers.of(edu.fd()));
         while (true) {
-            try (Forwarding messages = Forwarding.create(guest.vm(), nic);
-                    Forwarding line = Forwarding.create(guest.vm(), edu)) {
+            try (Forwarding messages = Forwarding.create(guest.vm, nic);
+                    Forwarding line = Forwarding.create(guest.vm, edu)) {
                 List<ForwardedIrq> irqs = messages.forwardAll(nic.msix(0, VECTORS), guest::message);
                 ForwardedIrq pin = line.forward(edu.intx(), new Gsi(PIN));
                 hardware.request();

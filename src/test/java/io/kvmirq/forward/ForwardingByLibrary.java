@@ -12,6 +12,7 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.MessageGuest;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VfioDevice;
@@ -71,7 +72,7 @@ final class ForwardingByLibrary implements Way {
                 mirror.apply(new Event.ItsAdded(GuestIts.ITS));
                 for (int i = 0; i < GuestIts.EVENTS; i++) {
                     mirror.apply(new Event.EventMapped(
-                            GuestIts.ITS, GuestIts.DEVICE, i, GuestIts.lpi(i), new VcpuId(i % SearchGuest.VCPUS)));
+                            GuestIts.ITS, GuestIts.DEVICE, i, GuestIts.lpi(i), new VcpuId(i % MessageGuest.VCPUS)));
                 }
             }
             return mirror;

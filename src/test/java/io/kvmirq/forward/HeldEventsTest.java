@@ -49,7 +49,7 @@ class HeldEventsTest {
                 .add();
         firing = new FiringKernel(fake.backend(), true);
         kernel = made.add(Kernel.over(firing.backend()));
-        guest = made.add(SearchGuest.of(fake, kernel, Profile.parse(profile), new Random(0)));
+        guest = new SearchGuest(fake, kernel, Profile.parse(profile), new Random(0), made);
         device = made.add(VfioDevice.open(kernel, ForwardWorld.NIC, made.add(KvmVfio.create(guest.vm()))));
         device.config().enableBusMaster();
         forwarding = made.add(Forwarding.builder(guest.vm(), device)

@@ -175,7 +175,7 @@ final class LostSearch implements AutoCloseable {
                 .add();
         firing = new FiringKernel(fake.backend());
         Kernel kernel = made.add(Kernel.over(faults.over(firing.backend())));
-        guest = made.add(SearchGuest.of(fake, kernel, Profile.parse(profile), random));
+        guest = new SearchGuest(fake, kernel, Profile.parse(profile), random, made);
         device = made.add(VfioDevice.open(kernel, NIC, made.add(KvmVfio.create(guest.vm()))));
         device.config().enableBusMaster();
         way = made.add(maker.make(guest.vm(), device, VECTORS));

@@ -222,7 +222,7 @@ class RecordedEventsTest {
                 .add();
         try (Undo made = new Undo()) {
             Kernel kernel = made.add(fake.open());
-            SearchGuest guest = made.add(SearchGuest.of(fake, kernel, Profile.parse("gicv4"), new Random(0)));
+            SearchGuest guest = new SearchGuest(fake, kernel, Profile.parse("gicv4"), new Random(0), made);
             VfioDevice device =
                     made.add(VfioDevice.open(kernel, ForwardWorld.NIC, made.add(KvmVfio.create(guest.vm()))));
             Forwarding forwarding = made.add(Forwarding.create(guest.vm(), device));
