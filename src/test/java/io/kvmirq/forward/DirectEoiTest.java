@@ -25,7 +25,9 @@ import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.LineHandler;
 import io.kvmirq.testing.GuestGic;
+import io.kvmirq.testing.MessageGuest;
 import io.kvmirq.testing.Numbers;
+import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
@@ -201,10 +203,11 @@ class DirectEoiTest {
         FakeKernel plain = new FakeKernel(Profile.parse("6.12,arm64"));
         plain.platformDevice(NAME, 3).level().add();
         Kernel other = Kernel.over(plain.backend());
-        try (Vm arm = ArmGuests.withVgic(other);
-                KvmVfio device2 = KvmVfio.create(arm);
-                VfioDevice opened = VfioDevice.open(other, new PlatformName(NAME), device2);
-                Forwarding second = Forwarding.create(arm, opened)) {
+        try (Undo made = new Undo()) {
+            Vm arm = MessageGuest.of(other, plain.backend().libc(), 0, made).vm;
+            KvmVfio device2 = made.add(KvmVfio.create(arm));
+            VfioDevice opened = made.add(VfioDevice.open(other, new PlatformName(NAME), device2));
+            Forwarding second = made.add(Forwarding.create(arm, opened));
             Abi2014 missing = Abi2014.named(device2);
             refused(Errno.ENXIO, () -> second.forwardDirect(opened.platformIrq(0), GSI, missing, SAFE));
             assertThat(second.forward(opened.platformIrq(0), GSI).mechanism()).isEqualTo(Mechanism.RESAMPLE);

@@ -20,6 +20,8 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.MessageGuest;
+import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -108,11 +110,12 @@ class ForwardOrderTest {
         KernelBackend seam = mock(KernelBackend.class, delegatesTo(arm.backend()));
         Kernel host = Kernel.over(seam);
         InOrder calls = inOrder(seam);
-        try (Vm guest = ArmGuests.withVgic(host);
-                VfioDevice nic = VfioDevice.open(host, NIC, KvmVfio.create(guest));
-                Forwarding second = Forwarding.create(guest, nic)) {
-            ForwardedIrq irq = second.forward(nic.msix().get(0), ArmGuests.event(0));
-            irq.reroute(ArmGuests.event(1));
+        try (Undo made = new Undo()) {
+            MessageGuest guest = MessageGuest.of(host, arm.backend().libc(), 2, made);
+            VfioDevice nic = made.add(VfioDevice.open(host, NIC, KvmVfio.create(guest.vm)));
+            Forwarding second = made.add(Forwarding.create(guest.vm, nic));
+            ForwardedIrq irq = second.forward(nic.msix().get(0), guest.message(0));
+            irq.reroute(guest.message(1));
             calls.verify(seam).vfioIrqsSet(anyInt(), anyInt(), anyInt(), anyInt(), anyInt(), any());
             calls.verify(seam).irqfdDeassign(anyInt(), anyInt(), anyInt());
             calls.verify(seam).routesSet(anyInt(), any(), anyInt());
