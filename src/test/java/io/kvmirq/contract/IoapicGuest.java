@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.contract.World.assertOk;
-import static io.kvmirq.testing.GuestAssembler.asm;
-
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.Libc;
 import io.kvmirq.forward.Userspace;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.irqchip.GuestPic;
@@ -17,16 +12,19 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.VcpuState;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Registers;
+import io.kvmirq.kvm.X86Segment;
+import io.kvmirq.kvm.X86SystemRegisters;
+import io.kvmirq.kvm.X86SystemRegisters.Segment;
 import io.kvmirq.pci.EmulatedFunction;
 import io.kvmirq.pci.PciHostBridge;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.testing.Numbers;
-import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
-import java.nio.ByteBuffer;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.IntConsumer;
@@ -37,17 +35,9 @@ import org.jspecify.annotations.Nullable;
  * vectors from 0x20 on. The IOAPIC is KVM's own, or a {@link GuestIoapic} beside a split irqchip.
  */
 final class IoapicGuest {
-    private static final int PINS = 24;
     private static final int VCPUS = 2;
-    private static final int MEMORY = 0xf000;
-    private static final int START = 0x1000;
-    private static final int COMMON = 0x1800;
-    private static final int COMMAND = 0x1900;
-    private static final int STUBS = 0x2000;
-    private static final int STUB_BYTES = 16;
     private static final int FIRST_VECTOR = 0x20;
     private static final int PROBE = 0xf0;
-    private static final int STACK = 0x8000;
     /** What the guest does at its next stop: register, value, 1 to write it and 2 to read it; then what it read. */
     private static final int REGISTER = 0x500;
 
@@ -65,10 +55,20 @@ final class IoapicGuest {
     private static final int IN_SERVICE = 0x83;
 
     private static final int ENTRIES = 0x10;
-    private static final int FS_BASE = 3 * 24;
+    /** Selects, writes and reads the register, in the page at FS. */
+    private static final String COMMAND = "cmp byte [0x508], 0; je returns; mov eax, [0x500]; mov fs:[0], eax;"
+            + "cmp byte [0x508], 1; jne reads; mov eax, [0x504]; mov fs:[0x10], eax;"
+            + "reads: mov eax, fs:[0x10]; mov [0x50c], eax; mov byte [0x508], 0; returns: nop;";
+
+    private static final String CODE = GuestAssembler.LAPIC_ON
+            + "mov al, 0xff; out 0x21, al; out 0xa1, al;" // the PICs
+            + "idle: out 0x82, al;" + COMMAND + "sti; out 0x81, al; nop; cli; jmp idle";
+    private static final String HANDLER =
+            "mov al, %d; out 0x83, al;" + COMMAND + GuestAssembler.EOI + "out 0x80, al; iret";
+
     private final World world;
     private final Vm vm;
-    private final List<Vcpu> vcpus = new ArrayList<>();
+    private final List<Vcpu> vcpus;
     private final Mapping memory;
     private final @Nullable GuestIoapic ioapic;
     private final GuestPic pic = new GuestPic();
@@ -86,18 +86,16 @@ final class IoapicGuest {
         if (inKernel) {
             vm.x86().createIrqchip();
         } else {
-            vm.x86().createSplitIrqchip(PINS);
+            vm.x86().createSplitIrqchip(GuestIoapic.PINS);
         }
-        ioapic = inKernel ? null : new GuestIoapic(vm, PINS);
-        memory = made.add(vm.addMemory(0, MEMORY)).mapping();
-        code();
-        for (int i = 0; i < VCPUS; i++) {
-            Vcpu vcpu = made.add(vm.createVcpu(new VcpuId(i)));
-            vcpu.x86().useHostCpuid();
-            vcpu.x86().startAt(START, STACK - i * 0x1000);
-            prepare(Numbers.of(vcpu.fd()));
-            vcpus.add(vcpu);
+        ioapic = inKernel ? null : new GuestIoapic(vm, GuestIoapic.PINS);
+        AssembledGuest guest = made.add(new AssembledGuest(vm, VCPUS, CODE));
+        for (int vector = FIRST_VECTOR; vector < 256; vector++) {
+            guest.handle(vector, HANDLER.formatted(vector));
         }
+        memory = guest.memory;
+        vcpus = guest.vcpus;
+        vcpus.forEach(IoapicGuest::prepare);
         for (int i = 0; i < VCPUS; i++) {
             pass(i);
         }
@@ -110,47 +108,13 @@ final class IoapicGuest {
         return keepsInService;
     }
 
-    private void put(int at, String code) {
-        memory.put(at, HexFormat.of().parseHex(code));
-    }
-
-    private void code() {
-        // LAPIC on; PICs masked; idle: out 0x82; call COMMAND; sti; out 0x81; nop; cli; jmp idle
-        String start = RealModeGuest.LAPIC_ON + asm("mov al, 0xff; out 0x21, al; out 0xa1, al");
-        put(START, start);
-        int idle = START + start.length() / 2;
-        put(idle, asm("idle: out 0x82, al; " + call(idle + 2) + "sti; out 0x81, al; nop; cli; jmp idle"));
-        put(COMMON, asm(call(COMMON) + GuestAssembler.EOI + "out 0x80, al; iret"));
-        // In the page at FS, the register is selected, written, and read
-        put(
-                COMMAND,
-                asm("cmp byte [0x508], 0x0; je returns; mov eax, [0x500]; mov fs:[0x0], eax; "
-                        + "cmp byte [0x508], 0x1; jne reads; mov eax, [0x504]; mov fs:[0x10], eax; "
-                        + "reads: mov eax, fs:[0x10]; mov [0x50c], eax; mov byte [0x508], 0x0; returns: ret"));
-        for (int vector = FIRST_VECTOR; vector < 256; vector++) {
-            int stub = STUBS + vector * STUB_BYTES;
-            memory.putInt(vector * Integer.BYTES, stub);
-            // mov al, vector; out 0x83; jmp COMMON
-            put(stub, asm("mov al, %d; out 0x83, al".formatted(vector)) + "e9" + relative(COMMON - stub - 7));
-        }
-    }
-
-    private static String call(int at) {
-        return "call $%+d; ".formatted(COMMAND - at);
-    }
-
-    private static String relative(int distance) {
-        return "%02x%02x".formatted(distance & 0xff, distance >> 8 & 0xff);
-    }
-
     /** The data segment FS is the IOAPIC, and also the second vCPU runs. */
-    private void prepare(int vcpu) {
-        Libc libc = world.kernel().libc();
-        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_SREGS, segments));
-        segments.putLong(FS_BASE, GuestIoapic.ADDRESS);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments));
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, Buffers.allocate(Uapi.KvmMpState.SIZE)));
+    private static void prepare(Vcpu vcpu) {
+        X86SystemRegisters system = vcpu.x86().systemRegisters();
+        X86Segment before = system.segment(Segment.FS);
+        X86Segment fs = new X86Segment(GuestIoapic.ADDRESS, before.limit(), before.selector(), before.access());
+        vcpu.x86().setSystemRegisters(system.setSegment(Segment.FS, fs));
+        vcpu.setState(VcpuState.RUNNABLE);
     }
 
     /** A source of the IOAPIC beside a split irqchip. */
@@ -205,7 +169,7 @@ final class IoapicGuest {
                 }
                 default ->
                     throw new AssertionError(exit + " at 0x"
-                            + Long.toHexString(vcpu.x86().registers().get(io.kvmirq.kvm.X86Registers.Name.RIP)));
+                            + Long.toHexString(vcpu.x86().registers().get(X86Registers.Name.RIP)));
             }
         }
     }

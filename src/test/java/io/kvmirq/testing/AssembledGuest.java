@@ -19,7 +19,7 @@ public final class AssembledGuest implements AutoCloseable {
     public static final int SIZE = 0xf000;
 
     private static final int HANDLERS = 0x2000;
-    private static final int HANDLER_SIZE = 0x40;
+    private static final int HANDLER_SIZE = 0x50;
     private static final int STACK_SIZE = 0x400;
 
     public final Mapping memory;
@@ -47,7 +47,7 @@ public final class AssembledGuest implements AutoCloseable {
         vcpu = vcpus.get(0);
     }
 
-    /** Sets the handler of a vector: at most 64 bytes of code, IRET included. */
+    /** Sets the handler of a vector: at most 80 bytes of code, IRET included. */
     public AssembledGuest handle(int vector, String code) {
         int at = HANDLERS + HANDLER_SIZE * vector;
         memory.put(at, bytes(code));
