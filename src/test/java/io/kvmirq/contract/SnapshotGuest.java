@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.testing.GuestAssembler.asm;
-
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
@@ -10,17 +8,16 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.snapshot.VmParts;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReference;
@@ -40,22 +37,16 @@ final class SnapshotGuest implements AutoCloseable {
     /** Vectors from here on, one after the other. */
     static final int FIRST = 0x40;
 
-    private static final int MEMORY = 0x10000;
-    private static final int START = 0x1000;
-    private static final int STACK = 0x8000;
-    private static final int COUNTS = 0x2000;
-
-    private static final String MAIN = RealModeGuest.LAPIC_ON + asm("out 0x82, al; sti; idle: hlt; jmp idle");
-    private static final String HANDLER =
-            asm("pushad; out 0x83, al; mov bx, cs; mov si, bx; shl si, 0x2; inc dword [si+0x2000]; "
-                    + GuestAssembler.EOI + "out 0x80, al; popad; iret");
+    private static final int COUNTS = 0x7000;
+    private static final String MAIN = GuestAssembler.LAPIC_ON + "out 0x82, al; sti; idle: hlt; jmp idle";
+    private static final String HANDLER = "out 0x83, al; inc dword [%d];" + GuestAssembler.EOI + "out 0x80, al; iret";
 
     final Kernel kernel;
     final Vm vm;
     final Vcpu vcpu;
     final List<EventFd> events = new ArrayList<>();
     final List<Irqfd> irqfds = new ArrayList<>();
-    private final GuestMemory memory;
+    private final AssembledGuest guest;
     private final Undo open = new Undo();
     private @Nullable Thread runner;
     private volatile boolean pausing;
@@ -67,8 +58,8 @@ final class SnapshotGuest implements AutoCloseable {
         vm = open.add(Vm.create(kernel));
         vm.x86().createIrqchip();
         vm.x86().createPit();
-        memory = open.add(vm.addMemory(0, MEMORY));
-        vcpu = open.add(vm.createVcpu(new VcpuId(0)));
+        guest = open.add(new AssembledGuest(vm, MAIN));
+        vcpu = guest.vcpu;
         for (int i = 0; i < EVENTS; i++) {
             events.add(open.add(EventFd.create(kernel)));
         }
@@ -77,13 +68,9 @@ final class SnapshotGuest implements AutoCloseable {
     /** With the guest in memory, its CPUID and an irqfd for each eventfd, up to where it lets interrupts in. */
     static SnapshotGuest booted(KernelBackend backend) {
         SnapshotGuest guest = new SnapshotGuest(backend);
-        guest.memory.mapping().put(START, HexFormat.of().parseHex(MAIN + HANDLER));
-        int handler = START + MAIN.length() / 2;
         for (int vector = FIRST; vector < FIRST + 2 * EVENTS; vector++) {
-            guest.memory.mapping().putInt(vector * Integer.BYTES, vector << 16 | handler - vector * 16);
+            guest.guest.handle(vector, HANDLER.formatted(COUNTS + vector * Integer.BYTES));
         }
-        guest.vcpu.x86().useHostCpuid();
-        guest.vcpu.x86().startAt(START, STACK);
         guest.runTo(READY);
         for (int i = 0; i < EVENTS; i++) {
             Gsi gsi = guest.vm.routes().add(message(i));
@@ -100,7 +87,9 @@ final class SnapshotGuest implements AutoCloseable {
     /** Another VM of another kernel with the guest's memory as it is now, and masked irqfds of the same eventfds. */
     SnapshotGuest next(KernelBackend backend) {
         SnapshotGuest next = new SnapshotGuest(backend);
-        next.memory.mapping().put(0, contents());
+        ByteBuffer contents = ByteBuffer.allocate(AssembledGuest.SIZE);
+        guest.memory.get(0, contents);
+        next.guest.memory.put(0, contents.array());
         Gsi gsi = next.vm.routes().add(message(0));
         for (Irqfd irqfd : irqfds) {
             EventFd event = next.events.get(events.indexOf(irqfd.event()));
@@ -135,19 +124,13 @@ final class SnapshotGuest implements AutoCloseable {
         irqfds.remove(i).close();
     }
 
-    private byte[] contents() {
-        ByteBuffer bytes = ByteBuffer.allocate(MEMORY);
-        memory.mapping().get(0, bytes);
-        return bytes.array();
-    }
-
     /** How often the guest has counted either vector of an event. */
     int counted(int event) {
         return count(FIRST + event) + count(FIRST + EVENTS + event);
     }
 
     int count(int vector) {
-        return memory.mapping().getInt(COUNTS + vector * Integer.BYTES);
+        return guest.memory.getInt(COUNTS + vector * Integer.BYTES);
     }
 
     // Running
