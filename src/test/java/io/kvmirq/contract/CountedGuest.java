@@ -56,7 +56,10 @@ final class CountedGuest implements AutoCloseable, VcpuThreads.Owner {
         if (conduct == Conduct.NOT_RUN) {
             guest.vcpus.forEach(vcpu -> vcpu.x86().enableLapic());
         } else {
-            guest.vcpus.forEach(vcpu -> vcpu.setState(VcpuState.RUNNABLE));
+            for (Vcpu vcpu : guest.vcpus) {
+                vcpu.x86().useHostCpuid();
+                vcpu.setState(VcpuState.RUNNABLE);
+            }
             VcpuThreads threads = made.add(VcpuThreads.start(guest.vcpus, this));
             World.eventually("the vCPUs are ready", () -> ready.get() == vcpus);
             assertThat(threads.failure()).isEmpty();

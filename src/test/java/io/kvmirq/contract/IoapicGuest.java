@@ -115,6 +115,7 @@ final class IoapicGuest {
         X86Segment fs = new X86Segment(GuestIoapic.ADDRESS, before.limit(), before.selector(), before.access());
         vcpu.x86().setSystemRegisters(system.setSegment(Segment.FS, fs));
         vcpu.setState(VcpuState.RUNNABLE);
+        vcpu.x86().useHostCpuid();
     }
 
     /** A source of the IOAPIC beside a split irqchip. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.testing.GuestAssembler.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -21,7 +20,6 @@ import io.kvmirq.host.memory.KernelStructures;
 import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.VcpuState;
@@ -30,6 +28,7 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.path.Known;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.vfio.VfioDevice;
@@ -60,9 +59,8 @@ class LastWriteContract {
     private static final InterruptVector VECTOR = new InterruptVector(0x41);
     private static final InterruptVector OTHER = new InterruptVector(0x42);
     private static final long BROADCAST = 0xfeeff000L;
-    private static final int START = 0x1000;
     /** {@code out} to ports 0x80 and 0x81 in turn: another port than before shows the mirror an entry to the guest. */
-    private static final byte[] LEAVES = bytes("loop: out 0x80, al; out 0x81, al; jmp loop");
+    private static final String LEAVES = "loop: out 0x80, al; out 0x81, al; jmp loop";
 
     @SuppressWarnings("NullAway.Init")
     private KernelStructures structures;
@@ -86,18 +84,14 @@ class LastWriteContract {
     private final class World implements AutoCloseable {
         private final Kernel kernel = Kernel.open(Backends.AUTO);
         final Vm vm = Vm.create(kernel);
-        private final GuestMemory memory;
         private final Vcpu vcpu;
         final VfioDevice device;
         final Forwarding forwarding;
 
         World() throws IOException {
             vm.x86().createIrqchip();
-            memory = vm.addMemory(0, 0x10000);
-            memory.mapping().put(START, LEAVES);
-            vcpu = vm.createVcpu(FIRST);
+            vcpu = new AssembledGuest(vm, LEAVES).vcpu;
             vcpu.x86().enableLapic();
-            vcpu.x86().startAt(START, START);
             device = VfioDevice.open(kernel, address, KvmVfio.create(vm));
             forwarding = Forwarding.builder(vm, device)
                     .mirror(Mirror.create(PredictedEntriesContract.host(structures)))
@@ -249,7 +243,7 @@ class LastWriteContract {
                 World world = new World();
                 Vcpu late = world.vm.createVcpu(LATE)) {
             late.x86().enableLapic();
-            late.x86().startAt(START, START);
+            late.x86().startAt(AssembledGuest.START, AssembledGuest.STACK);
             late.setState(VcpuState.RUNNABLE);
             world.vm.x86().createPit();
             world.inhibit(false);

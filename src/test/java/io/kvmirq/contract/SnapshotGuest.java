@@ -71,6 +71,7 @@ final class SnapshotGuest implements AutoCloseable {
         for (int vector = FIRST; vector < FIRST + 2 * EVENTS; vector++) {
             guest.guest.handle(vector, HANDLER.formatted(COUNTS + vector * Integer.BYTES));
         }
+        guest.vcpu.x86().useHostCpuid();
         guest.runTo(READY);
         for (int i = 0; i < EVENTS; i++) {
             Gsi gsi = guest.vm.routes().add(message(i));

@@ -27,6 +27,7 @@ import io.kvmirq.kvm.VmListener;
 import io.kvmirq.kvm.WatchedVcpu;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Registers;
+import io.kvmirq.testing.AssembledGuest;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.time.Duration;
@@ -280,10 +281,8 @@ class VcpuRunContract extends KernelSuite {
     void vcpuWithoutALapicInTheKernelAnswersNothing() {
         open(asm("loop: out 0x82, al; jmp loop"));
         try (Vm bare = Vm.create(opened);
-                GuestMemory ram = bare.addMemory(0, 0xf000);
-                Vcpu vcpu = bare.createVcpu(new VcpuId(0))) {
-            ram.mapping().put(START, bytes("loop: out 0x82, al; jmp loop"));
-            vcpu.x86().startAt(START, 0x8000);
+                AssembledGuest guest = new AssembledGuest(bare, "loop: out 0x82, al; jmp loop")) {
+            Vcpu vcpu = guest.vcpu;
             WatchedVcpu seen = watched(bare);
             seen.askForLapic();
             assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);

@@ -28,7 +28,7 @@ import io.kvmirq.host.memory.KernelStructures;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.testing.GuestAssembler;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.Program;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
@@ -63,7 +63,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 class WatchContract extends VfioSuite {
     private static final HostFiles FILES = HostFiles.at(Path.of("/"));
     private static final int MOST_TICKS = 2;
-    private static final int BEGIN = 0x1000;
     /** This process runs its vCPU only at times, and else looks like a guest that may be paused. */
     private static final String PAUSED = "flaw java .*VMM doubtful: every vCPU thread waits for another .*";
     /** Port 0xcf8 chooses MSI-X of the device in the guest's slot 2. */
@@ -393,10 +392,8 @@ class WatchContract extends VfioSuite {
         vm.x86().createIrqchip();
         vm.x86().createPit();
         vm.x86().setPitReinjection(false);
-        vm.addMemory(0, 0x10000).mapping().put(BEGIN, GuestAssembler.bytes("loop: out 0x80, al; jmp loop"));
-        Vcpu vcpu = made.add(vm.createVcpu(new VcpuId(0)));
+        Vcpu vcpu = made.add(new AssembledGuest(vm, "loop: out 0x80, al; jmp loop")).vcpu;
         vcpu.x86().enableLapic();
-        vcpu.x86().startAt(BEGIN, BEGIN);
         VfioDevice device = made.add(VfioDevice.open(own, vfio.address(E1000E), made.add(KvmVfio.create(vm))));
         device.config().enableBusMaster();
         List<ForwardedIrq> irqs = made.add(Forwarding.create(vm, device))

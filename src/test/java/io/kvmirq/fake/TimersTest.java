@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.testing.GuestAssembler.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.VcpuId;
-import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Pit;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.undo.Undo;
 import java.time.Duration;
@@ -20,10 +19,6 @@ import org.junit.jupiter.api.Test;
 
 /** The timers of a VM, in virtual time. */
 class TimersTest {
-    private static final int MEMORY = 0xf000;
-    private static final int START = 0x1000;
-    private static final int STACK = 0x8000;
-    private static final int HANDLER = 0x2000;
     private static final int VECTOR = 0x31;
     private static final int READY = 0x82;
     private static final int HANDLED = 0x86;
@@ -77,19 +72,15 @@ class TimersTest {
     @Test
     void timerThatBecomesPeriodicHasTheLeastPeriod() {
         vm.x86().createSplitIrqchip(0);
-        Mapping memory = made.add(vm.addMemory(0, MEMORY)).mapping();
-        Vcpu vcpu = made.add(vm.createVcpu(new VcpuId(0)));
-        vcpu.x86().useHostCpuid();
-        memory.put(
-                START,
-                bytes(GuestAssembler.LAPIC_ON
+        AssembledGuest guest = new AssembledGuest(
+                vm,
+                GuestAssembler.LAPIC_ON
                         + "mov ecx, 0x832; mov eax, 0x31; wrmsr;" // one shot
                         + "mov ecx, 0x838; mov eax, 0x32; wrmsr;" // the count
                         + "mov ecx, 0x832; mov eax, 0x20031; wrmsr;" // periodic
-                        + "out 0x82, al; sti; idle: hlt; jmp idle"));
-        memory.put(HANDLER, bytes("out 0x86, al; iret"));
-        memory.putInt(VECTOR * Integer.BYTES, HANDLER);
-        vcpu.x86().startAt(START, STACK);
+                        + "out 0x82, al; sti; idle: hlt; jmp idle");
+        Vcpu vcpu = made.add(guest.handle(VECTOR, "out 0x86, al; iret")).vcpu;
+        vcpu.x86().useHostCpuid();
         assertThat(vcpu.run().port()).isEqualTo(READY);
         fake.pass(Duration.ofNanos(100));
         assertThat(vcpu.run().port()).isEqualTo(HANDLED);

@@ -16,13 +16,13 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.run.VcpuThreads;
 import io.kvmirq.testing.Artifacts;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.OnBothKernels;
@@ -35,7 +35,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
 import java.util.Random;
@@ -128,11 +127,8 @@ class RecordedEventsTest {
             open.add(kernel);
             Vm vm = open.add(Vm.create(kernel));
             vm.x86().createIrqchip();
-            GuestMemory memory = open.add(vm.addMemory(0, 0x10000));
-            memory.mapping().put(0x1000, HexFormat.of().parseHex("e4e0ebfc"));
-            Vcpu vcpu = open.add(vm.createVcpu(FIRST));
-            vcpu.x86().startAt(0x1000, 0x8000);
-            return new Guest(open, kernel, vm, vcpu, open.add(EventFd.create(kernel)));
+            AssembledGuest guest = open.add(new AssembledGuest(vm, "loop: in al, 0xe0; jmp loop"));
+            return new Guest(open, kernel, vm, guest.vcpu, open.add(EventFd.create(kernel)));
         }
 
         @Override

@@ -1,25 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import static io.kvmirq.testing.GuestAssembler.asm;
-
 import io.kvmirq.IoAddress;
-import io.kvmirq.VcpuId;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.AssembledGuest;
 import java.time.Duration;
-import java.util.HexFormat;
 
 /**
  * {@code main}: a program that runs a guest and does not end its run, or only on the way out. Its guest has begun when it
  * prints a line.
  */
 final class ForgottenVcpuUser {
-    private static final int START = 0x1000;
     private static final int PORT = 0x82;
-    private static final String HALTS = asm("out 0x82, al; idle: hlt; jmp idle");
-    private static final String LOOPS = asm("out 0x82, al; loop: jmp loop");
+    private static final String HALTS = "out 0x82, al; idle: hlt; jmp idle";
+    private static final String LOOPS = "out 0x82, al; jmp $";
 
     private ForgottenVcpuUser() {}
 
@@ -29,11 +25,7 @@ final class ForgottenVcpuUser {
         Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[0]));
         Vm vm = Vm.create(kernel);
         vm.x86().createIrqchip();
-        vm.addMemory(0, 0x10000)
-                .mapping()
-                .put(START, HexFormat.of().parseHex(arguments[2].equals("halts") ? HALTS : LOOPS));
-        Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-        vcpu.x86().startAt(START, 0x8000);
+        Vcpu vcpu = new AssembledGuest(vm, arguments[2].equals("halts") ? HALTS : LOOPS).vcpu;
         EventFd told = EventFd.create(kernel);
         vm.assignIoEventFd(IoAddress.port(PORT, 1), told);
         Thread runner = new Thread(() -> {

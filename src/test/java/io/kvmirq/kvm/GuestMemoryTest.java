@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
-import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.fake.Faults;
@@ -17,6 +15,7 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.MemoryFile;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.uapi.Uapi;
@@ -29,7 +28,6 @@ import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -127,26 +125,23 @@ class GuestMemoryTest {
     // Memory of a caller
 
     private static final String NAME = "kvmirq-guest-memory-test";
-    private static final int START = 0x1000;
-    private static final int AT = 0xf000;
+    private static final int AT = AssembledGuest.SIZE;
     private static final int PORT = 0x82;
 
     private static String stores(int value) {
-        return asm("mov eax, " + value + "; mov [0xf800], al; out 0x82, al");
+        return "mov eax, " + value + "; mov [0xf800], al; out 0x82, al;";
     }
 
     /** A VM whose guest has code, and a vCPU that runs it. */
     private static final class Running implements AutoCloseable {
         private final Vm vm;
-        private final GuestMemory code;
+        private final AssembledGuest code;
         private final Vcpu vcpu;
 
-        Running(Kernel kernel, String hex) {
+        Running(Kernel kernel, String text) {
             vm = Vm.create(kernel);
-            code = vm.addMemory(0, AT);
-            code.mapping().put(START, HexFormat.of().parseHex(hex));
-            vcpu = vm.createVcpu(new VcpuId(0));
-            vcpu.x86().startAt(START, 0x8000);
+            code = new AssembledGuest(vm, text);
+            vcpu = code.vcpu;
         }
 
         void runToPort() {
@@ -157,7 +152,6 @@ class GuestMemoryTest {
 
         @Override
         public void close() {
-            vcpu.close();
             code.close();
             vm.close();
         }
@@ -380,7 +374,7 @@ class GuestMemoryTest {
         long gib = 1L << 30;
         long clock = 4 * gib + 7 * PAGE;
         try (Kernel kernel = Kernels.REAL.open();
-                Running guest = new Running(kernel, stores(1) + asm("hlt"));
+                Running guest = new Running(kernel, stores(1) + "hlt");
                 GuestMemory memory = guest.vm.addMemory(4 * gib, 5 * gib);
                 DirtyLog log = memory.logDirtyPages();
                 Fd.Lease vcpu = guest.vcpu.fd().lease()) {

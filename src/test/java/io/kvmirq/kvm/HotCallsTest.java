@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import static io.kvmirq.testing.GuestAssembler.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
@@ -10,6 +9,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.Allocations;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.JavaProcess;
 import io.kvmirq.testing.RealKvm;
 import java.nio.charset.StandardCharsets;
@@ -22,7 +22,6 @@ import org.junit.jupiter.api.Test;
 class HotCallsTest {
     private static final VcpuId VCPU = new VcpuId(0);
     private static final int COUNTED = 1000;
-    private static final int CODE = 0x1000;
     /** Until the second compiler has had its time on a busy machine. */
     private static final int ATTEMPTS = 500;
 
@@ -63,14 +62,10 @@ class HotCallsTest {
         try (Kernel kernel = Kernel.open("jni");
                 Vm vm = Vm.create(kernel)) {
             vm.x86().createIrqchip();
-            try (GuestMemory memory = vm.addMemory(0, 0x2000);
-                    Vcpu vcpu = vm.createVcpu(VCPU)) {
-                // out %al, $0x82; in $0x44, %al; jmp to the begin
-                memory.mapping().put(CODE, bytes("loop: out 0x82, al; in al, 0x44; jmp loop"));
-                vcpu.x86().startAt(CODE, 0x2000);
+            try (AssembledGuest guest = new AssembledGuest(vm, "loop: out 0x82, al; in al, 0x44; jmp loop")) {
                 long min = Long.MAX_VALUE;
                 for (int i = 0; i < ATTEMPTS && min > 0; i++) {
-                    min = Allocations.leastOf(() -> exits(vcpu));
+                    min = Allocations.leastOf(() -> exits(guest.vcpu));
                 }
                 System.out.println(min);
             }

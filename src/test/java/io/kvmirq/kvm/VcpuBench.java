@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import static io.kvmirq.testing.GuestAssembler.asm;
-
 import com.sun.management.ThreadMXBean;
-import io.kvmirq.VcpuId;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.bench.Bench;
 import io.kvmirq.bench.Bench.Row;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.AssembledGuest;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
@@ -39,8 +36,6 @@ final class VcpuBench {
     /** Until a thread that is about to enter the guest is in it, or asleep in its HLT. */
     private static final int SETTLE_NANOS = 60_000;
 
-    private static final int START = 0x1000;
-
     private final Bench bench = new Bench("vcpu");
     private final Kernel kernel;
     private final String binding;
@@ -48,7 +43,7 @@ final class VcpuBench {
             ByteBuffer.allocateDirect(KICKS * Long.BYTES).order(ByteOrder.nativeOrder());
     private final int signal = Integer.getInteger("kvmirq.vcpu.signal");
     /** One that nothing refers to would be reported. */
-    private final List<GuestMemory> memories = new ArrayList<>();
+    private final List<AssembledGuest> guests = new ArrayList<>();
 
     // State of the batch of kicks in Java
     private volatile int begun;
@@ -76,12 +71,9 @@ final class VcpuBench {
                 WARM_UP_ROUNDS,
                 ROUNDS,
                 List.of(
-                        // out %al, $0x82 and mov 0xf800, %al, each for ever.
-                        exits("port written", vcpu(asm("loop: out 0x82, al; jmp loop")), VcpuBench::portWrites),
-                        exits("MMIO read", vcpu(asm("loop: mov al, [0xf800]; jmp loop")), VcpuBench::memoryReads)));
-        // jmp to itself, and hlt for ever.
-        List<Row> kicks = List.of(
-                kicks("computes", vcpu(asm("loop: jmp loop"))), kicks("halts", vcpu(asm("idle: hlt; jmp idle"))));
+                        exits("port written", vcpu("loop: out 0x82, al; jmp loop"), VcpuBench::portWrites),
+                        exits("MMIO read", vcpu("loop: mov al, [0xf800]; jmp loop"), VcpuBench::memoryReads)));
+        List<Row> kicks = List.of(kicks("computes", vcpu("jmp $")), kicks("halts", vcpu("idle: hlt; jmp idle")));
         long until = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(Bench.warmUp(WARM_UP_MILLIS));
         while (System.nanoTime() < until) {
             kicks.forEach(row -> row.ours().getAsDouble());
@@ -92,12 +84,9 @@ final class VcpuBench {
     private Vcpu vcpu(String code) {
         Vm vm = Vm.create(kernel);
         vm.x86().createIrqchip();
-        GuestMemory memory = vm.addMemory(0, 0xf000);
-        memories.add(memory);
-        memory.mapping().put(START, HexFormat.of().parseHex(code));
-        Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-        vcpu.x86().startAt(START, 0x8000);
-        return vcpu;
+        AssembledGuest guest = new AssembledGuest(vm, code);
+        guests.add(guest);
+        return guest.vcpu;
     }
 
     private Row exits(String title, Vcpu vcpu, ToLongFunction<Vcpu> ours) {

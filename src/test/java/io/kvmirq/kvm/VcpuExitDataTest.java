@@ -15,11 +15,11 @@ import io.kvmirq.fake.Faults;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.VcpuExit.Reason;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.uapi.Uapi;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
-import java.util.HexFormat;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -130,14 +130,9 @@ class VcpuExitDataTest {
                     "this KVM passes on no MSR (KVM_CAP_X86_USER_SPACE_MSR)");
             vm.enableCapability(Uapi.KVM_CAP_X86_USER_SPACE_MSR, Uapi.KVM_MSR_EXIT_REASON_UNKNOWN);
             vm.x86().createIrqchip();
-            try (GuestMemory memory = vm.addMemory(0, 0x10000);
-                    Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-                // mov $0x12345, %ecx; rdmsr; inc %ecx; wrmsr; rdmsr; hlt
-                memory.mapping()
-                        .put(0x1000, HexFormat.of().parseHex("66b945230100" + "0f32" + "6641" + "0f30" + "0f32"));
-                memory.mapping().putInt(13 * Integer.BYTES, 0x2000);
-                memory.mapping().put(0x2000, HexFormat.of().parseHex("e6e1f4")); // out %al, $0xe1
-                vcpu.x86().startAt(0x1000, 0x8000);
+            try (AssembledGuest guest = new AssembledGuest(vm, "mov ecx, 0x12345; rdmsr; inc ecx; wrmsr; rdmsr")
+                    .handle(13, "out 0xe1, al")) {
+                Vcpu vcpu = guest.vcpu;
                 VcpuExit exit = vcpu.run();
                 assertThat(exit).hasToString("MSR_READ of 0x12345");
                 assertThat(exit.msr()).isEqualTo(MSR);
@@ -173,12 +168,8 @@ class VcpuExitDataTest {
             vm.fd().ioctl(Uapi.KVM_X86_SET_MSR_FILTER, filter);
             Reference.reachabilityFence(denied);
             vm.x86().createIrqchip();
-            try (GuestMemory memory = vm.addMemory(0, 0x10000);
-                    Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-                // mov $0x10, %ecx; rdmsr; inc %ecx; rdmsr; out %al, $0xe1
-                memory.mapping()
-                        .put(0x1000, HexFormat.of().parseHex("66b910000000" + "0f32" + "6641" + "0f32" + "e6e1"));
-                vcpu.x86().startAt(0x1000, 0x8000);
+            try (AssembledGuest guest = new AssembledGuest(vm, "mov ecx, 0x10; rdmsr; inc ecx; rdmsr; out 0xe1, al")) {
+                Vcpu vcpu = guest.vcpu;
                 VcpuExit exit = vcpu.run();
                 assertThat(exit).hasToString("MSR_READ of 0x10");
                 exit.answerMsr(1);

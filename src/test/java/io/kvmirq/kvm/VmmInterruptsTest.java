@@ -8,13 +8,12 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Errno;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
-import io.kvmirq.VcpuId;
 import io.kvmirq.kvm.VcpuExit.Reason;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
-import java.util.HexFormat;
 import org.junit.jupiter.api.AfterEach;
 
 /** Interrupts that a VMM gives a vCPU itself: NMI, SMI, and those of its own interrupt controller. */
@@ -25,7 +24,6 @@ class VmmInterruptsTest {
     private final Undo parts = new Undo();
     private Vm vm;
     private Vcpu vcpu;
-    private GuestMemory memory;
 
     private void open(Kernels kernels) {
         vm = parts.add(Vm.create(parts.add(kernels.open())));
@@ -33,15 +31,11 @@ class VmmInterruptsTest {
 
     /** A guest that takes interrupts: the handler of a vector reports it by an OUT to this port. */
     private void start(int... vectors) {
-        memory = parts.add(vm.addMemory(0, 0x10000));
-        vcpu = parts.add(vm.createVcpu(new VcpuId(0)));
-        memory.mapping().put(0x1000, HexFormat.of().parseHex("fbebfe")); // sti; jmp to itself
+        AssembledGuest guest = parts.add(new AssembledGuest(vm, "sti; jmp $"));
+        vcpu = guest.vcpu;
         for (int vector : vectors) {
-            int handler = 0x2000 + vector * 0x10;
-            memory.mapping().putInt(vector * Integer.BYTES, handler);
-            memory.mapping().put(handler, new byte[] {(byte) 0xe6, (byte) vector, (byte) 0xcf}); // out, iret
+            guest.handle(vector, "out %d, al; iret".formatted(vector));
         }
-        vcpu.x86().startAt(0x1000, 0x8000);
     }
 
     private VcpuExit runToPort(int port) {

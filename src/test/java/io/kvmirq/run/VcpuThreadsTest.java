@@ -10,8 +10,6 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.Cpuid;
-import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
@@ -20,12 +18,13 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Registers;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.testing.AssembledGuest;
+import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.undo.Undo;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Queue;
 import java.util.Random;
@@ -45,39 +44,29 @@ import org.junit.jupiter.api.AfterEach;
 class VcpuThreadsTest {
     private static final int VCPUS = Integer.getInteger("kvmirq.test.pause.vcpus", 4);
     private static final int PAUSES = Integer.getInteger("kvmirq.test.pauses", 200);
-    private static final int START = 0x1000;
-    private static final int HANDLER = 0x2000;
     private static final int DOORBELL = 0x90;
     private static final InterruptVector VECTOR = new InterruptVector(0x40);
 
-    /** inc word [0x600]; jmp. */
-    private static final String COUNTS = "ff060006 ebfa";
-
-    /** in $0xe0, %al; out %al, $0xe1; jmp. */
-    private static final String READS = "e4e0 e6e1 ebfa";
-
-    /** sti; hlt; jmp to hlt. */
-    private static final String HALTS = "fb f4 ebfd";
+    private static final String COUNTS = "loop: inc word [0x600]; jmp loop";
+    private static final String READS = "loop: in al, 0xe0; out 0xe1, al; jmp loop";
+    private static final String HALTS = "sti; idle: hlt; jmp idle";
 
     private final Undo parts = new Undo();
-    private final List<Vcpu> vcpus = new ArrayList<>();
+    private List<Vcpu> vcpus;
     private final Queue<String> failures = new ConcurrentLinkedQueue<>();
     private Vm vm;
-    private GuestMemory memory;
+    private AssembledGuest guest;
 
     private void open(Kernels kernels, int count, String code) {
         Kernel kernel = parts.add(kernels.open());
         vm = parts.add(Vm.create(kernel));
         vm.x86().createIrqchip();
-        memory = parts.add(vm.addMemory(0, 0x10000));
-        memory.mapping().put(START, HexFormat.of().parseHex(code.replace(" ", "")));
-        for (int i = 0; i < count; i++) {
-            Vcpu vcpu = parts.add(vm.createVcpu(new VcpuId(i)));
+        guest = parts.add(new AssembledGuest(vm, count, code));
+        vcpus = new ArrayList<>(guest.vcpus);
+        for (Vcpu vcpu : vcpus) {
             vcpu.setState(VcpuState.RUNNABLE);
-            vcpu.x86().setCpuid(Cpuid.ofHost(kernel).forVcpu(i, count));
+            vcpu.x86().useHostCpuid();
             vcpu.x86().enableX2apic();
-            vcpu.x86().startAt(START, 0x8000 + 0x800 * i);
-            vcpus.add(vcpu);
         }
     }
 
@@ -88,8 +77,7 @@ class VcpuThreadsTest {
 
     /** The handler of an interrupt writes to port 0xe1. */
     private void handle(int vector) {
-        memory.mapping().putInt(vector * Integer.BYTES, HANDLER);
-        memory.mapping().put(HANDLER, HexFormat.of().parseHex("e6e1cf"));
+        guest.handle(vector, "out 0xe1, al; iret");
     }
 
     private VcpuThreads.Owner owner(BiPredicate<Vcpu, VcpuExit> exited) {
@@ -119,17 +107,17 @@ class VcpuThreadsTest {
         open(kernels, 1, COUNTS);
         try (VcpuThreads threads = VcpuThreads.start(vcpus, owner(VcpuThreadsTest::answer))) {
             for (int i = 0; i < 5; i++) {
-                int before = memory.mapping().getShort(0x600);
-                while (memory.mapping().getShort(0x600) == before) {
+                int before = guest.memory.getShort(0x600);
+                while (guest.memory.getShort(0x600) == before) {
                     Thread.onSpinWait();
                 }
                 threads.pause();
                 threads.pause();
-                short counted = memory.mapping().getShort(0x600);
+                short counted = guest.memory.getShort(0x600);
                 vcpus.get(0).moveHere();
                 assertThat(vcpus.get(0).x86().registers().get(X86Registers.Name.RIP))
-                        .isBetween((long) START, START + 4L);
-                assertThat(memory.mapping().getShort(0x600)).isEqualTo(counted);
+                        .isBetween((long) AssembledGuest.START, AssembledGuest.START + 4L);
+                assertThat(guest.memory.getShort(0x600)).isEqualTo(counted);
                 threads.resume();
             }
         }
@@ -206,10 +194,7 @@ class VcpuThreadsTest {
     @OnBothKernels
     void noInterruptIsLostThroughPauses(Kernels kernels) throws InterruptedException {
         open(kernels, VCPUS, HALTS);
-        memory.mapping().putInt(VECTOR.number() * Integer.BYTES, HANDLER);
-        // out %al, $0x90; 0 to MSR 0x80b, which ends the interrupt; iret
-        String handler = "6660 e690 66b90b080000 6631c0 6631d2 0f30 6661 cf";
-        memory.mapping().put(HANDLER, HexFormat.of().parseHex(handler.replace(" ", "")));
+        guest.handle(VECTOR.number(), "pushad; out 0x90, al;" + GuestAssembler.EOI + "popad; iret");
         EventFd rung = parts.add(EventFd.create(vm.kernel()));
         parts.add(vm.assignIoEventFd(IoAddress.port(DOORBELL, 1), rung));
         List<MaskableVector> vectors = MaskableVector.createAll(
@@ -384,7 +369,7 @@ class VcpuThreadsTest {
         assertThatThrownBy(() -> vm.x86().startProcessor(second, 256))
                 .hasMessage("page 256: a processor starts in the first MiB, in page 0 to 255");
         vcpus.get(0).x86().enableLapic();
-        memory.mapping().put(0x3000, HexFormat.of().parseHex("e6e1f4")); // out %al, $0xe1
+        guest.memory.put(0x3000, GuestAssembler.bytes("out 0xe1, al"));
         Queue<String> exits = new ConcurrentLinkedQueue<>();
         VcpuThreads threads = parts.add(VcpuThreads.start(vcpus, owner((vcpu, exit) -> {
             exits.add(vcpu.id() + ": " + exit);
@@ -417,11 +402,9 @@ class VcpuThreadsTest {
     void handlerOfAHaltInjectsAnInterrupt(Kernels kernels) throws InterruptedException {
         Kernel kernel = parts.add(kernels.open());
         vm = parts.add(Vm.create(kernel));
-        memory = parts.add(vm.addMemory(0, 0x10000));
-        memory.mapping().put(START, HexFormat.of().parseHex(HALTS.replace(" ", "")));
+        guest = parts.add(new AssembledGuest(vm, HALTS));
+        vcpus = guest.vcpus;
         handle(VECTOR.number());
-        vcpus.add(parts.add(vm.createVcpu(new VcpuId(0))));
-        vcpus.get(0).x86().startAt(START, 0x8000);
         Queue<VcpuExit.Reason> exits = new ConcurrentLinkedQueue<>();
         VcpuThreads threads = parts.add(VcpuThreads.start(vcpus, owner((vcpu, exit) -> {
             exits.add(exit.reason());

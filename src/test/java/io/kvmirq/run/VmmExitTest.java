@@ -4,18 +4,16 @@ package io.kvmirq.run;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.kvmirq.VcpuId;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.JavaProcess;
 import io.kvmirq.testing.Machine;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -28,8 +26,6 @@ class VmmExitTest {
 
     /** A program that should end by itself. */
     static final class Vmm {
-        private static final int START = 0x1000;
-
         private Vmm() {}
 
         /** @param arguments a binding, and threads or loop */
@@ -54,11 +50,8 @@ class VmmExitTest {
         private static void runThreads(Kernel kernel) throws InterruptedException {
             Vm vm = Vm.create(kernel);
             vm.x86().createIrqchip();
-            GuestMemory memory = vm.addMemory(0, 0x10000);
-            memory.mapping().put(START, HexFormat.of().parseHex("e6e1ebfc")); // out 0xe1, al; jmp
-            Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-            vcpu.x86().startAt(START, 0x8000);
-            VcpuThreads threads = VcpuThreads.startPaused(List.of(vcpu), new VcpuThreads.Owner() {
+            AssembledGuest guest = new AssembledGuest(vm, "loop: out 0xe1, al; jmp loop");
+            VcpuThreads threads = VcpuThreads.startPaused(guest.vcpus, new VcpuThreads.Owner() {
                 @Override
                 public boolean exited(Vcpu exited, VcpuExit exit) {
                     System.exit(POWER_OFF);
@@ -72,8 +65,7 @@ class VmmExitTest {
             });
             Runtime.getRuntime().addShutdownHook(new Thread(() -> {
                 threads.close();
-                vcpu.close();
-                memory.close();
+                guest.close();
                 vm.close();
                 kernel.close();
             }));

@@ -11,7 +11,7 @@ import io.kvmirq.undo.Undo;
 import java.util.List;
 import java.util.stream.IntStream;
 
-/** Memory, code of {@link GuestAssembler} and vCPUs that begin with it in real mode, with the host's CPUID. */
+/** Memory, code of {@link GuestAssembler} and vCPUs that begin with it in real mode. Code that uses MSRs needs a CPUID. */
 public final class AssembledGuest implements AutoCloseable {
     public static final int START = 0x1000;
     public static final int STACK = 0x8000;
@@ -41,7 +41,6 @@ public final class AssembledGuest implements AutoCloseable {
                 .mapToObj(id -> made.add(vm.createVcpu(new VcpuId(id))))
                 .toList();
         for (Vcpu each : vcpus) {
-            each.x86().useHostCpuid();
             each.x86().startAt(START, STACK + STACK_SIZE * each.id().number());
         }
         vcpu = vcpus.get(0);

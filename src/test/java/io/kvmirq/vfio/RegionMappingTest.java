@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
-import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
-import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
@@ -17,23 +15,21 @@ import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.CpuTime;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.HexFormat;
 import org.junit.jupiter.api.Test;
 
 /** A BAR of a device that a guest has as memory. */
 class RegionMappingTest {
-    private static final int START = 0x1000;
-    private static final int AT = 0xf000;
+    private static final int AT = AssembledGuest.SIZE;
     private static final int BAR = 2;
     private static final String NAME = "0000:3b:00.0";
-    /** Twice: {@code mov $value, %eax; mov %al, (0xf800); out %al, $0x82}. */
     private static final String CODE =
-            asm("mov eax, 0x7; mov [0xf800], al; out 0x82, al; mov eax, 0x8; mov [0xf800], al; out 0x82, al");
+            "mov eax, 7; mov [0xf800], al; out 0x82, al; mov eax, 8; mov [0xf800], al; out 0x82, al";
 
     private final FakeKernel fake = new FakeKernel(Profile.parse("6.12"));
     private final FakePciDevice hardware =
@@ -43,10 +39,8 @@ class RegionMappingTest {
     void guestReachesTheRegistersAsLongAsItHasThem() {
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel);
-                GuestMemory code = vm.addMemory(0, AT);
-                Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-            code.mapping().put(START, HexFormat.of().parseHex(CODE));
-            vcpu.x86().startAt(START, 0x8000);
+                AssembledGuest guest = new AssembledGuest(vm, CODE)) {
+            Vcpu vcpu = guest.vcpu;
             VfioDevice device = VfioDevice.open(kernel, PciAddress.parse(NAME));
             Region region = device.region(BAR);
             assertThat(region.size()).isEqualTo(0x4000);
