@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.testing.GuestAssembler.asm;
+import static io.kvmirq.testing.GuestAssembler.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
-import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Lapic;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.GuestAssembler;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.util.ArrayList;
-import java.util.HexFormat;
+import io.kvmirq.undo.Undo;
 import java.util.List;
 import java.util.concurrent.FutureTask;
 import org.junit.jupiter.api.AfterEach;
@@ -30,9 +26,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 @ParameterizedClass(name = "{0}")
 @MethodSource("io.kvmirq.contract.World#withSvm")
 class CommandContract extends KernelSuite {
-    private static final int START = 0x1000;
     private static final int SECOND = 0x2000;
-    private static final int HANDLER = 0x3000;
     private static final int ID_PORT = 0x84;
     private static final int COMMAND_PORT = 0x85;
     private static final int ENDED = 0x80;
@@ -41,38 +35,26 @@ class CommandContract extends KernelSuite {
     private static final int INIT = 5 << 8;
     private static final int START_UP = 6 << 8;
 
-    private static final String ID = asm("mov ecx, 0x802; rdmsr; out 0x84, al");
-    private static final String COMMAND = asm("mov ecx, 0x830; rdmsr; out 0x85, eax");
-    private static final String ANSWER = asm(GuestAssembler.EOI + "out 0x80, al; iret");
+    private static final String ID = "mov ecx, 0x802; rdmsr; out 0x84, al;";
+    private static final String COMMAND = "mov ecx, 0x830; rdmsr; out 0x85, eax;";
 
-    private final List<AutoCloseable> opened = new ArrayList<>();
-
-    private <T extends AutoCloseable> T open(T handle) {
-        opened.add(0, handle);
-        return handle;
-    }
+    private final Undo made = new Undo();
 
     @Override
     @AfterEach
     void close() {
-        opened.forEach(closeable -> {
-            try {
-                closeable.close();
-            } catch (Exception e) {
-                throw new AssertionError(e);
-            }
-        });
+        made.close();
         super.close();
     }
 
     private static String send(int destination, int command) {
-        return asm("mov ecx, 0x830; mov eax, " + command + "; mov edx, " + destination + "; wrmsr");
+        return "mov ecx, 0x830; mov eax, " + command + "; mov edx, " + destination + "; wrmsr;";
     }
 
-    private Vcpu vcpu(Vm vm, int id) {
-        Vcpu vcpu = open(vm.createVcpu(new VcpuId(id)));
-        vcpu.x86().setCpuid(Cpuid.ofHost(vm.kernel()).forVcpu(id, 2));
-        return vcpu;
+    private AssembledGuest guest(Vm vm, int vcpus, String code) {
+        AssembledGuest guest = made.add(new AssembledGuest(vm, vcpus, code));
+        guest.vcpus.forEach(vcpu -> vcpu.x86().useHostCpuid());
+        return guest;
     }
 
     /** By id, and by each shorthand that has the first vCPU: all, and all except the sender. */
@@ -80,27 +62,22 @@ class CommandContract extends KernelSuite {
     @CsvSource({"0, 0", "0x00000000, 0x80000", "7, 0xc0000", "0xffffffff, 0", "1, 0x800"})
     void guestStartsItsSecondVcpuWhichAnswersByAnInterrupt(String to, String how) throws Exception {
         world.assumeFullIrqchip();
-        Vm vm = open(Vm.create(open(Kernel.over(kernel))));
+        Vm vm = made.add(Vm.create(made.add(Kernel.over(kernel))));
         vm.x86().createIrqchip();
-        ByteBuffer memory = open(vm.addMemory(0, 0x10000)).mapping().view(0, 0x10000);
         int answer = ASSERT | Integer.decode(how) | World.VECTOR;
-        put(
-                memory,
-                START,
-                RealModeGuest.LAPIC_ON
+        AssembledGuest guest = guest(
+                vm,
+                2,
+                GuestAssembler.LAPIC_ON
                         + ID
                         + send(1, ASSERT | INIT)
                         + send(1, ASSERT | START_UP | SECOND >>> 12)
-                        + asm("sti; idle: hlt; jmp idle"));
-        put(
-                memory,
-                SECOND,
-                RealModeGuest.LAPIC_ON + ID + send((int) (long) Long.decode(to), answer) + COMMAND + asm("hlt"));
-        put(memory, HANDLER, ANSWER);
-        memory.order(ByteOrder.LITTLE_ENDIAN).putInt(World.VECTOR * Integer.BYTES, HANDLER);
-        Vcpu first = vcpu(vm, 0);
-        Vcpu second = vcpu(vm, 1);
-        first.x86().startAt(START, 0x8000);
+                        + "sti; idle: hlt; jmp idle");
+        guest.handle(World.VECTOR, GuestAssembler.EOI + "out 0x80, al; iret");
+        String sends = send((int) (long) Long.decode(to), answer);
+        guest.memory.put(SECOND, bytes(GuestAssembler.LAPIC_ON + ID + sends + COMMAND + "hlt"));
+        Vcpu first = guest.vcpu;
+        Vcpu second = guest.vcpus.get(1);
         FutureTask<List<Long>> ran = new FutureTask<>(() -> {
             second.moveHere();
             return List.of(second.run().data(), second.run().data());
@@ -121,12 +98,9 @@ class CommandContract extends KernelSuite {
                 .filter(text -> text.startsWith("Y"))
                 .isPresent();
         assumeFalse(avic, "needs a host without AVIC: with it, KVM may lose the upper half, too");
-        Vm vm = open(Vm.create(open(Kernel.over(kernel))));
+        Vm vm = made.add(Vm.create(made.add(Kernel.over(kernel))));
         vm.x86().createSplitIrqchip(24);
-        ByteBuffer memory = open(vm.addMemory(0, 0x10000)).mapping().view(0, 0x10000);
-        put(memory, START, asm("out 0x84, al; out 0x84, al"));
-        Vcpu vcpu = vcpu(vm, 0);
-        vcpu.x86().startAt(START, 0x8000);
+        Vcpu vcpu = guest(vm, 1, "out 0x84, al; out 0x84, al").vcpu;
         X86Lapic lapic = vcpu.x86().lapic().set(X86Lapic.Name.TPR, Integer.decode(set));
         int vector = Integer.decode(requested);
         vcpu.x86()
@@ -135,9 +109,5 @@ class CommandContract extends KernelSuite {
         assertThat(vcpu.run().port()).isEqualTo(ID_PORT);
         assertThat(vcpu.run().port()).isEqualTo(ID_PORT);
         assertThat(vcpu.x86().lapic().get(X86Lapic.Name.TPR)).isEqualTo(Integer.decode(world.isAmd() ? kept : set));
-    }
-
-    private static void put(ByteBuffer memory, int at, String code) {
-        memory.put(at, HexFormat.of().parseHex(code));
     }
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -25,6 +24,7 @@ import io.kvmirq.kvm.X86Segment;
 import io.kvmirq.kvm.X86State;
 import io.kvmirq.kvm.X86SystemRegisters;
 import io.kvmirq.kvm.X86SystemRegisters.Segment;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
@@ -42,7 +42,6 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** {@code Vcpu.reset} restores what {@code kvm_vcpu_reset()} gives a new vCPU: arch/x86/kvm/x86.c, lapic.c. */
 @Contract
 class ResetContract extends KernelSuite {
-    private static final int START = 0x1000;
     private static final long X2APIC = 1 << 10;
     private static final long BOOT = 1 << 8;
     private static final int IRR = 0x220;
@@ -279,9 +278,8 @@ class ResetContract extends KernelSuite {
 
     private Vcpu running(Irqchip irqchip, String code) {
         create(irqchip);
-        open.add(vm.addMemory(0, 0x4000)).mapping().put(START, HexFormat.of().parseHex(code));
-        Vcpu vcpu = vcpu(0);
-        vcpu.x86().startAt(START, 0x3000);
+        Vcpu vcpu = open.add(new AssembledGuest(vm, code)).vcpu;
+        vcpu.x86().useHostCpuid();
         return vcpu;
     }
 
@@ -292,7 +290,7 @@ class ResetContract extends KernelSuite {
     @ParameterizedTest
     @EnumSource
     void readThatAskedForTheResetEndsBeforeIt(Irqchip irqchip) {
-        Vcpu vcpu = running(irqchip, asm("in al, 0xe0; out 0xe1, al"));
+        Vcpu vcpu = running(irqchip, "in al, 0xe0; out 0xe1, al");
         for (int i = 0; i < 3; i++) {
             VcpuExit exit = vcpu.run();
             assertThat(exit.isWrite()).isFalse();
@@ -300,7 +298,7 @@ class ResetContract extends KernelSuite {
             vcpu.reset();
             assertThat(vcpu.isWithinInstruction()).isFalse();
             assertThat(rax(vcpu)).isZero();
-            vcpu.x86().startAt(START, 0x3000);
+            vcpu.x86().startAt(AssembledGuest.START, AssembledGuest.STACK);
         }
         vcpu.run().answer(0x66);
         assertThat(vcpu.run().port()).isEqualTo(0xe1);
@@ -309,10 +307,10 @@ class ResetContract extends KernelSuite {
 
     @Test
     void writeThatAskedForTheResetEndsBeforeIt() {
-        Vcpu vcpu = running(Irqchip.SPLIT, asm("out 0xe0, al; out 0xe1, al"));
+        Vcpu vcpu = running(Irqchip.SPLIT, "out 0xe0, al; out 0xe1, al");
         assertThat(vcpu.run().port()).isEqualTo(0xe0);
         vcpu.reset();
-        vcpu.x86().startAt(START, 0x3000);
+        vcpu.x86().startAt(AssembledGuest.START, AssembledGuest.STACK);
         assertThat(vcpu.run().port()).isEqualTo(0xe0);
         assertThat(vcpu.run().port()).isEqualTo(0xe1);
     }
@@ -320,7 +318,7 @@ class ResetContract extends KernelSuite {
     /** Each run without an in-kernel LAPIC loads CR8 from struct kvm_run. */
     @Test
     void priorityIsResetWithoutIrqchip() {
-        Vcpu vcpu = running(Irqchip.NONE, asm("out 0xe0, al; out 0xe1, al"));
+        Vcpu vcpu = running(Irqchip.NONE, "out 0xe0, al; out 0xe1, al");
         try (Fd.Lease number = vcpu.fd().lease()) {
             int size = libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
             ByteBuffer page = libc.view(world.map(size, number.number()), size);
@@ -330,7 +328,7 @@ class ResetContract extends KernelSuite {
         assertThat(vcpu.x86().systemRegisters().get(X86SystemRegisters.Name.CR8))
                 .isEqualTo(7);
         vcpu.reset();
-        vcpu.x86().startAt(START, 0x3000);
+        vcpu.x86().startAt(AssembledGuest.START, AssembledGuest.STACK);
         vcpu.run();
         assertThat(vcpu.x86().systemRegisters().get(X86SystemRegisters.Name.CR8))
                 .isZero();
@@ -340,7 +338,7 @@ class ResetContract extends KernelSuite {
 
     @Test
     void vcpuThatRunsInAnotherThreadIsNotReset() throws InterruptedException {
-        Vcpu vcpu = running(Irqchip.FULL, asm("again: out 0xe0, al; jmp again"));
+        Vcpu vcpu = running(Irqchip.FULL, "again: out 0xe0, al; jmp again");
         AtomicReference<Optional<Throwable>> ended = new AtomicReference<>(Optional.empty());
         vcpu.x86().setRegisters(vcpu.x86().registers().set(X86Registers.Name.RBX, 0x77));
         Thread thread = new Thread(

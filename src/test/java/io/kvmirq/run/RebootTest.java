@@ -18,7 +18,6 @@ import io.kvmirq.irqchip.GuestPic;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.Vcpu;
@@ -32,6 +31,7 @@ import io.kvmirq.pci.EmulatedFunction;
 import io.kvmirq.pci.EmulatedVectors;
 import io.kvmirq.pci.PciHostBridge;
 import io.kvmirq.snapshot.VmParts;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.undo.Undo;
@@ -54,9 +54,6 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /** {@code VmParts.reset} and {@code VcpuThreads.reboot}: the guest of before is gone, the next one gets its interrupts. */
 class RebootTest implements VcpuThreads.Owner {
-    private static final int START = 0x1000;
-    private static final int HANDLERS = 0x2000;
-    private static final int STACK = 0x8000;
     private static final int BOOTED = 0xe0;
     private static final int RESET = 0x64;
     private static final int DOORBELL = 0x90;
@@ -68,13 +65,13 @@ class RebootTest implements VcpuThreads.Owner {
     private static final String BOOTS = "out 0xe0, al; sti; idle: hlt; jmp idle";
 
     private final Undo open = new Undo();
-    private final List<Vcpu> vcpus = new ArrayList<>();
     private final LinkedBlockingQueue<String> exits = new LinkedBlockingQueue<>();
     private final Queue<Throwable> failures = new ConcurrentLinkedQueue<>();
     private final AtomicReference<VcpuThreads> threads = new AtomicReference<>();
     private final AtomicInteger reboots = new AtomicInteger();
     private Vm vm;
-    private GuestMemory memory;
+    private AssembledGuest guest;
+    private List<Vcpu> vcpus;
     private GuestIoapic ioapic;
     private VmParts parts;
     private Runnable step = this::reboot;
@@ -95,12 +92,10 @@ class RebootTest implements VcpuThreads.Owner {
         } else {
             vm.x86().createIrqchip();
         }
-        memory = open.add(vm.addMemory(0, 0x10000));
-        memory.mapping().put(START, bytes(code));
-        for (int i = 0; i < count; i++) {
-            Vcpu vcpu = open.add(vm.createVcpu(new VcpuId(i)));
+        guest = open.add(new AssembledGuest(vm, count, code));
+        vcpus = guest.vcpus;
+        for (Vcpu vcpu : vcpus) {
             vcpu.x86().useHostCpuid();
-            vcpus.add(vcpu);
             parts.vcpu(vcpu.id(), vcpu);
         }
         firmware();
@@ -111,7 +106,10 @@ class RebootTest implements VcpuThreads.Owner {
         for (Vcpu vcpu : vcpus) {
             vcpu.setState(VcpuState.RUNNABLE);
             vcpu.x86().enableX2apic();
-            vcpu.x86().startAt(START, STACK + 0x800 * vcpu.id().number());
+            vcpu.x86()
+                    .startAt(
+                            AssembledGuest.START,
+                            AssembledGuest.STACK + 0x800 * vcpu.id().number());
         }
     }
 
@@ -123,13 +121,9 @@ class RebootTest implements VcpuThreads.Owner {
 
     /** The handler writes the vector to port 0xe1, and ends the interrupt. */
     private void handle(InterruptVector vector) {
-        int at = HANDLERS + 0x40 * (vector.number() - OLD.number());
-        memory.mapping().putInt(vector.number() * Integer.BYTES, at);
-        memory.mapping()
-                .put(
-                        at,
-                        bytes("pushad; mov al, " + vector.number() + "; out 0xe1, al; " + GuestAssembler.EOI
-                                + "popad; iret"));
+        guest.handle(
+                vector.number(),
+                "pushad; mov al, %d; out 0xe1, al;".formatted(vector.number()) + GuestAssembler.EOI + "popad; iret");
     }
 
     private VcpuThreads start() {
@@ -211,7 +205,7 @@ class RebootTest implements VcpuThreads.Owner {
     void resetPortReboots(Kernels kernels, boolean split) throws InterruptedException {
         create(kernels, split, 2, "in al, 0x64; out 0xe1, al");
         step = () -> {
-            memory.mapping().put(START, bytes(BOOTS));
+            guest.memory.put(AssembledGuest.START, bytes(BOOTS));
             reboot();
         };
         start();
@@ -255,10 +249,10 @@ class RebootTest implements VcpuThreads.Owner {
         running.reboot(() -> {
             parts.reset();
             vcpus.get(0).x86().enableX2apic();
-            vcpus.get(0).x86().startAt(START, STACK);
+            vcpus.get(0).x86().startAt(AssembledGuest.START, AssembledGuest.STACK);
         });
         expect("0:boot 0");
-        vm.x86().startProcessor(new VcpuId(1), START >> 12);
+        vm.x86().startProcessor(new VcpuId(1), AssembledGuest.START >> 12);
         expect("1:boot 0");
         assertQuiet();
     }
@@ -387,7 +381,7 @@ class RebootTest implements VcpuThreads.Owner {
                         .isPositive();
                 event.signal();
             });
-            memory.mapping().put(START, bytes(BOOTS));
+            guest.memory.put(AssembledGuest.START, bytes(BOOTS));
             firmware();
         });
         expect("0:boot 0");
@@ -549,8 +543,8 @@ class RebootTest implements VcpuThreads.Owner {
                 .hasMessageContaining("vcpu 1 of " + vm + " is not among the parts");
         VcpuThreads running = start();
         expect("0:boot 0", "1:boot 0");
-        short counted = memory.mapping().getShort(0x600);
-        while (memory.mapping().getShort(0x600) == counted) {
+        short counted = guest.memory.getShort(0x600);
+        while (guest.memory.getShort(0x600) == counted) {
             Thread.onSpinWait(); // until a vCPU is in its run
         }
         assertThatThrownBy(parts::reset).isInstanceOf(IllegalStateException.class);
@@ -579,10 +573,8 @@ class RebootTest implements VcpuThreads.Owner {
     /** Each vCPU answers through a doorbell; the old guest may lose what is in flight, the next one nothing. */
     private void rebootUnderLoad(Kernels kernels, boolean split, int count) throws InterruptedException {
         create(kernels, split, 3, BOOTS);
-        memory.mapping().putInt(NEW.number() * Integer.BYTES, HANDLERS);
-        memory.mapping().put(HANDLERS, bytes("pushad; out 0x90, al; " + GuestAssembler.EOI + "popad; iret"));
-        memory.mapping().putInt(OLD.number() * Integer.BYTES, HANDLERS + 0x40);
-        memory.mapping().put(HANDLERS + 0x40, bytes("out 0x64, al; idle: jmp idle"));
+        guest.handle(NEW.number(), "pushad; out 0x90, al; " + GuestAssembler.EOI + "popad; iret");
+        guest.handle(OLD.number(), "out 0x64, al; jmp $");
         EventFd rung = open.add(EventFd.create(vm.kernel()));
         open.add(vm.assignIoEventFd(IoAddress.port(DOORBELL, 1), rung));
         List<MaskableVector> vectors = MaskableVector.createAll(
