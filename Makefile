@@ -39,7 +39,7 @@ bench: build ## compare the hot paths with the same in C and write a report; T="
 	@scripts/bench $(T)
 
 differential: build ## compare random calls on the real kernel and on the fake; SEEDS=n (default 20000), LAB=amd for the lab's
-	@$(if $(LAB),CLASSES=io.kvmirq.differential SEEDS=$(or $(SEEDS),20000) scripts/lab/run $(LAB),scripts/search differential.Search $(or $(SEEDS),20000) 0)
+	@$(if $(LAB),CLASSES=io.kvmirq.differential SEEDS=$(or $(SEEDS),20000) scripts/lab/run $(LAB),scripts/search differential.DifferentialReport $(or $(SEEDS),20000) 0)
 
 fuzz: build ## fuzz decode and encode, a minute for each entry point, and the calls of the fake kernel
 	scripts/fuzz

@@ -45,6 +45,10 @@ final class Coverage {
         outcomes.computeIfAbsent(operation, none -> new TreeMap<>()).merge(operation.outcome(answer), 1L, Long::sum);
     }
 
+    long count(Operation operation, String outcome) {
+        return outcomes.getOrDefault(operation, Map.of()).getOrDefault(outcome, 0L);
+    }
+
     long calls() {
         return calls;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
+import io.kvmirq.testing.Choices;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
@@ -8,7 +9,6 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.SplittableRandom;
 
 /** The descriptors a sequence has asked for so far, as if every call succeeded. */
 final class Descriptors {
@@ -65,7 +65,7 @@ final class Descriptors {
     /** Arguments of {@link Operation#IRQFD} but for the eventfd. */
     record Assignment(long vm, long gsi, long flags, long resample) {}
 
-    private final SplittableRandom random;
+    private final Choices random;
     private final Map<Kind, List<Long>> open = new EnumMap<>(Kind.class);
     private final Map<Long, Kind> kinds = new HashMap<>();
     private final Map<Long, Event> events = new HashMap<>();
@@ -78,7 +78,7 @@ final class Descriptors {
     private final List<Long> closed = new ArrayList<>();
     private int next = FIRST;
 
-    Descriptors(SplittableRandom random) {
+    Descriptors(Choices random) {
         this.random = random;
     }
 
@@ -160,6 +160,11 @@ final class Descriptors {
 
     List<Long> open(Kind kind) {
         return List.copyOf(of(kind));
+    }
+
+    /** The oldest that is open, or a number that never is. */
+    long first(Kind kind) {
+        return of(kind).isEmpty() ? NEVER_OPENED : of(kind).get(0);
     }
 
     /** Counts vCPUs by VM. */

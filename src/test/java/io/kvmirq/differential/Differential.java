@@ -5,15 +5,15 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.contract.TestDevice.Place;
-import io.kvmirq.differential.Draft.Step;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Supplier;
+import java.util.stream.Collectors;
 
 /** Makes the same calls on a real kernel and on a fake. For one thread. */
 final class Differential implements AutoCloseable {
@@ -36,24 +36,38 @@ final class Differential implements AutoCloseable {
     private long sequences;
     private long dependOnTime;
 
-    /** The first call the two answered differently. */
-    record Divergence(Call call, Answer real, Answer fake) {
+    /** Calls of which the two answered the last one differently. */
+    record Divergence(List<Call> calls, Answer real, Answer fake) {
+        private Operation operation() {
+            return calls.get(calls.size() - 1).operation();
+        }
+
         /** What stays while it is made small: the call, and the outcome of both answers. */
         String kind() {
             boolean results = real.isError() || fake.isError() || real.result() != fake.result();
-            return call.operation() + " " + kind(real) + " " + kind(fake) + " " + results;
+            return operation() + " " + kind(real) + " " + kind(fake) + " " + results;
         }
 
         /** For a run to an exit, its kind: else a guest that computes without end may be left of another exit. */
         private String kind(Answer answer) {
-            return call.operation() == Operation.CONTINUE
-                    ? call.operation().outcome(answer)
+            return operation() == Operation.CONTINUE
+                    ? operation().outcome(answer)
                     : answer.isError() ? answer.text() : "ok";
         }
 
         @Override
         public String toString() {
-            return call.operation() + ", real and fake: " + real.difference(fake);
+            return operation() + ", real and fake: " + real.difference(fake);
+        }
+
+        /** A test to paste. */
+        String test() {
+            return calls.stream()
+                    .map(call -> "\n                " + call)
+                    .collect(Collectors.joining(
+                            ",",
+                            "\n    /** " + this + ". */\n    @Test\n    void found() {\n        agree(",
+                            ");\n    }"));
         }
     }
 
@@ -114,7 +128,8 @@ final class Differential implements AutoCloseable {
     Optional<Divergence> run(List<Call> calls) {
         FakeKernel kernel = fakes.get();
         try (Side fake = new Side(kernel.backend().libc(), places)) {
-            for (Call call : calls) {
+            for (int i = 0; i < calls.size(); i++) {
+                Call call = calls.get(i);
                 Optional<Answer> known = modelled(fake, call);
                 if (known.isEmpty() && call.operation().isManyCalls()) {
                     return Optional.empty();
@@ -126,7 +141,7 @@ final class Differential implements AutoCloseable {
                 Answer right = real.make(call);
                 coverage.count(call.operation(), right);
                 if (!right.equals(answer)) {
-                    return Optional.of(new Divergence(call, right, answer));
+                    return Optional.of(new Divergence(calls.subList(0, i + 1), right, answer));
                 }
             }
             return Optional.empty();
@@ -146,41 +161,28 @@ final class Differential implements AutoCloseable {
         }
     }
 
-    static List<Call> calls(List<Step> steps) {
-        return steps.stream().flatMap(step -> step.calls().stream()).toList();
-    }
-
-    /** Runs a seed's sequence; a difference comes back as a test to paste, unless it depends on time. */
-    Optional<String> search(long seed) {
-        sequences++;
-        List<Step> steps = Generator.sequence(seed, LENGTH, !places.isEmpty());
-        Optional<Divergence> found = run(calls(steps));
-        if (found.isEmpty()) {
-            return Optional.empty();
-        }
+    /**
+     * Runs a random sequence, which counts the first time.
+     *
+     * @throws AssertionError with a test to paste, if it differs, unless that depends on time
+     */
+    void run(Choices random) {
+        List<Call> calls = Generator.calls(random, LENGTH, !places.isEmpty());
         Differential quiet = new Differential(real, fakes, places);
-        for (int i = 0; i < REPEATS; i++) {
-            Optional<Divergence> again = quiet.run(calls(steps));
-            if (again.isEmpty() || !again.get().kind().equals(found.get().kind())) {
+        Optional<Divergence> found = (random.isAgain() ? quiet : this).run(calls);
+        sequences += random.isAgain() ? 0 : 1;
+        for (int i = 0; i < REPEATS && found.isPresent() && !random.isAgain(); i++) {
+            String kind = found.get().kind();
+            if (quiet.run(calls).filter(again -> again.kind().equals(kind)).isEmpty()) {
                 dependOnTime++;
-                return Optional.empty();
+                return;
             }
         }
-        return Optional.of(quiet.test(seed, new Shrinker(quiet::run).shrink(steps), found.get()));
-    }
-
-    /** @param first the difference that was found */
-    private String test(long seed, List<Call> calls, Divergence first) {
-        List<String> lines = new ArrayList<>();
-        lines.add("    /** " + run(calls).map(Divergence::toString).orElse("Not seen in each run: " + first) + ". */");
-        lines.add("    @Test");
-        lines.add("    void seed%d() {".formatted(seed).replace("seed-", "seedMinus"));
-        lines.add("        agree(");
-        for (int i = 0; i < calls.size(); i++) {
-            lines.add("                " + calls.get(i) + (i < calls.size() - 1 ? "," : ");"));
-        }
-        lines.add("    }");
-        return String.join("\n", lines);
+        found.ifPresent(divergence -> {
+            Throwable kind = new IllegalStateException(divergence.kind());
+            kind.setStackTrace(new StackTraceElement[0]);
+            throw new AssertionError(divergence.test(), kind);
+        });
     }
 
     @Override

@@ -39,9 +39,9 @@ class DifferentialTest {
     void fakeAnswersAsTheRealKernelDoesAndNoOutcomeIsRare() {
         try (Differential differential = Differential.ofThisMachine()) {
             long start = System.nanoTime();
-            List<String> found = Search.run(differential, 0, SEEDS);
-            System.out.println(
-                    differential.coverage() + "\n" + Search.summary(differential, System.nanoTime() - start));
+            List<String> found = DifferentialReport.run(differential, 0, SEEDS);
+            System.out.println(differential.coverage() + "\n"
+                    + DifferentialReport.summary(differential, System.nanoTime() - start));
             assertThat(found).as("differences").isEmpty();
             // VFIO takes its share of the calls, and some of its calls are rare because they take 100 ms.
             if (SEEDS >= ENOUGH && !differential.hasVfio()) {

@@ -5,21 +5,21 @@ import static io.kvmirq.differential.Call.call;
 
 import io.kvmirq.differential.Descriptors.Event;
 import io.kvmirq.differential.Descriptors.Kind;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.SplittableRandom;
 
-/** A sequence of calls from a seed. */
+/** A random sequence of calls. */
 final class Generator {
     private static final int MOST_VCPUS = 3;
     private static final int MOST_VMS = 2;
     private static final int NO_EPOLL_CTL = 4;
     private static final int MORE_EPOLL_CTLS = 3;
 
-    private final SplittableRandom random;
+    private final Choices random;
     private final Values values;
     private final Descriptors fds;
     private final Draft draft;
@@ -39,8 +39,8 @@ final class Generator {
 
     private record Choice(int weight, Runnable step) {}
 
-    private Generator(long seed, boolean withVfio) {
-        this.random = new SplittableRandom(seed);
+    private Generator(Choices random, boolean withVfio) {
+        this.random = random;
         this.draft = new Draft(random);
         this.values = draft.values();
         this.fds = draft.fds();
@@ -199,77 +199,82 @@ final class Generator {
      *
      * @param withVfio whether there are the devices of {@link VfioSide}
      */
-    static List<Draft.Step> sequence(long seed, int length, boolean withVfio) {
-        Generator generator = new Generator(seed, withVfio);
-        generator.begin();
-        while (generator.draft.calls() < length) {
-            generator.any();
+    static List<Call> calls(Choices random, int length, boolean withVfio) {
+        Generator generator = new Generator(random, withVfio);
+        List<Runnable> beginning = generator.beginning();
+        List<Call> calls = generator.draft.calls();
+        for (int at = 0; random.step(calls.size() < length ? Integer.MAX_VALUE : 0); at++) {
+            long step = random.keep(Math.min(at, beginning.size()));
+            (step < beginning.size() ? beginning.get((int) step) : (Runnable) generator::any).run();
         }
         generator.observe();
-        return generator.draft.steps();
+        return calls;
     }
 
-    /** Something to work on: a VM with an irqchip and a vCPU that listens, most of the time. */
-    private void begin() {
-        long vm = createVm(fds.open(Kind.KVM).get(0), 0);
+    /** The steps that make something to work on: a VM with an irqchip and a vCPU that listens, most of the time. */
+    private List<Runnable> beginning() {
+        List<Runnable> steps = new ArrayList<>(List.of(() -> createVm(fds.first(Kind.KVM), 0)));
         if (ofProcessor) {
-            beginWithProcessor(vm);
-            return;
+            steps.addAll(List.of(this::irqchipOrNone, this::bootVcpu, this::eventfd, this::eventfd, () -> {
+                if (values.rarely(3)) {
+                    vcpus.cpuid();
+                }
+            }));
+            steps.add(() -> {
+                if (values.rarely(3)) {
+                    interrupts.listening(fds.first(Kind.VCPU));
+                } else {
+                    vcpus.load(fds.first(Kind.VCPU));
+                }
+            });
+            return steps;
         }
-        if (!Machine.isX86()) {
-            beginOnArm64(vm);
-            return;
-        }
-        if (values.rarely(2)) {
-            createIrqchip();
+        if (Machine.isX86()) {
+            steps.add(() -> {
+                if (values.rarely(2)) {
+                    createIrqchip();
+                } else {
+                    draft.step(call(Operation.CREATE_IRQCHIP, fds.first(Kind.VM)));
+                }
+            });
+            steps.add(() -> {
+                if (values.rarely(2)) {
+                    createVm();
+                    enable();
+                }
+            });
+            steps.addAll(List.of(this::bootVcpu, () -> interrupts.listening(fds.first(Kind.VCPU))));
         } else {
-            draft.step(call(Operation.CREATE_IRQCHIP, vm));
+            steps.add(() -> vgics.begin(fds.first(Kind.VM)));
+            steps.add(() -> {
+                if (values.rarely(2)) {
+                    arm.createVm();
+                }
+            });
         }
-        if (values.rarely(2)) {
-            createVm();
-            enable();
-        }
-        interrupts.listening(createVcpu(vm, 0));
-        beginOthers(vm);
-    }
-
-    private void beginOthers(long vm) {
-        if (!values.rarely(3)) {
-            devices.create(vm, Uapi.KVM_DEV_TYPE_VFIO, 0);
-        }
-        eventfd();
-        eventfd();
+        steps.add(() -> {
+            if (!values.rarely(3)) {
+                devices.create(fds.first(Kind.VM), Uapi.KVM_DEV_TYPE_VFIO, 0);
+            }
+        });
+        steps.addAll(List.of(this::eventfd, this::eventfd));
         if (withVfio) {
-            vfio.begin();
+            steps.add(vfio::begin);
         }
+        return steps;
     }
 
-    private void beginOnArm64(long vm) {
-        vgics.begin(vm);
-        if (values.rarely(2)) {
-            arm.createVm();
-        }
-        beginOthers(vm);
-    }
-
-    /** A VM with PICs, with LAPICs alone, or without any, and a guest. */
-    private void beginWithProcessor(long vm) {
+    /** PICs, LAPICs alone, or neither. */
+    private void irqchipOrNone() {
         switch (random.nextInt(4)) {
             case 0 -> {}
-            case 1 -> draft.step(call(Operation.SPLIT_IRQCHIP, vm, 24, 0));
-            default -> draft.step(call(Operation.CREATE_IRQCHIP, vm));
+            case 1 -> draft.step(call(Operation.SPLIT_IRQCHIP, fds.first(Kind.VM), 24, 0));
+            default -> draft.step(call(Operation.CREATE_IRQCHIP, fds.first(Kind.VM)));
         }
-        long vcpu = createVcpu(vm, 0);
-        eventfd();
-        eventfd();
-        if (values.rarely(3)) {
-            vcpus.cpuid();
-        }
-        if (values.rarely(3)) {
-            interrupts.listening(vcpu);
-        } else {
-            vcpus.load(vcpu);
-        }
+    }
+
+    private void bootVcpu() {
+        createVcpu(fds.first(Kind.VM), 0);
     }
 
     private void any() {
@@ -390,10 +395,12 @@ final class Generator {
         createVm(fds.pick(Kind.KVM), more ? 0 : values.of(1, 0xff, -1));
     }
 
-    private long createVm(long kvm, long type) {
+    private void createVm(long kvm, long type) {
         long to = fds.fresh();
         draft.step(call(Operation.CREATE_VM, to, kvm, type));
-        return type == 0 ? fds.addFrom(Kind.KVM, kvm, Kind.VM, to) : to;
+        if (type == 0) {
+            fds.addFrom(Kind.KVM, kvm, Kind.VM, to);
+        }
     }
 
     private void checkExtension() {
@@ -431,10 +438,12 @@ final class Generator {
         createVcpu(vm, more ? values.vcpuId() : values.of(4096, -1, 1L << 32));
     }
 
-    private long createVcpu(long vm, long id) {
+    private void createVcpu(long vm, long id) {
         long to = fds.fresh();
         draft.step(call(Operation.CREATE_VCPU, to, vm, id));
-        return id >= 0 && id < 4096 ? fds.addFrom(Kind.VM, vm, Kind.VCPU, to) : to;
+        if (id >= 0 && id < 4096) {
+            fds.addFrom(Kind.VM, vm, Kind.VCPU, to);
+        }
     }
 
     private void memory() {

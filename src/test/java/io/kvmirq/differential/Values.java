@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
+import io.kvmirq.testing.Choices;
 import io.kvmirq.uapi.Uapi;
-import java.util.SplittableRandom;
 
 /** Arguments at random, near what matters. */
 final class Values {
@@ -52,9 +52,9 @@ final class Values {
         Uapi.KVM_SET_CPUID2
     };
 
-    private final SplittableRandom random;
+    private final Choices random;
 
-    Values(SplittableRandom random) {
+    Values(Choices random) {
         this.random = random;
     }
 

@@ -7,8 +7,8 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.uapi.Uapi;
-import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 
 class ValuesTest {
@@ -22,7 +22,7 @@ class ValuesTest {
         int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
         int vm = fake.vmCreate(kvm, 0);
         int vcpu = fake.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
-        Values values = new Values(new SplittableRandom(0));
+        Values values = new Values(Choices.of(0));
         for (int i = 0; i < DRAWS; i++) {
             long request = values.request();
             for (int fd : new int[] {kvm, vm, vcpu}) {

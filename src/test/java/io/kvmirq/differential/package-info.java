@@ -2,10 +2,10 @@
 /**
  * A search for calls that the fake kernel answers otherwise than the real one.
  *
- * <p>A {@code Generator} draws a sequence of calls from a seed: valid, invalid, with stale descriptors and descriptors
- * of the wrong kind, on two VMs and several eventfds, and at its end calls that show what can be observed. Two {@code
- * Side}s make the same calls, one on this machine's kernel, one on a fresh fake; {@code Differential} compares result
- * and bytes written call by call. A difference is made small by {@code Shrinker} and printed as a test.
+ * <p>A {@code Generator} draws a sequence of calls: valid, invalid, with stale descriptors and descriptors of the wrong
+ * kind, on two VMs and several eventfds, and at its end calls that show what can be observed. Two {@code Side}s make the
+ * same calls, one on this machine's kernel, one on a fresh fake; {@code Differential} compares result and bytes written
+ * call by call. A difference is made small by {@link io.kvmirq.testing.Search} and printed as a test.
  *
  * <p>Where the lab's devices are bound to vfio-pci, containers, groups and devices of VFIO are among the calls, with
  * eventfds that feed GSIs too. The devices send nothing: a loopback signals what they would.
@@ -29,8 +29,7 @@
  * <p>What the real kernel does in a worker is awaited by calls of the sequence itself, never by asking again. A step is
  * a call with its barrier. A signal to an eventfd that may feed a GSI, and assigning one that may be signalled, are
  * followed by deassigning it, which waits for its injection; closing is followed by deassigning a pair nobody uses,
- * which waits for all detaching. Steps can be left out without making another one race: a barrier never relies on what
- * an earlier step did.
+ * which waits for all detaching. Where steps are left out, the others are drawn again with the barriers that they need.
  */
 @NullMarked
 package io.kvmirq.differential;

@@ -63,10 +63,20 @@ public final class Choices implements RandomGenerator {
         return !ended;
     }
 
+    /** Whether a program that failed is drawn again. */
+    public boolean isAgain() {
+        return random == null;
+    }
+
     @Override
     public long nextLong() {
+        return keep(random != null ? random.nextLong() : 0);
+    }
+
+    /** A number that the program chooses the first time, such as one of the step's place: it stays if others are left out. */
+    public long keep(long chosen) {
         List<Long> part = drawn.get(drawn.size() - 1);
-        long value = random != null ? random.nextLong() : again(drawn.size() - 1, part.size());
+        long value = random != null ? chosen : again(drawn.size() - 1, part.size());
         part.add(value);
         return value;
     }

@@ -3,6 +3,7 @@ package io.kvmirq.testing;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -38,15 +39,22 @@ public final class Search {
      * @throws AssertionError if one fails: after fewest steps, in words and to paste
      */
     public static void run(String name, long first, long count, Program program) {
+        run(name, first, count, program, failure -> {
+            throw failure;
+        });
+    }
+
+    /** The same, but hands over each failure, and goes on if that returns true. */
+    public static void run(String name, long first, long count, Program program, Predicate<AssertionError> goesOn) {
         Long only = Long.getLong("kvmirq.test.seed");
         long begin = only != null ? only : first;
         long end = only != null ? only + 1 : first + count;
-        for (long seed = begin; seed < end; seed++) {
+        boolean going = true;
+        for (long seed = begin; seed < end && going; seed++) {
             Choices choices = Choices.of(seed);
             Throwable failure = failure(program, choices);
-            if (failure != null) {
-                throw new Search(program, choices.parts(), failure).shrink(name + ", seed " + seed);
-            }
+            going = failure == null
+                    || goesOn.test(new Search(program, choices.parts(), failure).shrink(name + ", seed " + seed));
         }
     }
 
@@ -64,7 +72,7 @@ public final class Search {
         }
     }
 
-    /** The failure and its place: another failure would hide this one. */
+    /** The failure and its place, or its message if it has none: another failure would hide this one. */
     private static String kind(Throwable thrown) {
         Throwable failure = thrown;
         while (failure.getCause() != null) { // a search that adds its steps wraps it
@@ -75,7 +83,7 @@ public final class Search {
                 return failure.getClass() + " " + frame.getClassName() + "." + frame.getMethodName();
             }
         }
-        return failure.getClass().toString();
+        return failure.toString();
     }
 
     private AssertionError shrink(String name) {

@@ -2,35 +2,41 @@
 package io.kvmirq.differential;
 
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Search;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
 /** {@code main}: seeds from the command line, a line now and then, coverage, and what differs as soon as it is found. */
-final class Search {
+final class DifferentialReport {
     private static final long REPORT_SECONDS = 30;
     private static final int MOST_DIVERGENCES = 5;
 
-    private Search() {}
+    private DifferentialReport() {}
 
-    /** Runs {@code seeds} seeds from {@code first} on, until enough differences are found; these as tests to paste. */
+    /** Searches until enough differences are found, and returns them as tests to paste. */
     static List<String> run(Differential differential, long first, long seeds) {
         List<String> found = new ArrayList<>();
         long start = System.nanoTime();
-        long reported = 0;
-        for (long seed = first; seed < first + seeds && found.size() < MOST_DIVERGENCES; seed++) {
-            Optional<String> test = differential.search(seed);
-            if (test.isPresent()) {
-                found.add(test.get());
-                System.err.println("seed " + seed + " differs:\n" + test.get());
-            }
+        long[] reported = {0};
+        Search.Program program = random -> {
             long seconds = TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - start);
-            if (seconds / REPORT_SECONDS > reported) {
-                reported = seconds / REPORT_SECONDS;
-                System.err.println(seed - first + 1 + " of " + seeds + " sequences in " + seconds + " s, "
+            if (seconds / REPORT_SECONDS > reported[0]) {
+                reported[0] = seconds / REPORT_SECONDS;
+                System.err.println(differential.sequences() + " of " + seeds + " sequences in " + seconds + " s, "
                         + found.size() + " divergences");
             }
+            differential.run(random);
+        };
+        Search.run("random calls", first, seeds, program, failure -> {
+            System.err.println(failure.getMessage());
+            found.add(failure.getMessage());
+            return found.size() < MOST_DIVERGENCES;
+        });
+        long vcpus = differential.coverage().count(Operation.CREATE_VCPU, "ok");
+        if (found.isEmpty() && vcpus <= differential.sequences() / 2) {
+            throw new AssertionError(
+                    vcpus + " vCPUs in " + differential.sequences() + " sequences: most calls had none");
         }
         return found;
     }
