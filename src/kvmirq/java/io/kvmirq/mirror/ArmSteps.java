@@ -29,15 +29,16 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
     /** Changes a guest event's LPI. */
     void map(long its, long key, ItsMappings.Mapping now) {
         long doorbell = ItsMappings.doorbell(its);
-        EventFdId owner = state.arm.owner(doorbell, key);
+        ItsMappings.Mapping before = state.arm.mapping(doorbell, key);
+        EventFdId owner = before == null ? null : state.arm.owner(before.lpi());
         state.arm.map(doorbell, key, now);
         state.aimedAt(key).forEach(event -> {
             EventFdEnds met = state.at(event);
             boolean vlpi = state.arm.sent(event) != null;
             state.predict(met.isPaired() && !vlpi ? met.obstructed(Optional.of(ArmRules.unmapped(met))) : met);
         });
-        if (owner != null) {
-            state.predict(state.at(owner));
+        if (before != null && owner != null) {
+            predictOthers(before.lpi(), owner, null);
         }
     }
 
@@ -82,7 +83,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
     }
 
     /** Repeats the predictions of other host interrupts whose event has this LPI, because its owner changed. */
-    private void predictOthers(int lpi, @Nullable EventFdId owner, EventFdId self) {
+    private void predictOthers(int lpi, @Nullable EventFdId owner, @Nullable EventFdId self) {
         Stream.concat(
                         Stream.ofNullable(owner),
                         state.arm.events(lpi).stream().flatMap(key -> state.aimedAt(key).stream()))

@@ -49,7 +49,9 @@ final class ItsMappings {
         return !itses.isEmpty() && !itses.containsKey(doorbell);
     }
 
-    private @Nullable Mapping mapping(long doorbell, long key) {
+    /** A guest event's mapping, or null if no event of the mirror contained it. */
+    @Nullable
+    Mapping mapping(long doorbell, long key) {
         Map<Long, Mapping> mappings = itses.get(doorbell);
         return mappings == null ? null : mappings.get(key);
     }
@@ -66,13 +68,6 @@ final class ItsMappings {
     @Nullable
     EventFdId owner(int lpi) {
         return vlpis.get(lpi);
-    }
-
-    /** The eventfd whose host interrupt is delivered as a guest event's LPI, or null if the LPI has no vLPI. */
-    @Nullable
-    EventFdId owner(long doorbell, long key) {
-        Mapping mapping = mapping(doorbell, key);
-        return mapping == null ? null : owner(mapping.lpi());
     }
 
     /** The mapping that hardware uses for a host interrupt's message, or null if the message goes to no vLPI. */

@@ -226,6 +226,18 @@ class VlpiPredictionTest {
     }
 
     @Test
+    void onAnOldKernelAnLpiIsFreeAgainOnceTheEventThatTookItHasAnother() {
+        Mirror two = paired(VlpiKernel.BY_ROUTE);
+        two.apply(mapped(6, 8192, 1));
+        two.apply(route(OTHER, 6));
+        two.apply(new Event.ProducerAdded(SECOND, vector(1)));
+        two.apply(new Event.ConsumerAdded(SECOND, OTHER));
+        assertRefused(two, FIRST, VlpiObstacle.TAKEN);
+        two.apply(mapped(6, 8193, 1));
+        assertThat(irq(two, FIRST).posting()).isEqualTo(ArmRules.LOST);
+    }
+
+    @Test
     void whatOnlyTheGuestKnowsIsUnknown() {
         Mirror mirror = mirror(
                 VlpiKernel.BY_HOST_IRQ,
