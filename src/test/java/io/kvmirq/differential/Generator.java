@@ -76,7 +76,7 @@ final class Generator {
                 new Choice(7, this::createVcpu),
                 new Choice(14, interrupts::route),
                 new Choice(15, interrupts::irqfd),
-                new Choice(5, interrupts::heldLine),
+                new Choice(8, interrupts::heldLine),
                 new Choice(14, interrupts::ioeventfd),
                 new Choice(12, interrupts::signal),
                 new Choice(22, interrupts::line),
