@@ -22,6 +22,7 @@ public final class Choices implements RandomGenerator {
     private final List<long[]> before;
 
     private final List<List<Long>> drawn = new ArrayList<>(List.of(new ArrayList<>()));
+    private final List<String> notes = new ArrayList<>();
     private boolean ended;
 
     private Choices(@Nullable SplittableRandom random, List<long[]> before) {
@@ -66,6 +67,15 @@ public final class Choices implements RandomGenerator {
     /** Whether a program that failed is drawn again. */
     public boolean isAgain() {
         return random == null;
+    }
+
+    /** Says what a step does, for the report of a failure. */
+    public void note(String step) {
+        notes.add(step);
+    }
+
+    List<String> notes() {
+        return notes;
     }
 
     @Override

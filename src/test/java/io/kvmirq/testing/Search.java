@@ -3,6 +3,7 @@ package io.kvmirq.testing;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
@@ -12,23 +13,28 @@ import org.jspecify.annotations.Nullable;
  * test. With {@code -Dkvmirq.test.seed=N} ({@code make try T=… SEED=N}) only that program runs.
  */
 public final class Search {
-    /** A program of steps. It fails with an exception or an AssertionError, whose message has the steps. */
+    /** A program of steps, which it notes. It fails with an exception or an AssertionError. */
     public interface Program {
         void run(Choices choices) throws Exception;
     }
 
-    /** Runs of a failing program, at most. */
+    /** Runs of a failing program, at most; a run of the lab takes seconds. */
     private static final int RUNS = 3_000;
+
+    private static final long MOST_NANOS = TimeUnit.MINUTES.toNanos(1);
 
     private final Program program;
     private final String kind;
+    private final long start = System.nanoTime();
     private List<long[]> parts;
+    private List<String> notes;
     private Throwable failure;
     private int runs;
 
-    private Search(Program program, List<long[]> parts, Throwable failure) {
+    private Search(Program program, Choices choices, Throwable failure) {
         this.program = program;
-        this.parts = parts;
+        this.parts = choices.parts();
+        this.notes = choices.notes();
         this.failure = failure;
         kind = kind(failure);
     }
@@ -54,7 +60,7 @@ public final class Search {
             Choices choices = Choices.of(seed);
             Throwable failure = failure(program, choices);
             going = failure == null
-                    || goesOn.test(new Search(program, choices.parts(), failure).shrink(name + ", seed " + seed));
+                    || goesOn.test(new Search(program, choices, failure).shrink(name + ", seed " + seed));
         }
     }
 
@@ -99,13 +105,14 @@ public final class Search {
         return new AssertionError(
                 name + ", " + (parts.size() - 2) + " of " + steps + " steps"
                         + (repeats ? "" : " (it does not fail a second time)") + ": " + failure.getMessage()
+                        + (notes.isEmpty() ? "" : "\nsteps: " + String.join(", ", notes))
                         + "\nto run it again: Search.again(\"" + Choices.text(parts) + "\", …)",
                 failure);
     }
 
     /** Whether a program fails in the same way; then it replaces the one that is kept. */
     private boolean fails(List<long[]> candidate) {
-        if (++runs > RUNS) {
+        if (++runs > RUNS || System.nanoTime() - start > MOST_NANOS) {
             return false;
         }
         Choices choices = Choices.again(candidate);
@@ -114,6 +121,7 @@ public final class Search {
             return false;
         }
         parts = choices.parts();
+        notes = choices.notes();
         failure = found;
         return true;
     }
