@@ -16,8 +16,8 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.pci.GuestMsi;
 import io.kvmirq.pci.MessageSearch;
 import io.kvmirq.pci.MsiSearch;
-import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.Numbers;
+import io.kvmirq.testing.Search;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
@@ -142,18 +142,17 @@ class GuestMsiContract {
 
     @Test
     void eachMessageOfRandomProgramsArrivesOnce() {
-        int sent = 0;
-        int arrived = 0;
-        for (int seed = 0; seed < PROGRAMS; seed++) {
+        int[] counts = new int[2];
+        Search.run(vfio + " MSI", 0, PROGRAMS, random -> {
             msi.reset();
-            MessageSearch search = new MsiSearch(searched, msi, 1, Choices.of(seed));
+            MessageSearch search = new MsiSearch(searched, msi, 1, random);
             search.run();
-            sent += search.sent();
-            arrived += search.arrived();
-        }
-        System.out.println(
-                vfio + ": " + PROGRAMS + " programs of MSI, " + sent + " messages sent, " + arrived + " arrived");
-        assertThat(arrived).isPositive();
+            counts[0] += search.sent();
+            counts[1] += search.arrived();
+        });
+        System.out.println(vfio + ": " + PROGRAMS + " programs of MSI, " + counts[0] + " messages sent, " + counts[1]
+                + " arrived");
+        assertThat(counts[1]).isPositive();
     }
 
     private void enable(boolean enabled) {

@@ -19,8 +19,10 @@ import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.GuestIts;
-import java.util.Random;
+import io.kvmirq.testing.Search;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -30,12 +32,13 @@ import org.junit.jupiter.params.provider.ValueSource;
 class GicV4ForwardingTest {
     private static final int NONE = 1023;
     private static final int STEPS = 2000;
+    private static final List<String> WORDS = List.of("mask", "unmask", "reroute", "forward again", "send", "send");
 
     /** A vector that is masked, re-routed and closed at random, with the LPI that its message is for. */
     private static final class Use {
         final GicV4World world;
         final Forwarding forwarding;
-        final Random random;
+        final Choices random;
         private ForwardedIrq irq;
         private int event;
         private boolean masked;
@@ -43,7 +46,7 @@ class GicV4ForwardingTest {
         private int sent;
         private int taken;
 
-        Use(String profile, VlpiKernel kernel, int seed) {
+        Use(String profile, VlpiKernel kernel, Choices random) {
             world = new GicV4World(profile);
             MirrorHost host = MirrorHost.arm64(profile.endsWith("gicv4"), kernel);
             Mirror mirror = Mirror.create(host);
@@ -53,7 +56,7 @@ class GicV4ForwardingTest {
             mirror.apply(mapped(1, GicV4World.SECOND));
             forwarding =
                     Forwarding.builder(world.vm, world.device).mirror(mirror).build();
-            random = new Random(seed);
+            this.random = random;
             irq = forwarding.forward(world.device.msix().get(0), message(0));
         }
 
@@ -71,7 +74,9 @@ class GicV4ForwardingTest {
         }
 
         void step() {
-            switch (random.nextInt(6)) {
+            int what = random.nextInt(WORDS.size());
+            random.note(WORDS.get(what));
+            switch (what) {
                 case 0 -> mask();
                 case 1 -> unmask();
                 case 2 -> reroute();
@@ -188,27 +193,31 @@ class GicV4ForwardingTest {
     @ParameterizedTest
     @CsvSource({"gicv4,BY_HOST_IRQ", "'6.12,gicv4',BY_ROUTE", "'6.1,gicv4',BY_ROUTE", "gicv3,BY_HOST_IRQ"})
     void nothingIsLostAndTheMirrorAgrees(String profile, VlpiKernel kernel) {
-        Use use = new Use(profile, kernel, 1);
-        int posted = 0;
-        for (int i = 0; i < STEPS; i++) {
-            use.step();
-            Posting predicted = use.irq.predicted();
-            assertThat(predicted instanceof Posting.Posted)
-                    .as("the mirror says %s", predicted.text())
-                    .isEqualTo(use.isVlpi());
-            posted += use.isVlpi() ? 1 : 0;
-        }
-        use.unmask();
-        use.taken += use.take();
-        if (posted > 0) {
-            assertThat(use.taken).as("one more where a vLPI ended").isGreaterThanOrEqualTo(use.sent);
-        } else {
-            assertThat(use.taken).isEqualTo(use.sent);
-        }
-        assertThat(posted > 0).isEqualTo(profile.endsWith("gicv4"));
-        System.out.println(profile + ": sent " + use.sent + ", taken " + use.taken + ", posted in " + posted + " of "
-                + STEPS + " steps");
-        assertThat(Refusals.rules(use.world.fake)).doesNotContain(VgicAnswer.VLPI_WARNS);
+        int[] posted = {0};
+        Search.run(profile, 1, 1, random -> {
+            Use use = new Use(profile, kernel, random);
+            int vlpis = 0;
+            while (random.step(STEPS)) {
+                use.step();
+                Posting predicted = use.irq.predicted();
+                assertThat(predicted instanceof Posting.Posted)
+                        .as("the mirror says %s", predicted.text())
+                        .isEqualTo(use.isVlpi());
+                vlpis += use.isVlpi() ? 1 : 0;
+            }
+            use.unmask();
+            use.taken += use.take();
+            if (vlpis > 0) {
+                assertThat(use.taken).as("one more where a vLPI ended").isGreaterThanOrEqualTo(use.sent);
+            } else {
+                assertThat(use.taken).isEqualTo(use.sent);
+            }
+            System.out.println(profile + ": sent " + use.sent + ", taken " + use.taken + ", posted in " + vlpis + " of "
+                    + STEPS + " steps");
+            assertThat(Refusals.rules(use.world.fake)).doesNotContain(VgicAnswer.VLPI_WARNS);
+            posted[0] += vlpis;
+        });
+        assertThat(posted[0] > 0).isEqualTo(profile.endsWith("gicv4"));
     }
 
     @Test

@@ -17,11 +17,12 @@ import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.Producer;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.Search;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -42,15 +43,15 @@ class VlpiAgreementTest {
     private static final class Play {
         private final GicV4World arm;
         private final Mirror mirror;
-        private final Random random;
+        private final Choices random;
         private final List<Irqfd> irqfds = new ArrayList<>();
         private final boolean[] assigned = new boolean[VECTORS];
 
-        Play(String profile, long seed) {
+        Play(String profile, Choices random) {
             arm = new GicV4World(profile);
             arm.device.msix(0, VECTORS).arm(arm.events);
             mirror = Mirror.create(MirrorHost.arm64(true, VlpiKernel.BY_HOST_IRQ));
-            random = new Random(seed);
+            this.random = random;
             mirror.apply(List.of(new Event.IrqchipCreated(Event.Irqchip.VGIC), new Event.ItsAdded(GuestIts.ITS)));
             mapped(0, 0);
             mapped(1, 1);
@@ -154,14 +155,13 @@ class VlpiAgreementTest {
     @ValueSource(strings = {"gicv4", "7.1,gicv4"})
     void predictionsAgreeWithTheFakesHardware(String profile) {
         Set<String> seen = new HashSet<>();
-        for (long seed = 0; seed < SCHEDULES; seed++) {
-            StringBuilder steps = new StringBuilder(profile + ", seed " + seed + ":");
-            Play play = new Play(profile, seed);
-            for (int i = 0; i < STEPS; i++) {
-                steps.append(' ').append(play.step()).append(';');
-                assertThat(play).as("%s", steps).satisfies(played -> played.compare(seen));
+        Search.run(profile, 0, SCHEDULES, random -> {
+            Play play = new Play(profile, random);
+            while (random.step(STEPS)) {
+                random.note(play.step());
+                play.compare(seen);
             }
-        }
+        });
         assertThat(seen).containsExactlyInAnyOrder("Posted", "NotPosted");
     }
 }

@@ -35,6 +35,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.testing.Orders;
+import io.kvmirq.testing.Search;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.VfioDevice;
@@ -418,19 +419,21 @@ class Abi2014Test {
      */
     @Test
     void processKilledAtAnyPointLeavesTheLineRight() {
-        for (int seed = 0; seed < 200; seed++) {
-            Random random = new Random(seed);
+        Search.run("killed", 0, 200, random -> {
             Arm arm = new Arm();
             List<ArmedLine> armed = new ArrayList<>();
-            for (int step = random.nextInt(20); step > 0; step--) {
-                act(arm, armed, random.nextInt(8));
+            int steps = random.nextInt(20);
+            while (random.step(steps)) {
+                int what = random.nextInt(8);
+                random.note("act " + what);
+                act(arm, armed, what);
             }
             List<Integer> files = new ArrayList<>(IntStream.range(3, 30).boxed().toList());
-            Collections.shuffle(files, random);
+            Collections.shuffle(files, new Random(random.nextLong()));
             files.forEach(arm.fake.backend().libc()::close);
-            assertThat(nextProcessTakesALevel(arm)).as("seed %d", seed).isTrue();
-            assertThat(arm.hardware.remove()).as("seed %d", seed).isTrue();
-        }
+            assertThat(nextProcessTakesALevel(arm)).isTrue();
+            assertThat(arm.hardware.remove()).as("the device is free").isTrue();
+        });
     }
 
     private static void act(Arm arm, List<ArmedLine> armed, int what) {

@@ -11,6 +11,8 @@ import io.kvmirq.fake.Faults;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Choices;
+import io.kvmirq.testing.Search;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
@@ -31,22 +33,24 @@ class KilledForwardingTest {
         private static final long serialVersionUID = 1;
     }
 
-    private static void kill(ForwardWorld world, Random random) {
+    private static void kill(ForwardWorld world, long order) {
         List<Integer> open = IntStream.range(world.firstFreeDescriptor, world.firstFreeDescriptor + 64)
                 .boxed()
                 .collect(Collectors.toCollection(ArrayList::new));
-        Collections.shuffle(open, random);
+        Collections.shuffle(open, new Random(order));
         open.forEach(world.fake.backend().libc()::close);
         throw new Killed();
     }
 
-    private static void useMessages(ForwardWorld world, Random random) {
+    private static void useMessages(ForwardWorld world, Choices random) {
         Forwarding forwarding = Forwarding.create(world.vm, world.device);
         List<ForwardedIrq> irqs = forwarding.forwardAll(world.device.msix(0, VECTORS), i -> to(i % 2, 0x30 + i));
-        for (int i = 0; i < MOST_CALLS; i++) {
+        while (random.step(MOST_CALLS)) {
             ForwardedIrq irq = irqs.get(random.nextInt(VECTORS));
             world.hardware.sendMessage(random.nextInt(VECTORS));
-            switch (random.nextInt(3)) {
+            int what = random.nextInt(3);
+            random.note("use " + what);
+            switch (what) {
                 case 0 -> irq.mask();
                 case 1 -> irq.unmask();
                 default -> irq.reroute(to(random.nextInt(2), 0x40 + random.nextInt(64)));
@@ -55,10 +59,10 @@ class KilledForwardingTest {
         forwarding.close();
     }
 
-    private static void useLine(ForwardWorld world, Random random) {
+    private static void useLine(ForwardWorld world, Choices random) {
         Forwarding forwarding = Forwarding.create(world.vm, world.device);
         world.hardware.requestService();
-        for (int i = 0; i < MOST_CALLS / 6; i++) {
+        while (random.step(MOST_CALLS / 6)) {
             ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
             if (random.nextBoolean()) {
                 line.mask();
@@ -71,11 +75,11 @@ class KilledForwardingTest {
     @ParameterizedTest
     @CsvSource({"6.1, false", "6.12, false", "6.18, false", "vtd-posting, false", "6.1, true", "6.18, true"})
     void nextProcessForwardsAtOnce(String profile, boolean line) {
-        int killed = 0;
-        for (int seed = 0; seed < ROUNDS; seed++) {
-            Random random = new Random(seed);
+        int[] killed = {0};
+        Search.run(profile + " killed", 0, ROUNDS, random -> {
             ForwardWorld world = new ForwardWorld(profile);
-            world.faults.delay(Faults.ANY, 1 + random.nextInt(MOST_CALLS), () -> kill(world, random));
+            long order = random.nextLong();
+            world.faults.delay(Faults.ANY, 1 + random.nextInt(MOST_CALLS), () -> kill(world, order));
             try {
                 if (line) {
                     useLine(world, random);
@@ -83,11 +87,11 @@ class KilledForwardingTest {
                     useMessages(world, random);
                 }
             } catch (Killed dead) {
-                killed++;
+                killed[0]++;
                 nextProcess(world, line);
             }
-        }
-        assertThat(killed).isGreaterThan(ROUNDS / 2);
+        });
+        assertThat(killed[0]).isGreaterThan(ROUNDS / 2);
     }
 
     private static void nextProcess(ForwardWorld world, boolean line) {

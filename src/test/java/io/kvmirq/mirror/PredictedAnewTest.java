@@ -16,12 +16,12 @@ import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.testing.Choices;
+import io.kvmirq.testing.Search;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
@@ -58,8 +58,8 @@ class PredictedAnewTest {
             "arm64 6.16",
             MirrorHost.arm64(true, VlpiKernel.BY_HOST_IRQ));
 
-    private final Random random = new Random(67);
-    /** The ids of vCPUs: in every other program only two, so that most messages are posted. */
+    private Choices random = Choices.of(67);
+    /** The ids of vCPUs: in half of the programs only two, so that most messages are posted. */
     private List<Integer> ids = FEW;
 
     private <T> T any(List<T> of) {
@@ -177,18 +177,18 @@ class PredictedAnewTest {
             })
     void interruptThatIsPredictedAnewIsAsBefore(String host) {
         boolean arm = host.startsWith("arm64");
-        for (int program = 0; program < PROGRAMS; program++) {
-            ids = program % 2 == 0 ? FEW : ODD;
+        Search.run(host, 0, PROGRAMS, choices -> {
+            random = choices;
+            ids = random.nextBoolean() ? ODD : FEW;
             State state = new State(Optional.ofNullable(HOSTS.get(host)).orElseThrow());
-            List<Event> events = new ArrayList<>();
-            for (int step = 0; step < STEPS; step++) {
+            while (random.step(STEPS)) {
                 Event event = next(arm);
-                events.add(event);
+                random.note(event.toString());
                 state.fold(event);
                 Map<Long, EventFdEnds> before = all(state);
                 before.values().forEach(state::predict);
                 assertThat(all(state).toString())
-                        .as("predicted anew after %s, step %d of program %d", event, step, program)
+                        .as("predicted anew after %s", event)
                         .isEqualTo(before.toString());
             }
             remove(state);
@@ -196,7 +196,7 @@ class PredictedAnewTest {
             assertThat(state.hasLogicalMessage())
                     .as("LAPICs are asked for without a message")
                     .isFalse();
-        }
+        });
     }
 
     /** All irqfds and armed vectors are gone. */

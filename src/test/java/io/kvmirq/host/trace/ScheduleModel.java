@@ -2,11 +2,11 @@
 package io.kvmirq.host.trace;
 
 import io.kvmirq.host.trace.VcpuSchedule.Phase;
+import io.kvmirq.testing.Choices;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.Random;
 
 /**
  * A plain model of threads that run vCPUs on four CPUs. It says of each thread where it is, and writes the trace that the
@@ -31,14 +31,14 @@ final class ScheduleModel {
         String state = "S";
     }
 
-    private final Random random;
+    private final Choices random;
     private final List<Task> tasks = new ArrayList<>();
     private final List<String> names;
     private long micros = 1_000_000;
 
     /** @param names of the threads */
-    ScheduleModel(long seed, List<String> names) {
-        this.random = new Random(seed);
+    ScheduleModel(Choices random, List<String> names) {
+        this.random = random;
         this.names = names;
         names.forEach(name -> tasks.add(new Task()));
     }

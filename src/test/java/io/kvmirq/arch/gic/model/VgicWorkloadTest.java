@@ -9,8 +9,9 @@ import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuThread;
+import io.kvmirq.testing.Choices;
+import io.kvmirq.testing.Search;
 import java.util.Arrays;
-import java.util.SplittableRandom;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -20,6 +21,9 @@ import org.junit.jupiter.params.provider.ValueSource;
  */
 class VgicWorkloadTest {
     private static final int WORKLOADS = Integer.getInteger("kvmirq.vgic.workloads", 100_000);
+    /** Workloads of a program, and steps of a workload. */
+    private static final int OF_A_VM = 1_000;
+
     private static final int OPERATIONS = 30;
     private static final int VCPUS = 3;
     private static final int[] EDGES = {16, 32, 33, 40};
@@ -31,7 +35,7 @@ class VgicWorkloadTest {
     private static final int IDS = 64;
     private static final int MOST_PASSES = 1_000;
 
-    private SplittableRandom random = new SplittableRandom(0);
+    private Choices random = Choices.of(0);
     private boolean draining;
     private VgicVm vm = new VgicVm(new HostCpus(0), 1, 0, 1, id -> {});
     private final boolean[] inGuest = new boolean[VCPUS];
@@ -67,29 +71,26 @@ class VgicWorkloadTest {
     @ParameterizedTest
     @ValueSource(ints = {1, 4, 16})
     void everyPendingInterruptIsDelivered(int registers) {
-        for (int i = 0; i < WORKLOADS; i++) {
-            random = new SplittableRandom((long) registers << 32 | i);
-            if (i % 1_000 == 0) {
-                make(registers);
-                Arrays.fill(inGuest, false);
+        Search.run(registers + " list registers", 0, WORKLOADS / OF_A_VM, random -> {
+            VgicWorkloadTest program = new VgicWorkloadTest();
+            program.random = random;
+            program.make(registers);
+            for (int i = 1; random.step(OF_A_VM * OPERATIONS); i++) {
+                program.act();
+                if (i % OPERATIONS == 0) {
+                    program.settle();
+                }
             }
-            try {
-                workload();
-            } catch (AssertionError | RuntimeException e) {
-                throw new AssertionError("workload " + i + " on " + registers + " list registers", e);
-            }
-        }
+            program.settle();
+        });
     }
 
-    private void workload() {
-        draining = false;
-        for (int i = 0; i < OPERATIONS; i++) {
-            act();
-        }
+    private void settle() {
         draining = true;
         vm.distributor().set(InterruptState.ENABLED, 0, 32, -1);
         drain();
         check();
+        draining = false;
     }
 
     private static int row(int vcpu, int id) {
@@ -103,7 +104,9 @@ class VgicWorkloadTest {
     private void act() {
         Distributor gic = vm.distributor();
         int vcpu = random.nextInt(VCPUS);
-        switch (random.nextInt(13)) {
+        int what = random.nextInt(13);
+        random.note("act " + what + " of " + vcpu);
+        switch (what) {
             case 0, 1 -> {
                 int id = any(EDGES);
                 countEdge(vcpu, id);
