@@ -17,11 +17,8 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Numbers;
-import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -40,11 +37,11 @@ final class TailBench {
     private static final InterruptVector VECTOR = new InterruptVector(0x31);
     private static final VcpuId FIRST = new VcpuId(0);
     private static final int TURNS = 4;
+    private static final int TRIPS = Bench.warmUp(15_000);
     private static final long PERIOD_NANOS = 100_000;
     private static final int WARM_UP = Bench.warmUp(10_000);
 
-    private static final int MOST_MEGABYTES = 1000;
-    private static final double PLOTTED_STEP = 1.5;
+    private static final int MEGABYTES = 1000;
     private static final int STARTING = 1000;
     private static final double REACHED = 0.9;
     private static final int BLOCK = 4096;
@@ -70,10 +67,9 @@ final class TailBench {
     }
 
     private final int signal = Integer.getInteger("kvmirq.vcpu.signal");
-    private final Path reports;
     private final String jvm;
-    private final int count;
-    private final ByteBuffer nanos;
+    private final ByteBuffer nanos =
+            ByteBuffer.allocateDirect(TRIPS * Long.BYTES).order(ByteOrder.nativeOrder());
     private final Kernel kernel = Kernel.open("jni");
     private volatile boolean stopping;
     private volatile long kicks;
@@ -86,12 +82,8 @@ final class TailBench {
 
     private final byte[][] live = new byte[LIVE_BLOCKS][];
 
-    private TailBench(Path reports, String jvm, int trips) {
-        this.reports = reports;
+    private TailBench(String jvm) {
         this.jvm = jvm;
-        this.count = trips / TURNS;
-        this.nanos =
-                ByteBuffer.allocateDirect(Math.max(count, WARM_UP) * Long.BYTES).order(ByteOrder.nativeOrder());
     }
 
     private static native void beginInC(int cpu);
@@ -109,27 +101,22 @@ final class TailBench {
     private static native long takeInC(int answer);
 
     /**
-     * @param arguments the absolute path of the other half, a name of this JVM's options, round trips of a row, and the ways
-     *     that run without allocation and beside the most; without ways all, beside each rate
+     * @param arguments the absolute path of the other half, a name of this JVM's options, and paths, all without them
      */
-    public static void main(String[] arguments) throws InterruptedException, IOException {
+    public static void main(String[] arguments) throws InterruptedException {
         Bench.endWithAnyThread();
         System.load(arguments[0]);
         beginInC(Integer.getInteger("kvmirq.bench.cpu", -1));
-        int trips = Bench.warmUp(Integer.parseInt(arguments[2]));
-        TailBench bench = new TailBench(Path.of(arguments[0]).getParent(), arguments[1], Math.max(trips, TURNS));
-        List<Way> ways = Arrays.stream(arguments).skip(3).map(Way::valueOf).toList();
+        TailBench bench = new TailBench(arguments[1]);
+        List<Way> ways = Arrays.stream(arguments).skip(2).map(Way::valueOf).toList();
         for (Way path : ways.isEmpty() ? List.of(Way.values()) : ways) {
             bench.measure(path, 0);
-            if (ways.isEmpty()) {
-                bench.measure(path, 300);
-            }
-            bench.measure(path, MOST_MEGABYTES);
+            bench.measure(path, MEGABYTES);
         }
     }
 
-    /** Rows of one path and one rate of allocation, of a VM of its own. */
-    private void measure(Way path, int megabytes) throws InterruptedException, IOException {
+    /** A row of one path and one rate of allocation, of a VM of its own. */
+    private void measure(Way path, int megabytes) throws InterruptedException {
         try (Vm vm = Vm.create(kernel);
                 EventFd interrupt = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
@@ -179,24 +166,18 @@ final class TailBench {
             this.told = Numbers.of((path == Way.GUEST || path == Way.INJECT ? answer : ack).fd());
         }
 
-        void turns(int megabytes) throws InterruptedException, IOException {
+        void turns(int megabytes) throws InterruptedException {
             Histogram java = new Histogram(3);
             Histogram inC = new Histogram(3);
             runBesideLoad(megabytes, () -> runInJava(WARM_UP, new Histogram(3)));
             slowest = megabytes / 1000.0;
-            Work ours = () -> runInJava(count, java);
-            Work theirs = () -> runInC(count, inC);
+            Work ours = () -> runInJava(TRIPS, java);
+            Work theirs = () -> runInC(TRIPS, inC);
             for (int turn = 0; turn < TURNS; turn++) {
                 runBesideLoad(megabytes, turn % 2 == 0 ? theirs : ours);
                 runBesideLoad(megabytes, turn % 2 == 0 ? ours : theirs);
             }
             System.out.println(row(megabytes, java, inC));
-            if (megabytes == MOST_MEGABYTES) {
-                Files.writeString(
-                        reports.resolve("tail-" + path + "-" + jvm.replace(' ', '-') + "-"
-                                + Runtime.version().feature() + ".dat"),
-                        points(java, inC));
-            }
         }
 
         private void runBesideLoad(int megabytes, Work work) throws InterruptedException {
@@ -208,41 +189,17 @@ final class TailBench {
             load.join();
         }
 
-        /** For a plot: one line for each percentile, 1 / (1 - percentile) and the µs of both sides. */
-        private String points(Histogram java, Histogram inC) {
-            StringBuilder points = new StringBuilder(String.format(
-                    "x \"%1$s, JDK %2$d\" \"C beside %1$s, JDK %2$d\"%n",
-                    jvm, Runtime.version().feature()));
-            for (double share = 2; share <= java.getTotalCount(); share *= PLOTTED_STEP) {
-                double percentile = 100 - 100 / share;
-                points.append(String.format(
-                        Locale.ROOT,
-                        "%.1f %.1f %.1f%n",
-                        share,
-                        java.getValueAtPercentile(percentile) / 1e3,
-                        inC.getValueAtPercentile(percentile) / 1e3));
-            }
-            return points.toString();
-        }
-
         private String row(int megabytes, Histogram java, Histogram inC) {
-            StringBuilder row = new StringBuilder(String.format(
+            return String.format(
                     Locale.ROOT,
-                    "| tail: %s, %.1f GB/s, %s, JDK %d%s |",
+                    "| tail: %s, %.1f GB/s%s, %s, JDK %d | %.2f/%.2f |",
                     path.title,
                     megabytes / 1000.0,
+                    slowest < REACHED * megabytes / 1000 ? String.format(Locale.ROOT, " (only %.1f)", slowest) : "",
                     jvm,
                     Runtime.version().feature(),
-                    slowest < REACHED * megabytes / 1000
-                            ? String.format(Locale.ROOT, ", only %.1f GB/s", slowest)
-                            : ""));
-            for (double percentile : new double[] {50, 99, 99.9, 99.99, 100}) {
-                long ours = java.getValueAtPercentile(percentile);
-                long theirs = inC.getValueAtPercentile(percentile);
-                row.append(String.format(
-                        Locale.ROOT, " %.0f / %.0f = %.2f |", ours / 1e3, theirs / 1e3, (double) ours / theirs));
-            }
-            return row.toString();
+                    java.getValueAtPercentile(99) / 1e6,
+                    inC.getValueAtPercentile(99) / 1e6);
         }
 
         private void runInJava(int trips, Histogram to) throws InterruptedException {
