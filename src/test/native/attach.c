@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The other half of io.kvmirq.kvm.AttachBench: how a C program attaches the
- * vectors of a device to a VM, and detaches them, in the same process.
+ * vectors of a device to a VM, in the same process.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -19,8 +19,6 @@
 #define MSI_ADDRESS 0xfee00000u
 #define VECTOR 0x31
 
-#define IN_C(name) \
-	JNIEXPORT jint JNICALL Java_io_kvmirq_kvm_AttachBench_##name##InC
 #define ARGS \
 	JNIEnv *env, jclass class __attribute__((unused))
 
@@ -33,19 +31,19 @@ static void route(struct kvm_irq_routing *table, uint32_t gsi)
 	};
 }
 
-static int irqfd(int vm, int fd, uint32_t gsi, uint32_t flags)
+static int irqfd(int vm, int fd, uint32_t gsi)
 {
 	struct kvm_irqfd arg = {
 		.fd = (uint32_t)fd,
 		.gsi = gsi,
-		.flags = flags,
 	};
 
 	return ioctl(vm, KVM_IRQFD, &arg);
 }
 
 /* One commit for all, or one after each vector, as Cloud Hypervisor's MSI-X. */
-IN_C(attach)(ARGS, jint vm, jobject fds, jint first, jint count, jboolean singly)
+JNIEXPORT jint JNICALL Java_io_kvmirq_kvm_AttachBench_attachInC(
+	ARGS, jint vm, jobject fds, jint first, jint count, jboolean singly)
 {
 	int32_t *events = (*env)->GetDirectBufferAddress(env, fds);
 	struct kvm_irq_routing *table =
@@ -60,36 +58,26 @@ IN_C(attach)(ARGS, jint vm, jobject fds, jint first, jint count, jboolean singly
 		route(table, (uint32_t)(first + i));
 		if (events[i] < 0 || (singly &&
 		    (ioctl(vm, KVM_SET_GSI_ROUTING, table) < 0 ||
-		     irqfd(vm, events[i], (uint32_t)(first + i), 0) < 0)))
+		     irqfd(vm, events[i], (uint32_t)(first + i)) < 0)))
 			ret = -errno;
 	}
 	if (!singly) {
 		if (ioctl(vm, KVM_SET_GSI_ROUTING, table) < 0)
 			ret = -errno;
 		for (jint i = 0; i < count; i++)
-			if (irqfd(vm, events[i], (uint32_t)(first + i), 0) < 0)
+			if (irqfd(vm, events[i], (uint32_t)(first + i)) < 0)
 				ret = -errno;
 	}
 	free(table);
 	return ret;
 }
 
-/*
- * Deassigns each and closes its eventfd; or lets the end of its file take each
- * irqfd, and deassigns the last one, which waits for those.
- */
-IN_C(detach)(ARGS, jint vm, jobject fds, jint first, jint count,
-	     jboolean together)
+/* The end of an eventfd's file takes its irqfd. */
+JNIEXPORT void JNICALL Java_io_kvmirq_kvm_AttachBench_closeInC(
+	ARGS, jobject fds, jint count)
 {
 	int32_t *events = (*env)->GetDirectBufferAddress(env, fds);
-	jint ret = 0;
 
-	for (jint i = 0; i < count; i++) {
-		if ((!together || i == count - 1) &&
-		    irqfd(vm, events[i], (uint32_t)(first + i),
-			  KVM_IRQFD_FLAG_DEASSIGN) < 0)
-			ret = -errno;
+	for (jint i = 0; i < count; i++)
 		close(events[i]);
-	}
-	return ret;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The other half of io.kvmirq.backend.CallsBench: the calls of its loops as a
+ * The other half of io.kvmirq.backend.CallsBench: its calls as a
  * C program makes them, in the same process and on the same descriptors.
  *
  * Each makes the system call that libkvmirq makes, its structure filled in for
@@ -29,13 +29,6 @@
 
 #define LINE(gsi, i) { .irq = (uint32_t)(gsi), .level = (i) & 1 }
 
-static int whole(ssize_t ret)
-{
-	if (ret < 0)
-		return -errno;
-	return ret == sizeof(uint64_t) ? 0 : -EINVAL;
-}
-
 static int call(int fd, unsigned long request, const void *arg)
 {
 	int ret = ioctl(fd, request, arg);
@@ -45,30 +38,19 @@ static int call(int fd, unsigned long request, const void *arg)
 
 static inline int signal_event(int fd, uint64_t count)
 {
-	return whole(write(fd, &count, sizeof(count)));
+	ssize_t ret = write(fd, &count, sizeof(count));
+
+	if (ret < 0)
+		return -errno;
+	return ret == sizeof(count) ? 0 : -EINVAL;
 }
 
-static inline int drain_event(int fd, uint64_t *count)
-{
-	return whole(read(fd, count, sizeof(*count)));
-}
-
-CALLS(signalInC)(ARGS, jint fd, jint expected, jint count)
+CALLS(signalInC)(ARGS, jint fd, jint count)
 {
 	jint wrong = 0;
 
 	for (jint i = 0; i < count; i++)
-		wrong += signal_event(fd, 1) != expected;
-	return wrong;
-}
-
-CALLS(drainInC)(ARGS, jint fd, jint expected, jint count)
-{
-	jint wrong = 0;
-	uint64_t taken;
-
-	for (jint i = 0; i < count; i++)
-		wrong += drain_event(fd, &taken) != expected;
+		wrong += signal_event(fd, 1) != 0;
 	return wrong;
 }
 
@@ -96,21 +78,6 @@ CALLS(messageInC)(ARGS, jint vm, jlong address, jint data, jint count)
 		};
 
 		wrong += call(vm, KVM_SIGNAL_MSI, &msi) != 1;
-	}
-	return wrong;
-}
-
-CALLS(attributeInC)(ARGS, jint device, jint group, jlong attribute, jint count)
-{
-	jint wrong = 0;
-
-	for (jint i = 0; i < count; i++) {
-		struct kvm_device_attr attr = {
-			.group = (uint32_t)group,
-			.attr = (uint64_t)attribute,
-		};
-
-		wrong += call(device, KVM_HAS_DEVICE_ATTR, &attr) != 0;
 	}
 	return wrong;
 }

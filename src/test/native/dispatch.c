@@ -13,14 +13,15 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BATCH 256
-#define NANOS 1000000000LL
 
-/* As in DispatchBench. */
-enum mode { LEVEL, EDGE };
+#define IN_C(type, name) \
+	JNIEXPORT type JNICALL Java_io_kvmirq_kernel_DispatchBench_##name##InC
+#define ARGS \
+	JNIEnv *env __attribute__((unused)), \
+		jclass class __attribute__((unused))
 
 struct event {
 	int fd;
@@ -30,7 +31,7 @@ struct event {
 
 struct loop {
 	int set;
-	enum mode mode;
+	jboolean is_edge;
 	jint count;
 	jint next;
 	struct event *events;
@@ -41,31 +42,21 @@ static void handle(struct event *event, uint64_t count)
 	event->calls += count != 0;
 }
 
-static int64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * NANOS + time.tv_nsec;
-}
-
 /* A loop of so many eventfds; 0 if one of them cannot be had. */
-JNIEXPORT jlong JNICALL Java_io_kvmirq_kernel_DispatchBench_openInC(
-	JNIEnv *env __attribute__((unused)),
-	jclass class __attribute__((unused)), jint count, jint mode)
+IN_C(jlong, open)(ARGS, jint count, jboolean is_edge)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
 
 	if (!loop)
 		return 0;
-	loop->mode = (enum mode)mode;
+	loop->is_edge = is_edge;
 	loop->set = epoll_create1(EPOLL_CLOEXEC);
 	loop->count = count;
 	loop->events = calloc((size_t)count, sizeof(*loop->events));
 	for (jint i = 0; loop->events && i < count; i++) {
 		struct event *event = &loop->events[i];
 		struct epoll_event entry = {
-			.events = EPOLLIN | (loop->mode == EDGE ? EPOLLET : 0u),
+			.events = EPOLLIN | (is_edge ? EPOLLET : 0u),
 			.data.ptr = event,
 		};
 
@@ -77,6 +68,22 @@ JNIEXPORT jlong JNICALL Java_io_kvmirq_kernel_DispatchBench_openInC(
 	return loop->events ? (jlong)(intptr_t)loop : 0;
 }
 
+/* Returns how many eventfds were signalled. */
+IN_C(jint, signal)(ARGS, jlong address, jint count)
+{
+	struct loop *loop = (struct loop *)(intptr_t)address;
+	const uint64_t one = 1;
+
+	for (jint i = 0; i < count; i++) {
+		int fd = loop->events[loop->next].fd;
+
+		if (write(fd, &one, sizeof(one)) != (ssize_t)sizeof(one))
+			return i;
+		loop->next = (loop->next + 1) % loop->count;
+	}
+	return count;
+}
+
 static int dispatch(struct loop *loop)
 {
 	struct epoll_event ready[BATCH];
@@ -86,45 +93,31 @@ static int dispatch(struct loop *loop)
 		struct event *event = ready[i].data.ptr;
 		uint64_t signals = 1;
 
-		if (loop->mode == LEVEL && read(event->fd, &signals, sizeof(signals)) !=
-				   (ssize_t)sizeof(signals))
+		if (!loop->is_edge && read(event->fd, &signals, sizeof(signals)) !=
+				      (ssize_t)sizeof(signals))
 			return -1;
 		event->handler(event, signals);
 	}
 	return count;
 }
 
-/*
- * Signals so many eventfds, then waits for and handles them, so many times.
- * Returns the nanoseconds of the second part alone; negative for a failure.
- */
-JNIEXPORT jlong JNICALL Java_io_kvmirq_kernel_DispatchBench_dispatchInC(
-	JNIEnv *env __attribute__((unused)),
-	jclass class __attribute__((unused)), jlong address, jint signalled,
-	jint times)
+/* Waits for and handles so many; returns how many it did. */
+IN_C(jint, dispatch)(ARGS, jlong address, jint count)
 {
 	struct loop *loop = (struct loop *)(intptr_t)address;
-	int64_t spent = 0;
+	jint done = 0;
 
-	for (jint i = 0; i < times; i++) {
-		const uint64_t one = 1;
+	while (done < count) {
+		int handled = dispatch(loop);
 
-		for (jint j = 0; j < signalled; j++) {
-			int fd = loop->events[loop->next].fd;
-
-			if (write(fd, &one, sizeof(one)) != (ssize_t)sizeof(one))
-				return -1;
-			loop->next = (loop->next + 1) % loop->count;
-		}
-		int64_t start = now();
-		for (jint left = signalled; left > 0;) {
-			int handled = dispatch(loop);
-
-			if (handled <= 0)
-				return -1;
-			left -= handled;
-		}
-		spent += now() - start;
+		if (handled <= 0)
+			return -1;
+		done += handled;
 	}
-	return spent;
+	return done;
+}
+
+/* The cost of a call from Java. */
+IN_C(void, nothing)(ARGS)
+{
 }

@@ -3,7 +3,7 @@
  * The other half of io.kvmirq.kvm.VcpuBench: the same exits and kicks as a C
  * program makes them, in the same process and on the same vCPUs.
  *
- * A run takes the exit's data from struct kvm_run, or answers a read. A kick
+ * A run takes the exit's data from struct kvm_run. A kick
  * sets immediate_exit and sends the signal, which the vCPU's thread blocks and
  * only KVM_RUN lets in, and which the thread takes with rt_sigtimedwait.
  */
@@ -28,7 +28,7 @@
 #include "half.h"
 
 #define TWIN(type, name) \
-	JNIEXPORT type JNICALL Java_io_kvmirq_kvm_VcpuBench_##name
+	JNIEXPORT type JNICALL Java_io_kvmirq_kvm_VcpuBench_##name##InC
 #define ARGS \
 	JNIEnv *env __attribute__((unused)), \
 		jclass class __attribute__((unused))
@@ -49,117 +49,93 @@ static struct kvm_run *page_of(int vcpu)
 		    0);
 }
 
-/* Returns the sum of what the guest wrote, or of the ports it read, or -1. */
-static int64_t one_exit(int vcpu, struct kvm_run *run, uint64_t answer)
+/* Returns the sum of the ports and of what was written, or -1. */
+TWIN(jint, exits)(ARGS, jint vcpu, jint count)
 {
-	uint64_t data = 0;
-	void *place;
+	static struct kvm_run *run;
+	uint8_t data;
+	jint sum = 0;
 
-	if (ioctl(vcpu, KVM_RUN, 0) < 0)
-		return -1;
-	switch (run->exit_reason) {
-	case KVM_EXIT_IO:
-		place = (char *)run + run->io.data_offset;
-		if (run->io.direction == KVM_EXIT_IO_IN) {
-			memcpy(place, &answer, run->io.size);
-			return run->io.port;
-		}
-		memcpy(&data, place, run->io.size);
-		return (int64_t)data + run->io.port;
-	case KVM_EXIT_MMIO:
-		if (!run->mmio.is_write) {
-			memcpy(run->mmio.data, &answer, run->mmio.len);
-			return (int64_t)run->mmio.phys_addr;
-		}
-		memcpy(&data, run->mmio.data, run->mmio.len);
-		return (int64_t)(data + run->mmio.phys_addr);
-	}
-	return -1;
-}
-
-TWIN(jlong, exitsInC)(ARGS, jint vcpu, jint count)
-{
-	struct kvm_run *run = page_of(vcpu);
-	jlong sum = 0;
-
+	if (!run)
+		run = page_of(vcpu);
 	for (jint i = 0; i < count; i++) {
-		int64_t each = one_exit(vcpu, run, 5);
-
-		if (each < 0) {
-			sum = -1;
-			break;
-		}
-		sum += each;
+		if (ioctl(vcpu, KVM_RUN, 0) < 0 ||
+		    run->exit_reason != KVM_EXIT_IO ||
+		    run->io.direction != KVM_EXIT_IO_OUT)
+			return -1;
+		memcpy(&data, (char *)run + run->io.data_offset, sizeof(data));
+		sum += data + run->io.port;
 	}
-	munmap(run, PAGE_SIZE);
 	return sum;
 }
 
-struct kicked {
+static struct {
 	int vcpu;
-	int count;
 	int signal;
 	struct kvm_run *run;
+	pthread_t runner;
 	atomic_int thread;
+	atomic_int stopping;
 	/* Kicks sent, runs begun and runs ended. */
 	atomic_int sent;
 	atomic_int begun;
 	atomic_int ended;
-	int64_t end;
-};
+} kicked;
 
-static void *runner(void *argument)
+static void *runner(void *nothing)
 {
-	struct kicked *kicked = argument;
 	struct timespec none = { 0 };
-	sigset_t mine = let_in(kicked->vcpu, kicked->signal);
+	sigset_t mine = let_in(kicked.vcpu, kicked.signal);
 
-	atomic_store(&kicked->thread, (int)syscall(SYS_gettid));
-	for (int i = 0; i < kicked->count; i++) {
-		atomic_store(&kicked->begun, i + 1);
-		while (ioctl(kicked->vcpu, KVM_RUN, 0) >= 0 || errno != EINTR)
+	atomic_store(&kicked.thread, (int)syscall(SYS_gettid));
+	for (int i = 1; !atomic_load(&kicked.stopping); i++) {
+		atomic_store(&kicked.begun, i);
+		while (ioctl(kicked.vcpu, KVM_RUN, 0) >= 0 || errno != EINTR)
 			;
 		/* As a VMM's run: the signal is taken before it returns. */
-		while (atomic_load(&kicked->sent) <= i)
+		while (atomic_load(&kicked.sent) < i)
 			;
 		sigtimedwait(&mine, NULL, &none);
-		kicked->run->immediate_exit = 0;
-		kicked->end = now();
-		atomic_store(&kicked->ended, i + 1);
+		kicked.run->immediate_exit = 0;
+		atomic_store(&kicked.ended, i);
 	}
-	return NULL;
+	return nothing;
 }
 
-/* Writes the nanoseconds from each kick to the end of its run. */
-TWIN(void, kicksInC)(ARGS, jint vcpu, jint signal, jint settle, jobject nanos,
-		     jint count)
+TWIN(void, start)(ARGS, jint vcpu, jint signal)
 {
-	int64_t *times = (*env)->GetDirectBufferAddress(env, nanos);
-	struct kicked kicked = {
-		.vcpu = vcpu,
-		.count = count,
-		.signal = signal,
-		.run = page_of(vcpu),
-	};
-	pthread_t thread;
-	pid_t process = getpid();
+	memset(&kicked, 0, sizeof(kicked));
+	kicked.vcpu = vcpu;
+	kicked.signal = signal;
+	kicked.run = page_of(vcpu);
+	pthread_create(&kicked.runner, NULL, runner, NULL);
+}
 
-	pthread_create(&thread, NULL, runner, &kicked);
-	for (jint i = 0; i < count; i++) {
-		int64_t start;
+/* Until the thread is in a run for some time. */
+TWIN(void, settle)(ARGS, jint nanos)
+{
+	while (atomic_load(&kicked.begun) == atomic_load(&kicked.ended))
+		;
+	spin(nanos);
+}
 
-		while (atomic_load(&kicked.begun) <= i)
-			;
-		spin(settle);
-		start = now();
-		kicked.run->immediate_exit = 1;
-		syscall(SYS_tgkill, process, atomic_load(&kicked.thread),
-			signal);
-		atomic_store(&kicked.sent, i + 1);
-		while (atomic_load(&kicked.ended) <= i)
-			;
-		times[i] = kicked.end - start;
-	}
-	pthread_join(thread, NULL);
+/* Returns when the run has ended. */
+TWIN(void, kick)(ARGS)
+{
+	int before = atomic_load(&kicked.ended);
+
+	kicked.run->immediate_exit = 1;
+	syscall(SYS_tgkill, getpid(), atomic_load(&kicked.thread),
+		kicked.signal);
+	atomic_fetch_add(&kicked.sent, 1);
+	while (atomic_load(&kicked.ended) == before)
+		;
+}
+
+TWIN(void, stop)(ARGS)
+{
+	atomic_store(&kicked.stopping, 1);
+	Java_io_kvmirq_kvm_VcpuBench_kickInC(env, class);
+	pthread_join(kicked.runner, NULL);
 	munmap(kicked.run, PAGE_SIZE);
 }

@@ -2,73 +2,60 @@
 package io.kvmirq.bench;
 
 import io.kvmirq.explain.ProcessLimit;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
-import java.util.function.DoubleSupplier;
-import java.util.function.IntToLongFunction;
+import java.util.Set;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.options.Options;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
+import org.openjdk.jmh.runner.options.TimeValue;
+import org.openjdk.jmh.runner.options.VerboseMode;
 
 /**
- * Comparisons of an operation of ours with the same of a reference, in one process. Each row is printed as a line of the
- * table that {@code scripts/bench} writes.
+ * Comparisons of JMH benchmarks, in one process: a method of ours and one of a reference. Each row is printed as a line of
+ * the table that {@code scripts/bench} writes.
  *
- * <p>A round as a whole may be 1.6 times slower than the next, so the sides take turns: their ratio is taken within a round,
- * and the median of the rounds counts.
+ * <p>A round as a whole may be 1.6 times slower than the next, so the methods take turns: JMH measures one iteration of each,
+ * their ratio is taken within a round, and the median of the rounds counts. Forks would separate the methods by seconds.
  */
 public final class Bench {
-    /** The number of rounds, after one of warm-up: the run only shows that the benchmark works. */
+    /** The number of rounds, without warm-up: the run only shows that the benchmark works. */
     private static final Integer BRIEF = Integer.getInteger("kvmirq.bench.rounds");
 
     /** A reference that varies more than this among rounds says that something else ran here. */
     private static final double CALM = 1.5;
 
-    private static final double BATCH_NANOS = 1e6;
-    private static final int PROBED = 1 << 14;
+    private static final int TURN_MILLIS = 2;
 
     private static final int FAILED = 1;
     private static final int COULD_NOT_RUN = 3;
 
     private final String name;
+    private final Class<?> benchmarks;
 
     /** @param name as {@code make bench T=} has it */
-    public Bench(String name) {
+    public Bench(String name, Class<?> benchmarks) {
         this.name = name;
+        this.benchmarks = benchmarks;
     }
 
     /**
-     * An operation of two sides. Each side returns the nanoseconds of one operation.
+     * Two benchmark methods, by name.
      *
      * @param max the ratio that is the goal; not a number if there is none
      */
-    public record Row(String title, double max, DoubleSupplier ours, DoubleSupplier theirs) {
-        /**
-         * An operation of which a batch takes about a millisecond.
-         *
-         * @param unit operations that a batch has whole numbers of
-         * @param ours runs so many, and returns the same as the other side: what it computed, or how many went wrong
-         * @param theirs as ours
-         */
-        public static Row of(String title, double max, int unit, IntToLongFunction ours, IntToLongFunction theirs) {
-            int probed = (PROBED / unit + 1) * unit;
-            nanos(theirs, probed);
-            int count = Math.max(1, (int) (BATCH_NANOS / nanos(theirs, probed) / unit)) * unit;
-            if (ours.applyAsLong(count) != theirs.applyAsLong(count)) {
-                throw new IllegalStateException(title + ": the two sides do not answer the same");
-            }
-            return new Row(title, max, () -> nanos(ours, count), () -> nanos(theirs, count));
-        }
-
-        private static double nanos(IntToLongFunction side, int count) {
-            long start = System.nanoTime();
-            answer = side.applyAsLong(count);
-            return (double) (System.nanoTime() - start) / count;
-        }
-    }
-
-    /** So that the JVM computes it. */
-    @SuppressWarnings("unused")
-    private static volatile long answer;
+    public record Row(String title, double max, String ours, String theirs) {}
 
     /**
      * From now on an exception that ends any thread ends the benchmark: another thread may wait for it for ever. Exit code 3
@@ -87,31 +74,63 @@ public final class Bench {
         return BRIEF == null ? usual : 1;
     }
 
-    /** Measures rows after a warm-up, those that were not calm once more, and prints them. */
-    public void measure(int warmUp, int rounds, List<Row> rows) {
-        ratios(warmUp(warmUp), rows);
-        int times = BRIEF == null ? rounds : BRIEF;
-        double[][][] all = ratios(times, rows);
-        for (int i = 0; i < rows.size(); i++) {
-            boolean isCalm = spread(all[i][1]) <= CALM;
-            double[][] both = isCalm ? all[i] : ratios(times, List.of(rows.get(i)))[0];
-            System.out.println(line(rows.get(i), both[0], both[1]));
+    /** Runs each method for a time. */
+    public void warm(int millis, List<Row> rows) {
+        methods(rows).forEach(method -> nanos(method, warmUp(millis)));
+    }
+
+    /** Measures rows, those that were not calm once more, and prints them. */
+    public void measure(int rounds, List<Row> rows) {
+        Map<String, double[]> all = rounds(rounds, methods(rows));
+        for (Row row : rows) {
+            boolean isCalm = spread(all.get(row.theirs)) <= CALM;
+            Map<String, double[]> both = isCalm ? all : rounds(rounds, methods(List.of(row)));
+            System.out.println(line(row, both.get(row.ours), both.get(row.theirs)));
         }
     }
 
-    /** The nanoseconds of our side and of the other one, by row and side. Who comes first changes from round to round. */
-    private static double[][][] ratios(int times, List<Row> rows) {
-        double[][][] all = new double[rows.size()][2][times];
-        for (int turn = 0; turn < times; turn++) {
-            for (int i = 0; i < rows.size(); i++) {
-                int which = (turn + i) % rows.size();
-                Row row = rows.get(which);
-                double theirs = turn % 2 == 0 ? Double.NaN : row.theirs.getAsDouble();
-                all[which][0][turn] = row.ours.getAsDouble();
-                all[which][1][turn] = turn % 2 == 0 ? row.theirs.getAsDouble() : theirs;
+    private static Set<String> methods(List<Row> rows) {
+        Set<String> methods = new LinkedHashSet<>();
+        rows.forEach(row -> Collections.addAll(methods, row.ours, row.theirs));
+        return methods;
+    }
+
+    /** The nanoseconds of an operation of each method, by round. Who comes first changes from round to round. */
+    private Map<String, double[]> rounds(int usual, Collection<String> methods) {
+        int rounds = BRIEF == null ? usual : BRIEF;
+        Map<String, double[]> nanos = new LinkedHashMap<>();
+        methods.forEach(method -> nanos.put(method, new double[rounds]));
+        List<String> order = new ArrayList<>(methods);
+        for (int i = 0; i < rounds; i++) {
+            for (String method : order) {
+                nanos.get(method)[i] = nanos(method, TURN_MILLIS);
             }
+            Collections.rotate(order, 1);
         }
-        return all;
+        return nanos;
+    }
+
+    /** One iteration: its mean, or its median if JMH samples. */
+    private double nanos(String method, int millis) {
+        Options options = new OptionsBuilder()
+                .include(Pattern.quote(benchmarks.getName() + "." + method) + "$")
+                .forks(0)
+                .warmupIterations(0)
+                .measurementIterations(1)
+                .measurementTime(TimeValue.milliseconds(millis))
+                .timeUnit(TimeUnit.NANOSECONDS)
+                .shouldFailOnError(true)
+                .verbosity(VerboseMode.SILENT)
+                .build();
+        try {
+            return new Runner(options)
+                    .runSingle()
+                    .getPrimaryResult()
+                    .getStatistics()
+                    .getPercentile(50);
+        } catch (RunnerException e) {
+            throw new IllegalStateException(method + " failed", e);
+        }
     }
 
     /** A row of the table: name, median of the ratios, their spread, ratio of the quickest tenths, goal. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
@@ -12,77 +11,52 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
-import java.util.ArrayList;
 import java.util.List;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Mode;
 
 /**
  * The cost of the fake beside the real kernel: a signal that a route takes to a LAPIC against an eventfd nobody listens
- * to, and a VM with 4096 routes and irqfds against the same one. {@code make bench T=fake} runs it.
+ * to. {@code make bench T=fake} runs it.
  */
-final class FakeBench {
-    private static final int IRQFDS = 4096;
+@BenchmarkMode(Mode.AverageTime)
+public class FakeBench {
     private static final VcpuId VCPU = new VcpuId(0);
 
-    private FakeBench() {}
+    @SuppressWarnings("NullAway.Init")
+    private static EventFd routed;
+
+    @SuppressWarnings("NullAway.Init")
+    private static EventFd alone;
 
     public static void main(String[] arguments) {
-        Bench bench = new Bench("fake");
         try (Kernel real = Kernel.open("jni");
-                Kernel fake = new FakeKernel(Profile.V6_18).open()) {
-            signals(bench, real, fake);
-            String title = "fake / real: a VM with " + IRQFDS + " routes and irqfds";
-            bench.measure(5, 31, List.of(new Row(title, 0.35, () -> open(fake), () -> open(real))));
-        }
-    }
-
-    private static void signals(Bench bench, Kernel real, Kernel fake) {
-        try (EventFd alone = EventFd.create(real);
-                Vm vm = Vm.create(fake);
-                EventFd routed = EventFd.create(fake)) {
+                Kernel fake = new FakeKernel(Profile.V6_18).open();
+                Vm vm = Vm.create(fake)) {
+            alone = EventFd.create(real);
+            routed = EventFd.create(fake);
             vm.x86().createIrqchip();
-            try (Vcpu vcpu = vm.createVcpu(VCPU)) {
+            try (Vcpu vcpu = vm.createVcpu(VCPU);
+                    Irqfd irqfd =
+                            vm.assignIrqfd(routed, vm.routes().add(MsiMessage.to(VCPU, new InterruptVector(0x31))))) {
                 vcpu.x86().enableLapic();
-                Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, new InterruptVector(0x31)));
-                try (Irqfd irqfd = vm.assignIrqfd(routed, gsi)) {
-                    String title = "fake / real: a signal, on the fake through " + irqfd.gsi() + " to the LAPIC";
-                    Row row = Row.of(title, 0.25, 1, count -> signal(routed, count), count -> signal(alone, count));
-                    bench.measure(20, 61, List.of(row));
-                }
+                String title = "fake / real: a signal, on the fake through " + irqfd.gsi() + " to the LAPIC";
+                List<Row> rows = List.of(new Row(title, 0.25, "signal", "signalReal"));
+                Bench bench = new Bench("fake", FakeBench.class);
+                bench.warm(1000, rows);
+                bench.measure(61, rows);
             }
         }
     }
 
-    private static long signal(EventFd event, int count) {
-        for (int i = 0; i < count; i++) {
-            event.signal();
-        }
-        return count;
+    @Benchmark
+    public void signal() {
+        routed.signal();
     }
 
-    /** The time until all is assigned; closing is not timed. */
-    private static long open(Kernel kernel) {
-        List<EventFd> events = new ArrayList<>();
-        long start = System.nanoTime();
-        try (Vm vm = Vm.create(kernel)) {
-            vm.x86().createSplitIrqchip(0);
-            List<Gsi> gsis = vm.routes().change(edit -> {
-                List<Gsi> added = new ArrayList<>();
-                for (int i = 0; i < IRQFDS; i++) {
-                    added.add(edit.add(MsiMessage.to(VCPU, new InterruptVector(0x20 + i % 200))));
-                }
-                return added;
-            });
-            List<Irqfd> irqfds = new ArrayList<>();
-            for (Gsi gsi : gsis) {
-                EventFd event = EventFd.create(kernel);
-                events.add(event);
-                irqfds.add(vm.assignIrqfd(event, gsi));
-            }
-            long took = System.nanoTime() - start;
-            irqfds.forEach(Irqfd::close);
-            return took;
-        } finally {
-            events.forEach(EventFd::close);
-        }
+    @Benchmark
+    public void signalReal() {
+        alone.signal();
     }
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
-import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.bench.Bench;
 import io.kvmirq.bench.Bench.Row;
 import java.lang.invoke.MethodHandles;
@@ -9,18 +8,23 @@ import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OperationsPerInvocation;
 
 /**
- * Accesses by a view of a mapping beside the same to a buffer of the JDK, and the device's side of a virtqueue in a view
- * beside the same in C. {@code make bench T=view} runs it.
+ * The device's side of a virtqueue in a view of a mapping, beside the same in C. {@code make bench T=view} runs it.
  *
  * <p>The other half is {@code src/test/native/view.c}.
  */
-final class ViewBench {
+@BenchmarkMode(Mode.AverageTime)
+@OperationsPerInvocation(ViewBench.COUNT)
+public class ViewBench {
+    static final int COUNT = 102_400;
+
     private static final VarHandle SHORT =
             MethodHandles.byteBufferViewVarHandle(short[].class, ByteOrder.LITTLE_ENDIAN);
-    private static final int ROUNDS = 201;
-    private static final int COUNT = 102_400;
     private static final int BATCH = 64;
 
     private static final int SIZE = 256;
@@ -28,75 +32,46 @@ final class ViewBench {
     private static final int USED = AVAIL + 4 + 2 * SIZE;
     private static final int MEMORY = 4 * 4096;
 
-    private final ByteBuffer view;
-    private final ByteBuffer buffer = ByteBuffer.allocateDirect(MEMORY).order(ByteOrder.LITTLE_ENDIAN);
+    private static final ByteBuffer BUFFER = ByteBuffer.allocateDirect(MEMORY).order(ByteOrder.LITTLE_ENDIAN);
 
-    private ViewBench(Mapping memory) {
-        this.view = memory.view(0, MEMORY);
-        for (ByteBuffer queue : new ByteBuffer[] {view, buffer}) {
-            for (int i = 0; i < SIZE; i++) {
-                queue.putLong(16 * i, 0x1000L * i).putInt(16 * i + 8, i + 1);
-                queue.putShort(AVAIL + 4 + 2 * i, (short) (i * 7 % SIZE));
-            }
-        }
-    }
+    @SuppressWarnings("NullAway.Init")
+    private static ByteBuffer view;
 
     private static native long queueInC(ByteBuffer memory, int count);
 
-    /** @param arguments the other half's absolute path, and a binding */
+    /** @param arguments the other half's absolute path */
     public static void main(String[] arguments) {
         System.load(arguments[0]);
-        try (Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[1]));
+        try (Kernel kernel = Kernel.open("jni");
                 Mapping.Owner owner = Mapping.anonymous(kernel, MEMORY)) {
-            new ViewBench(owner.mapping()).run(arguments[1]);
+            view = owner.mapping().view(0, MEMORY);
+            for (ByteBuffer queue : List.of(view, BUFFER)) {
+                for (int i = 0; i < SIZE; i++) {
+                    queue.putLong(16 * i, 0x1000L * i).putInt(16 * i + 8, i + 1);
+                    queue.putShort(AVAIL + 4 + 2 * i, (short) (i * 7 % SIZE));
+                }
+            }
+            // One by one, so that the loop is compiled when calls, and not its rounds, have made it hot: slice is
+            // inlined
+            // then.
+            if (queue(view, COUNT, 1) != queueInC(BUFFER, COUNT)) {
+                throw new IllegalStateException("Java and C took different descriptors");
+            }
+            Bench bench = new Bench("view", ViewBench.class);
+            List<Row> rows = List.of(new Row("Java / C: pop and push of a virtqueue", 1.5, "queue", "queueInC"));
+            bench.warm(500, rows);
+            bench.measure(201, rows);
         }
     }
 
-    private void run(String binding) {
-        // One by one, so that the loop is compiled when calls, and not its rounds, have made it hot: slice is inlined
-        // then.
-        if (queue(view, COUNT, 1) != queueInC(buffer, COUNT)) {
-            throw new IllegalStateException("Java and C took different descriptors");
-        }
-        new Bench("view")
-                .measure(
-                        ROUNDS,
-                        ROUNDS,
-                        List.of(
-                                Row.of(
-                                        binding + ", view / buffer: getLong",
-                                        1.2,
-                                        COUNT,
-                                        this::getOfView,
-                                        this::getOfBuffer),
-                                Row.of(
-                                        binding + ", Java / C: pop and push of a virtqueue",
-                                        1.5,
-                                        COUNT,
-                                        count -> queue(view, count, BATCH),
-                                        count -> queueInC(buffer, count))));
+    @Benchmark
+    public long queue() {
+        return queue(view, COUNT, BATCH);
     }
 
-    /**
-     * Each loop meets one kind of buffer, as the code of a VMM does. On ffm a view has a scope and the JDK's buffer has
-     * none: a loop that meets both is compiled for both, and takes up to twice as long for a view in half of the runs.
-     */
-    private long getOfView(int count) {
-        ByteBuffer memory = view;
-        long all = 0;
-        for (int i = 0; i < count; i++) {
-            all += memory.getLong(i * 24 & MEMORY - 8);
-        }
-        return all;
-    }
-
-    private long getOfBuffer(int count) {
-        ByteBuffer memory = buffer;
-        long all = 0;
-        for (int i = 0; i < count; i++) {
-            all += memory.getLong(i * 24 & MEMORY - 8);
-        }
-        return all;
+    @Benchmark
+    public long queueInC() {
+        return queueInC(BUFFER, COUNT);
     }
 
     /** A driver offers descriptors by the batch, and the device takes what there is. */

@@ -21,9 +21,9 @@ import io.kvmirq.bench.Bench;
 import io.kvmirq.bench.Bench.Row;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.vfio.VfioDevice;
 import java.lang.reflect.Method;
@@ -31,7 +31,6 @@ import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.DoubleSupplier;
 import net.bytebuddy.ByteBuddy;
 import net.bytebuddy.implementation.FixedValue;
 import net.bytebuddy.implementation.MethodCall;
@@ -39,22 +38,27 @@ import net.bytebuddy.implementation.MethodDelegation;
 import net.bytebuddy.implementation.bind.annotation.AllArguments;
 import net.bytebuddy.implementation.bind.annotation.Origin;
 import net.bytebuddy.implementation.bind.annotation.RuntimeType;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
 
 /**
- * The cost of attaching the vectors of a device to a VM and of detaching them, on the machine's KVM. For
- * {@code Forwarding} a stub stands in for VFIO, and does nothing: what VFIO costs is on both sides the same. Each
- * comparison takes turns in one process, each time on a new VM. {@code make bench T=attach} runs it.
+ * The cost of attaching the vectors of a device to a VM, on the machine's KVM. For {@code Forwarding} a stub stands in for
+ * VFIO, and does nothing: what VFIO costs is on both sides the same. Each time on a new VM. {@code make bench T=attach}
+ * runs it.
  *
  * <p>The other half is {@code src/test/native/attach.c}.
  */
-final class AttachBench {
+@State(Scope.Thread)
+@BenchmarkMode(Mode.AverageTime)
+public class AttachBench {
     /** No pin has a GSI, so that 4096 messages find one each. */
     private static final int FIRST_GSI = 0;
-
-    private static final int ROUNDS = 31;
-    private static final int WARM_UP_ROUNDS = 30;
-    /** Methods run as often as the JVM asks for, with few vectors, which detach quickly. */
-    private static final int FEW_ROUNDS = 1500;
 
     private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new InterruptVector(0x31));
     private static final PciAddress ADDRESS = PciAddress.parse("0000:3b:00.0");
@@ -64,33 +68,101 @@ final class AttachBench {
     /** Vectors of one device. */
     private static final int MOST_VECTORS = 2048;
 
+    /** They detach quickly. */
     private static final int FEW = 64;
 
-    private final Bench bench = new Bench("attach");
-    private final Kernel kernel;
-    private final int vectors;
-    private final ByteBuffer fds;
+    private static final ByteBuffer FDS = Buffers.allocate(2 * MOST_VECTORS * Integer.BYTES);
 
-    private AttachBench(Kernel kernel, int vectors) {
-        this.kernel = kernel;
-        this.vectors = vectors;
-        this.fds = Buffers.allocate(vectors * Integer.BYTES);
-    }
+    @SuppressWarnings("NullAway.Init")
+    private static Kernel kernel;
 
-    static native int attachInC(int vm, ByteBuffer fds, int first, int count, boolean singly);
+    private static int vectors = FEW;
 
-    static native int detachInC(int vm, ByteBuffer fds, int first, int count, boolean together);
+    @SuppressWarnings("NullAway.Init")
+    private Vm vm;
+
+    @SuppressWarnings("NullAway.Init")
+    private VfioDevice device;
+
+    @SuppressWarnings("NullAway.Init")
+    private Forwarding forwarding;
+
+    private List<EventFd> events = List.of();
+    private List<Irqfd> irqfds = List.of();
+    private int attachedInC;
+
+    private static native int attachInC(int vm, ByteBuffer fds, int first, int count, boolean singly);
+
+    private static native void closeInC(ByteBuffer fds, int count);
 
     /** @param arguments the absolute path of the other half */
     public static void main(String[] arguments) {
         System.load(arguments[0]);
-        try (Kernel kernel = Kernel.over(withoutVfio())) {
-            for (int i = 0; i < Bench.warmUp(FEW_ROUNDS); i++) {
-                new AttachBench(kernel, FEW).warmUp();
+        kernel = Kernel.over(withoutVfio());
+        Bench bench = new Bench("attach", AttachBench.class);
+        List<Row> rows = List.of(
+                new Row("2048 vectors: attach, one commit / C, one commit", 1.10, "attach", "attachInC"),
+                new Row("2048 vectors: attach, forwardAll / C, one commit", 1.10, "forward", "attachInC"));
+        Row each = new Row("4096 vectors: attach, one commit / C, a commit each", 1 / 150.0, "attach", "attachEachInC");
+        bench.warm(6000, rows);
+        vectors = MOST_VECTORS;
+        bench.warm(2000, rows);
+        bench.measure(31, rows);
+        vectors = 2 * MOST_VECTORS;
+        bench.measure(7, List.of(each));
+    }
+
+    @Setup(Level.Invocation)
+    public void open() {
+        vm = Vm.create(kernel);
+        vm.x86().createSplitIrqchip(FIRST_GSI);
+        device = VfioDevice.adopt(kernel, ADDRESS, DEVICE, Ownership.BORROWED);
+        forwarding = Forwarding.create(vm, device);
+    }
+
+    @TearDown(Level.Invocation)
+    public void close() {
+        events.forEach(EventFd::close);
+        Irqfd.closeAll(irqfds);
+        closeInC(FDS, attachedInC);
+        forwarding.close();
+        device.close();
+        vm.close();
+    }
+
+    @Benchmark
+    public void attach() {
+        events = EventFd.createAll(kernel, vectors);
+        List<Gsi> gsis = vm.routes().change(edit -> {
+            List<Gsi> added = new ArrayList<>(vectors);
+            for (int i = 0; i < vectors; i++) {
+                added.add(edit.add(MESSAGE));
             }
-            for (int vectors : new int[] {FEW, MOST_VECTORS, 2 * MOST_VECTORS}) {
-                new AttachBench(kernel, vectors).run();
-            }
+            return added;
+        });
+        irqfds = vm.assignIrqfds(events, gsis);
+    }
+
+    @Benchmark
+    public void forward() {
+        forwarding.forwardAll(device.msix(0, vectors), i -> MESSAGE);
+    }
+
+    @Benchmark
+    public void attachInC() {
+        attachInC(false);
+    }
+
+    @Benchmark
+    public void attachEachInC() {
+        attachInC(true);
+    }
+
+    private void attachInC(boolean singly) {
+        attachedInC = vectors;
+        int result = attachInC(Numbers.of(vm.fd()), FDS, FIRST_GSI, vectors, singly);
+        if (result < 0) {
+            throw new IllegalStateException("the kernel answers " + result);
         }
     }
 
@@ -147,105 +219,6 @@ final class AttachBench {
             boolean asked = call.getName().equals("vfioIrqsSet")
                     && ((Integer) arguments[1] & UapiVfio.VFIO_IRQ_SET_DATA_BOOL) != 0;
             return asked ? -Errno.EINVAL.number() : 0;
-        }
-    }
-
-    private void warmUp() {
-        inJava(true);
-        forwarded();
-        inJava(false);
-    }
-
-    private void run() {
-        if (vectors > MOST_VECTORS) {
-            bench.measure(
-                    2,
-                    7,
-                    List.of(row(
-                            "attach, one commit / C, a commit each",
-                            1 / 150.0,
-                            () -> inJava(true),
-                            () -> inC(true, true, true))));
-            return;
-        }
-        for (int i = 0; i < Bench.warmUp(WARM_UP_ROUNDS); i++) {
-            warmUp();
-        }
-        // The fixed costs of few vectors weigh more.
-        double max = vectors > FEW ? 1.10 : 1.4;
-        List<Row> rows = new ArrayList<>();
-        rows.add(row("attach, one commit / C, one commit", max, () -> inJava(true), () -> inC(true, false, true)));
-        rows.add(row("attach, forwardAll / C, one commit", max, () -> forwarded(), () -> inC(true, false, true)));
-        if (vectors > FEW) {
-            rows.add(row(
-                    "detach, closeAll / C, deassign each",
-                    1 / 3.5,
-                    () -> inJava(false),
-                    () -> inC(false, false, false)));
-            rows.add(row(
-                    "detach, closeAll / C, by the files' end",
-                    1.10,
-                    () -> inJava(false),
-                    () -> inC(false, false, true)));
-        }
-        bench.measure(1, ROUNDS, rows);
-    }
-
-    private Row row(String title, double max, DoubleSupplier ours, DoubleSupplier theirs) {
-        return new Row(vectors + " vectors: " + title, max, ours, theirs);
-    }
-
-    private static void require(int result) {
-        if (result < 0) {
-            throw new IllegalStateException("the kernel answers " + result);
-        }
-    }
-
-    private double forwarded() {
-        try (Vm vm = Vm.create(kernel);
-                VfioDevice device = VfioDevice.adopt(kernel, ADDRESS, DEVICE, Ownership.BORROWED);
-                Forwarding forwarding = Forwarding.create(vm, device)) {
-            vm.x86().createSplitIrqchip(FIRST_GSI);
-            long start = System.nanoTime();
-            forwarding.forwardAll(device.msix(0, vectors), i -> MESSAGE);
-            return System.nanoTime() - start;
-        }
-    }
-
-    private double inJava(boolean timeAttach) {
-        try (Vm vm = Vm.create(kernel)) {
-            vm.x86().createSplitIrqchip(FIRST_GSI);
-            long start = System.nanoTime();
-            List<EventFd> events = EventFd.createAll(kernel, vectors);
-            List<Gsi> gsis = vm.routes().change(edit -> {
-                List<Gsi> added = new ArrayList<>(vectors);
-                for (int i = 0; i < vectors; i++) {
-                    added.add(edit.add(MESSAGE));
-                }
-                return added;
-            });
-            List<Irqfd> irqfds = vm.assignIrqfds(events, gsis);
-            long attached = System.nanoTime();
-            if (vm.routes().commits() != 1) {
-                throw new IllegalStateException(vm.routes().commits() + " commits of routes: expected 1");
-            }
-            long detaching = System.nanoTime();
-            events.forEach(EventFd::close);
-            Irqfd.closeAll(irqfds);
-            long detached = System.nanoTime();
-            return timeAttach ? attached - start : detached - detaching;
-        }
-    }
-
-    private double inC(boolean timeAttach, boolean singly, boolean together) {
-        try (Vm vm = Vm.create(kernel);
-                Fd.Lease lease = vm.fd().lease()) {
-            vm.x86().createSplitIrqchip(FIRST_GSI);
-            long start = System.nanoTime();
-            require(attachInC(lease.number(), fds, FIRST_GSI, vectors, singly));
-            long attached = System.nanoTime();
-            require(detachInC(lease.number(), fds, FIRST_GSI, vectors, together));
-            return timeAttach ? attached - start : System.nanoTime() - attached;
         }
     }
 }
