@@ -7,9 +7,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.OnBothKernels;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
@@ -19,8 +19,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** CPUID of the host, changed for a guest. */
 class CpuidTest {
     private static final int APIC_ID = 24;
-    /** mov $1, %eax; cpuid; mov %ebx, %eax; out %eax, $0x82. */
-    private static final String TELLS_ITS_APIC_ID = "66b8010000000fa26689d866e782";
+    private static final String TELLS_ITS_APIC_ID = "mov eax, 1; cpuid; mov eax, ebx; out 0x82, eax";
 
     private static void on(Kernels kernels, Consumer<Kernel> test) {
         try (Kernel kernel = kernels.open()) {
@@ -88,14 +87,11 @@ class CpuidTest {
     @Test
     void guestReadsItsApicId() {
         on(Kernels.REAL, kernel -> {
-            try (Vm vm = Vm.create(kernel);
-                    GuestMemory memory = vm.addMemory(0, 0x10000)) {
+            try (Vm vm = Vm.create(kernel)) {
                 vm.x86().createIrqchip();
-                memory.mapping().put(0x1000, HexFormat.of().parseHex(TELLS_ITS_APIC_ID));
-                try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-                    vcpu.x86().setCpuid(Cpuid.ofHost(kernel).forVcpu(5, 8));
-                    vcpu.x86().startAt(0x1000, 0x8000);
-                    assertThat(vcpu.run().data() >>> APIC_ID).isEqualTo(5);
+                try (AssembledGuest guest = new AssembledGuest(vm, TELLS_ITS_APIC_ID)) {
+                    guest.vcpu.x86().setCpuid(Cpuid.ofHost(kernel).forVcpu(5, 8));
+                    assertThat(guest.vcpu.run().data() >>> APIC_ID).isEqualTo(5);
                 }
             }
         });

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import static io.kvmirq.testing.GuestAssembler.bytes;
 import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -14,6 +13,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.AssembledGuest;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.OnBothKernels;
 import java.time.Duration;
@@ -43,15 +43,11 @@ class PcPartsTest {
         }
     }
 
-    /** Runs {@code in $0x61, %al; out %al, $0x80}. */
     private VcpuExit speaker() {
-        try (GuestMemory memory = vm.addMemory(0, 0x2000);
-                Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-            memory.mapping().put(0x1000, bytes("in al, 0x61; out 0x80, al"));
-            vcpu.x86().startAt(0x1000, 0x1000);
-            vcpu.kick();
-            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
-            return vcpu.run();
+        try (AssembledGuest guest = new AssembledGuest(vm, "in al, 0x61; out 0x80, al")) {
+            guest.vcpu.kick();
+            assertThat(guest.vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
+            return guest.vcpu.run();
         }
     }
 

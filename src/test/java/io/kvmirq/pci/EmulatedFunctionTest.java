@@ -21,6 +21,7 @@ import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.testing.Warnings;
@@ -28,7 +29,6 @@ import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.AfterEach;
@@ -402,9 +402,8 @@ class EmulatedFunctionTest {
     /** The guest rings by an OUT of its code, then leaves by another. */
     private void ring(int port) {
         GuestMemory memory = parts.add(vm.addMemory(0, 0x10000));
-        String low = String.format("%02x%02x", port & 0xff, port >> 8);
-        // mov $port, %dx; mov $1, %al; out %al, %dx; out %al, $0x99
-        memory.mapping().put(0x1000, HexFormat.of().parseHex("ba" + low + "b001ee" + "e699"));
+        memory.mapping()
+                .put(0x1000, GuestAssembler.bytes("mov dx, %d; mov al, 1; out dx, al; out 0x99, al".formatted(port)));
         vcpus.get(0).x86().startAt(0x1000, 0x8000);
         VcpuExit exit = vcpus.get(0).run();
         while (exit.port() != 0x99) {

@@ -30,8 +30,9 @@ public final class GuestAssembler {
     public static final String EOI = "mov ecx, 0x80b; xor eax, eax; xor edx, edx; wrmsr;";
 
     /** Instructions without operands. */
-    private static final List<String> PLAIN = List.of(
-            "nop 90 hlt f4 sti fb cli fa ret c3 iret cf rdmsr 0f32 wrmsr 0f30 pushad 6660 popad 6661".split(" "));
+    private static final List<String> PLAIN =
+            List.of("nop 90 hlt f4 sti fb cli fa ret c3 iret cf cpuid 0fa2 rdmsr 0f32 wrmsr 0f30 pushad 6660 popad 6661"
+                    .split(" "));
 
     private static final List<String> OPERATIONS = List.of("add", "or", "adc", "sbb", "and", "sub", "xor", "cmp");
     private static final List<String> JUMPS = List.of("jmp", "je", "jne", "call");

@@ -25,7 +25,7 @@ class GuestAssemblerTest {
                 "or eax, 0xc00; and word [0xf800], 0xff0 | 660d000c0000812600f8f00f",
                 "add byte [0xf800], 1; cmp al, [0x10] | 800600f8013a061000",
                 "add ax, 1; xor edx, edx; shl si, 2 | 83c0016631d2c1e602",
-                "push eax; pop bx; pushad; iret | 66505b6660cf",
+                "push eax; pop bx; pushad; cpuid; iret | 66505b66600fa2cf",
                 "a: sti; b: hlt; jmp b; je a; jne a; call $+7 | fbf4ebfd74fa75f8e80400"
             })
     void encodesAsGnuAs(String text, String hex) {
