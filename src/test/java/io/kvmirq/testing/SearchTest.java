@@ -4,6 +4,8 @@ package io.kvmirq.testing;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
@@ -52,6 +54,16 @@ class SearchTest {
         assertThatThrownBy(() -> Search.again(line.group(1), choices -> doors(choices, false)))
                 .isInstanceOf(AssertionError.class);
         Search.again(line.group(1), choices -> doors(choices, true));
+    }
+
+    @Test
+    void searchGoesOnAsLongAsItsFindingsAreTaken() {
+        List<String> found = new ArrayList<>();
+        Search.run("doors", 7, 50, choices -> doors(choices, false), failure -> {
+            found.add(failure.getMessage().split(", [0-9]")[0]);
+            return found.size() < 3;
+        });
+        assertThat(found).containsExactly("doors, seed 7", "doors, seed 8", "doors, seed 9");
     }
 
     private static String messageOf(Search.Program program) {
