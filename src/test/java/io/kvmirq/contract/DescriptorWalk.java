@@ -47,6 +47,7 @@ import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.PredictedPid;
 import io.kvmirq.mirror.Producer;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
@@ -60,7 +61,6 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Random;
 import java.util.Set;
 
 /**
@@ -108,7 +108,7 @@ final class DescriptorWalk implements AutoCloseable {
      */
     record Step(Place place, boolean isMoved, Sender sender, int vector, Inhibit inhibit) {
         /** One step of 8 displaces the vCPU, because the process that does so starts slowly. */
-        static Step random(Random random, boolean isAssigned, boolean isLate) {
+        static Step random(Choices random, boolean isAssigned, boolean isLate) {
             int number = random.nextInt(8);
             Place place = number == 0 ? Place.DISPLACED : Place.values()[1 + number % 3];
             boolean moves = random.nextInt(4) == 0 && (place == Place.SPINNING || place == Place.HALTED);

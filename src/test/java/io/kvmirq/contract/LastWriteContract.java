@@ -29,8 +29,10 @@ import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.path.Known;
 import io.kvmirq.testing.AssembledGuest;
+import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
+import io.kvmirq.testing.Search;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -38,7 +40,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -54,6 +55,7 @@ class LastWriteContract {
     private static final int ROUNDS = 50;
     private static final int STEPS = 200;
     private static final int VECTORS = 4;
+    private static final List<String> WORDS = List.of("forward", "inhibit", "run", "reroute", "mask", "close");
     private static final VcpuId FIRST = new VcpuId(0);
     private static final VcpuId LATE = new VcpuId(1);
     private static final InterruptVector VECTOR = new InterruptVector(0x41);
@@ -226,7 +228,7 @@ class LastWriteContract {
         }
     }
 
-    private static MsiMessage message(SplittableRandom random, int index) {
+    private static MsiMessage message(Choices random, int index) {
         return MsiMessage.to(random.nextBoolean() ? FIRST : LATE, new InterruptVector(0x51 + index));
     }
 
@@ -237,66 +239,67 @@ class LastWriteContract {
     @Test
     void memoryAndMirrorAgreeAfterRandomSteps() throws IOException {
         long seed = Long.getLong("kvmirq.test.live.seed", System.nanoTime());
-        SplittableRandom random = new SplittableRandom(seed);
-        int compared = 0;
-        try (KernelPaths memory = KernelPaths.open(HostFiles.at(Path.of("/")), KernelStructures.CORE);
-                World world = new World();
-                Vcpu late = world.vm.createVcpu(LATE)) {
-            late.x86().enableLapic();
-            late.x86().startAt(AssembledGuest.START, AssembledGuest.STACK);
-            late.setState(VcpuState.RUNNABLE);
-            world.vm.x86().createPit();
-            world.inhibit(false);
-            boolean inhibited = false;
-            List<Open> open = new ArrayList<>();
-            for (int step = 0; step < STEPS; step++) {
-                int what = random.nextInt(6);
-                if (what == 0 && open.size() < VECTORS || open.isEmpty()) {
-                    int index = IntStream.range(0, VECTORS)
-                            .filter(i -> open.stream().noneMatch(vector -> vector.index == i))
-                            .findFirst()
-                            .orElseThrow();
-                    MsiMessage message = message(random, index);
-                    open.add(new Open(index, world.forward(index, message), message));
-                } else if (what == 1) {
-                    inhibited = !inhibited;
-                    world.inhibit(inhibited);
-                    if (random.nextInt(4) > 0) {
-                        world.enterGuest();
-                        late.run();
-                    }
-                } else if (what == 2) {
-                    (random.nextBoolean() ? world.vcpu : late).run();
-                } else {
-                    Open vector = open.get(random.nextInt(open.size()));
-                    if (what == 3) {
-                        vector.message = message(random, vector.index);
-                        vector.irq.reroute(vector.message);
-                    } else if (what == 4) {
-                        vector.masked = !vector.masked;
-                        if (vector.masked) {
-                            vector.irq.mask();
-                        } else {
-                            vector.irq.unmask();
+        int[] compared = {0};
+        Search.run("last write", seed, 1, random -> {
+            try (KernelPaths memory = KernelPaths.open(HostFiles.at(Path.of("/")), KernelStructures.CORE);
+                    World world = new World();
+                    Vcpu late = world.vm.createVcpu(LATE)) {
+                late.x86().enableLapic();
+                late.x86().startAt(AssembledGuest.START, AssembledGuest.STACK);
+                late.setState(VcpuState.RUNNABLE);
+                world.vm.x86().createPit();
+                world.inhibit(false);
+                boolean inhibited = false;
+                List<Open> open = new ArrayList<>();
+                while (random.step(STEPS)) {
+                    int what = random.nextInt(WORDS.size());
+                    random.note(WORDS.get(what));
+                    if (what == 0 && open.size() < VECTORS || open.isEmpty()) {
+                        int index = IntStream.range(0, VECTORS)
+                                .filter(i -> open.stream().noneMatch(vector -> vector.index == i))
+                                .findFirst()
+                                .orElseThrow();
+                        MsiMessage message = message(random, index);
+                        open.add(new Open(index, world.forward(index, message), message));
+                    } else if (what == 1) {
+                        inhibited = !inhibited;
+                        world.inhibit(inhibited);
+                        if (random.nextInt(4) > 0) {
+                            world.enterGuest();
+                            late.run();
                         }
+                    } else if (what == 2) {
+                        (random.nextBoolean() ? world.vcpu : late).run();
                     } else {
-                        vector.irq.close();
-                        open.remove(vector);
+                        Open vector = open.get(random.nextInt(open.size()));
+                        if (what == 3) {
+                            vector.message = message(random, vector.index);
+                            vector.irq.reroute(vector.message);
+                        } else if (what == 4) {
+                            vector.masked = !vector.masked;
+                            if (vector.masked) {
+                                vector.irq.mask();
+                            } else {
+                                vector.irq.unmask();
+                            }
+                        } else {
+                            vector.irq.close();
+                            open.remove(vector);
+                        }
+                    }
+                    memory.forget();
+                    for (Open vector : open) {
+                        if (vector.masked) {
+                            isRemapped(memory, vector);
+                        } else {
+                            compared[0] += compare(world, memory, vector, inhibited);
+                        }
                     }
                 }
-                memory.forget();
-                for (Open vector : open) {
-                    String where = "seed " + seed + ", step " + step;
-                    if (vector.masked) {
-                        isRemapped(memory, vector, where);
-                    } else {
-                        compared += compare(world, memory, vector, inhibited, where);
-                    }
-                }
+                open.forEach(vector -> vector.irq.close());
             }
-            open.forEach(vector -> vector.irq.close());
-        }
-        System.out.println("lab-last-write: seed " + seed + ": " + STEPS + " random steps, " + compared
+        });
+        System.out.println("lab-last-write: seed " + seed + ": " + STEPS + " random steps, " + compared[0]
                 + " fields of memory agree, 0 differ; " + masked + " looks at masked vectors, all remapped; " + known
                 + " predictions as the kernel's table, " + unknown
                 + " unknown");
@@ -311,17 +314,15 @@ class LastWriteContract {
     }
 
     /** A masked interrupt has no irqfd. Kernels with the fix b4d37cdb77a0, as the lab has, do not leave its entry posted. */
-    private void isRemapped(KernelPaths memory, Open vector, String where) {
+    private void isRemapped(KernelPaths memory, Open vector) {
         KernelPaths.KernelPath path = path(memory, vector);
         masked++;
-        assertThat(path.irqfds().known().orElseThrow()).as(where).isEmpty();
-        assertThat(path.entry().known().orElseThrow().orElseThrow().isPosted())
-                .as(where)
-                .isFalse();
-        assertThat(path.staysPosted()).as(where).isFalse();
+        assertThat(path.irqfds().known().orElseThrow()).isEmpty();
+        assertThat(path.entry().known().orElseThrow().orElseThrow().isPosted()).isFalse();
+        assertThat(path.staysPosted()).isFalse();
     }
 
-    private int compare(World world, KernelPaths memory, Open vector, boolean inhibited, String where) {
+    private int compare(World world, KernelPaths memory, Open vector, boolean inhibited) {
         KernelPaths.KernelPath path = path(memory, vector);
         RemappingEntry entry = path.entry().known().orElseThrow().orElseThrow();
         Posting predicted = vector.irq.predicted();
@@ -329,28 +330,25 @@ class LastWriteContract {
             unknown++;
         } else {
             known++;
-            assertThat(entry.isPosted())
-                    .as("%s: %s", where, predicted.text())
-                    .isEqualTo(predicted instanceof Posting.Posted);
+            assertThat(entry.isPosted()).as("%s", predicted.text()).isEqualTo(predicted instanceof Posting.Posted);
             assertThat(PredictedEntriesContract.predicted(world.forwarding.mirror(), vector.irq)
                             .agrees(entry.low(), entry.high()))
-                    .as("%s: %s", where, entry)
+                    .as("%s", entry)
                     .isTrue();
         }
         assertThat(path.inhibits())
-                .as(where)
                 .isEqualTo(new Known.Observed<>(inhibited ? List.of(InhibitReason.PIT_REINJ.name()) : List.of()));
-        assertThat(path.posted().known()).as("%s: %s", where, path.posted()).isPresent();
+        assertThat(path.posted().known()).as("%s", path.posted()).isPresent();
         Optional<PostedVcpu> vcpu = path.posted().known().orElseThrow();
-        assertThat(vcpu.isPresent()).as(where).isEqualTo(entry.isPosted());
+        assertThat(vcpu.isPresent()).isEqualTo(entry.isPosted());
         if (vcpu.isPresent()) {
             posted++;
             Optional<VcpuId> wanted = Optional.of(new VcpuId((int) (vector.message.address() >>> 12 & 0xff)));
-            assertThat(vcpu.get().vcpu()).as(where).isEqualTo(wanted);
-            assertThat(vcpu.get().recorded().known().orElseThrow()).as(where).isEqualTo(wanted);
+            assertThat(vcpu.get().vcpu()).isEqualTo(wanted);
+            assertThat(vcpu.get().recorded().known().orElseThrow()).isEqualTo(wanted);
         }
         List<Drift> fields = Drift.find(path);
-        assertThat(fields).as(where).noneMatch(field -> field.verdict() == Drift.Verdict.DIFFER);
+        assertThat(fields).noneMatch(field -> field.verdict() == Drift.Verdict.DIFFER);
         return (int) fields.stream()
                 .filter(field -> field.verdict() == Drift.Verdict.AGREE)
                 .count();
