@@ -9,12 +9,14 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.Choices;
+import io.kvmirq.testing.Search;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.SplittableRandom;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -37,6 +39,8 @@ class IoapicContract {
     private static final int TMR = 0x180;
     private static final int PROGRAMS = Integer.getInteger("kvmirq.test.ioapic.programs", 20);
     private static final int STEPS = 60;
+    private static final List<String> WORDS =
+            List.of("redirect", "low half", "high half", "raise", "raise", "lower", "pass", "pass");
     private static final int FIRST_VECTOR = 0x40;
     /** Not the clock's, whose ticks KVM counts. */
     private static final int FIRST_PIN = 9;
@@ -361,69 +365,54 @@ class IoapicContract {
     void randomProgramsDoAsAtTheIoapicOfKvm() {
         world.kernel();
         world.assumeX86();
-        long interrupts = 0;
-        for (int seed = 0; seed < PROGRAMS; seed++) {
+        int[] interrupts = {0};
+        Search.run(world + " IOAPIC", 0, PROGRAMS, random -> {
             try (Undo both = new Undo()) {
                 Kernel kernel = both.add(Kernel.over(world.kernel()));
-                List<String> kvms = program(new IoapicGuest(world, kernel, both, true), seed);
-                List<String> ours = program(new IoapicGuest(world, kernel, both, false), seed);
-                for (int i = 0; i < STEPS; i++) {
-                    assertThat(ours.get(i))
-                            .as("program %d after %s", seed, kvms.subList(0, i))
-                            .isEqualTo(kvms.get(i));
+                IoapicGuest kvms = new IoapicGuest(world, kernel, both, true);
+                IoapicGuest ours = new IoapicGuest(world, kernel, both, false);
+                Stream.of(kvms, ours)
+                        .forEach(guest -> guest.onService(vector -> guest.line(vector - FIRST_VECTOR >> 2, false)));
+                while (random.step(STEPS)) {
+                    int pin = FIRST_PIN + random.nextInt(PINS);
+                    Consumer<IoapicGuest> step = step(random, pin, kvms.keepsInService());
+                    String shown = shown(kvms, pin, step);
+                    assertThat(shown(ours, pin, step)).isEqualTo(shown);
+                    interrupts[0] += shown.contains(":0x") ? 1 : 0;
                 }
-                interrupts += kvms.stream().filter(line -> line.contains(":0x")).count();
             }
-        }
+        });
         System.out.println(
-                world + ": " + PROGRAMS + " programs of an IOAPIC, " + interrupts + " steps with interrupts");
-        assertThat(interrupts).isPositive();
+                world + ": " + PROGRAMS + " programs of an IOAPIC, " + interrupts[0] + " steps with interrupts");
+        assertThat(interrupts[0]).isPositive();
     }
 
-    /** What each step of a random program showed. Without levels where these end before they are served. */
-    private static List<String> program(IoapicGuest guest, long seed) {
-        SplittableRandom random = new SplittableRandom(seed);
-        List<String> shown = new ArrayList<>();
-        guest.onService(vector -> guest.line(vector - FIRST_VECTOR >> 2, false));
-        for (int i = 0; i < STEPS; i++) {
-            int pin = FIRST_PIN + random.nextInt(PINS);
-            int low = FIRST_VECTOR + pin * 4
-                    | random.nextInt(4)
-                    | (random.nextBoolean() && guest.keepsInService() ? LEVEL : 0)
-                    | (random.nextInt(4) == 0 ? LOGICAL : 0)
-                    | (random.nextInt(3) == 0 ? MASKED : 0);
-            int high = random.nextInt(4) << 24;
-            String step = "pin " + pin + " ";
-            switch (random.nextInt(8)) {
-                case 0 -> {
-                    guest.redirect(pin, low, high);
-                    step += "redirected";
-                }
-                case 1 -> {
-                    guest.write(lowHalf(pin), low);
-                    step += "low half";
-                }
-                case 2 -> {
-                    guest.write(highHalf(pin), high);
-                    step += "high half";
-                }
-                case 3, 4 -> {
-                    guest.line(pin, true);
-                    step += "high";
-                }
-                case 5 -> {
-                    guest.line(pin, false);
-                    step += "low";
-                }
-                default -> {
-                    guest.pass(random.nextInt(2));
-                    step += "pass";
-                }
+    private static String shown(IoapicGuest guest, int pin, Consumer<IoapicGuest> step) {
+        step.accept(guest);
+        return "%x %x %s".formatted(guest.read(highHalf(pin)), guest.read(lowHalf(pin)), guest.served());
+    }
+
+    /** @param levels false where these end before they are served */
+    private static Consumer<IoapicGuest> step(Choices random, int pin, boolean levels) {
+        int low = FIRST_VECTOR + pin * 4
+                | random.nextInt(4)
+                | (random.nextBoolean() && levels ? LEVEL : 0)
+                | (random.nextInt(4) == 0 ? LOGICAL : 0)
+                | (random.nextInt(3) == 0 ? MASKED : 0);
+        int high = random.nextInt(4) << 24;
+        int what = random.nextInt(WORDS.size());
+        int vcpu = random.nextInt(2);
+        random.note("%s %d %x %x %d".formatted(WORDS.get(what), pin, low, high, vcpu));
+        return guest -> {
+            switch (what) {
+                case 0 -> guest.redirect(pin, low, high);
+                case 1 -> guest.write(lowHalf(pin), low);
+                case 2 -> guest.write(highHalf(pin), high);
+                case 3, 4 -> guest.line(pin, true);
+                case 5 -> guest.line(pin, false);
+                default -> guest.pass(vcpu);
             }
-            shown.add("%s: %x %x %s"
-                    .formatted(step, guest.read(highHalf(pin)), guest.read(lowHalf(pin)), guest.served()));
-        }
-        return shown;
+        };
     }
 
     @ParameterizedTest

@@ -22,6 +22,8 @@ import io.kvmirq.snapshot.SnapshotException;
 import io.kvmirq.snapshot.VmMove;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.testing.Choices;
+import io.kvmirq.testing.Search;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashSet;
@@ -40,6 +42,8 @@ class VectorSnapshotContract extends KernelSuite {
     private static final int FIRST = 0x60;
     private static final int PROGRAMS = 16;
     private static final int STEPS = 40;
+    private static final List<String> WORDS =
+            List.of("signal", "signal", "mask", "unmask", "reroute", "snapshot", "move", "take all");
     private static final int IRR = 0x200;
 
     private final List<Machine> machines = new ArrayList<>();
@@ -223,68 +227,66 @@ class VectorSnapshotContract extends KernelSuite {
     /** The guest takes each interrupt by hand. A vector that was signalled is requested, or waits behind its mask. */
     @Test
     void randomOrdersOfSignalsMasksAndMovesLoseNothing() {
-        for (int seed = 0; seed < PROGRAMS; seed++) {
-            search(seed);
-        }
+        Search.run(world + " moves", 0, PROGRAMS, this::search);
     }
 
-    private void search(int seed) {
-        Random random = new Random(seed);
+    private void search(Choices random) {
         Machine at = filled();
-        int next = FIRST + VECTORS;
-        int[] numbers = IntStream.range(FIRST, next).toArray();
-        Set<Integer> waits = new HashSet<>();
-        Set<Integer> requested = new HashSet<>();
-        for (int step = 0; step < STEPS; step++) {
-            String where = "seed " + seed + ", step " + step;
-            int i = random.nextInt(VECTORS);
-            MaskableVector vector = at.get(i);
-            switch (random.nextInt(8)) {
-                case 0, 1 -> {
-                    vector.signal();
-                    settle(vector);
-                    waits.add(i);
+        try {
+            int next = FIRST + VECTORS;
+            int[] numbers = IntStream.range(FIRST, next).toArray();
+            Set<Integer> waits = new HashSet<>();
+            Set<Integer> requested = new HashSet<>();
+            while (random.step(STEPS)) {
+                int i = random.nextInt(VECTORS);
+                int what = random.nextInt(WORDS.size());
+                random.note(WORDS.get(what) + " " + i);
+                MaskableVector vector = at.get(i);
+                switch (what) {
+                    case 0, 1 -> {
+                        vector.signal();
+                        settle(vector);
+                        waits.add(i);
+                    }
+                    case 2 -> vector.mask();
+                    case 3 -> {
+                        vector.unmask();
+                        settle(vector);
+                    }
+                    case 4 -> {
+                        numbers[i] = next++;
+                        vector.reroute(message(numbers[i]));
+                    }
+                    case 5 -> VmSnapshot.take(at.parts());
+                    case 6 -> {
+                        at = moved(at, i, random);
+                        waits.add(i);
+                    }
+                    default -> {
+                        at.takeAll();
+                        requested.clear();
+                    }
                 }
-                case 2 -> vector.mask();
-                case 3 -> {
-                    vector.unmask();
-                    settle(vector);
+                for (int index = 0; index < VECTORS; index++) {
+                    if (!at.get(index).isMasked() && waits.remove(index)) {
+                        requested.add(numbers[index]);
+                    }
                 }
-                case 4 -> {
-                    numbers[i] = next++;
-                    vector.reroute(message(numbers[i]));
-                }
-                case 5 -> VmSnapshot.take(at.parts());
-                case 6 -> {
-                    at = moved(at, i, random);
-                    waits.add(i);
-                }
-                default -> {
-                    at.takeAll();
-                    requested.clear();
+                Machine here = at;
+                World.eventually("all of " + requested, () -> requested.stream().allMatch(here::isRequested));
+                for (int number = FIRST - 1; number < next; number++) {
+                    assertThat(at.isRequested(number)).as("vector %d", number).isEqualTo(requested.contains(number));
                 }
             }
-            for (int index = 0; index < VECTORS; index++) {
-                if (!at.get(index).isMasked() && waits.remove(index)) {
-                    requested.add(numbers[index]);
-                }
+            for (int vector = 0; vector < VECTORS; vector++) {
+                at.get(vector).mask();
+                assertThat(at.get(vector).event().drain() != 0)
+                        .as("vector %d waits", vector)
+                        .isEqualTo(waits.contains(vector));
             }
-            Machine here = at;
-            World.eventually(
-                    where + " has " + requested, () -> requested.stream().allMatch(here::isRequested));
-            for (int number = FIRST - 1; number < next; number++) {
-                assertThat(at.isRequested(number))
-                        .as(where + ", vector " + number)
-                        .isEqualTo(requested.contains(number));
-            }
+        } finally {
+            at.close();
         }
-        for (int vector = 0; vector < VECTORS; vector++) {
-            at.get(vector).mask();
-            assertThat(at.get(vector).event().drain() != 0)
-                    .as("seed " + seed + ", vector " + vector + " waits")
-                    .isEqualTo(waits.contains(vector));
-        }
-        at.close();
     }
 
     /** A worker of KVM may inject later, and then with a later message: a mask waits for it. */
@@ -296,9 +298,9 @@ class VectorSnapshotContract extends KernelSuite {
     }
 
     /** @param late the vector of a device that signals it after the snapshot was made */
-    private Machine moved(Machine from, int late, Random random) {
+    private Machine moved(Machine from, int late, Choices random) {
         List<Integer> order = new ArrayList<>(order());
-        Collections.shuffle(order, random);
+        Collections.shuffle(order, new Random(random.nextLong()));
         Machine to = new Machine(order);
         try (VmMove move = VmMove.from(from.parts())) {
             switch (random.nextInt(3)) {
