@@ -70,12 +70,7 @@ final class PinSearch implements AutoCloseable {
         Search.run(name, first, count, random -> {
             pin.bus.reset();
             raised.clear();
-            Program program = new Program(random);
-            try {
-                program.run();
-            } catch (RuntimeException | AssertionError e) {
-                throw new AssertionError(program.steps + ": " + e.getMessage(), e);
-            }
+            new Program(random).run();
             programs++;
         });
     }
@@ -116,7 +111,6 @@ final class PinSearch implements AutoCloseable {
     private final class Program {
         private final Choices random;
         private final List<Model> models = List.of(new Model(), new Model());
-        private final List<String> steps = new ArrayList<>();
         private boolean masked;
         private boolean hostOff;
         private boolean hostMsix;
@@ -175,7 +169,7 @@ final class PinSearch implements AutoCloseable {
                 case 8 -> hold(which, false);
                 case 9 -> mask(random.nextBoolean());
                 case 10 -> {
-                    steps.add("restore " + which);
+                    random.note("restore " + which);
                     pin.functions.get(which).restore(pin.functions.get(which).state());
                 }
                 case 11, 12, 13 -> send(which);
@@ -189,7 +183,7 @@ final class PinSearch implements AutoCloseable {
         }
 
         private void reset(int which) {
-            steps.add("reset " + which);
+            random.note("reset " + which);
             pin.functions.get(which).reset();
             raised.clear(which);
             Model model = models.get(which);
@@ -205,18 +199,18 @@ final class PinSearch implements AutoCloseable {
                 controlHost(hostOff, random.nextBoolean());
             } else if (kind > 11) {
                 if (hostMsix) { // else it would assert its line
-                    steps.add("device sends");
+                    random.note("device sends");
                     sent++;
                     hostSent = true;
                     device.hardware().sendMessage(0);
                 }
             } else if (kind < 5) {
-                steps.add("device raises");
+                random.note("device raises");
                 raises++;
                 raised.set(HOST);
                 device.hardware().requestService();
             } else if (kind < 7) {
-                steps.add("device lowers");
+                random.note("device lowers");
                 raised.clear(HOST);
                 device.hardware().serve();
             } else if (kind < 10) {
@@ -224,7 +218,7 @@ final class PinSearch implements AutoCloseable {
             } else if (kind == 10) {
                 mask(random.nextBoolean());
             } else {
-                steps.add("device is reset");
+                random.note("device is reset");
                 raised.clear(HOST);
                 device.passed().reset();
                 controlHost(false, false);
@@ -234,7 +228,7 @@ final class PinSearch implements AutoCloseable {
 
         private void controlHost(boolean intxOff, boolean msix) {
             if (host.isPresent()) {
-                steps.add("control of device" + (intxOff ? " off" : "") + (msix ? " MSI-X" : ""));
+                random.note("control of device" + (intxOff ? " off" : "") + (msix ? " MSI-X" : ""));
                 hostOff = intxOff;
                 hostMsix = msix;
                 pin.config(HOST + 1, PinGuest.COMMAND, 2, command(intxOff) | PinGuest.MASTER);
@@ -247,7 +241,7 @@ final class PinSearch implements AutoCloseable {
         }
 
         private void level(int which, boolean high) {
-            steps.add((high ? "raise " : "lower ") + which);
+            random.note((high ? "raise " : "lower ") + which);
             raised.set(which, high);
             if (high) {
                 raises++;
@@ -260,7 +254,7 @@ final class PinSearch implements AutoCloseable {
         /** A second signal before the guest takes the first is one interrupt. */
         private void send(int which) {
             int count = 1 + random.nextInt(2);
-            steps.add("send " + count + " from " + which);
+            random.note("send " + count + " from " + which);
             models.get(which).pending = true;
             for (int i = 0; i < count; i++) {
                 sent++;
@@ -269,13 +263,13 @@ final class PinSearch implements AutoCloseable {
         }
 
         private void entry(int which, boolean masks) {
-            steps.add((masks ? "mask vector of " : "unmask vector of ") + which);
+            random.note((masks ? "mask vector of " : "unmask vector of ") + which);
             models.get(which).entryMasked = masks;
             pin.entry(which + 1, MESSAGE + which, masks);
         }
 
         private void control(int which, boolean intxOff, boolean msix) {
-            steps.add("control " + which + (intxOff ? " off" : "") + (msix ? " MSI-X" : ""));
+            random.note("control " + which + (intxOff ? " off" : "") + (msix ? " MSI-X" : ""));
             models.get(which).off = intxOff;
             models.get(which).msix = msix;
             pin.config(which + 1, PinGuest.COMMAND, 2, command(intxOff));
@@ -283,7 +277,7 @@ final class PinSearch implements AutoCloseable {
         }
 
         private void hold(int which, boolean holds) {
-            steps.add((holds ? "hold " : "release ") + which);
+            random.note((holds ? "hold " : "release ") + which);
             models.get(which).held = holds;
             if (holds) {
                 pin.functions.get(which).hold();
@@ -293,7 +287,7 @@ final class PinSearch implements AutoCloseable {
         }
 
         private void mask(boolean masks) {
-            steps.add(masks ? "mask" : "unmask");
+            random.note(masks ? "mask" : "unmask");
             masked = masks;
             keeps = 0; // the write lets the guest take it
             pin.guest.write(lowHalf(PinGuest.PIN), PinGuest.LINE | PinGuest.LEVEL | (masks ? PinGuest.MASKED : 0));
@@ -329,7 +323,7 @@ final class PinSearch implements AutoCloseable {
             } while (pin.relay());
             List<String> taken = pin.guest.served();
             entered = 0;
-            steps.add("take " + taken);
+            random.note("take " + taken);
             assertThat(early.size()).as("taken at the write").isLessThanOrEqualTo(1);
             assertThat(taken).containsExactlyInAnyOrderElementsOf(expected);
             lines += early.size() + Collections.frequency(taken, TAKEN);

@@ -13,8 +13,6 @@ import io.kvmirq.testing.FiringKernel;
 import io.kvmirq.testing.Search;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
-import java.util.ArrayList;
-import java.util.List;
 
 /**
  * Random operations on a forwarded INTx, while the device requests service and the guest serves it before each kernel
@@ -32,7 +30,6 @@ final class LineSearch implements AutoCloseable {
 
     private final Figures figures;
     private final Choices random;
-    private final List<String> program = new ArrayList<>();
     private final Undo made = new Undo();
     private final FakePciDevice hardware;
     private final FiringKernel firing;
@@ -66,7 +63,7 @@ final class LineSearch implements AutoCloseable {
         Search.run(profile + " line", 0, seeds, random -> {
             try (LineSearch search = new LineSearch(profile, random, figures)) {
                 while (random.step(STEPS)) {
-                    search.program.add(search.step());
+                    random.note(search.step());
                     search.settle();
                 }
             }
@@ -145,7 +142,7 @@ final class LineSearch implements AutoCloseable {
                 runLoop();
             }
             if (requests) {
-                throw new IllegalStateException("stuck after " + program);
+                throw new IllegalStateException("stuck");
             }
         });
     }

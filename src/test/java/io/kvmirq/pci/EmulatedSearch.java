@@ -45,7 +45,7 @@ class EmulatedSearch extends TableSearch {
         if (enabled) {
             send(vector);
         } else {
-            program.add("send " + vector);
+            random.note("send " + vector);
             device.send(vector);
             pending.set(vector);
             check(List.of());
@@ -82,14 +82,14 @@ class EmulatedSearch extends TableSearch {
     }
 
     private void mask(int vector, boolean masks) {
-        program.add((masks ? "mask " : "unmask ") + vector);
+        random.note((masks ? "mask " : "unmask ") + vector);
         masked[vector] = masks;
         world.msix.writeTable(vector * 16L + 12, 4, masks ? 1 : 0);
         opened();
     }
 
     private void control(boolean enables, boolean masks) {
-        program.add((enables ? "enable" : "disable") + (masks ? ", function masked" : ""));
+        random.note((enables ? "enable" : "disable") + (masks ? ", function masked" : ""));
         enabled = enables;
         functionMasked = masks;
         world.msix.writeMessageControl((enables ? ENABLE : 0) | (masks ? FUNCTION_MASK : 0));
@@ -97,7 +97,7 @@ class EmulatedSearch extends TableSearch {
     }
 
     private void hold(boolean holds) {
-        program.add(holds ? "hold" : "release");
+        random.note(holds ? "hold" : "release");
         held = holds;
         if (holds) {
             world.msix.hold();
@@ -112,7 +112,7 @@ class EmulatedSearch extends TableSearch {
     private void restore(boolean forgets) {
         hold(true);
         boolean msiFirst = random.nextBoolean();
-        program.add(forgets ? "reset" : "save, reset, restore" + (msiFirst ? ", MSI first" : ""));
+        random.note(forgets ? "reset" : "save, reset, restore" + (msiFirst ? ", MSI first" : ""));
         byte[] state = world.msix.state();
         byte[] other = world.msi.state();
         world.msix.reset();

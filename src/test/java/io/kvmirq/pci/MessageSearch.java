@@ -42,7 +42,6 @@ public abstract class MessageSearch implements AutoCloseable {
     Device device;
     final Choices random;
     final int vectors;
-    final List<String> program = new ArrayList<>();
     final BitSet pending = new BitSet();
     boolean enabled;
     /** What the vCPUs have to take, and have not yet. */
@@ -108,7 +107,7 @@ public abstract class MessageSearch implements AutoCloseable {
         if (!enabled) {
             return; // it would assert its line
         }
-        program.add("send " + vector);
+        random.note("send " + vector);
         sent++;
         if (!isOpen(vector)) {
             pending.set(vector);
@@ -147,7 +146,7 @@ public abstract class MessageSearch implements AutoCloseable {
         taking();
         List<String> taken = device.taken(due.size());
         arrived += taken.size();
-        program.add("take " + taken);
+        random.note("take " + taken);
         return taken;
     }
 
@@ -155,7 +154,7 @@ public abstract class MessageSearch implements AutoCloseable {
         List<String> taken = takeAny();
         possible.removeAll(due);
         taken.removeAll(possible);
-        assertThat(taken).as("%s", program).containsExactlyInAnyOrderElementsOf(due);
+        assertThat(taken).containsExactlyInAnyOrderElementsOf(due);
         due.clear();
         possible.clear();
     }
@@ -179,8 +178,6 @@ public abstract class MessageSearch implements AutoCloseable {
             known |= knowsPending(i) ? 1L << i : 0;
             expected |= knowsPending(i) && pending.get(i) ? 1L << i : 0;
         }
-        assertThat(device.pending(expected) & known)
-                .as("pending bits after %s", program)
-                .isEqualTo(expected);
+        assertThat(device.pending(expected) & known).as("pending bits").isEqualTo(expected);
     }
 }

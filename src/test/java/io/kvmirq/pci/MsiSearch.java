@@ -95,7 +95,7 @@ public final class MsiSearch extends MessageSearch {
     private void message() {
         vcpu = random.nextInt(2);
         data = FIRST + random.nextInt(16 * BLOCK);
-        program.add("message " + target(0));
+        random.note("message " + target(0));
         MsiMessage message = MsiMessage.to(new VcpuId(vcpu), new InterruptVector(data));
         int address = (int) message.address();
         switch (random.nextInt(3)) {
@@ -121,7 +121,7 @@ public final class MsiSearch extends MessageSearch {
     }
 
     private void mask(int vector, boolean masks) {
-        program.add((masks ? "mask " : "unmask ") + vector);
+        random.note((masks ? "mask " : "unmask ") + vector);
         masked.set(vector, masks);
         msi.write(MASKS + vector / 8, 1, masks());
         opened();
@@ -132,7 +132,7 @@ public final class MsiSearch extends MessageSearch {
     }
 
     private void maskAll(int masks) {
-        program.add("masks 0x" + Integer.toHexString(masks));
+        random.note("masks 0x" + Integer.toHexString(masks));
         masked.clear();
         masked.or(BitSet.valueOf(new long[] {masks}));
         msi.write(MASKS, 4, masks);
@@ -140,7 +140,7 @@ public final class MsiSearch extends MessageSearch {
     }
 
     private void control(boolean enables, int to) {
-        program.add((enables ? "enable " : "disable ") + (1 << to));
+        random.note((enables ? "enable " : "disable ") + (1 << to));
         if (enabled && enables && to != log && !msi.vectors.keepsPending()) {
             pending.set(0, 1 << Math.min(log, to)); // the device was silent meanwhile
         }
@@ -151,7 +151,7 @@ public final class MsiSearch extends MessageSearch {
     }
 
     private void reset() {
-        program.add("reset");
+        random.note("reset");
         msi.reset();
         device.reset();
         enabled = false;

@@ -108,7 +108,7 @@ final class MsixSearch extends TableSearch {
                 if (random.nextInt(6) == 0) {
                     world.msix.reset();
                     device.reset();
-                    program.add("reset");
+                    random.note("reset");
                     if (world.mayHaveVlpis()) {
                         due.clear(); // a vLPI that is pending ends, as do the device's pending bits
                         possible.clear();
@@ -151,7 +151,7 @@ final class MsixSearch extends TableSearch {
 
     /** The host moves a vector into this process or out of it, and the guest sees nothing of that. */
     private void move(int vector) {
-        program.add("move " + vector);
+        random.note("move " + vector);
         boolean wasPending = isOpen(vector) && !relayed.get(vector);
         ForwardedIrq irq = world.forwarded(vector).orElseThrow();
         MessagesWorld.move(irq);
@@ -168,7 +168,7 @@ final class MsixSearch extends TableSearch {
     }
 
     private void hold() {
-        program.add("hold");
+        random.note("hold");
         BitSet open = open();
         held = true;
         world.msix.hold();
@@ -176,7 +176,7 @@ final class MsixSearch extends TableSearch {
     }
 
     private void release() {
-        program.add("release");
+        random.note("release");
         BitSet open = open();
         held = false;
         world.msix.release();
@@ -194,7 +194,7 @@ final class MsixSearch extends TableSearch {
     private void saveNow() {
         switch (random.nextInt(3)) {
             case 0 -> {
-                program.add("save");
+                random.note("save");
                 VmSnapshot.take(world.saved());
                 BitSet open = open();
                 boolean wasHeld = held;
@@ -205,7 +205,7 @@ final class MsixSearch extends TableSearch {
             }
             case 1 -> {
                 hold();
-                program.add("save, reset, restore");
+                random.note("save, reset, restore");
                 byte[] state = world.msix.state();
                 world.msix.reset();
                 device.reset();
@@ -218,10 +218,10 @@ final class MsixSearch extends TableSearch {
 
     private void moveToAnotherVm() {
         hold();
-        program.add("move to another VM");
+        random.note("move to another VM");
         VmSnapshot snapshot = VmSnapshot.take(world.saved());
         if (random.nextInt(3) == 0) {
-            program.add("refuse a call of the restore");
+            random.note("refuse a call of the restore");
             restoreRefused(snapshot);
         }
         MessagesWorld next = MessagesWorld.toRestore(profile);
@@ -255,7 +255,7 @@ final class MsixSearch extends TableSearch {
                 refuses.faults.clear();
             }
             if (refused) {
-                assertThat(refuses.msix.state()).as("%s", program).isEqualTo(before);
+                assertThat(refuses.msix.state()).isEqualTo(before);
             }
         }
     }
@@ -279,7 +279,7 @@ final class MsixSearch extends TableSearch {
         take();
         int sends = random.ints(0, VECTORS).filter(forwarded::get).findFirst().orElseThrow();
         int window = 1 + random.nextInt(WINDOWS);
-        program.add("before call " + window + ", move " + moved + " and send " + sends);
+        random.note("before call " + window + ", move " + moved + " and send " + sends);
         ForwardedIrq irq = world.forwarded(moved).orElseThrow();
         AtomicReference<@Nullable Throwable> failed = new AtomicReference<>();
         Thread guest = Thread.currentThread();
@@ -310,7 +310,7 @@ final class MsixSearch extends TableSearch {
             host.start();
         }
         join(host);
-        assertThat(failed.get()).as("%s", program).isNull();
+        assertThat(failed.get()).isNull();
         if (forwarded.get(moved)) {
             boolean here = irq.mechanism() == Mechanism.USERSPACE;
             relayed.set(moved, here);
@@ -362,7 +362,7 @@ final class MsixSearch extends TableSearch {
             maybeWaiting.clear(vector);
             boolean kept = (world.msix.readPending(0, 8) >>> vector & 1) == 1;
             assertThat(!owed.get(vector) || kept || arrived.get(vector))
-                    .as("vector %s is taken or pending after %s", vector, program)
+                    .as("vector %s is taken or pending", vector)
                     .isTrue();
             if (knowsPending(vector)) {
                 pending.set(vector, kept);
@@ -370,7 +370,7 @@ final class MsixSearch extends TableSearch {
         }
         possible.removeAll(due);
         taken.removeAll(possible);
-        assertThat(taken).as("%s", program).containsExactlyInAnyOrderElementsOf(due);
+        assertThat(taken).containsExactlyInAnyOrderElementsOf(due);
         due.clear();
         possible.clear();
     }
@@ -440,7 +440,7 @@ final class MsixSearch extends TableSearch {
         if (vcpus[vector] < 0) {
             entry(vector); // a guest unmasks what it has written
         }
-        program.add((masks ? "mask " : "unmask ") + vector);
+        random.note((masks ? "mask " : "unmask ") + vector);
         BitSet open = open();
         masked[vector] = masks;
         world.mask(vector, masks);
@@ -448,7 +448,7 @@ final class MsixSearch extends TableSearch {
     }
 
     private void control(boolean enables, boolean masks) {
-        program.add((enables ? "enable" : "disable") + (masks ? " masked" : ""));
+        random.note((enables ? "enable" : "disable") + (masks ? " masked" : ""));
         BitSet open = open();
         if (enabled && !enables) {
             unsure.or(inDevice);
@@ -462,7 +462,7 @@ final class MsixSearch extends TableSearch {
         functionMasked = masks;
         int bits = (enables ? ENABLE : 0) | (masks ? FUNCTION_MASK : 0);
         world.msix.writeMessageControl(bits);
-        assertThat(world.msix.messageControl()).as("%s", program).isEqualTo(VECTORS - 1 | bits);
+        assertThat(world.msix.messageControl()).isEqualTo(VECTORS - 1 | bits);
         opened(open);
     }
 

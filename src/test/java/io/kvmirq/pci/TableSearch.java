@@ -40,6 +40,6 @@ abstract class TableSearch extends MessageSearch {
     final void draw(int vector) {
         vcpus[vector] = random.nextInt(2);
         data[vector] = FIRST + vector * VECTORS_EACH + random.nextInt(VECTORS_EACH);
-        program.add("entry " + vector + " " + target(vector));
+        random.note("entry " + vector + " " + target(vector));
     }
 }
