@@ -25,14 +25,16 @@ public final class Search {
 
     private final Program program;
     private final String kind;
-    private final long start = System.nanoTime();
+    private final long start;
     private List<long[]> parts;
     private List<String> notes;
     private Throwable failure;
     private int runs;
 
-    private Search(Program program, Choices choices, Throwable failure) {
+    /** @param start when the program began: one that hung until JUnit interrupted it is not run again */
+    private Search(Program program, Choices choices, Throwable failure, long start) {
         this.program = program;
+        this.start = start;
         this.parts = choices.parts();
         this.notes = choices.notes();
         this.failure = failure;
@@ -58,9 +60,10 @@ public final class Search {
         boolean going = true;
         for (long seed = begin; seed < end && going; seed++) {
             Choices choices = Choices.of(seed);
+            long start = System.nanoTime();
             Throwable failure = failure(program, choices);
             going = failure == null
-                    || goesOn.test(new Search(program, choices, failure).shrink(name + ", seed " + seed));
+                    || goesOn.test(new Search(program, choices, failure, start).shrink(name + ", seed " + seed));
         }
     }
 
@@ -104,7 +107,8 @@ public final class Search {
         }
         return new AssertionError(
                 name + ", " + (parts.size() - 2) + " of " + steps + " steps"
-                        + (repeats ? "" : " (it does not fail a second time)") + ": " + failure.getMessage()
+                        + (repeats ? "" : " (it took too long, or does not fail a second time)") + ": "
+                        + failure.getMessage()
                         + (notes.isEmpty() ? "" : "\nsteps: " + String.join(", ", notes))
                         + "\nto run it again: Search.again(\"" + Choices.text(parts) + "\", …)",
                 failure);
