@@ -101,12 +101,14 @@ final class Soak {
         return usable;
     }
 
-    /** Whether each interrupt arrived once, and no figure grows. */
+    /** Whether each interrupt arrived once, and no figure grows. Runs for longer if a slope needs more rounds. */
     boolean run(double minutes) throws Exception {
         long begin = System.nanoTime();
         ExecutorService executor = Executors.newFixedThreadPool(threads);
         try {
-            for (double minute = 0; minute < minutes; minute = (System.nanoTime() - begin) / 60e9) {
+            for (double minute = 0;
+                    minute < minutes || rounds < WARM_UP_ROUNDS + 2 * Trend.FEWEST;
+                    minute = (System.nanoTime() - begin) / 60e9) {
                 round(executor);
                 sample((System.nanoTime() - begin) / 60e9);
             }

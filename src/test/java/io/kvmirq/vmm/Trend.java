@@ -7,7 +7,7 @@ import java.util.Locale;
 
 /** Growth of a figure of a process or the kernel during a soak: a straight line by least squares, with its error. */
 final class Trend {
-    private static final int FEWEST = 5;
+    static final int FEWEST = 5;
 
     private final String name;
     private final double bound;
