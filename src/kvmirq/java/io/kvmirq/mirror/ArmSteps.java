@@ -49,7 +49,11 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
             part(before);
         }
         if (now.producer().isEmpty()) {
+            ItsMappings.Mapping sent = state.arm.sent(now.event());
             state.arm.endHostIrq(now.event());
+            if (sent != null) {
+                predictOthers(sent.lpi(), null, now.event());
+            }
         }
         if (!now.isPaired()) {
             return now.obstructed(Optional.empty());

@@ -238,6 +238,19 @@ class VlpiPredictionTest {
     }
 
     @Test
+    void onAnOldKernelAnLpiIsFreeAgainOnceTheHostIrqThatTookItEnds() {
+        Mirror two = paired(VlpiKernel.BY_ROUTE);
+        two.apply(mapped(6, 8192, 1));
+        two.apply(route(OTHER, 6));
+        two.apply(new Event.ProducerAdded(SECOND, vector(1)));
+        two.apply(new Event.ConsumerAdded(SECOND, OTHER));
+        two.apply(Event.RoutesCommitted.without(OTHER)); // its vLPI stays
+        assertRefused(two, FIRST, VlpiObstacle.TAKEN);
+        two.apply(new Event.ProducerRemoved(SECOND, vector(1)));
+        assertThat(irq(two, FIRST).posting()).isEqualTo(ArmRules.LOST);
+    }
+
+    @Test
     void whatOnlyTheGuestKnowsIsUnknown() {
         Mirror mirror = mirror(
                 VlpiKernel.BY_HOST_IRQ,
