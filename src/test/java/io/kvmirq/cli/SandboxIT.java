@@ -97,6 +97,8 @@ class SandboxIT {
             strings = {
                 "list --no-sandbox",
                 "explain --live 1",
+                "explain --live=5",
+                "watch --live=tracepoints",
                 "list --textfile /nonexistent/f",
                 "capture -o f",
                 "capture --output=f",
@@ -139,7 +141,7 @@ class SandboxIT {
     @Test
     void machineWithoutSetprivIsToldSo() throws IOException, InterruptedException {
         Path programs = Files.createDirectory(temporary.resolve("bin"));
-        for (String program : List.of("bash", "env", "grep", "id", "readlink")) {
+        for (String program : List.of("bash", "env", "grep", "readlink")) {
             Files.createSymbolicLink(programs.resolve(program), Path.of("/usr/bin", program));
         }
         assertThat(planted("echo ran", "list", "PATH=" + programs))
@@ -160,7 +162,7 @@ class SandboxIT {
         MOUNT("mount a file system", "unshare --mount true"),
         ROOT("become root", "setpriv --reuid=0 true"),
         SIGNAL("signal a process of root", "kill -0 1"),
-        PRIORITY("take processor time from others", "renice -n -1 $$"),
+        PRIORITY("take processor time from others", "renice -n -20 $$"),
         KVM("open /dev/kvm", ": <> /dev/kvm"),
         HOSTNAME("rename the host", "hostname \"$(hostname)\""),
         OWNER("give a file away", "chown daemon $0.given"),
@@ -168,7 +170,9 @@ class SandboxIT {
         TEMPORARY("write a file in /tmp", ": > /tmp/kvmirq-$$ && rm /tmp/kvmirq-$$"),
         SHELL("start a program", "bash -c true"),
         SOCKET("open a socket", ": <> /dev/udp/127.0.0.1/9"),
-        MEMORY("read the memory of a process", "head -c 0 /proc/1/mem");
+        READ("read any file", ": < /etc/shadow"),
+        MEMORY("read the memory of a process", ": < /proc/1/mem"),
+        CHANGE("change the memory of a process", ": <> /proc/1/mem");
 
         final String what;
         private final String script;
@@ -193,7 +197,7 @@ class SandboxIT {
                         .isEqualTo(row[1].equals("not refused")));
     }
 
-    /** It reads the descriptors of this process, whose user is root; without a right, a sentence says what is not shown. */
+    /** It reads the descriptors of this process, whose user is root, which another user may not. */
     @Test
     void guestOfRootIsListed() throws IOException, InterruptedException {
         try (Kernel kernel = Kernels.REAL.open()) {
@@ -201,11 +205,6 @@ class SandboxIT {
             String row = "(?m)^java +" + ProcessHandle.current().pid() + " ";
             assertThat(Cli.launcher().execute("list", "--no-kernel-memory").out())
                     .containsPattern(row);
-            Cli.Ended without = Cli.launcher()
-                    .under("setpriv", "--inh-caps=-sys_ptrace", "--bounding-set=-sys_ptrace")
-                    .execute("list", "--no-kernel-memory");
-            assertThat(without.out()).doesNotContainPattern(row);
-            assertThat(without.out() + without.err()).contains("run as root");
         }
     }
 }
