@@ -91,6 +91,21 @@ class SearchTest {
                 .startsWith("doors, seed 0, 3 of 100 steps: ");
     }
 
+    /** As a search names its kind of failure: a cause without a stack. */
+    @Test
+    void failureOfAnotherKindDoesNotReplaceTheFoundOne() {
+        assertThat(messageOf(choices -> {
+                    int steps = 0;
+                    while (choices.step(STEPS)) {
+                        steps += choices.nextInt(2);
+                    }
+                    Throwable kind = new IllegalStateException(steps < 3 ? "too few" : "enough");
+                    kind.setStackTrace(new StackTraceElement[0]);
+                    throw new AssertionError(kind.getMessage(), kind);
+                }))
+                .startsWith("doors, seed 0, 3 of 100 steps: enough");
+    }
+
     @Test
     void failureThatDoesNotRepeatIsReportedWhole() {
         int[] runs = {0};
