@@ -54,61 +54,17 @@ class HostCasesTest {
         }
     }
 
-    private static Stream<Case> cases(String file) throws IOException {
-        return Arrays.stream(Cli.golden(HostCasesTest.class, file).split("(?m)^== "))
-                .skip(1)
-                .map(text -> text.lines().toList())
-                .map(lines -> new Case(lines.get(0), lines.subList(1, lines.size())));
-    }
-
-    static Stream<Case> live() throws IOException {
-        return cases("live.txt");
-    }
-
-    @ParameterizedTest
-    @MethodSource
-    void live(Case wanted) throws IOException {
-        run(wanted);
-    }
-
-    static Stream<Case> explain() throws IOException {
-        return cases("explain.txt");
-    }
-
-    @ParameterizedTest
-    @MethodSource
-    void explain(Case wanted) throws IOException {
-        run(wanted);
-    }
-
-    static Stream<Case> doctor() throws IOException {
-        return cases("doctor.txt");
-    }
-
-    @ParameterizedTest
-    @MethodSource
-    void doctor(Case wanted) throws IOException {
-        run(wanted);
-    }
-
-    static Stream<Case> vfio() throws IOException {
-        return cases("vfio.txt");
-    }
-
-    @ParameterizedTest
-    @MethodSource
-    void vfio(Case wanted) throws IOException {
-        run(wanted);
-    }
-
-    static Stream<Case> vcpus() throws IOException {
-        return cases("vcpus.txt");
-    }
-
-    @ParameterizedTest
-    @MethodSource
-    void vcpus(Case wanted) throws IOException {
-        run(wanted);
+    static Stream<Case> cases() throws IOException {
+        List<Case> all = new ArrayList<>();
+        for (String file : List.of("live", "explain", "doctor", "vfio", "vcpus")) {
+            String[] cases = Cli.golden(HostCasesTest.class, file + ".txt").split("(?m)^== ");
+            assertThat(cases).as(file).hasSizeGreaterThan(1);
+            for (String text : Arrays.asList(cases).subList(1, cases.length)) {
+                List<String> lines = text.lines().toList();
+                all.add(new Case(file + ": " + lines.get(0), lines.subList(1, lines.size())));
+            }
+        }
+        return all.stream();
     }
 
     private String tree = "";
@@ -129,7 +85,9 @@ class HostCasesTest {
     private String chosen = "";
     private String out = "";
 
-    private void run(Case wanted) throws IOException {
+    @ParameterizedTest
+    @MethodSource("cases")
+    void commandPrints(Case wanted) throws IOException {
         for (int at = 0; at < wanted.lines.size(); at++) {
             StringBuilder line = new StringBuilder(wanted.lines.get(at));
             while (at + 1 < wanted.lines.size() && wanted.lines.get(at + 1).startsWith("| ")) {
