@@ -8,7 +8,6 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
-import io.kvmirq.testing.Program;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -27,7 +26,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** The rights that root's observing commands give up, with a script in the place of Java. */
 class SandboxIT {
-    private static final Path LAUNCHER = Machine.root().resolve("scripts/kvmirq");
     private static final Path PAGE = Machine.root().resolve("src/docs/security.md");
 
     @TempDir
@@ -39,19 +37,15 @@ class SandboxIT {
         Machine.assumeSucceeds("setpriv", "--bounding-set=+all", "true");
     }
 
-    /** Runs a command whose Java is a script, with options of {@code env} before it. */
-    private Program.Ended planted(String script, String command, String... options)
-            throws IOException, InterruptedException {
+    /** Runs a command whose Java is a script, under another program. */
+    private Cli.Ended planted(String script, String command, String... under) throws IOException, InterruptedException {
+        return planting(script).under(under).execute(command.split(" "));
+    }
+
+    private Cli planting(String script) throws IOException {
         Path java = Files.writeString(temporary.resolve("java"), "#!/bin/bash\n" + script + "\n");
         Files.setPosixFilePermissions(java, PosixFilePermissions.fromString("rwxr-xr-x"));
-        List<String> words = Stream.of(
-                        Stream.of("env", "JAVA=" + java),
-                        Arrays.stream(options),
-                        Stream.of(LAUNCHER.toString()),
-                        Arrays.stream(command.split(" ")))
-                .flatMap(part -> part)
-                .toList();
-        return Program.run(words);
+        return Cli.launcher().with("JAVA", java.toString());
     }
 
     private static List<String[]> rows(String heading) throws IOException {
@@ -74,7 +68,7 @@ class SandboxIT {
     @MethodSource("commands")
     void commandHasTheRightsThatThePageLists(String command, String rights) throws IOException, InterruptedException {
         String status =
-                planted("cat /proc/self/status", command.replace("`", "")).said();
+                planted("cat /proc/self/status", command.replace("`", "")).out();
         long held = 0;
         for (String right : rights.split(", ")) {
             held |= switch (right) {
@@ -109,7 +103,7 @@ class SandboxIT {
                 "forward 0000:00:00.0"
             })
     void commandThatNeedsAllRightsKeepsThem(String command) throws IOException, InterruptedException {
-        assertThat(planted("id -u; cat /proc/self/status", command).said())
+        assertThat(planted("id -u; cat /proc/self/status", command).out())
                 .startsWith("0\n")
                 .containsPattern("NoNewPrivs:\\s0\n");
     }
@@ -124,7 +118,7 @@ class SandboxIT {
                                 "setpriv",
                                 "--inh-caps=" + few,
                                 "--bounding-set=" + few)
-                        .said())
+                        .out())
                 .startsWith("0\n")
                 .containsPattern("CapEff:\\s0*80004\n");
     }
@@ -133,7 +127,7 @@ class SandboxIT {
     void rightThatRootLacksIsNotAskedFor() throws IOException, InterruptedException {
         String few = "-sys_rawio,-syslog";
         assertThat(planted("cat /proc/self/status", "list", "setpriv", "--inh-caps=" + few, "--bounding-set=" + few)
-                        .said())
+                        .out())
                 .containsPattern("CapEff:\\s0*80004\n")
                 .containsPattern("Uid:\\s[1-9]");
     }
@@ -144,16 +138,17 @@ class SandboxIT {
         for (String program : List.of("bash", "env", "grep", "readlink")) {
             Files.createSymbolicLink(programs.resolve(program), Path.of("/usr/bin", program));
         }
-        assertThat(planted("echo ran", "list", "PATH=" + programs))
-                .isEqualTo(new Program.Ended(
+        Cli cli = planting("echo ran").with("PATH", programs.toString());
+        assertThat(cli.execute("list"))
+                .isEqualTo(new Cli.Ended(
                         3,
+                        "",
                         "kvmirq: setpriv cannot be found, so root's rights cannot be given up: install util-linux, or"
                                 + " type --no-sandbox\n"));
-        assertThat(planted("echo ran", "list --no-sandbox", "PATH=" + programs).said())
-                .isEqualTo("ran\n");
+        assertThat(cli.execute("list", "--no-sandbox").out()).isEqualTo("ran\n");
     }
 
-    /** What a parser of foreign files might be made to do. Without the sandbox each succeeds. */
+    /** Attempts of a parser that foreign files have taken over. Without the sandbox each succeeds. */
     enum Attempt {
         WRITE_FILE("write a file of root", ": >> $0.planted"),
         REPLACE_COMMAND("replace the command", "mv -T $0 $0.old && mv -T $0.old $0"),
@@ -188,11 +183,11 @@ class SandboxIT {
     void attemptEndsAsThePageLists(Attempt attempt) throws IOException, InterruptedException {
         Files.createFile(temporary.resolve("java.given"));
         Files.setPosixFilePermissions(temporary, PosixFilePermissions.fromString("rwxr-xr-x"));
-        assumeTrue(planted(attempt.script, "list --no-sandbox").code() == 0, "root may not do it here either");
+        assumeTrue(planted(attempt.script, "list --no-sandbox").exitCode() == 0, "root may not do it here either");
         assertThat(rows("## What root gives up"))
                 .filteredOn(row -> row[0].equals(attempt.what))
                 .singleElement()
-                .satisfies(row -> assertThat(planted(attempt.script, "list").code() == 0)
+                .satisfies(row -> assertThat(planted(attempt.script, "list").exitCode() == 0)
                         .as("whether a command can %s", attempt.what)
                         .isEqualTo(row[1].equals("not refused")));
     }
