@@ -24,7 +24,7 @@ public final class FaultWalk {
     public interface World {
         Faults faults();
 
-        /** What the kernel has. */
+        /** The state of the kernel. */
         Object state();
 
         /** Whether an errno of a call changes nothing. */
@@ -141,7 +141,7 @@ public final class FaultWalk {
             assertThat(Stream.ofNullable(failed))
                     .as(step)
                     .allMatch(e -> how.isError() ? e instanceof VirtualMachineError : world.explains(e, allFail));
-            // What the kernel did not take back is there until its file is closed.
+            // An object that the kernel did not take back is there until its file is closed.
             if (failed != null && !allFail) {
                 assertThat(world.state()).as(step).isEqualTo(before);
                 if (again) {

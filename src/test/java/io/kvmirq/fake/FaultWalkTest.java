@@ -193,7 +193,7 @@ class FaultWalkTest {
             return has.get();
         }
 
-        /** What the library does otherwise when the kernel refuses it. */
+        /** Calls that the library replaces when the kernel refuses them. */
         @Override
         public boolean ignores(String call) {
             return call.equals("membarrier");

@@ -34,7 +34,7 @@ public class VcpuBench {
 
     private static final int START = 0x1000;
     private static final int PORT = 0x82;
-    /** Of a sample, which is seldom disturbed then. */
+    /** The exits of a sample, few enough that it is seldom disturbed. */
     private static final int EXITS = 20;
 
     /** One that nothing refers to would be reported. */

@@ -184,7 +184,7 @@ class PlantedFaultsTest {
     }
 
     static RecordedHost apply(RecordedHost host, String tree, String changes) {
-        // Of the five vectors of a guest's device, VFIO has armed one.
+        // VFIO has armed one of the five vectors of a guest's device.
         String oneVector = IntStream.range(1, VECTORS)
                 .mapToObj(at -> "proc/interrupts without vfio-msix[" + at + "; {dev}msi_irqs/" + (27 + at) + " remove")
                 .collect(Collectors.joining("; "));
