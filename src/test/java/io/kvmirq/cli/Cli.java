@@ -3,6 +3,7 @@ package io.kvmirq.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.testing.Machine;
 import java.io.ByteArrayOutputStream;
@@ -86,6 +87,14 @@ public final class Cli {
         String repeated = root > 0 && root < arguments.length ? " --root " + arguments[root] + "'" : "''";
         String said = printed(out).replaceAll("\"(time|version)\":\"[^\"]*\"", "\"$1\":\"...\"");
         return new Ended(code, said.replace(repeated, "'"), printed(err).replace(repeated, "'"));
+    }
+
+    /** Runs one of some commands, such as those of a recorded host. */
+    public static Ended run(int columns, List<Commands.Named> commands, String... arguments) {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        ByteArrayOutputStream err = new ByteArrayOutputStream();
+        int code = new Commands(commands).run(arguments, new Terminal(utf8(out), utf8(err), false, columns, 0));
+        return new Ended(code, printed(out), printed(err));
     }
 
     private static String printed(ByteArrayOutputStream stream) {

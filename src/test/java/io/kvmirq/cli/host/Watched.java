@@ -10,9 +10,6 @@ import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.path.Known;
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -88,21 +85,14 @@ final class Watched implements LiveHost {
 
     /** Runs list or explain on a host; explain without the name of a command. */
     static Cli.Ended run(LiveHost host, String... arguments) {
-        ByteArrayOutputStream out = new ByteArrayOutputStream();
-        ByteArrayOutputStream err = new ByteArrayOutputStream();
-        Terminal terminal = new Terminal(
-                new PrintStream(out, true, StandardCharsets.UTF_8),
-                new PrintStream(err, true, StandardCharsets.UTF_8),
-                false,
-                Terminal.DEFAULT_COLUMNS,
-                0);
         boolean named = arguments.length > 0 && List.of("list", "explain").contains(arguments[0]);
         List<String> all = new ArrayList<>(named ? List.of() : List.of("explain"));
         all.addAll(List.of(arguments));
-        int code = new Commands(List.of(
+        return Cli.run(
+                Terminal.DEFAULT_COLUMNS,
+                List.of(
                         new Commands.Named(Commands.Audience.ALL, "explain", "", new ExplainCommand(host)),
-                        new Commands.Named(Commands.Audience.ALL, "list", "", new ListCommand(host))))
-                .run(all.toArray(String[]::new), terminal);
-        return new Cli.Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+                        new Commands.Named(Commands.Audience.ALL, "list", "", new ListCommand(host))),
+                all.toArray(String[]::new));
     }
 }

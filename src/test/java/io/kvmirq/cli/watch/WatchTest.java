@@ -7,7 +7,6 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.screens.Watcher;
 import io.kvmirq.diag.screens.Watcher.Event;
 import io.kvmirq.diag.screens.Watcher.Row;
@@ -20,7 +19,6 @@ import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -300,21 +298,14 @@ class WatchTest {
     }
 
     private static Cli.Ended live(Optional<Known<Probes>> probes, String... more) throws IOException {
-        ByteArrayOutputStream out = new ByteArrayOutputStream();
-        ByteArrayOutputStream err = new ByteArrayOutputStream();
-        Terminal terminal = new Terminal(
-                new PrintStream(out, true, StandardCharsets.UTF_8),
-                new PrintStream(err, true, StandardCharsets.UTF_8),
-                false,
-                200,
-                0);
         List<String> words = new ArrayList<>(List.of("watch", "--live", "--interval", "0.1"));
         words.addAll(List.of(more));
         WatchCommand watch =
                 new WatchCommand(new Probed(GuestHosts.of("amd-avic").tree(), probes));
-        int code = new Commands(List.of(new Commands.Named(Commands.Audience.ALL, "watch", "", watch)))
-                .run(words.toArray(String[]::new), terminal);
-        return new Cli.Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+        return Cli.run(
+                200,
+                List.of(new Commands.Named(Commands.Audience.ALL, "watch", "", watch)),
+                words.toArray(String[]::new));
     }
 
     @Test
