@@ -104,11 +104,7 @@ final class Storm {
                     machine.msix(1, 0x40, true, true);
                     machine.msix(1, 0x40, true, false);
                 }
-                default -> {
-                    machine.timer.mask();
-                    machine.moveTimer(random.nextInt(StormMachine.VCPUS));
-                    machine.timer.unmask();
-                }
+                default -> machine.moveTimer(random.nextInt(StormMachine.VCPUS));
             }
             machine.check();
         }

@@ -77,7 +77,10 @@ final class StormMachine implements AutoCloseable, VcpuThreads.Owner, EmulatedFu
     private EmulatedFunction function;
     private final EmulatedFunction withLine;
     private PassedThroughDevice passed;
-    final MaskableVector timer;
+    private final MaskableVector timer;
+    /** Held by a signal and by an unmask, because KVM may raise two interrupts for a signal during KVM_IRQFD. */
+    private final Object unmasking = new Object();
+
     private final List<EventFd> acks;
     private final List<Registration> heard = new ArrayList<>();
     private final GuestIoapic ioapic;
@@ -289,10 +292,10 @@ final class StormMachine implements AutoCloseable, VcpuThreads.Owner, EmulatedFu
 
     void send(int source) {
         sent.incrementAndGet(source);
-        if (source < EMULATED) {
-            vectors.signal(source);
-        } else if (source == TIMER) {
-            timer.signal();
+        if (source <= TIMER) {
+            synchronized (unmasking) {
+                (source == TIMER ? timer.event() : vectors.event(source)).signal();
+            }
         } else if (source == LINE) {
             lineHigh.set(true);
             withLine.raiseLine();
@@ -345,12 +348,16 @@ final class StormMachine implements AutoCloseable, VcpuThreads.Owner, EmulatedFu
     }
 
     void maskEntry(long table, int entry, boolean on) {
-        bus.write(false, table + 16L * entry + 12, 4, on ? 1 : 0);
+        synchronized (unmasking) {
+            bus.write(false, table + 16L * entry + 12, 4, on ? 1 : 0);
+        }
     }
 
     /** As the guest's driver: MSI-X of a slot on or off, function mask. */
     void msix(int slot, int capability, boolean on, boolean masked) {
-        config(slot, capability, (on ? 0x8000 : 0) | (masked ? 0x4000 : 0), 2, 2);
+        synchronized (unmasking) {
+            config(slot, capability, (on ? 0x8000 : 0) | (masked ? 0x4000 : 0), 2, 2);
+        }
     }
 
     void config(int slot, int register, long value, int at, int size) {
@@ -377,8 +384,13 @@ final class StormMachine implements AutoCloseable, VcpuThreads.Owner, EmulatedFu
         config(2, 4, 6, 0, 2);
     }
 
+    /** Moves the timer's vector while it is masked. */
     void moveTimer(int cpu) {
+        timer.mask();
         timer.reroute(MsiMessage.to(new VcpuId(cpu), vector(TIMER)));
+        synchronized (unmasking) {
+            timer.unmask();
+        }
     }
 
     void pause() {
