@@ -227,6 +227,7 @@ final class DescriptorWalk implements AutoCloseable {
             guest.mapping().put(vector * Integer.BYTES, new byte[] {0, (byte) (HANDLER >> Byte.SIZE), 0, 0});
         }
         runner = new Runner(vcpu, this::prepare);
+        undo.add(runner::stop);
         watched = undo.add(new Watched(VcpuPhasesContract.known(TraceInstance.mounted()), runner.tid));
     }
 

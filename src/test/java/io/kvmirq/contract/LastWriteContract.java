@@ -33,6 +33,7 @@ import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.testing.Search;
+import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -84,20 +85,20 @@ class LastWriteContract {
 
     /** A VM with one vCPU, whose guest leaves KVM_RUN at once. */
     private final class World implements AutoCloseable {
-        private final Kernel kernel = Kernel.open(Backends.AUTO);
-        final Vm vm = Vm.create(kernel);
+        private final Undo made = new Undo();
+        final Vm vm = made.add(Vm.create(made.add(Kernel.open(Backends.AUTO))));
         private final Vcpu vcpu;
         final VfioDevice device;
         final Forwarding forwarding;
 
         World() throws IOException {
             vm.x86().createIrqchip();
-            vcpu = new AssembledGuest(vm, LEAVES).vcpu;
+            vcpu = made.add(new AssembledGuest(vm, LEAVES)).vcpu;
             vcpu.x86().enableLapic();
-            device = VfioDevice.open(kernel, address, KvmVfio.create(vm));
-            forwarding = Forwarding.builder(vm, device)
+            device = made.add(VfioDevice.open(vm.kernel(), address, made.add(KvmVfio.create(vm))));
+            forwarding = made.add(Forwarding.builder(vm, device)
                     .mirror(Mirror.create(PredictedEntriesContract.host(structures)))
-                    .build();
+                    .build());
         }
 
         ForwardedIrq forward(int index, MsiMessage message) {
@@ -139,9 +140,7 @@ class LastWriteContract {
         @Override
         public void close() {
             device.reset(); // QEMU's e1000e counts 128 us from its last message
-            forwarding.close();
-            device.close();
-            kernel.close();
+            made.close();
         }
     }
 
@@ -238,7 +237,7 @@ class LastWriteContract {
      */
     @Test
     void memoryAndMirrorAgreeAfterRandomSteps() throws IOException {
-        long seed = Long.getLong("kvmirq.test.live.seed", System.nanoTime());
+        long seed = System.nanoTime();
         int[] compared = {0};
         Search.run("last write", seed, 1, random -> {
             try (KernelPaths memory = KernelPaths.open(HostFiles.at(Path.of("/")), KernelStructures.CORE);

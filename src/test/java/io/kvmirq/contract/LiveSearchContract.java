@@ -276,7 +276,7 @@ class LiveSearchContract extends VfioSuite {
 
     @Test
     void stagesNameALossWhereTheGuestMissesOneAndNowhereElse() throws IOException {
-        long seed = Long.getLong("kvmirq.test.live.seed", System.nanoTime());
+        long seed = Long.getLong("kvmirq.test.seed", System.nanoTime());
         SplittableRandom random = new SplittableRandom(seed);
         List<String> wrong = new ArrayList<>();
         for (int i = 0; i < SETUPS; i += AT_ONCE) {

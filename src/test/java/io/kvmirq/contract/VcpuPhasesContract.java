@@ -165,6 +165,11 @@ class VcpuPhasesContract {
             }
         }
 
+        /** Ends the thread of a walk that failed. */
+        void stop() {
+            all.cancel(true);
+        }
+
         void end() throws Exception {
             leave();
             turns.put(false);

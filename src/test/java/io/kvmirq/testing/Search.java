@@ -6,11 +6,13 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
+import org.opentest4j.TestAbortedException;
 
 /**
  * A search for a random program that fails. The first one is run again without some of its steps, and with zeros in place of
  * numbers, as long as it fails in the same way. The report has the steps that are left, the seed, and a line to paste into a
- * test. With {@code -Dkvmirq.test.seed=N} ({@code make try T=… SEED=N}) only that program runs.
+ * test. With {@code -Dkvmirq.test.seed=N} ({@code make try T=… SEED=N}) only that program runs, and if it passes, the test is
+ * aborted, because what it asserts of all programs does not hold for one.
  */
 public final class Search {
     /** A program of steps, which it notes. It fails with an exception or an AssertionError. */
@@ -62,8 +64,10 @@ public final class Search {
             Choices choices = Choices.of(seed);
             long start = System.nanoTime();
             Throwable failure = failure(program, choices);
-            going = failure == null
-                    || goesOn.test(new Search(program, choices, failure, start).shrink(name + ", seed " + seed));
+            going = failure == null || goesOn.test(new Search(program, choices, failure, start).shrink(name, seed));
+        }
+        if (only != null && going) {
+            throw new TestAbortedException(name + ": the program of SEED=" + only + " passes");
         }
     }
 
@@ -95,7 +99,17 @@ public final class Search {
         return failure.toString();
     }
 
-    private AssertionError shrink(String name) {
+    /** The test that searches, as {@code make try} names it. */
+    private static String test() {
+        return StackWalker.getInstance()
+                .walk(frames -> frames.map(StackWalker.StackFrame::getClassName)
+                        .map(name -> name.substring(name.lastIndexOf('.') + 1))
+                        .filter(name -> name.endsWith("Test") || name.endsWith("Contract"))
+                        .findFirst())
+                .orElse("…");
+    }
+
+    private AssertionError shrink(String name, long seed) {
         int steps = parts.size() - 2;
         boolean repeats = fails(parts);
         if (repeats) {
@@ -106,11 +120,12 @@ public final class Search {
             without(1);
         }
         return new AssertionError(
-                name + ", " + (parts.size() - 2) + " of " + steps + " steps"
+                name + ", seed " + seed + ", " + (parts.size() - 2) + " of " + steps + " steps"
                         + (repeats ? "" : " (it took too long, or does not fail a second time)") + ": "
                         + failure.getMessage()
                         + (notes.isEmpty() ? "" : "\nsteps: " + String.join(", ", notes))
-                        + "\nto run it again: Search.again(\"" + Choices.text(parts) + "\", …)",
+                        + "\nto run it again: Search.again(\"" + Choices.text(parts) + "\", …)"
+                        + "\nto run all its steps: make try T=" + test() + " SEED=" + seed,
                 failure);
     }
 

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
+import org.opentest4j.TestAbortedException;
 
 /** A search finds planted failures, and makes them small. */
 class SearchTest {
@@ -42,7 +43,8 @@ class SearchTest {
         assertThatThrownBy(() -> search(choices -> doors(choices, false)))
                 .isInstanceOf(AssertionError.class)
                 .hasMessageContaining("doors, seed 0, 2 of ")
-                .hasMessageContaining("steps: begin at 0, open 0, open ");
+                .hasMessageContaining("steps: begin at 0, open 0, open ")
+                .hasMessageEndingWith("\nto run all its steps: make try T=SearchTest SEED=0");
         search(choices -> doors(choices, true));
     }
 
@@ -64,6 +66,20 @@ class SearchTest {
             return found.size() < 3;
         });
         assertThat(found).containsExactly("doors, seed 7", "doors, seed 8", "doors, seed 9");
+    }
+
+    @Test
+    void seedThatPassesAloneAbortsTheTest() {
+        System.setProperty("kvmirq.test.seed", "3");
+        try {
+            assertThatThrownBy(() -> search(choices -> doors(choices, true)))
+                    .isInstanceOf(TestAbortedException.class)
+                    .hasMessage("doors: the program of SEED=3 passes");
+            assertThatThrownBy(() -> search(choices -> doors(choices, false)))
+                    .hasMessageStartingWith("doors, seed 3, ");
+        } finally {
+            System.clearProperty("kvmirq.test.seed");
+        }
     }
 
     private static String messageOf(Search.Program program) {
