@@ -24,6 +24,7 @@ import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.Search;
+import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashSet;
@@ -301,25 +302,28 @@ class VectorSnapshotContract extends KernelSuite {
     private Machine moved(Machine from, int late, Choices random) {
         List<Integer> order = new ArrayList<>(order());
         Collections.shuffle(order, new Random(random.nextLong()));
-        Machine to = new Machine(order);
-        try (VmMove move = VmMove.from(from.parts())) {
-            switch (random.nextInt(3)) {
-                case 0 -> {
-                    from.get(late).signal();
-                    VmSnapshot.parse(move.text()).restore(to.parts());
-                }
-                case 1 -> {
-                    from.get(late).signal();
-                    move.into(to.parts());
-                }
-                default -> {
-                    move.into(to.parts());
-                    from.get(late).signal();
+        try (Undo undo = new Undo()) {
+            Machine to = undo.add(new Machine(order));
+            try (VmMove move = VmMove.from(from.parts())) {
+                switch (random.nextInt(3)) {
+                    case 0 -> {
+                        from.get(late).signal();
+                        VmSnapshot.parse(move.text()).restore(to.parts());
+                    }
+                    case 1 -> {
+                        from.get(late).signal();
+                        move.into(to.parts());
+                    }
+                    default -> {
+                        move.into(to.parts());
+                        from.get(late).signal();
+                    }
                 }
             }
+            to.vectors.forEach(VectorSnapshotContract::settle);
+            from.close();
+            undo.keep();
+            return to;
         }
-        to.vectors.forEach(VectorSnapshotContract::settle);
-        from.close();
-        return to;
     }
 }

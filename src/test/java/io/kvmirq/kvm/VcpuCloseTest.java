@@ -19,9 +19,9 @@ class VcpuCloseTest {
     void runInFlightIsEnded(Kernels kernels) {
         Faults faults = new Faults();
         try (Kernel kernel = Kernel.over(faults.over(kernels.backend()));
-                Vm vm = Vm.create(kernel)) {
-            vm.x86().createIrqchip();
-            Vcpu vcpu = new AssembledGuest(vm, "out 0x80, al").vcpu;
+                Vm vm = Vm.create(kernel);
+                AssembledGuest guest = new AssembledGuest(vm, "out 0x80, al")) {
+            Vcpu vcpu = guest.vcpu;
             faults.delay("KVM_RUN", 1, vcpu::close);
             assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
             assertThatThrownBy(vcpu::run)

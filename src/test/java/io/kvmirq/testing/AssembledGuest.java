@@ -2,6 +2,7 @@
 package io.kvmirq.testing;
 
 import static io.kvmirq.testing.GuestAssembler.bytes;
+import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Mapping;
@@ -49,7 +50,9 @@ public final class AssembledGuest implements AutoCloseable {
     /** Sets the handler of a vector: at most 80 bytes of code, IRET included. */
     public AssembledGuest handle(int vector, String code) {
         int at = HANDLERS + HANDLER_SIZE * vector;
-        memory.put(at, bytes(code));
+        byte[] handler = bytes(code);
+        assertThat(handler).as(code).hasSizeLessThanOrEqualTo(HANDLER_SIZE);
+        memory.put(at, handler);
         memory.putInt(vector * Integer.BYTES, at);
         return this;
     }

@@ -71,7 +71,7 @@ class VgicWorkloadTest {
     @ParameterizedTest
     @ValueSource(ints = {1, 4, 16})
     void everyPendingInterruptIsDelivered(int registers) {
-        Search.run(registers + " list registers", 0, WORKLOADS / OF_A_VM, random -> {
+        Search.run(registers + " list registers", 0, Math.max(1, WORKLOADS / OF_A_VM), random -> {
             VgicWorkloadTest program = new VgicWorkloadTest();
             program.random = random;
             program.make(registers);
