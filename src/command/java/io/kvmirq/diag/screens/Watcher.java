@@ -325,7 +325,7 @@ public final class Watcher implements AutoCloseable {
         last = now;
         marks.values().removeIf(cells -> {
             cells.replaceAll((cell, left) -> left - 1);
-            cells.values().removeIf(left -> left < 0);
+            cells.values().removeIf(left -> left <= 0);
             return cells.isEmpty();
         });
         boolean sameRows = irqs.read();
