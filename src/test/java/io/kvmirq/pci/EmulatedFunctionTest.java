@@ -731,6 +731,7 @@ class EmulatedFunctionTest {
                 "table | a table at 0x3ff0 of BAR 0: expected a place in its 0x4000 bytes",
                 "doorbell | a doorbell at 0x4000 of BAR 0: expected a place in its 0x4000 bytes",
                 "overlap | a doorbell at 0xc of BAR 0 is in MSI-X's 0x40 bytes at 0x0: move one of them",
+                "any length | a doorbell at 0x0 of BAR 0 is in MSI-X's 0x40 bytes at 0x0: move one of them",
                 "ids | device id 0x10000: expected 16 bits, 0 to 0xffff",
                 "vector | vector 4 of 4 vectors of vm (fd 4): expected 0 to 3",
                 "empty | a function without ids is an empty slot: call ids(vendor, device)",
@@ -774,6 +775,10 @@ class EmulatedFunctionTest {
                         case "doorbell" -> builder.doorbell(0, 0x4000, 4, bell);
                         case "overlap" ->
                             builder.doorbell(0, 0xc, 4, bell)
+                                    .msix(vectors, 0, 0, 0x100)
+                                    .build();
+                        case "any length" ->
+                            builder.doorbell(0, 0, 0, bell)
                                     .msix(vectors, 0, 0, 0x100)
                                     .build();
                         case "ids" -> builder.ids(1, 0x10000);
