@@ -9,7 +9,7 @@ import java.util.Optional;
 
 /**
  * The ITS commands that KVM implements, each four 64-bit words. Source: GIC architecture specification, "ITS commands";
- * {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h.
+ * {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h. Numbers of 32 bits are unsigned.
  */
 public enum ItsCommand {
     /** Moves an event to another collection. */
@@ -97,7 +97,7 @@ public enum ItsCommand {
     public static long[] mapDevice(int device, int eventBits, long table) {
         return MAPD.with(DEVICE, device)
                 .and(EVENT_BITS, eventBits - 1)
-                .and(EVENT_TABLE, table >>> Byte.SIZE)
+                .put(EVENT_TABLE, table >>> Byte.SIZE)
                 .and(VALID, 1)
                 .words;
     }
@@ -117,14 +117,18 @@ public enum ItsCommand {
         return with(DEVICE, device).and(EVENT, event).words;
     }
 
-    private Words with(BitField field, long value) {
+    private Words with(BitField field, int value) {
         return new Words().and(NUMBER, number).and(field, value);
     }
 
     private static final class Words {
         private final long[] words = new long[SIZE / Long.BYTES];
 
-        private Words and(BitField field, long value) {
+        private Words and(BitField field, int value) {
+            return put(field, Integer.toUnsignedLong(value));
+        }
+
+        private Words put(BitField field, long value) {
             words[field.word()] = field.put(words[field.word()], value);
             return this;
         }

@@ -72,15 +72,14 @@ class GicFieldPositionsTest {
 
     @Test
     void commandsHoldTheLargestOperands() {
-        int most = Integer.MAX_VALUE;
-        long device = (long) most << 32;
+        int most = 0xffff_ffff;
+        long low = 0xffff_ffffL;
+        long device = low << 32;
         long valid = 1L << 63;
         assertThat(ItsCommand.mapDevice(most, 32, 0xf_ffff_ffff_ff00L))
                 .containsExactly(device | 0x08, 0x1f, valid | 0xf_ffff_ffff_ff00L, 0);
-        assertThat(ItsCommand.mapCollection(0xffff, most))
-                .containsExactly(0x09, 0, valid | (long) most << 16 | 0xffff, 0);
-        assertThat(ItsCommand.mapEvent(most, most, most, 0xffff))
-                .containsExactly(device | 0x0a, device | most, 0xffff, 0);
-        assertThat(ItsCommand.DISCARD.ofEvent(most, most)).containsExactly(device | 0x0f, most, 0, 0);
+        assertThat(ItsCommand.mapCollection(0xffff, most)).containsExactly(0x09, 0, valid | low << 16 | 0xffff, 0);
+        assertThat(ItsCommand.mapEvent(most, most, most, 0xffff)).containsExactly(device | 0x0a, -1, 0xffff, 0);
+        assertThat(ItsCommand.DISCARD.ofEvent(most, most)).containsExactly(device | 0x0f, low, 0, 0);
     }
 }
