@@ -233,24 +233,28 @@ class ForwardedChangeTest {
         assertThat(requested(0x30)).containsExactly(0, 1, 2, 3);
     }
 
+    private Userspace into(List<MsiMessage> injected) {
+        return new Userspace(loop, new Userspace.Injector() {
+            @Override
+            public void message(MsiMessage message) {
+                injected.add(message);
+            }
+
+            @Override
+            public void line(Gsi gsi, boolean high) {
+                throw new AssertionError(gsi);
+            }
+        });
+    }
+
     /** A VM without irqchip in the kernel: this process injects. */
     @Test
     void relayedVectorsBeginMasked() {
         try (Vm vm = Vm.create(world.kernel)) {
             List<MsiMessage> injected = new ArrayList<>();
-            Userspace userspace = new Userspace(loop, new Userspace.Injector() {
-                @Override
-                public void message(MsiMessage message) {
-                    injected.add(message);
-                }
-
-                @Override
-                public void line(Gsi gsi, boolean high) {
-                    throw new AssertionError(gsi);
-                }
-            });
-            try (Forwarding relayed =
-                    Forwarding.builder(vm, world.device).userspace(userspace).build()) {
+            try (Forwarding relayed = Forwarding.builder(vm, world.device)
+                    .userspace(into(injected))
+                    .build()) {
                 List<ForwardedIrq> irqs = relayed.forwardMasked(world.device.msix(0, 2), i -> message(0x30 + i));
                 world.hardware.sendMessage(1);
                 loop.pollNanos(0);
@@ -260,6 +264,22 @@ class ForwardedChangeTest {
                 loop.pollNanos(0);
                 assertThat(injected).containsExactly(message(0x31));
             }
+        }
+    }
+
+    @Test
+    void relayThatCannotStartLeavesNoneOfTheOthers() {
+        try (Vm vm = Vm.create(world.kernel);
+                Forwarding relayed = Forwarding.builder(vm, world.device)
+                        .userspace(into(new ArrayList<>()))
+                        .build()) {
+            // Two registrations are made paused, then started.
+            world.faults.fail("epollCtl", 4, Errno.ENOMEM);
+            assertThatThrownBy(() -> relayed.forwardAll(world.device.msix(0, 2), i -> message(0x30 + i)))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageContaining("ENOMEM");
+            assertThat(relayed.irqs()).isEmpty();
+            assertThat(world.device.msix().get(0).enabledKind()).isEmpty();
         }
     }
 
