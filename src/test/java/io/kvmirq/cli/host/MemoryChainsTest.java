@@ -324,6 +324,16 @@ class MemoryChainsTest {
                 .contains("observed: kernel memory, kvm_arch.apicv_inhibit_reasons", "lost_tick_policy=discard");
     }
 
+    /** IRQWIN ends when the guest takes an interrupt of the PIC. */
+    @Test
+    void inhibitOfAMomentIsNoObstacle() throws IOException {
+        Host host = new Host("amd-avic", "7.2", false);
+        host.image.put(host.vm, "kvm", "arch.apicv_inhibit_reasons", 1L << 8);
+        assertThat(host.run("explain", host.device, "3").out())
+                .contains("nothing inhibits AVIC in the VM")
+                .doesNotContain("IRQWIN");
+    }
+
     /** The command line of the VMM shows no reason, and a reason that the command line shows may have ended. */
     @Test
     void fleetIsToldTheInhibitsOfMemory() throws IOException {
