@@ -82,7 +82,7 @@ class X86RegistersTest {
     @OnBothKernels
     void segmentsAreKept(Kernels kernels) {
         open(kernels);
-        X86Segment data = new X86Segment(0x2000, 0xffff, 0x200, 0x93);
+        X86Segment data = new X86Segment(0x2000, 0xffff, 0x203, 0xf3); // DPL 3
         vcpu.x86().setSystemRegisters(vcpu.x86().systemRegisters().setSegment(Segment.ES, data));
         assertThat(vcpu.x86().systemRegisters().segment(Segment.ES)).isEqualTo(data);
         assertThat(vcpu.x86().systemRegisters().segment(Segment.FS)).isNotEqualTo(data);

@@ -562,6 +562,8 @@ class PassedThroughDeviceTest {
             assertThat(other.config(vendors + 4, 4)).isEqualTo(0x05040302);
             other.setConfig(vendors + 4, 2, 0x1122);
             assertThat(other.config(vendors + 4, 4)).isEqualTo(0x05041122);
+            other.setConfig(vendors + 6, 2, 0x3344);
+            assertThat(other.config(vendors + 4, 4)).as("its last register").isEqualTo(0x33441122);
             assertThat(other.capability(0xe)).isZero();
             assertThat(other.capability(1)).isNotZero();
             int express = other.capability(0x10);
@@ -681,6 +683,10 @@ class PassedThroughDeviceTest {
         world.setConfig(power, 2, 0);
         assertThat(world.store(REGISTERS + 0x1004, 2)).isFalse();
         assertThat(world.hardware.register(0, 0x1004)).isEqualTo(2);
+        world.setConfig(power, 2, 3);
+        world.bus.reset();
+        world.command(MEMORY_AND_MASTER);
+        assertThat(world.store(REGISTERS + 0x1004, 3)).as("awake after a reset").isFalse();
         assertThat(world.notices).isEmpty();
     }
 

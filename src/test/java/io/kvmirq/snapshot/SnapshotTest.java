@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.X86Msr;
 import io.kvmirq.fake.FakeKernel;
@@ -54,6 +55,16 @@ class SnapshotTest {
         assertThat(read).hasToString("snapshot of 1 vCPUs, 0 irqfds and 1 devices");
         assertThat(read.vcpus()).containsExactly(new VcpuId(0));
         assertThat(read.events()).containsExactly("rx");
+    }
+
+    @Test
+    void messageOfARouteHas32BitsOfData() {
+        try (SnapshotVm from = new SnapshotVm();
+                SnapshotVm to = new SnapshotVm()) {
+            Gsi gsi = from.vm.routes().add(new MsiMessage(0xfee00000L, 0x80000041));
+            VmSnapshot.parse(from.saved().text()).restore(to.parts());
+            assertThat(to.vm.routes().of(gsi)).isEqualTo(from.vm.routes().of(gsi));
+        }
     }
 
     @Test
@@ -482,6 +493,22 @@ class SnapshotTest {
             }
             assertThat(event.drain()).isEqualTo(3);
             assertThat(semaphore.drain()).isZero();
+        }
+    }
+
+    /** The VMM has unplugged the device in the new VM. */
+    @Test
+    void countOfAnEventfdThatIsClosedStays() {
+        try (SnapshotVm from = new SnapshotVm();
+                SnapshotVm to = new SnapshotVm();
+                EventFd old = EventFd.create(from.kernel)) {
+            EventFd event = EventFd.create(to.kernel);
+            try (VmMove move = VmMove.from(from.parts().event("tx", old))) {
+                move.into(to.parts().event("tx", event));
+                old.signal(3);
+                event.close();
+            }
+            assertThat(old.drain()).isEqualTo(3);
         }
     }
 
