@@ -253,11 +253,20 @@ class MistakesContract extends KernelSuite {
 
     // Values that may be a guest's
 
-    @Test
-    void irqfdOfALowVectorIsWarnedOf() {
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void irqfdOfALowVectorIsWarnedOf(boolean isSplit) {
+        Vm raised = open.add(Vm.create(own));
+        if (isSplit) {
+            raised.x86().createSplitIrqchip(GuestIoapic.PINS);
+        } else {
+            raised.x86().createIrqchip();
+        }
         List<String> said = Warnings.of(() -> {
-            vm.routes().replace(GSI, new MsiMessage(World.MSI_ADDRESS, 5));
-            vm.assignIrqfd(event, GSI).close();
+            raised.routes().replace(GSI, new MsiMessage(World.MSI_ADDRESS, 16));
+            raised.assignIrqfd(event, GSI).close();
+            raised.routes().replace(GSI, new MsiMessage(World.MSI_ADDRESS, 5));
+            raised.assignIrqfd(event, GSI).close();
         });
         assertThat(said).hasSize(1);
         assertThat(said.get(0))

@@ -74,12 +74,15 @@ class ForwardingRulesTest {
 
     @Test
     void duplicateIsEinval() {
-        forwarding.forwardAll(device.msix(0, 3), i -> message(0x30 + i));
+        List<ForwardedIrq> irqs = forwarding.forwardAll(device.msix(0, 3), i -> message(0x30 + i));
         world.faults.listen();
         assertThat(refused(Errno.EINVAL, () -> forwarding.forwardAll(device.msix(2, 2), i -> message(0x40 + i))))
                 .isEqualTo("forward MSI-X 2 of 0000:3b:00.0: EINVAL (it is forwarded already, MSI-X 2 of 0000:3b:00.0 →"
                         + " gsi 26 (irqfd): reroute it, or close that first)");
         assertThat(world.faults.calls()).isEmpty();
+        irqs.get(0).close();
+        assertThat(refused(Errno.EINVAL, () -> forwarding.forwardAll(device.msix(0, 2), i -> message(0x40 + i))))
+                .startsWith("forward MSI-X 1 of 0000:3b:00.0: EINVAL (it is forwarded already");
     }
 
     @Test

@@ -391,6 +391,12 @@ class SnapshotTest {
             assertThat(X86Data.read(from.parts()).difference(saved).orElseThrow())
                     .startsWith("routes ");
         }
+        try (SnapshotVm from = new SnapshotVm()) {
+            X86Data saved = X86Data.read(from.parts());
+            from.vm.x86().setLine(new Gsi(5), true);
+            assertThat(X86Data.read(from.parts()).difference(saved).orElseThrow())
+                    .startsWith("lines ");
+        }
     }
 
     // MSI-X

@@ -19,6 +19,7 @@ import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.memory.KernelImage;
 import io.kvmirq.host.trace.FakeTracefs;
 import io.kvmirq.host.trace.Probes;
@@ -39,6 +40,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 import java.util.function.LongSupplier;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -78,8 +80,11 @@ class WatcherTest {
     }
 
     private Watcher watcher(LongSupplier clock, Executor executor) {
-        return new Watcher(
-                HostFiles.at(root), clock, executor, process -> true, path -> true, KernelPaths.none(), probes);
+        return watcher(clock, executor, process -> true);
+    }
+
+    private Watcher watcher(LongSupplier clock, Executor executor, Predicate<VmProcess> guests) {
+        return new Watcher(HostFiles.at(root), clock, executor, guests, path -> true, KernelPaths.none(), probes);
     }
 
     @AfterEach
@@ -304,6 +309,11 @@ class WatcherTest {
         assertThat(seen()).contains(new Event("gone", "web", "", "", "process 100 no longer has a VM open"));
         Files.move(away, fds);
         assertThat(seen()).contains(new Event("came", "web", "", "", "process 100 has a VM open"));
+        watcher.close();
+        watcher = watcher(nanos::get, Runnable::run, process -> process.pid() != 100);
+        watcher.tick();
+        Files.move(fds, away);
+        assertThat(seen()).as("of another guest").isEmpty();
     }
 
     @Test
