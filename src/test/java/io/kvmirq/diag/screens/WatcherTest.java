@@ -372,6 +372,13 @@ class WatcherTest {
         Files.writeString(exits, "50000\n");
         assertThat(tick().rows().get(0).exits()).as("not known since when").isNegative();
         assertThat(tick().rows().get(0).exits()).isZero();
+        Path vm = exits.getParent();
+        Path away = root.resolve("away");
+        Files.move(vm, away);
+        tick();
+        Files.move(away, vm);
+        guest = tick().rows().get(0);
+        assertThat(List.of(guest.exits(), guest.injected())).as("of a new VM").containsOnly(0.0);
     }
 
     /** An open file of KVM's counters would keep the VM. */

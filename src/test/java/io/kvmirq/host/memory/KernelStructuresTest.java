@@ -239,6 +239,19 @@ class KernelStructuresTest {
         }
     }
 
+    /** Its VMM emulates the LAPIC. */
+    @ParameterizedTest
+    @MethodSource("kernels")
+    void vcpuWithoutALapicInTheKernelIsLeftOut(String kernel, Vendor unit) throws IOException {
+        World world = new World(kernel, unit);
+        world.image.put(world.vcpus[1], "kvm_vcpu", "arch.apic", 0);
+        try (KernelStructures structures = open(world)) {
+            assertThat(vcpus(structures, unit))
+                    .extracting(KernelVcpu::vcpu)
+                    .containsExactly(new VcpuId(4), new VcpuId(6));
+        }
+    }
+
     @ParameterizedTest
     @MethodSource("kernels")
     void vcpusHaveWhatIsPendingInTheirApics(String kernel, Vendor unit) throws IOException {
