@@ -236,6 +236,9 @@ class DirectEoiTest {
                 .hasMessageContaining("cannot be moved from resample to direct EOI");
         hardware.requestService(0);
         assertThat(guest.acknowledge()).as("unmasked by the guest's EOI").isEqualTo(ID);
+        assertThat(vm.routes().irqfds(GSI)).isOne();
+        irq.close();
+        assertThat(vm.routes().irqfds(GSI)).isZero();
     }
 
     @Test
