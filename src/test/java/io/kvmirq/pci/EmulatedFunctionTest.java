@@ -2,6 +2,7 @@
 package io.kvmirq.pci;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.InterruptVector;
@@ -31,6 +32,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -717,6 +719,22 @@ class EmulatedFunctionTest {
             builder.ports(bar, 256);
         }
         builder.build();
+    }
+
+    /** Of 4 vectors: 0x40 bytes of table, 8 of pending bits. */
+    @ParameterizedTest
+    @CsvSource({"0, 0x40, true", "8, 0, true", "0, 0x38, false", "0x8, 0x8, false"})
+    void tableAndPendingBitsMayTouch(String table, String pending, boolean may) {
+        open(Kernels.FAKE);
+        EmulatedFunction.Builder builder = EmulatedFunction.builder(bus, 4, vm, new OneRegister())
+                .ids(1, 2)
+                .bar(0, 0x4000);
+        ThrowingCallable add = () -> builder.msix(vectors, 0, Long.decode(table), Long.decode(pending));
+        if (may) {
+            assertThatCode(add).doesNotThrowAnyException();
+        } else {
+            assertThatThrownBy(add).hasMessageContaining("pending bits at " + pending);
+        }
     }
 
     @ParameterizedTest
