@@ -131,11 +131,10 @@ public final class LimitChecks {
         boolean fewVectors = left < FEW_VECTORS;
         boolean warns = fewFiles || littleMemory || fewVectors;
         boolean isShown = !vmms.isEmpty() || here.get().isShown();
-        int more = vmms.size() - MOST_VMMS;
         String who = vmms.isEmpty()
                 ? "this shell: " + here.get() + " (a VMM run as a service has that service's limits)"
                 : String.join("; ", vmms.subList(0, Math.min(vmms.size(), MOST_VMMS)))
-                        + (more > 0 ? "; and " + more + (more == 1 ? " more VMM" : " more VMMs") : "");
+                        + (vmms.size() > MOST_VMMS ? "; and " + (vmms.size() - MOST_VMMS) + " more" : "");
         Finding finding = Finding.of(
                         Check.LIMITS,
                         warns ? Status.WARN : isShown ? Status.PASS : Status.UNKNOWN,

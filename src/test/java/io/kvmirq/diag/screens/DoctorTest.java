@@ -386,7 +386,7 @@ class DoctorTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"4, ''", "5, '; and 1 more VMM'", "6, '; and 2 more VMMs'"})
+    @CsvSource({"4, ''", "5, '; and 1 more'", "6, '; and 2 more'"})
     void limitsNameFourVmms(int count, String rest) throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic");
         for (int i = 1; i < count; i++) {
