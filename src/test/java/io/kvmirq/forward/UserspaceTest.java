@@ -217,6 +217,13 @@ class UserspaceTest {
             line.relayed.endOfInterrupt();
             line.loop.pollNanos(0);
             assertThat(line.chip.told).endsWith("11 low", "11 high");
+            line.device(false);
+            line.relayed.endOfInterrupt();
+            failsFrom(line, line.steps + 1, 1);
+            line.device(true);
+            line.loop.pollNanos(0);
+            line.loop.pollNanos(0);
+            assertThat(line.chip.told).as("again at once, after a success").endsWith("11 low", "11 low", "11 high");
         }
     }
 
