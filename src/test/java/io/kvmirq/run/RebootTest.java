@@ -483,7 +483,10 @@ class RebootTest implements VcpuThreads.Owner {
                 : Optional.of(open.add(vm.assignLevelIrqfd(
                         open.add(EventFd.create(vm.kernel())), open.add(EventFd.create(vm.kernel())), PIN)));
         line.ifPresent(irqfd -> parts.irqfd("line", irqfd));
-        line.ifPresent(Irqfd::mask);
+        line.ifPresent(irqfd -> {
+            irqfd.mask();
+            irqfd.event().signal();
+        });
         Irqfd edge = open.add(vm.assignIrqfd(
                 open.add(EventFd.create(vm.kernel())), vm.routes().add(to(0, OLD))));
         parts.irqfd("edge", edge);
@@ -494,7 +497,10 @@ class RebootTest implements VcpuThreads.Owner {
         vectors.signal(0);
         bus.write(true, 0xcf8, 4, 0x8000_0800L);
         parts.vector("timer", vector).device("function", function).bus(bus).reset();
-        line.ifPresent(irqfd -> assertThat(irqfd.isMasked()).isTrue());
+        line.ifPresent(irqfd -> {
+            assertThat(irqfd.isMasked()).isTrue();
+            assertThat(irqfd.event().drain()).as("the device waits for its EOI").isOne();
+        });
         assertThat(edge.event().drain()).isZero();
         assertThat(vector.event().drain()).isZero();
         assertThat(vectors.event(0).drain()).isZero();
