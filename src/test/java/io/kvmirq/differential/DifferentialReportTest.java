@@ -12,6 +12,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Predicate;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** A fake whose calls fail stands for the real kernel. */
@@ -20,6 +21,11 @@ class DifferentialReportTest {
         Faults faults = new Faults().failIf(fails, Errno.EIO);
         FakeKernel real = new FakeKernel(Machine.profile());
         return new Differential(faults.over(real.backend()).libc(), () -> new FakeKernel(Machine.profile()), List.of());
+    }
+
+    @BeforeEach
+    void assumeAllRun() {
+        Search.assumeAllRun();
     }
 
     @Test

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.testing;
 
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
@@ -56,19 +59,31 @@ public final class Search {
 
     /** The same, but hands over each failure, and goes on if that returns true. */
     public static void run(String name, long first, long count, Program program, Predicate<AssertionError> goesOn) {
-        Long only = Long.getLong("kvmirq.test.seed");
-        long begin = only != null ? only : first;
-        long end = only != null ? only + 1 : first + count;
+        long begin = only().orElse(first);
+        long end = only().isPresent() ? begin + 1 : first + count;
         boolean going = true;
+        boolean passes = true;
         for (long seed = begin; seed < end && going; seed++) {
             Choices choices = Choices.of(seed);
             long start = System.nanoTime();
             Throwable failure = failure(program, choices);
+            passes &= failure == null;
             going = failure == null || goesOn.test(new Search(program, choices, failure, start).shrink(name, seed));
         }
-        if (only != null && going) {
-            throw new TestAbortedException(name + ": the program of SEED=" + only + " passes");
+        if (only().isPresent() && passes) {
+            throw new TestAbortedException(name + ": the program of SEED=" + begin + " passes");
         }
+    }
+
+    /** The only program to run. */
+    public static OptionalLong only() {
+        Long seed = Long.getLong("kvmirq.test.seed");
+        return seed == null ? OptionalLong.empty() : OptionalLong.of(seed);
+    }
+
+    /** Aborts a test that needs more than the program of a seed. */
+    public static void assumeAllRun() {
+        assumeTrue(only().isEmpty(), "only the program of one seed runs");
     }
 
     /** Runs a program that a report printed. */

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.opentest4j.TestAbortedException;
 
@@ -32,6 +33,11 @@ class SearchTest {
         if (choices.nextInt(DOORS) == DOORS) {
             throw new IllegalStateException("never");
         }
+    }
+
+    @BeforeEach
+    void assumeAllRun() {
+        Search.assumeAllRun();
     }
 
     private static void search(Search.Program program) {
@@ -77,6 +83,9 @@ class SearchTest {
                     .hasMessage("doors: the program of SEED=3 passes");
             assertThatThrownBy(() -> search(choices -> doors(choices, false)))
                     .hasMessageStartingWith("doors, seed 3, ");
+            List<String> found = new ArrayList<>();
+            Search.run("doors", 0, 50, choices -> doors(choices, false), failure -> found.add(failure.getMessage()));
+            assertThat(found).as("taken, and not said to pass").hasSize(1);
         } finally {
             System.clearProperty("kvmirq.test.seed");
         }
