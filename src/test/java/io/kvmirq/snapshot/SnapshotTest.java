@@ -19,6 +19,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Msrs;
 import io.kvmirq.kvm.X86Registers;
 import io.kvmirq.testing.CpuTime;
+import io.kvmirq.testing.Warnings;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HexFormat;
@@ -509,11 +510,14 @@ class SnapshotTest {
                 SnapshotVm to = new SnapshotVm();
                 EventFd old = EventFd.create(from.kernel)) {
             EventFd event = EventFd.create(to.kernel);
-            try (VmMove move = VmMove.from(from.parts().event("tx", old))) {
-                move.into(to.parts().event("tx", event));
-                old.signal(3);
-                event.close();
-            }
+            assertThat(Warnings.of(() -> {
+                        try (VmMove move = VmMove.from(from.parts().event("tx", old))) {
+                            move.into(to.parts().event("tx", event));
+                            old.signal(3);
+                            event.close();
+                        }
+                    }))
+                    .isEmpty();
             assertThat(old.drain()).isEqualTo(3);
         }
     }

@@ -157,7 +157,7 @@ final class HeldVm implements AutoCloseable {
     }
 
     private static void forward(EventFd from, EventFd to) {
-        long count = from == to ? 0 : drain(from);
+        long count = from == to || to.fd().isClosed() ? 0 : drain(from);
         try {
             signal(to, count);
         } catch (RuntimeException e) {
