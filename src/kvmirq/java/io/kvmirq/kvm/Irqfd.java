@@ -356,8 +356,8 @@ public final class Irqfd implements AutoCloseable {
 
     /**
      * Unmasks the interrupt. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once. A
-     * signal during this call may raise two, because eventfd_poll() in fs/eventfd.c can read the count that KVM has just
-     * consumed.
+     * signal during this call may raise two, because kvm_irqfd_assign() polls the eventfd, and may see a count that
+     * irqfd_wakeup() is about to consume.
      *
      * @throws io.kvmirq.KernelException EBUSY if another irqfd already uses the eventfd; this irqfd then stays masked.
      *     After a failed {@link #mask}, unmask first repeats the mask, and throws if that fails again

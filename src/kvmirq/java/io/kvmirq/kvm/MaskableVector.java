@@ -171,7 +171,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Unmasks the vector. If the eventfd was signalled while the vector was masked, one interrupt is raised at once.
+     * Unmasks the vector like {@link Irqfd#unmask}. If the eventfd was signalled while the vector was masked, one
+     * interrupt is raised at once.
      *
      * @throws KernelException as {@link Irqfd#unmask}
      * @throws ClosedHandleException after {@link #close}

@@ -347,17 +347,24 @@ final class StormMachine implements AutoCloseable, VcpuThreads.Owner, EmulatedFu
         maskEntry(table, entry, false);
     }
 
-    void maskEntry(long table, int entry, boolean on) {
-        synchronized (unmasking) {
-            bus.write(false, table + 16L * entry + 12, 4, on ? 1 : 0);
+    /** A signal during a mask is one of the tests. */
+    private void unmasking(boolean unmasks, Runnable change) {
+        if (unmasks) {
+            synchronized (unmasking) {
+                change.run();
+            }
+        } else {
+            change.run();
         }
+    }
+
+    void maskEntry(long table, int entry, boolean on) {
+        unmasking(!on, () -> bus.write(false, table + 16L * entry + 12, 4, on ? 1 : 0));
     }
 
     /** As the guest's driver: MSI-X of a slot on or off, function mask. */
     void msix(int slot, int capability, boolean on, boolean masked) {
-        synchronized (unmasking) {
-            config(slot, capability, (on ? 0x8000 : 0) | (masked ? 0x4000 : 0), 2, 2);
-        }
+        unmasking(on && !masked, () -> config(slot, capability, (on ? 0x8000 : 0) | (masked ? 0x4000 : 0), 2, 2));
     }
 
     void config(int slot, int register, long value, int at, int size) {
@@ -388,9 +395,7 @@ final class StormMachine implements AutoCloseable, VcpuThreads.Owner, EmulatedFu
     void moveTimer(int cpu) {
         timer.mask();
         timer.reroute(MsiMessage.to(new VcpuId(cpu), vector(TIMER)));
-        synchronized (unmasking) {
-            timer.unmask();
-        }
+        unmasking(true, timer::unmask);
     }
 
     void pause() {
