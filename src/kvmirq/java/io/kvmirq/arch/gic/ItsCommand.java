@@ -9,7 +9,7 @@ import java.util.Optional;
 
 /**
  * The ITS commands that KVM implements, each four 64-bit words. Source: GIC architecture specification, "ITS commands";
- * {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h. Numbers of 32 bits are unsigned.
+ * {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h.
  */
 public enum ItsCommand {
     /** Moves an event to another collection. */
@@ -92,7 +92,7 @@ public enum ItsCommand {
 
     /**
      * MAPD: maps a device whose event ids have {@code eventBits} bits. When KVM saves the ITS, it stores the device's
-     * event mappings at the guest address {@code table}.
+     * event mappings at the guest address {@code table}. The device id is unsigned.
      */
     public static long[] mapDevice(int device, int eventBits, long table) {
         return MAPD.with(DEVICE, device)
@@ -104,15 +104,15 @@ public enum ItsCommand {
 
     /** MAPC: maps a collection to a vCPU, given by its id, or by its index before Linux 6.7. */
     public static long[] mapCollection(int collection, int vcpu) {
-        return MAPC.with(COLLECTION, collection).and(TARGET, vcpu).and(VALID, 1).words;
+        return MAPC.with(COLLECTION, collection).put(TARGET, vcpu).and(VALID, 1).words;
     }
 
-    /** MAPTI: maps a device event to an LPI in a collection. */
+    /** MAPTI: maps a device event to an LPI in a collection. The ids of device and event are unsigned. */
     public static long[] mapEvent(int device, int event, int lpi, int collection) {
         return MAPTI.with(DEVICE, device).and(EVENT, event).and(LPI, lpi).and(COLLECTION, collection).words;
     }
 
-    /** Encodes this command, which must be INT, CLEAR, INV or DISCARD, for one device event. */
+    /** Encodes this command, which must be INT, CLEAR, INV or DISCARD, for one device event. Both ids are unsigned. */
     public long[] ofEvent(int device, int event) {
         return with(DEVICE, device).and(EVENT, event).words;
     }

@@ -78,7 +78,8 @@ class GicFieldPositionsTest {
         long valid = 1L << 63;
         assertThat(ItsCommand.mapDevice(most, 32, 0xf_ffff_ffff_ff00L))
                 .containsExactly(device | 0x08, 0x1f, valid | 0xf_ffff_ffff_ff00L, 0);
-        assertThat(ItsCommand.mapCollection(0xffff, most)).containsExactly(0x09, 0, valid | low << 16 | 0xffff, 0);
+        assertThat(ItsCommand.mapCollection(0xffff, Integer.MAX_VALUE))
+                .containsExactly(0x09, 0, valid | low >> 1 << 16 | 0xffff, 0);
         assertThat(ItsCommand.mapEvent(most, most, most, 0xffff)).containsExactly(device | 0x0a, -1, 0xffff, 0);
         assertThat(ItsCommand.DISCARD.ofEvent(most, most)).containsExactly(device | 0x0f, low, 0, 0);
     }
