@@ -721,6 +721,20 @@ class EmulatedFunctionTest {
         builder.build();
     }
 
+    @Test
+    void stateOf2048VectorsIsTakenBack() {
+        open(Kernels.FAKE);
+        EmulatedVectors most = parts.add(EmulatedVectors.create(vm, 2048));
+        EmulatedFunction other = parts.add(EmulatedFunction.builder(bus, 4, vm, new OneRegister())
+                .ids(1, 2)
+                .bar(0, 0x10000)
+                .msix(most, 0, 0, 0x8000)
+                .build());
+        byte[] state = other.state();
+        other.restore(state);
+        assertThat(other.state()).isEqualTo(state);
+    }
+
     /** Of 4 vectors: 0x40 bytes of table, 8 of pending bits. */
     @ParameterizedTest
     @CsvSource({"0, 0x40, true", "8, 0, true", "0, 0x38, false", "0x8, 0x8, false"})

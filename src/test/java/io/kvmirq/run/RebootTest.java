@@ -463,7 +463,7 @@ class RebootTest implements VcpuThreads.Owner {
                 .isTrue();
     }
 
-    /** A signal that waits behind a mask is one of the guest before. */
+    /** A signal that waits behind a mask is one of the guest before; but a line's device waits for an EOI. */
     @ParameterizedTest
     @MethodSource("machines")
     void maskedSignalsAndBusAreReset(Kernels kernels, boolean split) {

@@ -84,6 +84,13 @@ class DoctorTest {
         assertThat(finding.remedies()).isNotEmpty();
     }
 
+    @Test
+    void eitherWayToDeliverIntxIsEnough() throws IOException {
+        Finding split = finding(intel().put("boot/config-6.18.3", "# CONFIG_KVM_IOAPIC is not set\n"), Check.IRQCHIP);
+        assertThat(split.remedies()).hasSize(2);
+        assertThat(split.oneIsEnough()).isTrue();
+    }
+
     /** The flag vmx is no word of arm64. */
     @Test
     void hostOfArmWithoutKvmIsNotAskedForVmx() throws IOException {
