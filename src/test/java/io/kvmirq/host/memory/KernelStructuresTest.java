@@ -665,6 +665,14 @@ class KernelStructuresTest {
                 .orElseThrow()) {
             assertThat(why(structures.irqfds())).isEqualTo("/proc/kallsyms has two symbols named vm_list");
         }
+        String twice = world.image.kallsyms() + world.image.kallsyms();
+        with("proc/kallsyms", twice).accept(contents);
+        try (KernelStructures structures = KernelStructures.open(
+                        HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore")))
+                .known()
+                .orElseThrow()) {
+            assertThat(structures.irqfds().known()).as("of one address").isPresent();
+        }
     }
 
     private static void write(RandomAccessFile file, World world, long address, long value) throws IOException {
