@@ -330,13 +330,14 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
 
     private Known<String> crowded() {
         Optional<BitSet> cpus = CpuList.parse(allowed());
-        CpuList.parse(files().text("sys/devices/system/cpu/online").orElse(""))
-                .ifPresent(online -> cpus.ifPresent(all -> all.and(online)));
+        String file = "sys/devices/system/cpu/online";
+        Optional<BitSet> online = files().text(file).flatMap(CpuList::parse);
+        online.ifPresent(on -> cpus.ifPresent(all -> all.and(on)));
         Known<String> last = Known.none();
         for (int cpu : cpus.orElseGet(BitSet::new).stream().toArray()) {
             last = running(cpu, 0);
             if (last.known().isEmpty()) {
-                return last;
+                return online.isEmpty() && last.equals(Known.none()) ? Fact.missing(files(), file) : last;
             }
         }
         return last;
