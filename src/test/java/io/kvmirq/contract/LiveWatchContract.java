@@ -37,6 +37,7 @@ import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.LongStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -145,11 +146,17 @@ class LiveWatchContract extends VfioSuite {
                 assertThat(irqfd(tick, vector)).isEqualTo(handled(vector)).isGreaterThanOrEqualTo((long) round * SENT);
             }
         }
+        long first = handled(1);
         irqs.get(1).mask();
-        long before = handled(1);
+        long before = handled(1); // the device may send a message late, whose signal KVM has consumed or not
         send(1);
-        String loss = "irqfd: " + (handled(1) - before) + " signals that no irqfd consumed";
-        assertThat(told(watcher)).containsExactly(loses(1, loss));
+        List<Event> lost = told(watcher);
+        assertThat(lost)
+                .singleElement()
+                .isIn(LongStream.rangeClosed(first, before)
+                        .mapToObj(from -> loses(1, "irqfd: " + (handled(1) - from) + " signals that no irqfd consumed"))
+                        .toList());
+        String loss = lost.get(0).text();
         assertThat(told(watcher)).as("no message since").isEmpty();
         irqs.get(1).unmask();
         send(0);
