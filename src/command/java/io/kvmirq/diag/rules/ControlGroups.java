@@ -143,8 +143,7 @@ final class ControlGroups {
 
         /** False for a quota of all CPUs, and if no thread waited lately, because the counts are then outdated. */
         boolean isBound() {
-            int online = CpuList.parse(
-                            files().text("sys/devices/system/cpu/online").orElse(""))
+            int online = CpuList.parse(files().text(VmThread.ONLINE).orElse(""))
                     .map(BitSet::cardinality)
                     .orElse(Integer.MAX_VALUE);
             return cpus() < online

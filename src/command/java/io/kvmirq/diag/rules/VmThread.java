@@ -27,6 +27,8 @@ import java.util.stream.Stream;
  * <p>Source: {@code task_state_array} in fs/proc/array.c, {@code proc_pid_schedstat()} in fs/proc/base.c.
  */
 record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind) implements Fact.Subject {
+    static final String ONLINE = "sys/devices/system/cpu/online";
+
     /** A tick, in ns. */
     private static final long TICK = 10_000_000;
     /** The limit of a thread's wait, in percent of the time in which it was ready to run. */
@@ -229,7 +231,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     /** The same on a host with several CPUs. */
     boolean isPinned() {
         return isAlone()
-                && files().text("sys/devices/system/cpu/online")
+                && files().text(ONLINE)
                         .filter(online -> online.strip().equals(allowed()))
                         .isEmpty();
     }
@@ -258,8 +260,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
      * was on some or no other is free.
      */
     Remedy onFree(String name, int id) {
-        Optional<BitSet> free =
-                CpuList.parse(files().text("sys/devices/system/cpu/online").orElse(""));
+        Optional<BitSet> free = CpuList.parse(files().text(ONLINE).orElse(""));
         free.ifPresent(cpus -> host().vms().all().forEach(vm -> vm.vcpus().stream()
                 .flatMap(vcpu -> vm.thread(files(), vcpu).stream().boxed())
                 .map(thread -> new VmThread(new Fact.Facts(host()), vm.pid(), thread, OptionalInt.empty(), Kind.THREAD))
@@ -330,14 +331,13 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
 
     private Known<String> crowded() {
         Optional<BitSet> cpus = CpuList.parse(allowed());
-        String file = "sys/devices/system/cpu/online";
-        Optional<BitSet> online = files().text(file).flatMap(CpuList::parse);
+        Optional<BitSet> online = files().text(ONLINE).flatMap(CpuList::parse);
         online.ifPresent(on -> cpus.ifPresent(all -> all.and(on)));
         Known<String> last = Known.none();
         for (int cpu : cpus.orElseGet(BitSet::new).stream().toArray()) {
             last = running(cpu, 0);
             if (last.known().isEmpty()) {
-                return online.isEmpty() && last.equals(Known.none()) ? Fact.missing(files(), file) : last;
+                return online.isEmpty() && last.equals(Known.none()) ? Fact.missing(files(), ONLINE) : last;
             }
         }
         return last;
