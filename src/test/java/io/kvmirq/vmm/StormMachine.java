@@ -294,7 +294,11 @@ final class StormMachine implements AutoCloseable, VcpuThreads.Owner, EmulatedFu
         sent.incrementAndGet(source);
         if (source <= TIMER) {
             synchronized (unmasking) {
-                (source == TIMER ? timer.event() : vectors.event(source)).signal();
+                if (source == TIMER) {
+                    timer.signal();
+                } else {
+                    vectors.signal(source);
+                }
             }
         } else if (source == LINE) {
             lineHigh.set(true);
