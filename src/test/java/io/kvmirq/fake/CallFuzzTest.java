@@ -43,7 +43,7 @@ class CallFuzzTest {
         Map<String, String> flaws = new TreeMap<>();
         long first = Search.only().orElse(0);
         int most = Search.only().isPresent() ? 1 : MOST_FLAWS;
-        for (long round = first; round < first + calls / ROUND && flaws.size() < most; round++) {
+        for (long round = first; round < first + (calls + ROUND - 1) / ROUND && flaws.size() < most; round++) {
             long seed = round;
             String profile = PROFILES.get((int) (round % PROFILES.size()));
             CallFuzz[] fuzz = new CallFuzz[1];
