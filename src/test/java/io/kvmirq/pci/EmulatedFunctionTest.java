@@ -735,7 +735,7 @@ class EmulatedFunctionTest {
         assertThat(other.state()).isEqualTo(state);
     }
 
-    /** Of 4 vectors: 0x40 bytes of table, 8 of pending bits. */
+    /** The table of 4 vectors has 0x40 bytes, and their pending bits 8. */
     @ParameterizedTest
     @CsvSource({"0, 0x40, true", "8, 0, true", "0, 0x38, false", "0x8, 0x8, false"})
     void tableAndPendingBitsMayTouch(String table, String pending, boolean may) {

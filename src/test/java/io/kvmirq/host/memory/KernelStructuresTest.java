@@ -118,8 +118,15 @@ class KernelStructuresTest {
     }
 
     private KernelStructures open(World world) throws IOException {
-        Known<KernelStructures> known =
-                KernelStructures.open(world.image.files(), world.image.write(directory.resolve("kcore")));
+        return open(world, world.image.files());
+    }
+
+    private KernelStructures open(World world, Map<String, byte[]> contents) throws IOException {
+        return open(world, HostFiles.of(contents, Map.of()));
+    }
+
+    private KernelStructures open(World world, HostFiles files) throws IOException {
+        Known<KernelStructures> known = KernelStructures.open(files, world.image.write(directory.resolve("kcore")));
         assertThat(known).isInstanceOf(Known.Observed.class);
         return known.known().orElseThrow();
     }
@@ -239,7 +246,7 @@ class KernelStructuresTest {
         }
     }
 
-    /** Its VMM emulates the LAPIC. */
+    /** The LAPIC of such a vCPU is emulated by its VMM. */
     @ParameterizedTest
     @MethodSource("kernels")
     void vcpuWithoutALapicInTheKernelIsLeftOut(String kernel, Vendor unit) throws IOException {
@@ -576,10 +583,7 @@ class KernelStructuresTest {
             World world = new World(kernel, unit);
             Map<String, byte[]> contents = new KernelImage(other, unit).contents();
             contents.put("proc/kallsyms", world.image.contents().get("proc/kallsyms"));
-            try (KernelStructures structures = KernelStructures.open(
-                            HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore")))
-                    .known()
-                    .orElseThrow()) {
+            try (KernelStructures structures = open(world, contents)) {
                 Known<List<KernelIrqfd>> irqfds = structures.irqfds();
                 boolean same =
                         kernel.equals("6.1") == other.equals("6.1") && kernel.equals("7.2") == other.equals("7.2");
@@ -638,10 +642,7 @@ class KernelStructuresTest {
         World world = new World("6.12", Vendor.INTEL);
         Map<String, byte[]> contents = world.image.contents();
         contents.remove("sys/kernel/btf/kvm");
-        try (KernelStructures structures = KernelStructures.open(
-                        HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore")))
-                .known()
-                .orElseThrow()) {
+        try (KernelStructures structures = open(world, contents)) {
             assertThat(structures.entry(HOST_IRQ).known()).isPresent();
             assertThat(structures.eventfd(HOST_IRQ).known()).isPresent();
             assertThat(why(structures.irqfds(HOST_IRQ))).isEqualTo("this kernel has no struct kvm with vm_list");
@@ -659,18 +660,12 @@ class KernelStructuresTest {
         Map<String, byte[]> contents = world.image.contents();
         with("proc/kallsyms", world.image.kallsyms() + "ffffffff82000040 d vm_list\t[other]\n")
                 .accept(contents);
-        try (KernelStructures structures = KernelStructures.open(
-                        HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore")))
-                .known()
-                .orElseThrow()) {
+        try (KernelStructures structures = open(world, contents)) {
             assertThat(why(structures.irqfds())).isEqualTo("/proc/kallsyms has two symbols named vm_list");
         }
         String twice = world.image.kallsyms() + world.image.kallsyms();
         with("proc/kallsyms", twice).accept(contents);
-        try (KernelStructures structures = KernelStructures.open(
-                        HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore")))
-                .known()
-                .orElseThrow()) {
+        try (KernelStructures structures = open(world, contents)) {
             assertThat(structures.irqfds().known()).as("of one address").isPresent();
         }
     }
