@@ -25,8 +25,9 @@ public final class PostingFacts {
     private static final String VERSION = "Linux version ";
     private static final String GICV4_PARAMETER = "kvm_arm.vgic_v4_enable";
 
-    /** The irqs, parsed once. Empty if they cannot be read. */
-    private record Interrupts(Optional<HostInterrupts> all) {}
+    /** The irqs, parsed once. Empty if they cannot be read. A file that is too long is not read again. */
+    private record Interrupts(
+            Optional<HostInterrupts> all, @Nullable UncheckedIOException refusal) {}
 
     private record Processor(Optional<Vendor> vendor, boolean isArm) {}
 
@@ -97,22 +98,27 @@ public final class PostingFacts {
     public Optional<HostInterrupts> interrupts() {
         Interrupts before = interrupts;
         if (before == null) {
-            before = new Interrupts(readInterrupts());
+            before = readInterrupts();
             interrupts = before;
+        }
+        if (before.refusal() != null) {
+            throw before.refusal();
         }
         return before.all();
     }
 
     /** Reads the file in pieces, because it is 46 MB long with 1024 CPUs. */
-    private Optional<HostInterrupts> readInterrupts() {
+    private Interrupts readInterrupts() {
         Optional<InputStream> file = tree.open("proc/interrupts");
         if (file.isEmpty()) {
-            return Optional.empty();
+            return new Interrupts(Optional.empty(), null);
         }
         try (InputStream in = file.get()) {
-            return Optional.of(HostInterrupts.read(in));
+            return new Interrupts(Optional.of(HostInterrupts.read(in)), null);
         } catch (IOException e) {
-            return Optional.empty();
+            return new Interrupts(Optional.empty(), null);
+        } catch (UncheckedIOException e) {
+            return new Interrupts(Optional.empty(), e);
         }
     }
 

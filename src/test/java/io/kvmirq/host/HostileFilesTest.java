@@ -103,6 +103,19 @@ class HostileFilesTest {
         assertThat(ended.err().lines()).hasSize(1);
     }
 
+    /** Each check of doctor asks for it. */
+    @Test
+    void fileThatWasRefusedIsNotReadAgain() throws IOException {
+        Path file = Files.createDirectories(temporary.resolve("proc")).resolve("interrupts");
+        try (RandomAccessFile sparse = new RandomAccessFile(file.toFile(), "rw")) {
+            sparse.setLength(HostInterrupts.LONGEST_FILE + 1);
+        }
+        HostFacts host = new HostFacts(HostFiles.at(temporary));
+        assertThatThrownBy(host::interrupts).isInstanceOf(UncheckedIOException.class);
+        Files.delete(file);
+        assertThatThrownBy(host::interrupts).isInstanceOf(UncheckedIOException.class);
+    }
+
     /** For tar, files of /proc have 0 bytes; a damaged copy may have any. */
     @ParameterizedTest
     @ValueSource(strings = {"", "\0\0\0", "           CPU0\n"})
