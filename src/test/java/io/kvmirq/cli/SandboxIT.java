@@ -207,8 +207,9 @@ class SandboxIT {
     /** It reads the descriptors of this process, whose user is root, which another user may not. */
     @Test
     void guestOfRootIsListed() throws IOException, InterruptedException {
-        try (Kernel kernel = Kernels.REAL.open()) {
-            Vm.create(kernel); // closed with the kernel
+        try (Kernel kernel = Kernels.REAL.open();
+                Vm vm = Vm.create(kernel)) {
+            assertThat(vm.fd()).isNotNull();
             String row = "(?m)^java +" + ProcessHandle.current().pid() + " ";
             assertThat(Cli.launcher().execute("list", "--no-kernel-memory").out())
                     .containsPattern(row);

@@ -108,6 +108,8 @@ class BulkIrqfdContract {
         assertIllegalArgument(
                 () -> vm.assignIrqfds(events, gsis.subList(0, 2)),
                 "6 eventfds cannot feed 2 GSIs: pass one GSI for each");
+        events.forEach(EventFd::close);
+        Irqfd.closeAll(again);
     }
 
     // Close

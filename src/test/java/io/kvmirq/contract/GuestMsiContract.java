@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
+import io.kvmirq.PciAddress;
 import io.kvmirq.Route;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
@@ -64,13 +65,14 @@ class GuestMsiContract {
         this.world = vfio.world;
         vfio.kernel();
         world.assumeX86();
+        PciAddress address = vfio.address(EDU);
         Kernel kernel = made.add(Kernel.over(vfio.kernel()));
         vm = made.add(Vm.create(kernel));
         vm.x86().createIrqchip();
         for (int i = 0; i < VCPUS; i++) {
             vcpus[i] = world.vcpuWithLapic(Numbers.of(vm.fd()), i);
         }
-        device = made.add(VfioDevice.open(kernel, vfio.address(EDU), made.add(KvmVfio.create(vm))));
+        device = made.add(VfioDevice.open(kernel, address, made.add(KvmVfio.create(vm))));
         hardware = vfio.hardwareOf(EDU, Numbers.of(device.fd()));
         device.config().enableMemory();
         device.config().enableBusMaster();

@@ -45,6 +45,7 @@ public final class SummaryListener implements TestExecutionListener {
 
     // State of the running class
     private long began;
+    private long openBefore;
     private final Map<String, Integer> counts = new TreeMap<>();
 
     private final Map<String, Integer> total = new TreeMap<>(Map.of("passed", 0, "failed", 0, "skipped", 0));
@@ -97,6 +98,11 @@ public final class SummaryListener implements TestExecutionListener {
             }
         }
         if (isClass(test)) {
+            long open = Machine.openFds();
+            if (open > openBefore) {
+                row(test, "failed", "leaves " + (open - openBefore) + " descriptors open, which later tests find");
+            }
+            openBefore = open;
             String seconds = String.format(Locale.ROOT, "%.1f", (System.nanoTime() - began) / 1e9);
             write(".seconds", String.join("\t", RUN, name(test), seconds) + "\n", StandardOpenOption.APPEND);
             String counted = counts.entrySet().stream()
