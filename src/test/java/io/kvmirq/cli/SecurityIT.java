@@ -64,8 +64,8 @@ class SecurityIT {
         Path file = temporary.resolve("written");
         Path cache = Files.createDirectory(temporary.resolve("cache"));
         Path traces = Files.createDirectory(temporary.resolve("traces"));
-        List<String> words =
-                new ArrayList<>(List.of("strace", "-ff", "-qq", "-o", traces + "/of", "-e", "signal=none"));
+        List<String> words = new ArrayList<>(
+                List.of("strace", "-ff", "--seccomp-bpf", "-qq", "-o", traces + "/of", "-e", "signal=none"));
         words.addAll(List.of("-e", "trace=" + CALLS, "-E", "XDG_CACHE_HOME=" + cache));
         words.addAll(List.of(
                 System.getProperty("java.home") + "/bin/java",

@@ -18,6 +18,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.logging.Level;
 import java.util.logging.Logger;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -90,10 +91,10 @@ class ReportsTest {
         }
     }
 
-    @OnBothKernels
-    void logHandlerThatBlocksDoesNotKeepTheKernelFromClosing(Kernels kernels) {
+    @Test
+    void logHandlerThatBlocksDoesNotKeepTheKernelFromClosing() {
         CountDownLatch closed = new CountDownLatch(1);
-        Kernel kernel = kernels.open();
+        Kernel kernel = new FakeKernel(Profile.V6_12).open();
         assertThat(Warnings.of(() -> Latches.await(closed), () -> {
                     SAID.forEach(mistake -> kernel.reports().warnOnce(mistake, mistake));
                     kernel.close();

@@ -66,8 +66,13 @@ class ForgottenVcpuTest {
             """)
     void endOfTheProgramEndsTheRun(String binding, String way, int code) throws Exception {
         assumeHere(binding);
-        for (String guest : GUESTS) {
-            assertEnds(started(binding, way, guest), code, "runs");
+        List<Process> both = List.of(started(binding, way, "halts"), started(binding, way, "loops"));
+        try {
+            for (Process process : both) {
+                assertEnds(process, code, "runs");
+            }
+        } finally {
+            both.forEach(Process::destroyForcibly);
         }
     }
 
