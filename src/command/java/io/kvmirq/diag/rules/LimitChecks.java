@@ -4,6 +4,7 @@ package io.kvmirq.diag.rules;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.HostLimits;
 import io.kvmirq.host.facts.VmProcess;
@@ -35,10 +36,12 @@ public final class LimitChecks {
 
     private final HostLimits limits;
     private final VmProcesses vms;
+    private final boolean seesEveryUser;
 
-    public LimitChecks(HostLimits limits, VmProcesses vms) {
-        this.limits = limits;
-        this.vms = vms;
+    public LimitChecks(HostFacts host) {
+        this.limits = host.limits();
+        this.vms = host.vms();
+        this.seesEveryUser = host.sight().everyUser();
     }
 
     /**
@@ -168,7 +171,7 @@ public final class LimitChecks {
                     Takes.VMM_RESTART,
                     "the user can lock all host memory"));
         }
-        if (vms.unreadable() > 0 && vms.all().isEmpty()) {
+        if (vms.unreadable() > 0 && vms.all().isEmpty() && !seesEveryUser) {
             finding = finding.with(Remedy.look(HostKvm.AS_ROOT + ", because only root sees other users' VMMs"))
                     .withRoot(true);
         }

@@ -78,7 +78,7 @@ public final class Doctor {
             case PARAMETERS -> ParameterRules.parameters(host);
             case LOG -> LogRules.log(host);
             case PATHS -> PathsCheck.paths(host);
-            case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
+            case LIMITS -> new LimitChecks(host).limits();
             case SUPPORT -> SupportRules.support(host);
             case TRACING -> tracing(host);
             case BACKENDS, KERNEL_MEMORY -> throw new IllegalArgumentException("no file shows " + check);

@@ -130,8 +130,8 @@ public final class HostFacts {
                         : Optional.of(new Known.Unknown<>(
                                 Known.Reason.HIDDEN,
                                 "the files of " + unreadable + (unreadable == 1 ? " process" : " processes")
-                                        + " cannot be read",
-                                HostKvm.AS_ROOT)));
+                                        + (sight().everyUser() ? " are denied to root" : " cannot be read"),
+                                sight().everyUser() ? Sight.BEYOND_ROOT : HostKvm.AS_ROOT)));
     }
 
     /** The files themselves. Each is read once, as for the facts. */

@@ -6,6 +6,7 @@ import io.kvmirq.path.Known;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * The limits of what this process sees: its pid namespace, its user, and the kernel's lockdown. Immutable.
@@ -15,13 +16,20 @@ import java.util.regex.Pattern;
  *
  * @param namespaced whether this process is in another pid namespace than the host's init
  * @param root whether this process runs as root
+ * @param everyUser whether it may see the open files of all users' processes: it is root, or has root's capabilities for this
  * @param lockdown the kernel's lockdown, {@code integrity} or {@code confidentiality}; empty for none
  */
-public record Sight(boolean namespaced, boolean root, Optional<String> lockdown) {
+public record Sight(boolean namespaced, boolean root, boolean everyUser, Optional<String> lockdown) {
     /** The remedy if a pid namespace hides processes. */
     public static final String ON_THE_HOST =
             "run kvmirq on the host, or in the host's pid namespace (docker run --pid=host)";
 
+    /** The remedy if root is refused. */
+    static final String BEYOND_ROOT =
+            "run kvmirq outside a container and with all capabilities; ausearch -m avc shows denials";
+
+    private static final int CAP_DAC_READ_SEARCH = 2;
+    private static final int CAP_SYS_PTRACE = 19;
     private static final String INIT = "pid:[4026531836]";
     private static final Pattern MODE = Pattern.compile("\\[(integrity|confidentiality)]");
     private static final Pattern DEBUGFS = Pattern.compile("sys/kernel/debug(/.*)?");
@@ -32,11 +40,15 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
     public static Sight read(HostFiles files) {
         Optional<String> namespace = files.link("proc/self/ns/pid").filter(target -> target.startsWith("pid:"));
         String status = files.text("proc/self/status").orElse("");
+        boolean root = ThreadStat.line(status, "Uid").strip().matches("0(\\s.*)?");
+        boolean capable = Stream.of(CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE)
+                .allMatch(number -> ThreadStat.hasCapability(status, number).orElse(false));
         Matcher mode = MODE.matcher(files.text("sys/kernel/security/lockdown").orElse(""));
         return new Sight(
                 namespace.filter(target -> !target.equals(INIT)).isPresent()
                         || ThreadStat.line(status, "NSpid").strip().matches("\\d+\\s.*"),
-                ThreadStat.line(status, "Uid").strip().matches("0(\\s.*)?"),
+                root,
+                root || capable,
                 mode.find() ? Optional.of(mode.group(1)) : Optional.empty());
     }
 
@@ -69,7 +81,7 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
                 ? new Known.Unknown<>(
                         Known.Reason.REFUSED,
                         "/" + path + " is denied to root: a security module forbids it, or a capability is missing",
-                        "run kvmirq outside a container and with all capabilities; ausearch -m avc shows denials")
+                        BEYOND_ROOT)
                 : new Known.Unknown<>(
                         Known.Reason.REFUSED, "/" + path + " cannot be read by this user", HostKvm.AS_ROOT);
     }
