@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
 import org.opentest4j.TestAbortedException;
 
 /**
- * A search for a random program that fails. The first one is run again without some of its steps, and with zeros in place of
- * numbers, as long as it fails in the same way. The report has the steps that are left, the seed, and a line to paste into a
+ * A search for a random program that fails. The first one is run again without some of its steps, and with zeros or halves in
+ * place of numbers, as long as it fails in the same way. The report has the steps that are left, the seed, and a line to paste into a
  * test. With {@code -Dkvmirq.test.seed=N} ({@code make try T=… SEED=N}) only that program runs, and if it passes, the test is
  * aborted, because what it asserts of all programs does not hold for one.
  */
@@ -114,14 +114,16 @@ public final class Search {
         return failure.toString();
     }
 
-    /** The test that searches, as {@code make try} names it. */
-    private static String test() {
-        return StackWalker.getInstance()
+    /** A command that runs all steps of a program: of the test that searches, or of the main class. */
+    private static String command(long seed) {
+        String outermost = StackWalker.getInstance()
                 .walk(frames -> frames.map(StackWalker.StackFrame::getClassName)
-                        .map(name -> name.substring(name.lastIndexOf('.') + 1))
-                        .filter(name -> name.endsWith("Test") || name.endsWith("Contract"))
-                        .findFirst())
-                .orElse("…");
+                        .filter(name -> name.matches("io\\.kvmirq\\..*(Test|Contract|Report)"))
+                        .reduce((inner, outer) -> outer))
+                .orElse("…Test");
+        return outermost.endsWith("Report")
+                ? "scripts/search " + outermost.substring("io.kvmirq.".length()) + " 1 " + seed
+                : "make try T=" + outermost.substring(outermost.lastIndexOf('.') + 1) + " SEED=" + seed;
     }
 
     private AssertionError shrink(String name, long seed) {
@@ -131,7 +133,7 @@ public final class Search {
             for (int size = Math.max(1, steps / 2); size > 0; size /= 2) {
                 without(size);
             }
-            zeros();
+            smaller();
             without(1);
         }
         return new AssertionError(
@@ -140,7 +142,7 @@ public final class Search {
                         + failure.getMessage()
                         + (notes.isEmpty() ? "" : "\nsteps: " + String.join(", ", notes))
                         + "\nto run it again: Search.again(\"" + Choices.text(parts) + "\", …)"
-                        + "\nto run all its steps: make try T=" + test() + " SEED=" + seed,
+                        + "\nto run all its steps: " + command(seed),
                 failure);
     }
 
@@ -169,16 +171,27 @@ public final class Search {
         }
     }
 
-    private void zeros() {
+    /** Tries 0 in place of each number, then half of it for as long as that fails. */
+    private void smaller() {
         for (int part = 0; part < parts.size(); part++) {
             for (int at = 0; part < parts.size() && at < parts.get(part).length; at++) {
-                if (parts.get(part)[at] != 0) {
-                    List<long[]> candidate = new ArrayList<>(parts);
-                    candidate.set(part, parts.get(part).clone());
-                    candidate.get(part)[at] = 0;
-                    fails(candidate);
+                long number = parts.get(part)[at];
+                if (number != 0 && !fails(part, at, 0)) {
+                    while (Long.compareUnsigned(number, 1) > 0 && fails(part, at, number >>> 1)) {
+                        number >>>= 1;
+                    }
                 }
             }
         }
+    }
+
+    private boolean fails(int part, int at, long number) {
+        List<long[]> candidate = new ArrayList<>(parts);
+        if (part >= candidate.size() || at >= candidate.get(part).length) {
+            return false;
+        }
+        candidate.set(part, candidate.get(part).clone());
+        candidate.get(part)[at] = number;
+        return fails(candidate);
     }
 }

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeEach;
@@ -52,6 +53,29 @@ class SearchTest {
                 .hasMessageContaining("steps: begin at 0, open 0, open ")
                 .hasMessageEndingWith("\nto run all its steps: make try T=SearchTest SEED=0");
         search(choices -> doors(choices, true));
+    }
+
+    @Test
+    void numbersAreHalvedWhereZeroPasses() {
+        assertThat(messageOf(choices -> {
+                    long count = choices.keep(1000);
+                    choices.note("count " + count);
+                    assertThat(count).isLessThan(5);
+                }))
+                .contains("steps: count 7\n");
+    }
+
+    /** A main class, which make try does not know. */
+    private static final class DoorsReport {
+        static String message() {
+            return messageOf(choices -> doors(choices, false));
+        }
+    }
+
+    @Test
+    void searchOfAMainClassIsRunAgainByItsName() throws Exception {
+        assertThat(CompletableFuture.supplyAsync(DoorsReport::message).get())
+                .endsWith("\nto run all its steps: scripts/search testing.SearchTest$DoorsReport 1 0");
     }
 
     @Test
