@@ -243,6 +243,9 @@ final class CallFuzz {
         long memory = random.nextInt(4) == 0 ? arguments.odd() : 4096L * (1 + random.nextInt(16));
         int flags = random.nextInt(4);
         String text = "(" + fd + ", " + to + ", " + length + ", " + offset + ")";
+        if (kind < 3) {
+            kernel.libc().fcntl(fd, Uapi.F_SETFL, Uapi.O_NONBLOCK); // a call before may have cleared it
+        }
         switch (kind) {
             case 0 -> judge.check("read" + text, () -> kernel.libc().read(fd, to, length));
             case 1, 2 -> judge.check("write" + text, () -> kernel.libc().write(fd, to, length));

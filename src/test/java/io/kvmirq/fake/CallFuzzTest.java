@@ -26,13 +26,13 @@ class CallFuzzTest {
             "historic");
 
     private static final int ROUND = 400;
-    private static final int FEW = 4000;
+    private static final int FEW = PROFILES.size() * ROUND;
     private static final int MOST_FLAWS = 20;
 
     private static String causeOf(AssertionError flaw) {
         return flaw.getCause() == null
                 ? ""
-                : " at " + List.of(flaw.getCause().getStackTrace()).subList(0, 6);
+                : "\nat " + List.of(flaw.getCause().getStackTrace()).subList(0, 6);
     }
 
     @Test
