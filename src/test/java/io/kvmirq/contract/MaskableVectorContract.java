@@ -150,6 +150,15 @@ class MaskableVectorContract {
     }
 
     @Test
+    void moveLeavesNoRouteOfBefore() {
+        List<MaskableVector> vectors = MaskableVector.createAll(vm, List.of(FIRST, FIRST));
+        List<Route.Msi> to = List.of(new Route.Msi(new Gsi(25), OTHER), new Route.Msi(new Gsi(31), OTHER));
+        MaskableVector.moveAll(vectors, to);
+        assertThat(vm.routes().routes()).hasSameElementsAs(to);
+        MaskableVector.closeAll(vectors);
+    }
+
+    @Test
     void manyTakeOneCommitAndCloseLeavesNothing() {
         List<MaskableVector> vectors = MaskableVector.createAll(vm, Collections.nCopies(64, FIRST));
         assertThat(vm.routes().commits()).isEqualTo(1);
