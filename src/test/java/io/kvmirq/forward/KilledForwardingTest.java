@@ -96,14 +96,17 @@ class KilledForwardingTest {
 
     private static void nextProcess(ForwardWorld world, boolean line) {
         assertThat(world.lowestFreeDescriptor()).isEqualTo(world.firstFreeDescriptor);
-        assertThat(world.hardware.sendMessage(0)).isFalse();
         try (Kernel next = world.fake.open();
                 Vm vm = Vm.create(next);
                 KvmVfio kvmVfio = KvmVfio.create(vm);
                 VfioDevice device = VfioDevice.open(next, NIC, kvmVfio);
                 EventFd event = EventFd.create(next)) {
             vm.x86().createIrqchip();
+            assertThat(world.hardware.sendMessage(0)).as("bus mastering is off").isFalse();
             device.config().enableBusMaster();
+            assertThat(world.hardware.sendMessage(0))
+                    .as("a vector is left armed")
+                    .isFalse();
             if (line) {
                 try (ArmedLine armed = device.intx().arm(event)) {
                     world.hardware.requestService();
