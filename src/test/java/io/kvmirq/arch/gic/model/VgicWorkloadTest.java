@@ -12,6 +12,7 @@ import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.testing.Choices;
 import io.kvmirq.testing.Search;
 import java.util.Arrays;
+import java.util.List;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -76,8 +77,10 @@ class VgicWorkloadTest {
             program.random = random;
             program.make(registers);
             for (int i = 1; random.step(OF_A_VM * OPERATIONS); i++) {
+                boolean settles = random.keep(i % OPERATIONS == 0 ? 1 : 0) != 0;
                 program.act();
-                if (i % OPERATIONS == 0) {
+                if (settles) {
+                    random.note("settle");
                     program.settle();
                 }
             }
@@ -85,9 +88,14 @@ class VgicWorkloadTest {
         });
     }
 
+    private static final List<String> WORDS = List.of(
+            "edge", "edge", "line high", "line high", "line low", "SGI", "disable", "enable", "target", "hardware");
+
     private void settle() {
         draining = true;
-        vm.distributor().set(InterruptState.ENABLED, 0, 32, -1);
+        // To enable one again would offer it again, and hide that an offer was lost.
+        Distributor distributor = vm.distributor();
+        distributor.set(InterruptState.ENABLED, 0, 32, ~distributor.word(InterruptState.ENABLED, 0, 32));
         drain();
         check();
         draining = false;
@@ -98,14 +106,16 @@ class VgicWorkloadTest {
     }
 
     private int any(int... of) {
-        return of[random.nextInt(of.length)];
+        int id = of[random.nextInt(of.length)];
+        random.note("id " + id);
+        return id;
     }
 
     private void act() {
         Distributor gic = vm.distributor();
         int vcpu = random.nextInt(VCPUS);
         int what = random.nextInt(13);
-        random.note("act " + what + " of " + vcpu);
+        random.note((what < WORDS.size() ? WORDS.get(what) : "run") + " of vCPU " + vcpu);
         switch (what) {
             case 0, 1 -> {
                 int id = any(EDGES);
