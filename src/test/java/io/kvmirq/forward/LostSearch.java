@@ -92,7 +92,7 @@ final class LostSearch implements AutoCloseable {
                     + " held back at the end of forwarding, " + steps + " operations of " + sequences + " seeds, "
                     + refused
                     + " refused"
-                    + first.map(loss -> "; first: " + loss).orElse("")
+                    + first.map(text -> "; first: " + text).orElse("")
                     + firstTwice.map(text -> "; first twice: " + text).orElse("");
         }
     }
@@ -185,10 +185,10 @@ final class LostSearch implements AutoCloseable {
         firing.before(this::fire);
     }
 
-    /** Searches sequences from a seed on until so many messages were fired, or some were lost. */
+    /** Searches sequences from a seed on until so many messages were fired, or one was lost or came wrongly. */
     static Figures run(String profile, Maker maker, long firstSeed, long messages) {
         Figures figures = new Figures();
-        for (long seed = firstSeed; figures.fired < messages && figures.lost == 0; seed++) {
+        for (long seed = firstSeed; figures.fired < messages && figures.first.isEmpty(); seed++) {
             long number = seed;
             try {
                 Search.run(profile + " vectors", seed, 1, random -> {
@@ -483,15 +483,17 @@ final class LostSearch implements AutoCloseable {
     private void look() {
         guest.take((irq, taken) -> {
             figures.arrived++;
+            String name = "before call " + call + " of " + now + ", seed " + seed + ", vector " + irq;
             if (!valid[irq].get(taken)) {
                 figures.strays++;
+                figures.first = figures.first.or(() -> Optional.of(name + " by a former message, after " + program));
             }
             if (masked[irq]) {
                 figures.whileMasked++;
+                figures.first = figures.first.or(() -> Optional.of(name + " while masked, after " + program));
             }
             if (mayArrive[irq] == 0) {
                 figures.twice++;
-                String name = "before call " + call + " of " + now + ", seed " + seed + ", vector " + irq;
                 figures.firstTwice = figures.firstTwice.or(() -> Optional.of(name));
             } else {
                 mayArrive[irq]--;
