@@ -136,7 +136,7 @@ class VfioSharedBusContract extends VfioSuite {
     private VfioDevice openDevice() {
         PciAddress address =
                 vfio.world.fake().isPresent() ? vfio.hardware(E1000E).address() : PredictedEntriesContract.address();
-        typed = Kernel.over(kernel);
+        typed = parts.add(Kernel.over(kernel));
         guest = Guest.of(typed, parts);
         KvmVfio kvmVfio = parts.add(KvmVfio.create(guest.vm()));
         VfioDevice device = parts.add(VfioDevice.open(typed, address, kvmVfio));

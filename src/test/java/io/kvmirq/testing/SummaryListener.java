@@ -60,6 +60,7 @@ public final class SummaryListener implements TestExecutionListener {
         if (isClass(test)) {
             began = System.nanoTime();
             counts.clear();
+            openBefore = Machine.openFds();
             write(".seconds", RUN + "\t" + name(test) + "\n", StandardOpenOption.APPEND);
         }
     }
@@ -98,11 +99,12 @@ public final class SummaryListener implements TestExecutionListener {
             }
         }
         if (isClass(test)) {
-            long open = Machine.openFds();
-            if (open > openBefore) {
-                row(test, "failed", "leaves " + (open - openBefore) + " descriptors open, which later tests find");
+            long left = Machine.openFds() - openBefore;
+            if (left > 0) {
+                String reason = "leaves " + left + " descriptors open, which later tests find";
+                row(test, "failed", reason);
+                System.out.println("FAILED " + name(test) + " " + reason);
             }
-            openBefore = open;
             String seconds = String.format(Locale.ROOT, "%.1f", (System.nanoTime() - began) / 1e9);
             write(".seconds", String.join("\t", RUN, name(test), seconds) + "\n", StandardOpenOption.APPEND);
             String counted = counts.entrySet().stream()
