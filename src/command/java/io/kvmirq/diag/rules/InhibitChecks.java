@@ -10,6 +10,7 @@ import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.Sight;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcesses;
 import io.kvmirq.path.Known;
@@ -71,10 +72,11 @@ public final class InhibitChecks {
                             "nothing to check: posting is off on this host for another reason (see posting)");
         }
         VmProcesses vms = host.vms();
-        if (vms.unreadable() > 0 && !host.sight().everyUser()) {
-            finding = finding.with(Remedy.look(
-                            HostKvm.AS_ROOT + " (unreadable processes of other users: " + vms.unreadable() + ")"))
-                    .withRoot(true);
+        if (vms.unreadable() > 0) {
+            boolean isRoot = host.sight().seesEveryUser();
+            finding = finding.with(Remedy.look((isRoot ? Sight.BEYOND_ROOT : HostKvm.AS_ROOT)
+                            + " (unreadable processes of other users: " + vms.unreadable() + ")"))
+                    .withRoot(!isRoot);
         }
         return finding.with("vms", (long) vms.all().size()).with("unreadableProcesses", (long) vms.unreadable());
     }

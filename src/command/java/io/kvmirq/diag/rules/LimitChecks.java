@@ -7,6 +7,7 @@ import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.HostLimits;
+import io.kvmirq.host.facts.Sight;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcesses;
 import io.kvmirq.path.Known;
@@ -41,7 +42,7 @@ public final class LimitChecks {
     public LimitChecks(HostFacts host) {
         this.limits = host.limits();
         this.vms = host.vms();
-        this.seesEveryUser = host.sight().everyUser();
+        this.seesEveryUser = host.sight().seesEveryUser();
     }
 
     /**
@@ -171,9 +172,12 @@ public final class LimitChecks {
                     Takes.VMM_RESTART,
                     "the user can lock all host memory"));
         }
-        if (vms.unreadable() > 0 && vms.all().isEmpty() && !seesEveryUser) {
-            finding = finding.with(Remedy.look(HostKvm.AS_ROOT + ", because only root sees other users' VMMs"))
-                    .withRoot(true);
+        if (vms.unreadable() > 0 && vms.all().isEmpty()) {
+            finding = finding.with(Remedy.look(
+                            seesEveryUser
+                                    ? Sight.BEYOND_ROOT + ", because a VMM may be hidden"
+                                    : HostKvm.AS_ROOT + ", because only root sees other users' VMMs"))
+                    .withRoot(!seesEveryUser);
         }
         if (vectors instanceof Known.Unknown<Long> unknown) {
             return finding.with(Remedy.look(unknown.remedy() + " (" + unknown.why() + ")"))

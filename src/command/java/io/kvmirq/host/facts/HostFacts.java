@@ -130,8 +130,8 @@ public final class HostFacts {
                         : Optional.of(new Known.Unknown<>(
                                 Known.Reason.HIDDEN,
                                 "the files of " + unreadable + (unreadable == 1 ? " process" : " processes")
-                                        + (sight().everyUser() ? " are denied to root" : " cannot be read"),
-                                sight().everyUser() ? Sight.BEYOND_ROOT : HostKvm.AS_ROOT)));
+                                        + (sight().seesEveryUser() ? " are denied to root" : " cannot be read"),
+                                sight().seesEveryUser() ? Sight.BEYOND_ROOT : HostKvm.AS_ROOT)));
     }
 
     /** The files themselves. Each is read once, as for the facts. */

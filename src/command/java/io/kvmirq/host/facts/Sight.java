@@ -6,26 +6,27 @@ import io.kvmirq.path.Known;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 
 /**
  * The limits of what this process sees: its pid namespace, its user, and the kernel's lockdown. Immutable.
  *
  * <p>Source: {@code PROC_PID_INIT_INO} in include/linux/proc_ns.h; {@code task_state()} in fs/proc/array.c; {@code
- * lockdown_read()} in security/lockdown/lockdown.c; {@code debugfs_locked_down()} in fs/debugfs/file.c.
+ * lockdown_read()} in security/lockdown/lockdown.c; {@code debugfs_locked_down()} in fs/debugfs/file.c; {@code
+ * proc_fd_permission()} in fs/proc/fd.c.
  *
  * @param namespaced whether this process is in another pid namespace than the host's init
  * @param root whether this process runs as root
- * @param everyUser whether it may see the open files of all users' processes: it is root, or has root's capabilities for this
+ * @param seesEveryUser whether it may look at the descriptors of all users' processes: it is root, and not of a user
+ *     namespace, or has root's capabilities for this
  * @param lockdown the kernel's lockdown, {@code integrity} or {@code confidentiality}; empty for none
  */
-public record Sight(boolean namespaced, boolean root, boolean everyUser, Optional<String> lockdown) {
+public record Sight(boolean namespaced, boolean root, boolean seesEveryUser, Optional<String> lockdown) {
     /** The remedy if a pid namespace hides processes. */
     public static final String ON_THE_HOST =
             "run kvmirq on the host, or in the host's pid namespace (docker run --pid=host)";
 
     /** The remedy if root is refused. */
-    static final String BEYOND_ROOT =
+    public static final String BEYOND_ROOT =
             "run kvmirq outside a container and with all capabilities; ausearch -m avc shows denials";
 
     private static final int CAP_DAC_READ_SEARCH = 2;
@@ -41,14 +42,17 @@ public record Sight(boolean namespaced, boolean root, boolean everyUser, Optiona
         Optional<String> namespace = files.link("proc/self/ns/pid").filter(target -> target.startsWith("pid:"));
         String status = files.text("proc/self/status").orElse("");
         boolean root = ThreadStat.line(status, "Uid").strip().matches("0(\\s.*)?");
-        boolean capable = Stream.of(CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE)
-                .allMatch(number -> ThreadStat.hasCapability(status, number).orElse(false));
+        boolean capable = ThreadStat.hasCapability(status, CAP_DAC_READ_SEARCH).orElse(false)
+                && ThreadStat.hasCapability(status, CAP_SYS_PTRACE).orElse(false);
+        boolean inHost = files.text("proc/self/uid_map")
+                .map(map -> map.strip().matches("0\\s+0\\s+4294967295"))
+                .orElse(true);
         Matcher mode = MODE.matcher(files.text("sys/kernel/security/lockdown").orElse(""));
         return new Sight(
                 namespace.filter(target -> !target.equals(INIT)).isPresent()
                         || ThreadStat.line(status, "NSpid").strip().matches("\\d+\\s.*"),
                 root,
-                root || capable,
+                (root || capable) && inHost,
                 mode.find() ? Optional.of(mode.group(1)) : Optional.empty());
     }
 
