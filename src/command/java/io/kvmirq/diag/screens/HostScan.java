@@ -94,7 +94,7 @@ public record HostScan(
                 posting.map(found -> found.flaw().isEmpty()),
                 host.limits().vectorsLeft().known().map(OptionalLong::of).orElse(OptionalLong.empty()),
                 host.vms().unreadable(),
-                host.hidesProcesses().isPresent(),
+                host.sight().namespaced(),
                 guests,
                 PathsCheck.all(host, memory),
                 hostIrqs(host),

@@ -57,6 +57,17 @@ class TextfileTest {
         assertThat(series(numbers)).doesNotHaveDuplicates();
     }
 
+    /** In a directory, since an archive has no files that are denied. */
+    @Test
+    void unreadableProcessesAreNoPidNamespace() throws IOException {
+        Path host = Files.createDirectory(temporary.resolve("host"));
+        GuestHosts.of("plain-user").writeTo(host);
+        Path file = temporary.resolve("kvmirq.prom");
+        Cli.run("list", "--root", host.toString(), "--textfile", file.toString())
+                .exited(ExitCode.OK);
+        assertThat(Files.readString(file)).contains("kvmirq_unreadable_processes 2\n", "kvmirq_in_pid_namespace 0\n");
+    }
+
     @Test
     void faultIsThereUntilItIsRepaired() throws IOException {
         RecordedHost host =
