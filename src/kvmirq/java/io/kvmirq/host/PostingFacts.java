@@ -25,7 +25,7 @@ public final class PostingFacts {
     private static final String VERSION = "Linux version ";
     private static final String GICV4_PARAMETER = "kvm_arm.vgic_v4_enable";
 
-    /** The irqs, parsed once. Empty if they cannot be read. A file that is too long is not read again. */
+    /** The irqs, parsed once. Empty if they cannot be read. A refused file is not read again. */
     private record Interrupts(
             Optional<HostInterrupts> all, @Nullable UncheckedIOException refusal) {}
 

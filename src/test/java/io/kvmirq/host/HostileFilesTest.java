@@ -88,7 +88,7 @@ class HostileFilesTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"explain 0000:00:04.0", "list", "doctor", "vfio", "capture"})
+    @ValueSource(strings = {"explain 0000:00:04.0", "list", "doctor", "doctor --check irqchip", "vfio", "capture"})
     void eachCommandRefusesASparseFileInOneSentence(String command) throws Exception {
         Path file = temporary.resolve("proc/interrupts");
         Files.createDirectories(file.getParent());
@@ -103,7 +103,7 @@ class HostileFilesTest {
         assertThat(ended.err().lines()).hasSize(1);
     }
 
-    /** Each check of doctor asks for it. */
+    /** Each rule that reads the irqs asks for it. */
     @Test
     void fileThatWasRefusedIsNotReadAgain() throws IOException {
         Path file = Files.createDirectories(temporary.resolve("proc")).resolve("interrupts");

@@ -10,6 +10,7 @@ import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -96,6 +97,8 @@ public final class Flaws {
                     held = true;
                     add(rule.flaw(subject, owner));
                 }
+            } catch (UncheckedIOException e) {
+                throw e; // a file that no rule can read
             } catch (RuntimeException e) {
                 unseen(new Known.Unknown<>(
                         "the rule " + rule.id() + ", which failed: " + e, "report it, with a capture of the host"));
