@@ -53,7 +53,7 @@ class EndingsIT {
     void killLeavesAtMostAFileThatTheNextStartRemoves() throws Exception {
         Path cache = temporary.resolve("cache");
         String option = "-Dkvmirq.cache=" + cache;
-        for (int millis = 20; millis <= 400; millis += 40) {
+        for (int millis = 20; millis <= 400; millis += 20) {
             Process process = Cli.jvm(option).start("selftest", "--count", "10000000");
             process.waitFor(millis, TimeUnit.MILLISECONDS);
             process.destroyForcibly().waitFor();

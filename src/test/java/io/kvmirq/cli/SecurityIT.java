@@ -60,7 +60,7 @@ class SecurityIT {
     })
     void commandsWriteAndRunOnlyWhatThePageLists(String command, String writes, String programs)
             throws IOException, InterruptedException {
-        Machine.assumeSucceeds("strace", "-qq", "-e", "trace=none", "true");
+        Machine.assumeSucceeds("strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=none", "true");
         Path file = temporary.resolve("written");
         Path cache = Files.createDirectory(temporary.resolve("cache"));
         Path traces = Files.createDirectory(temporary.resolve("traces"));

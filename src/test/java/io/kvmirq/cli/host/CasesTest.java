@@ -91,7 +91,9 @@ class CasesTest {
         assumeTrue(Files.exists(CASES), "needs ../shared/cases/admin, the cases from the field");
         Path host = temporary.resolve(name);
         if (!Files.exists(host)) {
-            Program.output(List.of(CASES.resolve("tree").toString(), name, host.toString()));
+            Path unpacked = temporary.resolve(name + ".part");
+            Program.output(List.of(CASES.resolve("tree").toString(), name, unpacked.toString()));
+            Files.move(unpacked, host);
         }
         return host;
     }
