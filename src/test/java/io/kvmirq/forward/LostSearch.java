@@ -480,21 +480,25 @@ final class LostSearch implements AutoCloseable {
         return device.msix().get(0).enabledKind().isPresent();
     }
 
+    private String place(int irq) {
+        return "before call " + call + " of " + now + ", seed " + seed + ", vector " + irq;
+    }
+
     private void look() {
         guest.take((irq, taken) -> {
             figures.arrived++;
-            String name = "before call " + call + " of " + now + ", seed " + seed + ", vector " + irq;
             if (!valid[irq].get(taken)) {
                 figures.strays++;
-                figures.first = figures.first.or(() -> Optional.of(name + " by a former message, after " + program));
+                figures.first =
+                        figures.first.or(() -> Optional.of(place(irq) + " by a former message, after " + program));
             }
             if (masked[irq]) {
                 figures.whileMasked++;
-                figures.first = figures.first.or(() -> Optional.of(name + " while masked, after " + program));
+                figures.first = figures.first.or(() -> Optional.of(place(irq) + " while masked, after " + program));
             }
             if (mayArrive[irq] == 0) {
                 figures.twice++;
-                figures.firstTwice = figures.firstTwice.or(() -> Optional.of(name));
+                figures.firstTwice = figures.firstTwice.or(() -> Optional.of(place(irq)));
             } else {
                 mayArrive[irq]--;
             }
