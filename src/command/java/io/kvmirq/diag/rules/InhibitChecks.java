@@ -9,8 +9,6 @@ import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.facts.HostKvm;
-import io.kvmirq.host.facts.Sight;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcesses;
 import io.kvmirq.path.Known;
@@ -73,10 +71,9 @@ public final class InhibitChecks {
         }
         VmProcesses vms = host.vms();
         if (vms.unreadable() > 0) {
-            boolean isRoot = host.sight().seesEveryUser();
-            finding = finding.with(Remedy.look((isRoot ? Sight.BEYOND_ROOT : HostKvm.AS_ROOT)
-                            + " (unreadable processes of other users: " + vms.unreadable() + ")"))
-                    .withRoot(!isRoot);
+            finding = finding.with(Remedy.look(host.sight().toSeeProcesses() + " (unreadable processes of other users: "
+                            + vms.unreadable() + ")"))
+                    .withRoot(!host.sight().seesEveryUser());
         }
         return finding.with("vms", (long) vms.all().size()).with("unreadableProcesses", (long) vms.unreadable());
     }

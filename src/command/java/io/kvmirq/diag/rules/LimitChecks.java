@@ -37,12 +37,12 @@ public final class LimitChecks {
 
     private final HostLimits limits;
     private final VmProcesses vms;
-    private final boolean seesEveryUser;
+    private final Sight sight;
 
     public LimitChecks(HostFacts host) {
         this.limits = host.limits();
         this.vms = host.vms();
-        this.seesEveryUser = host.sight().seesEveryUser();
+        this.sight = host.sight();
     }
 
     /**
@@ -173,11 +173,11 @@ public final class LimitChecks {
                     "the user can lock all host memory"));
         }
         if (vms.unreadable() > 0 && vms.all().isEmpty()) {
-            finding = finding.with(Remedy.look(
-                            seesEveryUser
-                                    ? Sight.BEYOND_ROOT + ", because a VMM may be hidden"
-                                    : HostKvm.AS_ROOT + ", because only root sees other users' VMMs"))
-                    .withRoot(!seesEveryUser);
+            finding = finding.with(Remedy.look(sight.toSeeProcesses()
+                            + (sight.seesEveryUser()
+                                    ? ", because a VMM may be hidden"
+                                    : ", because only root sees other users' VMMs")))
+                    .withRoot(!sight.seesEveryUser());
         }
         if (vectors instanceof Known.Unknown<Long> unknown) {
             return finding.with(Remedy.look(unknown.remedy() + " (" + unknown.why() + ")"))

@@ -131,7 +131,7 @@ public final class HostFacts {
                                 Known.Reason.HIDDEN,
                                 "the files of " + unreadable + (unreadable == 1 ? " process" : " processes")
                                         + (sight().seesEveryUser() ? " are denied to root" : " cannot be read"),
-                                sight().seesEveryUser() ? Sight.BEYOND_ROOT : HostKvm.AS_ROOT)));
+                                sight().toSeeProcesses())));
     }
 
     /** The files themselves. Each is read once, as for the facts. */

@@ -26,7 +26,7 @@ public record Sight(boolean namespaced, boolean root, boolean seesEveryUser, Opt
             "run kvmirq on the host, or in the host's pid namespace (docker run --pid=host)";
 
     /** The remedy if root is refused. */
-    public static final String BEYOND_ROOT =
+    private static final String BEYOND_ROOT =
             "run kvmirq outside a container and with all capabilities; ausearch -m avc shows denials";
 
     private static final int CAP_DAC_READ_SEARCH = 2;
@@ -64,6 +64,11 @@ public record Sight(boolean namespaced, boolean root, boolean seesEveryUser, Opt
                         "kvmirq runs in its own pid namespace, which hides the host's processes",
                         ON_THE_HOST))
                 : Optional.empty();
+    }
+
+    /** The remedy if processes cannot be read. */
+    public String toSeeProcesses() {
+        return seesEveryUser ? BEYOND_ROOT : HostKvm.AS_ROOT;
     }
 
     /** Whether lockdown refuses a file, which may then look absent. */
